@@ -1,0 +1,1 @@
+"""Past parameter states and a graph in, future parameters out."""

@@ -1,0 +1,1 @@
+"""What is trained: data set x architecture x recipe x target."""

@@ -1,0 +1,1 @@
+"""Checkpoints of many trainings: collecting, storing and sampling them."""
