@@ -104,10 +104,13 @@ class EvaluationSpec(Spec):
     Args:
         test_every: test metric, the one the target is checked on; 1 in the paper's vision tasks, 500 in language.
         validation_every: validation metric, a multiple of ``test_every``.
+        at_nowcast: where a step is both measured and a nowcast, ``after`` it (the paper's vision tasks) or ``before``
+            it takes its step (language).
     """
 
     test_every: int
     validation_every: int
+    at_nowcast: str = "after"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference data: ``NINO_SHARED``, or ``../shared`` beside the checkout; skips where there is none."""
+    """The reference data: below ``NINO_SHARED``, or ``../shared`` beside the checkout; skips where there is none."""
     folder = Path(os.environ.get("NINO_SHARED", REPOSITORY.parent / "shared")) / "reference"
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}: set NINO_SHARED to the folder that holds reference/")
