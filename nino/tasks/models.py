@@ -1,0 +1,120 @@
+"""Architectures: one function each, registered in ``nino.tasks.registry``."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from nino.tasks.data import Data
+from nino.tasks.torchvision_ops import declare_missing_operators
+
+
+class ConvNet(nn.Sequential):
+    """Three 3 x 3 convolutions, each with a ReLU, global average pooling, a linear layer (DESIGN 5).
+
+    The first convolution has stride 2 and no padding, the others stride 1 and 'same' padding. Convolutions that
+    follow one another, so any number of at least one will do.
+
+    Args:
+        in_channels: of the images.
+        classes: outputs.
+        channels: outputs of each convolution, (16, 32, 32) in the paper's small networks.
+
+    Shapes:
+        (B, in_channels, height, width) -> (B, classes)
+
+    >>> sum(p.numel() for p in ConvNet(1, 10, (16, 32, 32)).parameters())
+    14378
+    >>> sum(p.numel() for p in ConvNet(3, 10, (16, 32, 32)).parameters())
+    14666
+    """
+
+    def __init__(self, in_channels: int, classes: int, channels: Sequence[int]) -> None:
+        """See the class."""
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for i, (fan_in, fan_out) in enumerate(zip([in_channels, *channels[:-1]], channels, strict=True), start=1):
+            first = i == 1
+            layers[f"conv{i}"] = nn.Conv2d(fan_in, fan_out, 3, stride=2 if first else 1, padding=0 if first else 1)
+            layers[f"relu{i}"] = nn.ReLU()
+        layers["pool"] = nn.AdaptiveAvgPool2d(1)
+        layers["flatten"] = nn.Flatten()
+        layers["fc"] = nn.Linear(channels[-1], classes)
+        super().__init__(layers)
+
+
+def convnet(data: Data, options: Mapping[str, Any]) -> nn.Module:
+    """A ``ConvNet`` that fits the images.
+
+    Args:
+        data: a vision data set.
+        options: ``channels``, outputs of each convolution.
+
+    Returns:
+        The network, initialised by PyTorch's defaults.
+
+    Raises:
+        ValueError: for missing, unknown or unusable options.
+    """
+    check_options("convnet", options, required=("channels",))
+    channels = options["channels"]
+    if not channels or any(not isinstance(c, int) or c < 1 for c in channels):
+        raise ValueError(
+            f"model.options.channels is {channels!r}: give at least one positive integer, e.g. [16, 32, 32]"
+        )
+    return ConvNet(data.shape[0], data.outputs, channels)
+
+
+def gpt2(data: Data, options: Mapping[str, Any]) -> nn.Module:
+    """A GPT-2 of transformers, trained from scratch; its vocabulary and context are the data set's.
+
+    Attention goes through ``scaled_dot_product_attention``, the fastest implementation, deterministic on the CPU.
+
+    Args:
+        data: a language data set.
+        options: ``layers``, ``width`` (d), ``heads``, and ``dropout`` (embeddings, attention and residual; default 0).
+
+    Returns:
+        ``GPT2LMHeadModel``, initialised as transformers does, head tied to the word embedding.
+
+    Raises:
+        ValueError: for missing, unknown or unusable options.
+    """
+    check_options("gpt2", options, required=("layers", "width", "heads"), optional=("dropout",))
+    if options["width"] % options["heads"]:
+        raise ValueError(
+            f"model.options.width (={options['width']}) must be divisible by model.options.heads (={options['heads']})"
+        )
+    declare_missing_operators()
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    dropout = float(options.get("dropout", 0.0))
+    config = GPT2Config(
+        vocab_size=data.outputs,
+        n_positions=data.shape[0],
+        n_embd=options["width"],
+        n_layer=options["layers"],
+        n_head=options["heads"],
+        embd_pdrop=dropout,
+        attn_pdrop=dropout,
+        resid_pdrop=dropout,
+        bos_token_id=data.outputs - 1,
+        eos_token_id=data.outputs - 1,
+        use_cache=False,
+        attn_implementation="sdpa",
+    )
+    model: nn.Module = GPT2LMHeadModel(config)
+    return model
+
+
+def check_options(name: str, options: Mapping[str, Any], required: Sequence[str], optional: Sequence[str] = ()) -> None:
+    """Raise a ``ValueError`` that names the first option of model ``name`` that is missing or unknown."""
+    allowed = ", ".join([*required, *optional])
+    for key in required:
+        if key not in options:
+            raise ValueError(f"model {name!r} needs model.options.{key}; its options are: {allowed}")
+    for key in options:
+        if key not in required and key not in optional:
+            raise ValueError(f"model {name!r} has no model.options.{key}; its options are: {allowed}")

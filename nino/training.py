@@ -1,0 +1,133 @@
+"""The plain training loop of one network, a step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from nino.seeding import derive
+from nino.tasks import Batch, Task, build_optimizer
+
+Wrapper = Callable[[Optimizer, nn.Module], Optimizer]
+
+
+class Training:
+    """One network of a task being trained; everything follows from the task, the seed and the optimizer.
+
+    Batch i belongs to step i: a step that needs no gradient (a nowcast) leaves its batch out, so whatever the
+    optimizer does, step i of a seed always sees the same batch. Dropout masks come from ``derive(seed, "dropout")``
+    and the step; the global generators are left alone.
+
+    Args:
+        task: what is trained.
+        seed: of initialisation, order and dropout.
+        wrap: given the recipe's optimizer and the model, the optimizer to use, e.g. ``NiNo``; None takes the former.
+
+    Attributes:
+        model: the network, in training mode.
+        optimizer: what ``step`` calls.
+        steps: updates done.
+        parameters: the model's parameters in ``named_parameters`` order.
+    """
+
+    def __init__(self, task: Task, seed: int, wrap: Wrapper | None = None) -> None:
+        """See the class."""
+        self.task = task
+        self.seed = seed
+        self.model = task.build_model(seed)
+        self.parameters = list(self.model.parameters())
+        base = build_optimizer(task.spec.recipe, self.model)
+        self.optimizer = base if wrap is None else wrap(base, self.model)
+        self.steps = 0
+        self._order = task.order(seed)
+        self._dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules())
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of parameters P."""
+        return sum(p.numel() for p in self.parameters)
+
+    def next_batch(self) -> Batch:
+        """The batch of the step to come; asking for it changes nothing."""
+        return self.task.data.train.select(self._order.indices(self.steps))
+
+    def step(self) -> Tensor | None:
+        """Do one update.
+
+        Returns:
+            The loss before the update, a detached scalar on the model's device; None where the optimizer needed no
+            gradient, because its step was a nowcast.
+        """
+        loss = None
+        if getattr(self.optimizer, "need_grads", True):
+            with self._seeded_dropout():
+                loss = self.task.loss(self.model, self.next_batch())
+            for parameter in self.parameters:  # what `zero_grad` does, less its bookkeeping
+                parameter.grad = None
+            loss.backward()
+            loss = loss.detach()
+        self.optimizer.step()
+        self.steps += 1
+        return loss
+
+    def flat_parameters(self, out: Tensor | None = None) -> Tensor:
+        """All parameters, flattened and concatenated in ``named_parameters`` order.
+
+        Args:
+            out: (P,) floating tensor to fill, on any device; None makes a new one like the parameters.
+
+        Returns:
+            (P,), a copy.
+        """
+        if out is None:
+            return torch.cat([p.detach().flatten() for p in self.parameters])
+        if out.shape != (self.num_parameters,):
+            raise ValueError(f"`out` has shape {tuple(out.shape)}, but the model has {self.num_parameters} parameters")
+        start = 0
+        for parameter in self.parameters:
+            out[start : start + parameter.numel()].copy_(parameter.detach().flatten())
+            start += parameter.numel()
+        return out
+
+    def evaluate(self, split: str) -> float:
+        """The task's metric on ``validation`` or ``test``."""
+        return self.task.evaluate(self.model, split)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a later ``load_state_dict`` needs to go on as if nothing had happened."""
+        return {
+            "seed": self.seed,
+            "steps": self.steps,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state of a training of the same task, seed and optimizer.
+
+        Raises:
+            ValueError: for the state of another seed.
+        """
+        if state["seed"] != self.seed:
+            raise ValueError(f"`state` is of seed {state['seed']}, but this training has seed {self.seed}")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps = state["steps"]
+
+    @contextmanager
+    def _seeded_dropout(self) -> Iterator[None]:
+        """Draw this step's dropout masks from a generator state of its own."""
+        if not self._dropout:
+            yield
+            return
+        device = self.task.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            seed = derive(derive(self.seed, "dropout"), f"step {self.steps}")
+            generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else None
+            (generator or torch.default_generator).manual_seed(seed)
+            yield
