@@ -1,1 +1,20 @@
 """A network's parameters as a neural graph: groups of neurons joined by blocks of edges."""
+
+from nino.graphs.builder import MAX_FEATURES, GraphBuilder, Neurons
+from nino.graphs.core import Block, EdgeType, Nodes, Parameter, WeightView
+from nino.graphs.graph import NeuralGraph, window
+from nino.graphs.registry import neural_graph
+
+__all__ = [
+    "MAX_FEATURES",
+    "Block",
+    "EdgeType",
+    "GraphBuilder",
+    "NeuralGraph",
+    "Neurons",
+    "Nodes",
+    "Parameter",
+    "WeightView",
+    "neural_graph",
+    "window",
+]

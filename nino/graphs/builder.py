@@ -1,0 +1,371 @@
+"""Declaring a neural graph: groups of neurons and what joins them, without index arithmetic."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nino.graphs.core import Block, EdgeType, Nodes, Parameter, WeightView
+from nino.graphs.graph import NeuralGraph
+
+#: Kernel positions that one edge of the released networks holds (a 3 x 3 convolution).
+MAX_FEATURES = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Neurons:
+    """A range of a declared group; node numbers are given when the graph is built.
+
+    Args:
+        group: the group's name.
+        start: first neuron within the group.
+        size: number of neurons.
+    """
+
+    group: str
+    start: int
+    size: int
+
+    def __getitem__(self, part: slice) -> Neurons:
+        """A sub-range, by a slice of step 1.
+
+        >>> Neurons("h", 0, 6)[2:4]
+        Neurons(group='h', start=2, size=2)
+        """
+        inside = Nodes(self.start, self.size)[part]
+        return Neurons(self.group, inside.start, inside.size)
+
+    def split(self, parts: int) -> list[Neurons]:
+        """Cut into equal consecutive parts.
+
+        >>> [n.start for n in Neurons("q", 0, 6).split(3)]
+        [0, 2, 4]
+        """
+        if parts < 1 or self.size % parts:
+            raise ValueError(f"group {self.group!r}: {self.size} neurons do not split into `parts` (={parts}) equal parts")
+        size = self.size // parts
+        return [self[i * size : (i + 1) * size] for i in range(parts)]
+
+
+@dataclass(slots=True)
+class _Group:
+    """A declared group, before its nodes have numbers."""
+
+    name: str
+    size: int
+    fixed: bool
+
+
+class GraphBuilder:
+    """Collects groups and the blocks between them, and numbers the nodes at the end.
+
+    Weights are named, or windows on a named one: ``weight(name)`` is a meta tensor of the parameter's shape that is
+    sliced, transposed and reshaped like any tensor; only where it points is kept. Weights are (target, source, *kernel),
+    as those of ``nn.Linear`` and ``nn.Conv2d`` are.
+
+    Args:
+        parameters: the model, or (name, shape) of all its parameters in ``named_parameters`` order.
+        topology: name of the topology, kept in the graph.
+
+    >>> b = GraphBuilder([("weight", (3, 2)), ("bias", (3,))])
+    >>> x, y = b.group("x", 2, fixed=True), b.group("y", 3, fixed=True)
+    >>> b.dense(x, y, "weight")
+    >>> b.bias(y, "bias")
+    >>> b.build().endpoints().tolist()
+    [[0, 3], [1, 3], [0, 4], [1, 4], [0, 5], [1, 5], [2, 3], [2, 4], [2, 5]]
+    """
+
+    def __init__(self, parameters: nn.Module | Iterable[tuple[str, tuple[int, ...]]], topology: str = "released"):
+        """See the class."""
+        if isinstance(parameters, nn.Module):
+            parameters = [(name, tuple(p.shape)) for name, p in parameters.named_parameters()]
+        self.topology = topology
+        self.parameters: list[Parameter] = []
+        offset = 0
+        for name, shape in parameters:
+            self.parameters.append(Parameter(name, offset, tuple(shape)))
+            offset += self.parameters[-1].numel
+        self._flat = torch.empty(offset, device="meta")
+        self._starts = [p.offset for p in self.parameters]
+        self._by_name = {_plain(p.name): p for p in self.parameters}
+        self._groups: dict[str, _Group] = {}
+        self._satellites: dict[str, list[str]] = {}
+        self._order: list[str] = []
+        self._blocks: list[tuple[str, Neurons, Neurons, EdgeType, str, Tensor | None]] = []
+        self._words: str | None = None
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the model has a parameter of this name (a tied one only under its first name)."""
+        return name in self._by_name
+
+    @property
+    def exact(self) -> bool:
+        """Whether the corrected topology is being declared."""
+        return self.topology == "exact"
+
+    # -- groups ------------------------------------------------------------------------------------------------------
+
+    def group(
+        self, name: str, size: int, *, fixed: bool = False, before: Neurons | None = None, words: bool = False
+    ) -> Neurons:
+        """Declare a group of neurons.
+
+        Args:
+            name: unique name.
+            size: number of neurons.
+            fixed: their order is part of the function (inputs, outputs, tokens, positions).
+            before: number its nodes just before this group's, not after the last one's.
+            words: nodes of the word embedding, which carry their word's id.
+
+        Returns:
+            The whole group.
+
+        Raises:
+            ValueError: if the name is taken, or the group is empty.
+        """
+        if name in self._groups:
+            raise ValueError(f"group {name!r} is declared twice: give each group of neurons a name of its own")
+        if size < 1:
+            raise ValueError(f"group {name!r}: `size` (={size}) must be at least 1")
+        self._groups[name] = _Group(name, size, fixed)
+        if before is None:
+            self._order.append(name)
+        else:
+            self._satellites.setdefault(before.group, []).append(name)
+        if words:
+            self._words = name
+        return Neurons(name, 0, size)
+
+    # -- parameters --------------------------------------------------------------------------------------------------
+
+    def weight(self, name: str) -> Tensor:
+        """A parameter as a meta tensor, to take windows of.
+
+        Args:
+            name: the parameter.
+
+        Returns:
+            A meta tensor of its shape whose offset and strides are those on the flat parameter vector.
+
+        Raises:
+            ValueError: if the model has no such parameter.
+        """
+        parameter = self._by_name.get(name)
+        if parameter is None:
+            raise ValueError(f"no parameter {name!r}: the model has {_some(self._by_name)}")
+        return self._flat[parameter.slice].view(parameter.shape)
+
+    def dense(
+        self, source: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType | None = None
+    ) -> None:
+        """Join every source to every target by a weight; kernels of more than 9 positions take parallel edges.
+
+        Args:
+            source: S neurons.
+            target: T neurons.
+            weight: (T, S) or (T, S, *kernel): a parameter's name or a window on one.
+            edge_type: default CONV where there is a kernel of more than one dimension or position, else LINEAR.
+
+        Raises:
+            ValueError: if the weight's shape does not fit.
+        """
+        w, name = self._window(weight)
+        if w.ndim < 2 or w.shape[:2] != (target.size, source.size):
+            raise ValueError(
+                f"weight {name!r} of shape {tuple(w.shape)} cannot join {source.size} sources ({source.group!r}) to "
+                f"{target.size} targets ({target.group!r}): pass a window of shape (targets, sources, *kernel)"
+            )
+        if edge_type is None:
+            edge_type = EdgeType.CONV if w.ndim > 2 else EdgeType.LINEAR
+        for part in _positions(w, 2, name).split(MAX_FEATURES, dim=2):
+            self._blocks.append((name, source, target, edge_type, "dense", part.transpose(0, 1)))
+
+    def diagonal(self, source: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType) -> None:
+        """Join the i-th source to the i-th target by a weight (a depth-wise convolution, a scale).
+
+        Args:
+            source: S neurons.
+            target: as many.
+            weight: (S,) or (S, *kernel): a parameter's name or a window on one.
+            edge_type: the edges' type.
+
+        Raises:
+            ValueError: if the weight's shape does not fit.
+        """
+        w, name = self._window(weight)
+        if w.ndim < 1 or not w.shape[0] == source.size == target.size:
+            raise ValueError(
+                f"weight {name!r} of shape {tuple(w.shape)} cannot join {source.size} neurons of {source.group!r} one by "
+                f"one to {target.size} of {target.group!r}: pass a window of shape (neurons, *kernel)"
+            )
+        for part in _positions(w, 1, name).split(MAX_FEATURES, dim=1):
+            self._blocks.append((name, source, target, edge_type, "diagonal", part.unsqueeze(1)))
+
+    def star(self, target: Neurons, weight: str | Tensor, edge_type: EdgeType, *, node: Neurons | None = None) -> None:
+        """Join a node of its own to each target by a weight vector (a bias, a norm's scale).
+
+        Args:
+            target: T neurons.
+            weight: T elements: a parameter's name or a window on one.
+            edge_type: the edges' type.
+            node: the node, where it already exists.
+        """
+        w, name = self._window(weight)
+        if node is None:
+            node = self.group(self._free(name), 1, before=target)
+        self.dense(node, target, w.reshape(-1, 1), edge_type)
+
+    def bias(self, target: Neurons, weight: str | Tensor) -> None:
+        """A bias node joined to ``target``."""
+        self.star(target, weight, EdgeType.BIAS)
+
+    def norm(self, target: Neurons, name: str) -> None:
+        """The scale ``name.weight`` and bias ``name.bias`` of a normalisation of ``target``, where they exist."""
+        if f"{name}.weight" in self:
+            self.star(target, f"{name}.weight", EdgeType.NORM)
+        if f"{name}.bias" in self:
+            self.bias(target, f"{name}.bias")
+
+    def linear(self, source: Neurons, target: Neurons, name: str, edge_type: EdgeType | None = None) -> None:
+        """The weight ``name.weight`` (T, S) and, where it exists, the bias ``name.bias`` of a linear layer."""
+        self.dense(source, target, f"{name}.weight", edge_type)
+        if f"{name}.bias" in self:
+            self.bias(target, f"{name}.bias")
+
+    # -- auxiliary edges ---------------------------------------------------------------------------------------------
+
+    def link(self, source: Neurons, target: Neurons, edge_type: EdgeType = EdgeType.HEAD, name: str = "") -> None:
+        """Join every source to every target by auxiliary edges, which carry a constant."""
+        self._blocks.append((name or f"{source.group}->{target.group}", source, target, edge_type, "dense", None))
+
+    def residual(self, source: Neurons, target: Neurons, edge_type: EdgeType = EdgeType.RESIDUAL) -> None:
+        """Carry each source over to the target of the same number: auxiliary edges."""
+        self._blocks.append((f"{source.group}->{target.group}", source, target, edge_type, "diagonal", None))
+
+    def heads(self, heads: Neurons, *neurons: Neurons) -> None:
+        """Join node h of ``heads`` to the h-th of ``heads.size`` equal parts of each of ``neurons``."""
+        for group in neurons:
+            for head, part in zip(heads.split(heads.size), group.split(heads.size), strict=True):
+                self.link(head, part)
+
+    # -- the graph ---------------------------------------------------------------------------------------------------
+
+    def build(self, unknown: str = "error", model: str = "the model") -> NeuralGraph:
+        """Number the nodes and check that every weight lies on exactly one edge.
+
+        Args:
+            unknown: ``error`` refuses parameters that no block holds, ``carry`` lists them in ``graph.carried``.
+            model: what to call the model in errors.
+
+        Returns:
+            The graph.
+
+        Raises:
+            ValueError: if a parameter lies on no edge, in part, or twice.
+        """
+        carried = self._missing()
+        if carried and unknown == "error":
+            raise ValueError(
+                f"{model}: {_some(carried)} lie on no edge of the neural graph. Declare the architecture "
+                f'(nino.graphs.register_graph, see docs/graphs.md), or pass unknown="carry" to let the base optimizer '
+                f"alone train them"
+            )
+        groups, num_nodes = self._number()
+        blocks = tuple(
+            Block(
+                name=name,
+                source=Nodes(groups[source.group].start + source.start, source.size),
+                target=Nodes(groups[target.group].start + target.start, target.size),
+                edge_type=edge_type,
+                kind="diagonal" if kind == "diagonal" else "dense",
+                weight=None if w is None else _view(w),
+                features=1 if w is None else w.shape[2],
+            )
+            for name, source, target, edge_type, kind, w in self._blocks
+        )
+        return NeuralGraph(
+            groups=groups,
+            blocks=blocks,
+            parameters=tuple(self.parameters),
+            num_nodes=num_nodes,
+            topology=self.topology,
+            fixed=frozenset(g.name for g in self._groups.values() if g.fixed),
+            word_nodes=groups[self._words] if self._words is not None else None,
+            carried=tuple(carried),
+        )
+
+    def _number(self) -> tuple[dict[str, Nodes], int]:
+        """Give nodes to groups: in order of declaration, satellites before what they are attached to."""
+        groups: dict[str, Nodes] = {}
+        start = 0
+        for name in self._ordered(self._order):
+            groups[name] = Nodes(start, self._groups[name].size)
+            start += groups[name].size
+        return groups, start
+
+    def _ordered(self, names: list[str]) -> Iterator[str]:
+        for name in names:
+            yield from self._ordered(self._satellites.get(name, []))
+            yield name
+
+    def _missing(self) -> list[str]:
+        """Parameters on no edge; raises for those in part or twice on edges."""
+        placed = dict.fromkeys((p.name for p in self.parameters), 0)
+        for name, *_, w in self._blocks:
+            if w is not None:
+                placed[name] += w.numel()
+        for p in self.parameters:
+            if placed[p.name] not in (0, p.numel):
+                raise ValueError(
+                    f"parameter {p.name!r} has {p.numel} elements, but {placed[p.name]} lie on edges: "
+                    f"declare each element on exactly one edge"
+                )
+        return [p.name for p in self.parameters if p.numel and not placed[p.name]]
+
+    def _window(self, weight: str | Tensor) -> tuple[Tensor, str]:
+        """The window and the parameter that it lies in."""
+        w = self.weight(weight) if isinstance(weight, str) else weight
+        if w.untyped_storage()._cdata != self._flat.untyped_storage()._cdata:
+            raise ValueError("`weight` is no window on a parameter of this builder: take one from builder.weight(name)")
+        index = bisect_right(self._starts, w.storage_offset()) - 1
+        while not self.parameters[index].numel and index:
+            index -= 1
+        return w, self.parameters[index].name
+
+    def _free(self, name: str) -> str:
+        """A group name that is not taken yet."""
+        candidate, count = name, 1
+        while candidate in self._groups:
+            count += 1
+            candidate = f"{name}#{count}"
+        return candidate
+
+
+def _plain(name: str) -> str:
+    """A parameter's name without the marks of compiled submodules."""
+    return name.replace("_orig_mod.", "")
+
+
+def _some(names: Iterable[str], limit: int = 6) -> str:
+    """The first few names, quoted, and how many there are."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{'parameter' if len(names) == 1 else 'parameters'} {', '.join(map(repr, names[:limit]))}{more}"
+
+
+def _positions(w: Tensor, neurons: int, name: str) -> Tensor:
+    """Flatten the kernel dimensions, those after the first ``neurons``, without copying."""
+    try:
+        return w.flatten(neurons).view(*w.shape[:neurons], -1) if w.ndim > neurons else w.unsqueeze(neurons)
+    except RuntimeError as error:
+        raise ValueError(f"weight {name!r}: the kernel dimensions of this window are not contiguous") from error
+
+
+def _view(w: Tensor) -> WeightView:
+    """Offset and strides of a (S, T, F) window."""
+    source, target, position = w.stride()
+    return WeightView(int(w.storage_offset()), (source, target, position))

@@ -1,0 +1,268 @@
+"""A network's parameters as a graph: groups, blocks, and where each parameter lies."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from nino.graphs.core import Block, EdgeType, Nodes, Parameter
+from nino.graphs.laplacian import laplacian_encoding
+from nino.graphs.words import sample_words
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralGraph:
+    """Named groups of neurons joined by blocks of edges (NiNo paper, section 3.2).
+
+    Cheap for models of any size: it holds a few hundred blocks and no edge list. Every node has a self-loop besides
+    (type SELF_LOOP), which is not among the blocks. Edge lists, where asked for, are ordered block by block, source
+    by source (edge ``s * T + t`` of a dense block), self-loops last.
+
+    Args:
+        groups: node range of each group of neurons.
+        blocks: all edges but the self-loops.
+        parameters: all named parameters in order.
+        num_nodes: N.
+        topology: ``released`` or ``exact``.
+        fixed: groups whose order is part of the function (inputs, outputs, tokens, positions, rotary frequencies).
+        word_nodes: nodes of the word embedding (or class token), if any.
+        word_ids: their ids (long); None for 0, 1, ....
+        carried: parameters that lie on no edge and are left to the base optimizer.
+    """
+
+    groups: dict[str, Nodes]
+    blocks: tuple[Block, ...]
+    parameters: tuple[Parameter, ...]
+    num_nodes: int
+    topology: str = "released"
+    fixed: frozenset[str] = frozenset()
+    word_nodes: Nodes | None = None
+    word_ids: Tensor | None = None
+    carried: tuple[str, ...] = ()
+    _cache: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def num_parameters(self) -> int:
+        """Elements P of the flat parameter vector."""
+        return self.parameters[-1].slice.stop if self.parameters else 0
+
+    @property
+    def num_edges(self) -> int:
+        """Edges E, self-loops included."""
+        return sum(block.num_edges for block in self.blocks) + self.num_nodes
+
+    @property
+    def features(self) -> int:
+        """Kernel positions F of the widest edge."""
+        return max((block.features for block in self.blocks), default=1)
+
+    def word_index(self) -> Tensor:
+        """Word id + 1 on the nodes of the word embedding, 0 elsewhere: (N,) long."""
+        index = torch.zeros(self.num_nodes, dtype=torch.long)
+        if self.word_nodes is not None:
+            ids = torch.arange(self.word_nodes.size) if self.word_ids is None else self.word_ids
+            index[self.word_nodes.slice] = ids + 1
+        return index
+
+    def lpe(self, k: int = 8) -> Tensor:
+        """Laplacian positional encoding: eigenvectors 1..k of the normalised Laplacian.
+
+        See :func:`nino.graphs.laplacian.laplacian_encoding`. Deterministic to the bit, computed once.
+
+        Args:
+            k: number of eigenvectors, default 8.
+
+        Returns:
+            (N, k) float32 on the CPU, columns padded with zeros where the graph has fewer eigenvectors.
+        """
+        key = f"lpe{k}"
+        if key not in self._cache:
+            self._cache[key] = laplacian_encoding(self.num_nodes, self.blocks, k)
+        return self._cache[key]
+
+    def sample_words(self, rows: Tensor) -> tuple[NeuralGraph, Tensor]:
+        """The graph with only these rows of the word embedding.
+
+        Args:
+            rows: (R,) long, ascending row numbers.
+
+        Returns:
+            The smaller graph, and (P',) long: the elements of the flat parameter vector that it holds, in order.
+
+        Raises:
+            ValueError: if the graph has no word embedding, or the rows do not fit it.
+        """
+        changes, kept = sample_words(self, rows)
+        return replace(self, **changes, _cache={}), kept
+
+    def signature(self) -> str:
+        """Hash of parameter names and shapes and of the topology: tells states, graphs and models of different kind apart."""
+        text = repr((self.topology, [(p.name, p.shape) for p in self.parameters]))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    # -- edge lists, for small graphs ----------------------------------------------------------------------------------
+
+    def edge_index(self) -> Tensor:
+        """Sources and targets of all edges, self-loops last: (2, E) long."""
+        pairs = [torch.stack([source.reshape(-1), target.reshape(-1)]) for source, target in map(_ends, self.blocks)]
+        loops = torch.arange(self.num_nodes)
+        return torch.cat([*pairs, torch.stack([loops, loops])], dim=1)
+
+    def edge_types(self) -> Tensor:
+        """Types of all edges, self-loops last: (E,) long."""
+        types = [torch.full((block.num_edges,), int(block.edge_type)) for block in self.blocks]
+        return torch.cat([*types, torch.full((self.num_nodes,), int(EdgeType.SELF_LOOP))])
+
+    def endpoints(self) -> Tensor:
+        """Source and target node of every parameter, ``named_parameters`` order: (P, 2) long, -1 for carried ones."""
+        ends = torch.full((self.num_parameters, 2), -1)
+        for block in self.blocks:
+            if block.weight is not None:
+                source, target = _ends(block)
+                ends_of = window(ends, block)
+                ends_of[..., 0] = source.unsqueeze(-1)
+                ends_of[..., 1] = target.unsqueeze(-1)
+        return ends
+
+    def parameter_slots(self) -> tuple[Tensor, Tensor]:
+        """Edge and kernel position of every parameter: two (P,) long, -1 for carried ones."""
+        slots = torch.full((self.num_parameters, 2), -1)
+        first = 0
+        for block in self.blocks:
+            if block.weight is not None:
+                view = window(slots, block)
+                view[..., 0] = torch.arange(first, first + block.num_edges).view(view.shape[:-2]).unsqueeze(-1)
+                view[..., 1] = torch.arange(block.features)
+            first += block.num_edges
+        return slots[:, 0].clone(), slots[:, 1].clone()
+
+    def edge_features(self, states: Tensor) -> Tensor:
+        """Put parameter states on the edges.
+
+        Args:
+            states: (P, c), oldest state first.
+
+        Returns:
+            (E, F*c) of the states' dtype: position s of the kernel in state j at ``s*c + j``; auxiliary edges carry
+            their constant at position 0.
+
+        Raises:
+            ValueError: if the states have another number of parameters.
+        """
+        self._check(states)
+        states = states.contiguous()
+        c = states.shape[1]
+        features = states.new_zeros(self.num_edges, self.features, c)
+        first = 0
+        for block in self.blocks:
+            edges = features[first : first + block.num_edges]
+            if block.weight is None:
+                edges[:, 0] = block.edge_type.constant
+            else:
+                edges[:, : block.features] = window(states, block).reshape(block.num_edges, block.features, c)
+            first += block.num_edges
+        features[first:, 0] = EdgeType.SELF_LOOP.constant
+        return features.view(self.num_edges, self.features * c)
+
+    def parameters_from_edges(self, values: Tensor, fill: Tensor | None = None) -> Tensor:
+        """Take the parameters off the edges: the inverse of ``edge_features``.
+
+        Args:
+            values: (E, F) or (E, F, n): a value for each kernel position of each edge.
+            fill: (P,) or (P, n): what carried parameters get; needed only where there are any.
+
+        Returns:
+            (P,) or (P, n).
+
+        Raises:
+            ValueError: if the shape does not fit, or carried parameters have no value.
+        """
+        if values.shape[:2] != (self.num_edges, self.features):
+            raise ValueError(
+                f"`values` of shape {tuple(values.shape)} must be (edges, kernel positions) = "
+                f"({self.num_edges}, {self.features}), or have one more dimension"
+            )
+        if self.carried and fill is None:
+            raise ValueError(f"parameters {self.carried} lie on no edge: pass `fill` with their values")
+        shape = (self.num_parameters, *values.shape[2:])
+        out = values.new_zeros(shape) if fill is None else fill.to(values.dtype).expand(shape).contiguous().clone()
+        first = 0
+        for block in self.blocks:
+            if block.weight is not None:
+                view = window(out, block)
+                view.copy_(values[first : first + block.num_edges, : block.features].reshape(view.shape))
+            first += block.num_edges
+        return out
+
+    def to_pyg(self, states: Tensor | None = None) -> Data:
+        """The graph as PyTorch Geometric data, for small graphs, tests and pictures.
+
+        Args:
+            states: (P, c), if edge features are wanted.
+
+        Returns:
+            ``Data`` with edge_index (2, E), edge_type (E,), param_edge (P,), param_position (P,) and, with
+            ``states``, edge_attr (E, F*c).
+        """
+        from torch_geometric.data import Data
+
+        edge, position = self.parameter_slots()
+        data = Data(
+            edge_index=self.edge_index(),
+            edge_type=self.edge_types(),
+            param_edge=edge,
+            param_position=position,
+            num_nodes=self.num_nodes,
+        )
+        if states is not None:
+            data.edge_attr = self.edge_features(states)
+        return data
+
+    def _check(self, states: Tensor) -> None:
+        if states.ndim != 2 or states.shape[0] != self.num_parameters:
+            raise ValueError(
+                f"`states` has shape {tuple(states.shape)}, but the graph has {self.num_parameters} parameters: "
+                f"pass ({self.num_parameters}, c) states of the model that the graph was made from"
+            )
+
+
+def window(values: Tensor, block: Block) -> Tensor:
+    """A block's part of a tensor over the flat parameter vector, without copying.
+
+    Args:
+        values: (P, ...) contiguous.
+        block: a block with weights.
+
+    Returns:
+        A view of shape (S, T, F, ...) for a dense block, (S, F, ...) for a diagonal one.
+
+    Raises:
+        ValueError: for an auxiliary block.
+    """
+    if block.weight is None:
+        raise ValueError(f"block {block.name!r} holds auxiliary edges: no parameters lie on it")
+    inner = values[:1].numel()
+    source, target, position = (stride * inner for stride in block.weight.strides)
+    sizes: tuple[int, ...] = (block.source.size, block.target.size, block.features)
+    strides: tuple[int, ...] = (source, target, position)
+    if block.kind == "diagonal":
+        sizes, strides = (sizes[0], sizes[2]), (source, position)
+    offset = values.storage_offset() + block.weight.offset * inner
+    return values.as_strided(sizes + values.shape[1:], strides + values.stride()[1:], offset)
+
+
+def _ends(block: Block) -> tuple[Tensor, Tensor]:
+    """Source and target of a block's edges: (S, T) long, or (S,) of a diagonal block."""
+    source = torch.arange(block.source.start, block.source.stop)
+    target = torch.arange(block.target.start, block.target.stop)
+    if block.kind == "diagonal":
+        return source, target
+    shape = (block.source.size, block.target.size)
+    return source.unsqueeze(1).expand(shape), target.expand(shape)
