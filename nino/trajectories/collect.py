@@ -1,0 +1,138 @@
+"""Collecting a shard: train its networks, store their states."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from nino.graphs.core import Parameter
+from nino.provenance import git_commit, versions
+from nino.specs import TrajectorySpec
+from nino.tasks import Task
+from nino.training import Training
+from nino.trajectories.format import Header, flat_order, shard_seeds
+from nino.trajectories.store import ShardWriter, writing_shard
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class ShardSummary:
+    """What collecting a shard took.
+
+    Args:
+        path: the shard.
+        seeds: its networks.
+        diverged: seeds of those whose training diverged; their states up to there are stored.
+        states: stored, of all networks together.
+        train_seconds: spent in training.
+        evaluation_seconds: spent on validation and test metrics.
+        write_seconds: spent on copying, converting and writing states.
+    """
+
+    path: Path
+    seeds: list[int]
+    diverged: list[int]
+    states: int = 0
+    train_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    write_seconds: float = 0.0
+
+
+def collect_shard(
+    task: Task,
+    spec: TrajectorySpec,
+    shard: int,
+    path: Path,
+    *,
+    evaluations: int = 11,
+    progress: bool = True,
+) -> ShardSummary:
+    """Train a shard's networks and store their states, metrics and seeds in ``path``.
+
+    A network whose loss or parameters stop being finite (in float16, whose largest value is 65504) has diverged: what
+    came before is kept, its training ends and the others go on. The global random state is left as it was.
+
+    Args:
+        task: what to train.
+        spec: how many networks, which states.
+        shard: which of the spec's shards, from 0.
+        path: the file to write; must not exist.
+        evaluations: states at which validation and test metrics are measured, evenly spaced from first to last.
+        progress: show a bar on a terminal.
+
+    Returns:
+        What it took.
+
+    Raises:
+        FileExistsError: if ``path`` exists.
+        ValueError: if there is no such shard, or a network would store fewer than two states.
+    """
+    seeds = shard_seeds(spec, shard)
+    header = make_header(task, spec)
+    steps = header.stored_steps
+    if len(steps) < 2:
+        raise ValueError(
+            f"`state_every` (={spec.state_every}) must not exceed the {header.num_steps} steps of task {task.spec.id!r}"
+        )
+    measured = {steps[i] for i in np.linspace(0, len(steps) - 1, min(evaluations, len(steps))).round().astype(int)}
+    summary = ShardSummary(path, seeds, [])
+    with (
+        writing_shard(path, header, seeds) as writer,
+        tqdm(total=len(seeds) * len(steps), unit="state", desc=path.stem, disable=None if progress else True) as bar,
+    ):
+        for trajectory, seed in enumerate(seeds):
+            _collect_network(Training(task, seed), writer, trajectory, measured, summary, bar)
+    return summary
+
+
+def _collect_network(
+    training: Training, writer: ShardWriter, trajectory: int, measured: set[int], summary: ShardSummary, bar: tqdm
+) -> None:
+    """Train one network and store its states, until its last step or until it diverges."""
+    stored, last = set(writer.steps), writer.steps[-1]
+    for step in range(last + 1):
+        start = time.perf_counter()
+        state, metrics = None, {}
+        if step in stored:
+            state = training.flat_parameters().to(torch.float16).cpu().numpy()
+        written = time.perf_counter()
+        if step in measured:
+            metrics = {split: training.evaluate(split) for split in ("validation", "test")}
+        evaluated = time.perf_counter()
+        # The loss whose gradient makes the next update is that of the state just read. The update after the last
+        # state is made for its loss alone.
+        loss = training.step()
+        trained = time.perf_counter()
+        summary.train_seconds += trained - evaluated
+        summary.evaluation_seconds += evaluated - written
+        if state is not None and loss is not None:
+            if not writer.write(trajectory, state, metrics | {"train_loss": loss.item()}):
+                log.warning("%s: seed %d diverged before step %d", summary.path, training.seed, step)
+                summary.diverged.append(training.seed)
+                return
+            summary.states += 1
+            bar.update()
+        summary.write_seconds += written - start + time.perf_counter() - trained
+
+
+def make_header(task: Task, spec: TrajectorySpec) -> Header:
+    """What files of this task and spec, collected by this code, say about themselves."""
+    model = task.build_model(spec.first_seed)
+    shapes: list[tuple[str, tuple[int, ...]]] = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
+    parameters: tuple[Parameter, ...] = flat_order(shapes)
+    return Header(task.spec, spec, parameters, task.data_checksum, versions(), code_version())
+
+
+def code_version() -> str:
+    """The git commit, marked where files differ from it, or the package's version outside a checkout."""
+    commit = git_commit()
+    if commit is None:
+        return f"nino {versions()['nino']}"
+    return commit["commit"] + ("+dirty" if commit["dirty"] else "")

@@ -1,0 +1,174 @@
+"""One HDF5 file, opened when first read and again in every process that reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from nino.trajectories.format import (
+    FORMAT,
+    FORMAT_VERSION,
+    METRICS,
+    Header,
+    TrajectoryFileError,
+    get_attributes,
+)
+
+# What h5py raises for damage, depending on where in the file it lies.
+HDF5_ERRORS = (OSError, RuntimeError, KeyError)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something in a file that does not read as it was written.
+
+    Args:
+        file: where.
+        dataset: in which dataset.
+        chunk: at which chunk, as offsets along the dataset's axes.
+        reason: what HDF5 or this reader found.
+    """
+
+    file: Path
+    dataset: str
+    chunk: tuple[int, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        """The dataset, the chunk and the reason."""
+        return f"{self.dataset}, chunk {self.chunk}: {self.reason}"
+
+
+class TrajectoryFile:
+    """A shard or joined file's handle, header and small tables.
+
+    Args:
+        path: the file.
+
+    Raises:
+        TrajectoryFileError: for a file that is missing, truncated, damaged, unfinished or not of this format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the header and the small tables; states are read later."""
+        self.path = path
+        self._handle: h5py.File | None = None
+        self._process = -1
+        if not path.is_file():
+            raise TrajectoryFileError(path, "no such file; collect it again")
+        self._check_mark()
+        try:
+            self._read_tables()
+        except (*HDF5_ERRORS, ValueError, TypeError) as error:
+            raise TrajectoryFileError(path, f"damaged header or table ({_text(error)}); collect it again") from error
+        finally:
+            self.close()
+
+    def _check_mark(self) -> None:
+        """Refuse what no finished writer of this format wrote."""
+        attributes = self.file.attrs
+        found = attributes.get("format")
+        if found is None or found != FORMAT.encode():
+            raise TrajectoryFileError(self.path, f"an HDF5 file, but not of trajectories (format {found!r})")
+        if (version := json.loads(attributes["format_version"])) != FORMAT_VERSION:
+            raise TrajectoryFileError(
+                self.path, f"format version {version}, but this code reads {FORMAT_VERSION}: use the code that wrote it"
+            )
+        if "complete" not in attributes:
+            raise TrajectoryFileError(self.path, "not finished by its writer; collect it again")
+
+    def _read_tables(self) -> None:
+        self.attributes = get_attributes(self.file)
+        self.header = Header.from_attributes(self.attributes)
+        self.kind = self.attributes["kind"]
+        self.steps: np.ndarray = self.file["step"][:]
+        self.seeds: np.ndarray = self.file["seed"][:]
+        self.valid: np.ndarray = self.file["valid"][:]
+        self.metrics: dict[str, np.ndarray] = {name: self.file[f"metrics/{name}"][:] for name in METRICS}
+        self.shape = (len(self.seeds), len(self.steps), self.header.num_parameters)
+        if self.file["params"].shape != self.shape:
+            raise ValueError(f"params has shape {self.file['params'].shape}, the tables say {self.shape}")
+
+    @property
+    def file(self) -> h5py.File:
+        """The open file of this process: a handle must not cross a fork."""
+        if self._handle is None or self._process != os.getpid():
+            try:
+                self._handle = h5py.File(self.path, "r")
+            except OSError as error:
+                raise TrajectoryFileError(
+                    self.path, f"not a whole HDF5 file ({_text(error)}); delete it and collect it again"
+                ) from error
+            self._process = os.getpid()
+        return self._handle
+
+    @property
+    def params(self) -> h5py.Dataset:
+        """The states."""
+        try:
+            return self.file["params"]
+        except HDF5_ERRORS as error:
+            raise TrajectoryFileError(
+                self.path, f"params cannot be opened ({_text(error)}); collect it again"
+            ) from error
+
+    def close(self) -> None:
+        """Close this process's handle; the next read opens the file again."""
+        if self._handle is not None and self._process == os.getpid():
+            self._handle.close()
+        self._handle = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Everything but the open file."""
+        return self.__dict__ | {"_handle": None, "_process": -1}
+
+    def read(self, trajectory: int, states: slice) -> np.ndarray:
+        """States of one trajectory.
+
+        Args:
+            trajectory: which.
+            states: with a positive step, within those stored.
+
+        Returns:
+            (n, P) float16.
+
+        Raises:
+            TrajectoryFileError: for a chunk whose checksum does not match or that is missing.
+        """
+        params = self.params
+        try:
+            values = params[trajectory, states]
+        except HDF5_ERRORS as error:
+            fault = next(self.faults([trajectory]), None)
+            raise TrajectoryFileError(self.path, str(fault or _text(error))) from error
+        # A hole reads as the fill value. Its first element gives it away: no stored state holds a NaN.
+        if np.isnan(values[:, :: params.chunks[2]]).any():
+            fault = next(self.faults([trajectory]), None)
+            raise TrajectoryFileError(self.path, str(fault or "a stored state holds NaN"))
+        return values
+
+    def faults(self, trajectories: list[int]) -> Iterator[Fault]:
+        """Read every chunk of a shard's trajectories, yield those that fail their checksum or are missing."""
+        params = self.params
+        width = params.chunks[2]
+        for i in trajectories:
+            for j in range(int(self.valid[i])):
+                for start in range(0, params.shape[2], width):
+                    try:
+                        values = params[i, j, start : start + width]
+                    except HDF5_ERRORS as error:
+                        yield Fault(self.path, "params", (i, j, start), f"does not match its checksum ({_text(error)})")
+                        continue
+                    if np.isnan(values[0]):
+                        yield Fault(self.path, "params", (i, j, start), "was never written")
+
+
+def _text(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

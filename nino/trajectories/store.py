@@ -1,0 +1,128 @@
+"""Writing a shard: states as they come, metrics and seeds at the end, the mark that it is whole last of all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from nino.files import replacing
+from nino.trajectories.format import (
+    FORMAT,
+    FORMAT_VERSION,
+    LIBVER,
+    METRICS,
+    Header,
+    chunk_size,
+    dumps,
+    set_attributes,
+)
+
+log = logging.getLogger(__name__)
+
+# Any bytes that a reader sees are covered by a checksum; small ones need a chunked layout for that.
+CHECKED = {"fletcher32": True}
+
+
+class ShardWriter:
+    """Writes the states of n networks; use through ``writing_shard``.
+
+    Args:
+        file: an open, empty HDF5 file.
+        header: what the file says about itself.
+        seeds: of the n networks.
+    """
+
+    def __init__(self, file: h5py.File, header: Header, seeds: Sequence[int]) -> None:
+        """Lay out the datasets."""
+        self.file = file
+        self.header = header
+        self.seeds = list(seeds)
+        self.steps = header.stored_steps
+        n, s, p = len(self.seeds), len(self.steps), header.num_parameters
+        self.valid = np.zeros(n, np.int64)
+        self.metrics = {name: np.full((n, s), np.nan, np.float32) for name in METRICS}
+        # A state that was never written reads as NaN, which no stored state holds.
+        self.params = file.create_dataset(
+            "params", (n, s, p), np.float16, chunks=(1, 1, chunk_size(p)), fillvalue=np.nan, **CHECKED
+        )
+
+    def write(self, trajectory: int, state: np.ndarray, metrics: Mapping[str, float]) -> bool:
+        """Append a state to a trajectory.
+
+        A state with NaN, infinity or a value beyond float16 (65504) is not stored: the trajectory ends before it.
+
+        Args:
+            trajectory: which network.
+            state: (P,) floating point.
+            metrics: name -> value, of those in ``METRICS`` that were measured.
+
+        Returns:
+            Whether the state was stored; False means that the network has diverged.
+        """
+        with np.errstate(over="ignore"):
+            half = np.asarray(state).astype(np.float16, copy=False)
+        if not np.isfinite(half).all() or not all(np.isfinite(value) for value in metrics.values()):
+            return False
+        index = int(self.valid[trajectory])
+        self.params[trajectory, index] = half
+        for name, value in metrics.items():
+            self.metrics[name][trajectory, index] = value
+        self.valid[trajectory] += 1
+        return True
+
+    def finish(self) -> None:
+        """Write what is small, then the mark that the file is whole."""
+        write_tables(self.file, self.steps, self.seeds, self.valid, self.metrics)
+        set_attributes(self.file, {"kind": "shard"} | self.header.to_attributes())
+        seal(self.file)
+
+
+def write_tables(
+    file: h5py.File,
+    steps: Sequence[int],
+    seeds: Sequence[int],
+    valid: np.ndarray,
+    metrics: Mapping[str, np.ndarray],
+) -> None:
+    """Write all datasets but ``params``, each in one checksummed chunk."""
+    tables = {"step": np.asarray(steps, np.int64), "seed": np.asarray(seeds, np.int64), "valid": valid}
+    tables |= {f"metrics/{name}": values for name, values in metrics.items()}
+    for name, values in tables.items():
+        file.create_dataset(name, data=values, chunks=values.shape, **CHECKED)
+
+
+def seal(file: h5py.File) -> None:
+    """Mark a file as whole: everything else is on its way to the disk by now."""
+    file.flush()
+    set_attributes(file, {"format": FORMAT, "format_version": dumps(FORMAT_VERSION), "complete": "true"})
+
+
+@contextmanager
+def writing_shard(path: Path, header: Header, seeds: Sequence[int]) -> Iterator[ShardWriter]:
+    """Write a shard beside ``path``; it takes its name when the block has ended without an error.
+
+    Args:
+        path: the shard's file; must not exist.
+        header: what the file says about itself.
+        seeds: of its networks.
+
+    Yields:
+        The writer.
+
+    Raises:
+        FileExistsError: if ``path`` exists: a finished shard is never written again.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} is finished already: delete it to collect it again")
+    for leftover in path.parent.glob(f".{path.name}.*.part"):
+        log.warning("%s: removing what a killed job left", leftover)
+        leftover.unlink()
+    with replacing(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+        writer = ShardWriter(file, header, seeds)
+        yield writer
+        writer.finish()
