@@ -222,8 +222,8 @@ class MetatrainSpec(Spec):
     """
 
     kind: str
-    seed: int
-    iterations: int
+    seed: int = 0
+    iterations: int = 20_000
     model: Mapping[str, Any] = field(default_factory=dict)
     lr: float = 3e-3
     min_lr: float = 1e-6

@@ -1,0 +1,154 @@
+"""What no schema can say: names that must exist, numbers that must fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nino.config.errors import suggest
+from nino.config.experiment import fit_spec
+from nino.specs import MetatrainSpec, ScheduleSpec
+
+Values = Mapping[str, Any]
+
+
+def cross_checks(config: Values) -> list[str]:
+    """Contradictions in a config that the schema allows, one sentence each.
+
+    Args:
+        config: a mapping without problems by the schema.
+
+    Returns:
+        Sentences that name the key, its value and what is allowed.
+    """
+    names = [*_names(config)]
+    return names or [*_tasks(config), *_schedule(config), *_seeds(config), *_fits(config)]
+
+
+def _names(config: Values) -> Iterator[str]:
+    """Tasks, nowcasters and methods that are named but not defined."""
+    fit, evaluate = config["metatrain"], config["evaluate"]
+    lists = {"metatrain.tasks": fit["tasks"], "evaluate.tasks": evaluate["tasks"]}
+    lists |= {f"metatrain.nowcasters.{n}.tasks": e["tasks"] for n, e in fit["nowcasters"].items() if "tasks" in e}
+    for key, tasks in lists.items():
+        for i, task in enumerate(tasks):
+            if task not in config["tasks"]:
+                yield f"{key}[{i}] (={task!r}): no such task; {suggest(task, config['tasks'])}"
+            elif key.startswith("metatrain") and task not in config["trajectories"]:
+                yield f"{key}[{i}] (={task!r}): has no entry in trajectories; {suggest(task, config['trajectories'])}"
+    for task in config["trajectories"]:
+        if task not in config["tasks"]:
+            yield f"trajectories.{task}: no such task; {suggest(task, config['tasks'])}"
+    for name, method in evaluate["methods"].items():
+        yield from _method(f"evaluate.methods.{name}", method, fit["nowcasters"])
+    baseline = config["report"]["baseline"]
+    plain = [name for name, method in evaluate["methods"].items() if method["nowcaster"] == "none"]
+    if baseline not in plain:
+        yield f"report.baseline (={baseline!r}) must be a method without a nowcaster; {suggest(baseline, plain)}"
+
+
+def _method(key: str, method: Values, nowcasters: Values) -> Iterator[str]:
+    kind = method["nowcaster"]
+    for needed, owner in (("source", "metatrained"), ("path", "checkpoint")):
+        if kind == owner and needed not in method:
+            yield f"{key}.{needed}: missing; a method with nowcaster {owner!r} needs it"
+        if kind != owner and needed in method:
+            yield f"{key}.{needed} (={method[needed]!r}) goes with nowcaster {owner!r} only; this one is {kind!r}"
+    if kind == "metatrained" and method.get("source", next(iter(nowcasters), "")) not in nowcasters:
+        source = method["source"]
+        yield f"{key}.source (={source!r}): no such entry of metatrain.nowcasters; {suggest(source, nowcasters)}"
+
+
+def _tasks(config: Values) -> Iterator[str]:
+    for name, task in config["tasks"].items():
+        evaluation, key = task["evaluation"], f"tasks.{name}.evaluation"
+        every, coarse = evaluation["test_every"], evaluation["validation_every"]
+        if coarse % every:
+            yield f"{key}.validation_every (={coarse}) must be a multiple of {key}.test_every (={every})"
+        target = task["target"]
+        if target["metric"] == "accuracy" and target["value"] > 100:
+            yield f"tasks.{name}.target.value (={target['value']}) is an accuracy in percent: at most 100"
+        options = task["model"].get("options", {})
+        if task["model"]["name"] == "gpt2" and options["width"] % options["heads"]:
+            key = f"tasks.{name}.model.options"
+            yield f"{key}.width (={options['width']}) must be a multiple of {key}.heads (={options['heads']})"
+
+
+def _schedule(config: Values) -> Iterator[str]:
+    schedule = ScheduleSpec(**config["evaluate"]["schedule"])
+    period, context = schedule.period, schedule.context
+    if period % context:
+        low = period // context * context
+        near = f"{low} or {low + context}" if low else str(context)
+        yield (
+            f"evaluate.schedule.period (={period}) must be a multiple of evaluate.schedule.context (={context}), "
+            f"e.g. {near}: states are period / context steps apart"
+        )
+    for name in config["evaluate"]["tasks"]:
+        steps = config["tasks"][name]["recipe"]["steps"]
+        if steps < period:
+            yield (
+                f"tasks.{name}.recipe.steps (={steps}) must be at least evaluate.schedule.period (={period}): "
+                f"no nowcast would take place"
+            )
+    for name, method in config["evaluate"]["methods"].items():
+        if method["nowcaster"] == "metatrained":
+            key = f"metatrain.nowcasters.{method['source']}"
+            fit = _fit(config, method["source"])
+            if fit.context != context:
+                yield f"evaluate.schedule.context (={context}): {key} (method {name}) reads {fit.context} states"
+            if fit.max_horizon < schedule.max_horizon:
+                yield (
+                    f"evaluate.schedule.max_horizon (={schedule.max_horizon}): {key} (method {name}) predicts "
+                    f"at most {fit.max_horizon} states ahead"
+                )
+
+
+def _seeds(config: Values) -> Iterator[str]:
+    """No network may be evaluated that a nowcaster has seen in training."""
+    for task, entry in config["trajectories"].items():
+        first = entry.get("first_seed", 0)
+        last = first + entry["models"] - 1
+        for i, seed in enumerate(config["evaluate"]["seeds"]):
+            if first <= seed <= last:
+                yield (
+                    f"evaluate.seeds[{i}] (={seed}) is a seed of trajectories.{task} ({first} to {last}): "
+                    f"evaluate on networks that meta-training has not seen"
+                )
+
+
+def _fits(config: Values) -> Iterator[str]:
+    for name, entry in config["metatrain"]["nowcasters"].items():
+        fit = _fit(config, name)
+        for task in entry.get("tasks", config["metatrain"]["tasks"]):
+            yield from _fit_to_task(config, f"metatrain.nowcasters.{name}", fit, task)
+    for task, entry in config["trajectories"].items():
+        if entry["models_per_shard"] > entry["models"]:
+            key = f"trajectories.{task}"
+            yield f"{key}.models_per_shard (={entry['models_per_shard']}) must be at most {key}.models (={entry['models']})"
+
+
+def _fit_to_task(config: Values, key: str, fit: MetatrainSpec, task: str) -> Iterator[str]:
+    entry = config["trajectories"][task]
+    every, models = entry["state_every"], entry["models"]
+    steps = entry.get("steps", config["tasks"][task]["recipe"]["steps"])
+    if fit.window_stride % every:
+        yield (
+            f"metatrain.recipe.window_stride (={fit.window_stride}, {key}) must be a multiple of "
+            f"trajectories.{task}.state_every (={every})"
+        )
+    reach = (fit.context + fit.windows_per_trajectory - 1) * fit.window_stride
+    if reach > steps:
+        yield (
+            f"metatrain.recipe.window_stride (={fit.window_stride}, {key}): {fit.windows_per_trajectory} windows of "
+            f"{fit.context} states and a target reach over {reach} steps, but networks of {task} are trained {steps}"
+        )
+    if fit.validation_models >= models:
+        yield (
+            f"metatrain.recipe.validation_models (={fit.validation_models}, {key}) must be less than "
+            f"trajectories.{task}.models (={models}): the rest is trained on"
+        )
+
+
+def _fit(config: Values, name: str) -> MetatrainSpec:
+    return fit_spec(config["metatrain"]["recipe"], config["metatrain"]["nowcasters"][name])

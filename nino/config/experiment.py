@@ -1,0 +1,76 @@
+"""A checked config as dataclasses: what one run consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nino.report.spec import ReportSpec
+from nino.specs import MethodSpec, MetatrainSpec, ScheduleSpec, TaskSpec, TrajectorySpec
+
+
+@dataclass(frozen=True)
+class NowcasterEntry:
+    """A nowcaster that the run fits: how, and to which tasks' trajectories."""
+
+    name: str
+    tasks: tuple[str, ...]
+    spec: MetatrainSpec
+
+
+def fit_spec(recipe: Mapping[str, Any], entry: Mapping[str, Any]) -> MetatrainSpec:
+    """How one entry of ``metatrain.nowcasters`` is fitted: the recipe, with what the entry says laid over it."""
+    own = {key: value for key, value in entry.items() if key != "tasks"}
+    return MetatrainSpec(**{**recipe, **own})
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything a run consists of, every default filled in, every name known.
+
+    Args:
+        run: its name; everything is written to ``results/<run>/``.
+        data_dir: folder of data sets and token caches, None for the user's cache.
+        tasks: the whole catalogue by name.
+        trajectories: by task, whether used or not.
+        nowcasters: by name, whether used or not.
+        evaluated: tasks that are evaluated, in the tables' order.
+        seeds: a run each.
+        schedule: when nowcasts happen.
+        methods: by name, in the tables' order.
+        report: what the report is told.
+    """
+
+    run: str
+    data_dir: Path | None
+    tasks: dict[str, TaskSpec]
+    trajectories: dict[str, TrajectorySpec]
+    nowcasters: dict[str, NowcasterEntry]
+    evaluated: tuple[str, ...]
+    seeds: tuple[int, ...]
+    schedule: ScheduleSpec
+    methods: dict[str, MethodSpec]
+    report: ReportSpec
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """Names of the nowcasters that a method needs, in the order of the methods."""
+        sources = (m.source for m in self.methods.values() if m.nowcaster == "metatrained" and m.source is not None)
+        return tuple(dict.fromkeys(sources))
+
+    @property
+    def collected(self) -> tuple[str, ...]:
+        """Tasks whose trajectories those nowcasters are fitted to."""
+        return tuple(dict.fromkeys(task for name in self.fitted for task in self.nowcasters[name].tasks))
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Tasks that the run reads data of."""
+        return tuple(dict.fromkeys([*self.collected, *self.evaluated]))
+
+    def shards(self, task: str) -> range:
+        """Numbers of a task's shards."""
+        spec = self.trajectories[task]
+        return range(-(-spec.models // spec.models_per_shard))

@@ -1,0 +1,104 @@
+"""Where everything of a run lies. Rules and the command line both ask here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one run, relative to the working directory; wildcards may stand for names.
+
+    Args:
+        run: name of the run.
+
+    >>> Layout("smoke").evaluation("digits-8", "nino", 1000)
+    'results/smoke/evaluate/digits-8/nino/seed=1000'
+    >>> Layout("smoke").shard("{task}", "{shard}")
+    'results/smoke/trajectories/{task}/shard={shard}.h5'
+    """
+
+    run: str
+
+    @property
+    def root(self) -> str:
+        """Folder of the run."""
+        return f"results/{self.run}"
+
+    def under(self, *parts: str) -> str:
+        """A path below the run's folder."""
+        return str(PurePosixPath(self.root, *parts))
+
+    def task_spec(self, task: str) -> str:
+        """Resolved spec of a task."""
+        return self.under("specs", "tasks", f"{task}.json")
+
+    def trajectory_spec(self, task: str) -> str:
+        """Resolved spec of a task's trajectories."""
+        return self.under("specs", "trajectories", f"{task}.json")
+
+    def metatrain_spec(self, nowcaster: str) -> str:
+        """Resolved spec of a fit."""
+        return self.under("specs", "metatrain", f"{nowcaster}.json")
+
+    def evaluation_spec(self, task: str, method: str) -> str:
+        """Resolved spec of a task's runs with a method."""
+        return self.under("specs", "evaluate", task, f"{method}.json")
+
+    @property
+    def report_spec(self) -> str:
+        """Resolved spec of tables and figures."""
+        return self.under("specs", "report.json")
+
+    @property
+    def config(self) -> str:
+        """The whole config as resolved."""
+        return self.under("specs", "config.json")
+
+    def data(self, task: str) -> str:
+        """Record of a task's data: sizes, checksum."""
+        return self.under("data", f"{task}.json")
+
+    def shard(self, task: str, shard: int | str) -> str:
+        """States of the networks that one job trained."""
+        return self.under("trajectories", task, f"shard={shard}.h5")
+
+    def dataset(self, task: str) -> str:
+        """A task's shards as one data set."""
+        return self.under("trajectories", f"{task}.h5")
+
+    def datasheet(self, task: str) -> str:
+        """What that data set holds, in words and numbers."""
+        return self.under("trajectories", f"{task}.md")
+
+    def fit(self, nowcaster: str) -> str:
+        """Folder of a fitted nowcaster."""
+        return self.under("metatrain", nowcaster)
+
+    def checkpoint(self, nowcaster: str) -> str:
+        """Best checkpoint of a fitted nowcaster."""
+        return f"{self.fit(nowcaster)}/best.safetensors"
+
+    def evaluation(self, task: str, method: str, seed: int | str) -> str:
+        """Folder of one training run."""
+        return self.under("evaluate", task, method, f"seed={seed}")
+
+    @property
+    def tables(self) -> str:
+        """Folder of tables."""
+        return self.under("tables")
+
+    @property
+    def figures(self) -> str:
+        """Folder of figures."""
+        return self.under("figures")
+
+    @property
+    def manifest(self) -> str:
+        """Where every number of the run comes from."""
+        return self.under("manifest.json")
+
+    def log(self, *parts: str) -> str:
+        """Log of a job."""
+        return self.under("logs", *parts) + ".log"

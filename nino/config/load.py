@@ -1,0 +1,96 @@
+"""Config files to one mapping: YAML is read strictly, overlays are laid over the base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nino.config.errors import ConfigError
+
+BASE = Path("config.yaml")
+
+
+class _Strict(yaml.SafeLoader):
+    """YAML that refuses a key that stands twice in one mapping (the last would win in silence)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read one config file.
+
+    Args:
+        path: a YAML file with a mapping at its top.
+
+    Returns:
+        The mapping; empty for an empty file.
+
+    Raises:
+        ConfigError: where the file is missing, no YAML, no mapping, or holds a key twice.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Strict)
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: no such config file (relative paths start at {Path.cwd().name}/)"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: {' '.join(str(error).split())}"]) from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError([f"{path}: holds a {type(values).__name__}; a config is a mapping of keys to values"])
+    return values
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one mapping over another, as Snakemake does: mappings merge, everything else replaces.
+
+    >>> merge({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}})
+    {'a': {'b': 1, 'c': [3]}}
+    """
+    merged = dict(base)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def without_nulls(values: Any) -> Any:
+    """The same mapping without the keys that are null, which is how an overlay takes an entry away.
+
+    >>> without_nulls({"methods": {"oracle": None, "base": {}}})
+    {'methods': {'base': {}}}
+    """
+    if isinstance(values, Mapping):
+        return {key: without_nulls(value) for key, value in values.items() if value is not None}
+    return values
+
+
+def load(overlays: Sequence[Path] = (), base: Path = BASE) -> dict[str, Any]:
+    """The mapping that ``snakemake --configfile OVERLAY...`` runs with.
+
+    Args:
+        overlays: files laid over the base, in this order.
+        base: the complete config; default ``config.yaml`` in the working directory.
+
+    Returns:
+        The merged mapping, not yet checked: ``resolve`` does that.
+
+    Raises:
+        ConfigError: for a file that cannot be read.
+    """
+    values = read(base)
+    for overlay in overlays:
+        values = merge(values, read(overlay))
+    return values

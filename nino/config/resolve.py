@@ -1,0 +1,69 @@
+"""From a merged mapping to an experiment, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nino.config.checks import cross_checks
+from nino.config.errors import ConfigError
+from nino.config.experiment import Experiment, NowcasterEntry, fit_spec
+from nino.config.load import without_nulls
+from nino.config.schema import problems
+from nino.report.spec import ReportSpec
+from nino.specs import MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
+
+
+def resolve(config: Mapping[str, Any]) -> Experiment:
+    """Check a merged config and fill in its defaults.
+
+    Args:
+        config: what ``load`` returned, or Snakemake's own ``config``.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        ConfigError: for a key, value or name that is not allowed, and for values that contradict each other; lists
+            every problem with its key and what is allowed.
+    """
+    config = without_nulls(config)
+    if found := problems(config) or cross_checks(config):
+        raise ConfigError(found)
+    fit = config["metatrain"]
+    evaluate = config["evaluate"]
+    tasks = {name: TaskSpec.from_dict({"id": name, **task}) for name, task in config["tasks"].items()}
+    methods = {name: MethodSpec(name=name, **method) for name, method in evaluate["methods"].items()}
+    nowcasters = {
+        name: NowcasterEntry(name, tuple(entry.get("tasks", fit["tasks"])), fit_spec(fit["recipe"], entry))
+        for name, entry in fit["nowcasters"].items()
+    }
+    schedule = ScheduleSpec.from_dict(evaluate["schedule"])
+    seeds = tuple(evaluate["seeds"])
+    trained_on = [
+        task
+        for m in methods.values()
+        if m.nowcaster == "metatrained" and m.source
+        for task in nowcasters[m.source].tasks
+    ]
+    return Experiment(
+        run=config["run"],
+        data_dir=Path(config["data_dir"]) if "data_dir" in config else None,
+        tasks=tasks,
+        trajectories={name: TrajectorySpec.from_dict(entry) for name, entry in config["trajectories"].items()},
+        nowcasters=nowcasters,
+        evaluated=tuple(evaluate["tasks"]),
+        seeds=seeds,
+        schedule=schedule,
+        methods=methods,
+        report=ReportSpec(
+            run=config["run"],
+            tasks=tuple(tasks[name] for name in evaluate["tasks"]),
+            methods=tuple(methods.values()),
+            seeds=seeds,
+            schedule=schedule,
+            trained_on=tuple(dict.fromkeys(trained_on)),
+            **config["report"],
+        ),
+    )

@@ -1,0 +1,98 @@
+"""The config against its JSON Schema, with errors that a person can act on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+
+from nino.config.errors import dotted, first_repeated, suggest
+
+_NAMES = {"string": "text", "integer": "a whole number", "number": "a number", "array": "a list", "object": "a mapping"}
+_BOUNDS = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be greater than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "minItems": "must hold at least {} entry",
+    "minProperties": "must hold at least {} entry",
+    "minLength": "must hold at least {} character",
+}
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the config, ``nino/config/schema.json``."""
+    loaded: dict[str, Any] = json.loads(files("nino.config").joinpath("schema.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def problems(config: Mapping[str, Any]) -> list[str]:
+    """Everything that the schema does not allow, one sentence each, in the order of the keys.
+
+    Args:
+        config: the merged mapping.
+
+    Returns:
+        Sentences that name the key, its value and what is allowed; none where the config is well-formed.
+    """
+    errors = Draft202012Validator(schema()).iter_errors(config)
+    found = (
+        sentence for error in sorted(errors, key=lambda e: dotted(e.absolute_path)) for sentence in _explain(error)
+    )
+    return list(dict.fromkeys(found))
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    path = list(error.absolute_path)
+    key, value, rule = dotted(path), error.instance, error.validator
+    if rule == "additionalProperties":
+        allowed = error.schema.get("properties", {})
+        for name in (name for name in value if name not in allowed):
+            yield f"{dotted([*path, str(name)])}: unknown key; {suggest(str(name), allowed)}"
+        return
+    if rule == "required":
+        missing = next(name for name in error.validator_value if f"'{name}' is a required" in error.message)
+        meaning = _meaning(error.schema.get("properties", {}).get(missing, {}))
+        yield f"{dotted([*path, missing])}: missing; {meaning}"
+        return
+    subject = f"{key} (={json.dumps(value, default=str)})"
+    if rule == "type":
+        wanted = " or ".join(_NAMES.get(t, t) for t in _as_list(error.validator_value))
+        yield f"{subject} must be {wanted}{_number_hint(value, wanted)}; {_meaning(error.schema)}"
+    elif rule == "enum":
+        yield f"{subject}: {suggest(str(value), map(str, error.validator_value))}"
+    elif rule == "pattern":
+        yield f"{subject} must match {error.validator_value}; {_meaning(error.schema)}"
+    elif rule == "uniqueItems":
+        yield f"{subject} holds {first_repeated(value)!r} twice; each may stand there once"
+    elif rule in _BOUNDS:
+        yield f"{subject} {_BOUNDS[rule].format(error.validator_value)}; {_meaning(error.schema)}"
+    else:
+        yield f"{subject}: {error.message}"
+
+
+def _meaning(leaf: Mapping[str, Any]) -> str:
+    if "$ref" in leaf:
+        leaf = schema()["$defs"][leaf["$ref"].rsplit("/", 1)[1]]
+    description: str = leaf.get("description", "see nino/config/schema.json")
+    return description
+
+
+def _number_hint(value: Any, wanted: str) -> str:
+    """YAML takes 1e-3 for text: it wants a dot."""
+    if not isinstance(value, str) or "number" not in wanted:
+        return ""
+    try:
+        float(value)
+    except ValueError:
+        return ""
+    return " (YAML reads this as text: write it without quotes and with a dot, as 1.0e-3)"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,118 @@
+"""What one job is told: a small file of its own, so that a job is redone when its own part of the config changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from nino.config.errors import ConfigError
+from nino.config.experiment import Experiment
+from nino.config.layout import Layout
+from nino.files import write_text
+from nino.specs import MethodSpec, MetatrainSpec, ScheduleSpec, Spec, TaskSpec, TrajectorySpec
+
+T = TypeVar("T", bound=Spec)
+
+
+@dataclass(frozen=True)
+class TrajectoryUnit(Spec):
+    """Training a task's networks for meta-training."""
+
+    task: TaskSpec
+    trajectories: TrajectorySpec
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a nested mapping."""
+        return cls(TaskSpec.from_dict(values["task"]), TrajectorySpec.from_dict(values["trajectories"]))
+
+
+@dataclass(frozen=True)
+class MetatrainUnit(Spec):
+    """Fitting a nowcaster to the trajectories of some tasks."""
+
+    name: str
+    tasks: tuple[str, ...]
+    metatrain: MetatrainSpec
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a nested mapping."""
+        return cls(values["name"], tuple(values["tasks"]), MetatrainSpec.from_dict(values["metatrain"]))
+
+
+@dataclass(frozen=True)
+class EvaluationUnit(Spec):
+    """Training a task with a method; the seed comes beside it."""
+
+    task: TaskSpec
+    method: MethodSpec
+    schedule: ScheduleSpec
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a nested mapping."""
+        return cls(
+            TaskSpec.from_dict(values["task"]),
+            MethodSpec.from_dict(values["method"]),
+            ScheduleSpec.from_dict(values["schedule"]),
+        )
+
+
+def units(experiment: Experiment) -> Iterator[tuple[str, Spec]]:
+    """Path and content of every spec file of a run."""
+    layout = Layout(experiment.run)
+    for name in experiment.used:
+        yield layout.task_spec(name), experiment.tasks[name]
+    for name in experiment.collected:
+        unit = TrajectoryUnit(experiment.tasks[name], experiment.trajectories[name])
+        yield layout.trajectory_spec(name), unit
+    for name in experiment.fitted:
+        entry = experiment.nowcasters[name]
+        yield layout.metatrain_spec(name), MetatrainUnit(name, entry.tasks, entry.spec)
+    for task in experiment.evaluated:
+        for name, method in experiment.methods.items():
+            unit = EvaluationUnit(experiment.tasks[task], method, experiment.schedule)
+            yield layout.evaluation_spec(task, name), unit
+    yield layout.report_spec, experiment.report
+
+
+def write_units(experiment: Experiment, folder: Path = Path()) -> list[Path]:
+    """Write every spec file whose content is new, and leave the others as they are, times included.
+
+    Args:
+        experiment: the run.
+        folder: what the run's paths are relative to; default the working directory.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for name, unit in units(experiment):
+        path = folder / name
+        text = json.dumps(unit.to_dict(), indent=2) + "\n"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+            written.append(path)
+    return written
+
+
+def read_unit(path: Path, kind: type[T]) -> T:
+    """Read a spec file.
+
+    Args:
+        path: what ``write_units`` wrote.
+        kind: the dataclass it should hold.
+
+    Raises:
+        ConfigError: where the file is missing, broken, or of another kind.
+    """
+    try:
+        return kind.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: no such spec file; Snakemake writes them, or use --config instead"]) from None
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigError([f"{path}: not a resolved {kind.__name__} ({error}); let Snakemake write it anew"]) from error
