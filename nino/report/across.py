@@ -1,0 +1,227 @@
+"""Statistics across tasks: means, robust means, probability of improvement and performance profiles.
+
+Every task weighs the same. Intervals and bands resample seeds within tasks (a stratified bootstrap), all methods
+together, because the methods of a seed share initialisation and batch order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from nino.report.runs import Runs
+from nino.report.statistics import Interval, generator, sample_mean, speedups
+
+Steps = dict[str, np.ndarray]  # task -> (seeds, methods) steps to target; inf: missed, NaN: no run
+PROFILE_RESAMPLES = 1000  # a band is drawn, not read off
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A method over all tasks.
+
+    Args:
+        method: method name.
+        tasks: tasks with at least one pair of the method and the baseline that both reached the target.
+        tasks_planned: tasks in the config.
+        reached: seeds, over all tasks, that reached the target.
+        run: seeds, over all tasks, with a run.
+        mean: mean over tasks of the tasks' mean speed-ups in percent, as published.
+        interval: stratified bootstrap interval of ``mean``; none where a task has a single pair.
+        geometric: speed-up in percent that belongs to the geometric mean over tasks of the step ratios.
+        iqm: interquartile mean over all runs of the speed-up in percent, a miss being ``-inf``.
+        improvement: probability that the method needs fewer steps than the baseline on the same seed, ties half.
+    """
+
+    method: str
+    tasks: int
+    tasks_planned: int
+    reached: int
+    run: int
+    mean: float
+    interval: Interval
+    geometric: float
+    iqm: float
+    improvement: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    r"""A performance profile, ``rho(tau)`` = share of runs within ``tau`` times the steps of the seed's fastest method.
+
+    Args:
+        taus: (n,) ratios, from 1.
+        rho: method -> (n,) shares in [0, 1].
+        low: method -> (n,) lower end of the bootstrap band.
+        high: method -> (n,) upper end.
+
+    Source: Dolan and More, "Benchmarking optimization software with performance profiles", 2002.
+    """
+
+    taus: np.ndarray
+    rho: dict[str, np.ndarray]
+    low: dict[str, np.ndarray]
+    high: dict[str, np.ndarray]
+
+
+def task_steps(runs: Runs, methods: tuple[str, ...]) -> Steps:
+    """Steps to target by task: (seeds, methods), inf where missed and NaN where there is no run."""
+    return {task.id: runs.steps(task.id)[list(methods)].to_numpy() for task in runs.spec.tasks}
+
+
+def mean_speedup(steps: Steps) -> float:
+    """Mean over tasks of column 1's mean speed-up against column 0, in percent; tasks without a pair are left out."""
+    means = [sample_mean(speedups(x[:, 1], x[:, 0])) for x in steps.values()]
+    return sample_mean(np.array([mean for mean in means if np.isfinite(mean)]))
+
+
+def geometric_speedup(steps: Steps) -> float:
+    """``100 (1 - geometric mean of steps / baseline's steps)`` in percent: within a task first, then over tasks.
+
+    >>> round(geometric_speedup({"a": np.array([[100.0, 50.0]]), "b": np.array([[100.0, 200.0]])}), 6)
+    0.0
+    """
+    logs = []
+    for x in steps.values():
+        both = np.isfinite(x).all(axis=1)
+        if both.any():
+            logs.append(np.mean(np.log(np.maximum(x[both, 1], 1) / np.maximum(x[both, 0], 1))))
+    return float(100 * (1 - np.exp(np.mean(logs)))) if logs else float("nan")
+
+
+def interquartile_mean(steps: Steps) -> float:
+    """Mean of the middle half of all runs' speed-ups in percent, column 1 against column 0.
+
+    A seed that the method misses and the baseline reaches counts as ``-inf``: up to a quarter of them are trimmed away,
+    more make the result ``-inf``. Seeds that the baseline misses have no speed-up and are left out.
+    """
+    values = []
+    for x in steps.values():
+        known = np.isfinite(x[:, 0]) & ~np.isnan(x[:, 1])
+        values.append(100 * (1 - x[known, 1] / x[known, 0]))
+    joined = np.concatenate(values) if values else np.empty(0)
+    return float(stats.trim_mean(joined, 0.25)) if len(joined) else float("nan")
+
+
+def probability_of_improvement(steps: Steps) -> float:
+    """Mean over tasks of the share of seeds on which column 1 needs fewer steps than column 0; a tie counts half.
+
+    Two misses are a tie; a miss loses to any number of steps.
+
+    >>> probability_of_improvement({"a": np.array([[100.0, 50.0], [np.inf, np.inf], [100.0, np.inf]])})
+    0.5
+    """
+    shares = []
+    for x in steps.values():
+        known = ~np.isnan(x).any(axis=1)
+        if known.any():
+            base, mine = x[known, 0], x[known, 1]
+            shares.append(np.mean((mine < base) + 0.5 * (mine == base)))
+    return sample_mean(np.array(shares))
+
+
+def summarize(runs: Runs, method: str) -> Summary:
+    """A method against the baseline over all tasks."""
+    spec = runs.spec
+    steps = task_steps(runs, (spec.baseline, method))
+    part = runs.frame[runs.frame.method == method]
+    pairs = [int(np.isfinite(x).all(axis=1).sum()) for x in steps.values()]
+    paired = {task: x for (task, x), n in zip(steps.items(), pairs, strict=True) if n}
+    # Resampling a single pair gives it again: an interval from such tasks would pretend that they never vary.
+    several = bool(paired) and min(n for n in pairs if n) > 1
+    interval = (
+        stratified_interval(paired, spec.confidence, spec.resamples, generator(runs))
+        if several
+        else Interval(np.nan, np.nan, "none")
+    )
+    return Summary(
+        method=method,
+        tasks=len(paired),
+        tasks_planned=len(spec.tasks),
+        reached=int(part.reached.sum()),
+        run=int((part.status != "missing").sum()),
+        mean=mean_speedup(steps),
+        interval=interval,
+        geometric=geometric_speedup(steps),
+        iqm=interquartile_mean(steps),
+        improvement=probability_of_improvement(steps),
+    )
+
+
+def stratified_interval(steps: Steps, confidence: float, resamples: int, rng: np.random.Generator) -> Interval:
+    """Percentile bootstrap interval of `mean_speedup`, seeds resampled whole within each task.
+
+    Args:
+        steps: task -> (seeds, 2): the baseline's steps and the method's.
+        confidence: level in (0, 1).
+        resamples: bootstrap resamples.
+        rng: the generator to draw them from.
+    """
+    means = []
+    for x in steps.values():
+        both = np.asarray(np.isfinite(x).all(axis=1))
+        gains = np.zeros(len(x))
+        gains[both] = speedups(x[:, 1], x[:, 0])
+        drawn = rng.integers(len(x), size=(resamples, len(x)))  # (resamples, seeds)
+        pairs = np.count_nonzero(both[drawn], axis=1)
+        means.append(np.where(pairs, gains[drawn].sum(axis=1) / np.maximum(pairs, 1), np.nan))
+    table = np.stack(means)  # (tasks, resamples); NaN where a resample holds no pair of the task
+    known = np.isfinite(table)
+    count = np.count_nonzero(known, axis=0)
+    values = np.where(known, table, 0).sum(axis=0)[count > 0] / count[count > 0]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return Interval(float(low), float(high), "bootstrap")
+
+
+def profile(runs: Runs, methods: tuple[str, ...], taus: np.ndarray | None = None) -> Profile:
+    """The performance profile of some methods, with a stratified bootstrap band.
+
+    Args:
+        runs: all runs.
+        methods: who competes; the fastest of them on a (task, seed) sets ratio 1. Leave an oracle out.
+        taus: ratios; default 301 from 1 to 4.
+    """
+    taus = np.linspace(1, 4, 301) if taus is None else taus
+    ratios = {task: step_ratios(x) for task, x in task_steps(runs, methods).items()}
+    rng = generator(runs)
+    drawn = np.stack([_shares(_resample(ratios, rng), taus) for _ in range(PROFILE_RESAMPLES)])
+    tail = (1 - runs.spec.confidence) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
+    rho = _shares(ratios, taus)
+    return Profile(
+        taus,
+        {method: rho[i] for i, method in enumerate(methods)},
+        {method: low[i] for i, method in enumerate(methods)},
+        {method: high[i] for i, method in enumerate(methods)},
+    )
+
+
+def step_ratios(steps: np.ndarray) -> np.ndarray:
+    """Steps divided by those of the fastest method of the seed; a miss is inf, also where every method misses.
+
+    Args:
+        steps: (seeds, methods); inf where missed, NaN where there is no run (counts as a miss).
+
+    >>> step_ratios(np.array([[100.0, 50.0, np.inf], [np.inf, np.inf, np.nan]]))
+    array([[ 2.,  1., inf],
+           [inf, inf, inf]])
+    """
+    known = np.where(np.isnan(steps), np.inf, np.maximum(steps, 1))
+    best = known.min(axis=1, keepdims=True)
+    ratios = np.full_like(known, np.inf)
+    np.divide(known, best, out=ratios, where=np.isfinite(known))
+    return ratios
+
+
+def _shares(ratios: Steps, taus: np.ndarray) -> np.ndarray:
+    """(methods, taus) share of seeds within each ratio, mean over tasks."""
+    # (seeds, methods, 1) against (taus,); equal ratios must not miss their tau by a rounding error
+    within = [(x[:, :, None] <= taus * (1 + 1e-12)).mean(axis=0) for x in ratios.values()]
+    return np.asarray(np.mean(within, axis=0))
+
+
+def _resample(values: Steps, rng: np.random.Generator) -> Steps:
+    return {task: x[rng.integers(len(x), size=len(x))] for task, x in values.items()}

@@ -1,0 +1,90 @@
+"""All tables of a run from its logs: built in memory, then written, so that they can be built again and compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nino.files import write_json, write_text
+from nino.report.captions import headline, rst_escape, spikes_sentence
+from nino.report.measured import fixed_step_table, nowcast_table, timing_table
+from nino.report.runs import Runs, read_runs
+from nino.report.spec import ReportSpec
+from nino.report.table import Table
+from nino.report.tables import summary_table, table1, table2
+
+MAIN_TABLES = ("table1", "table2", "summary")  # what `console_text` prints
+
+
+def build_tables(runs: Runs) -> list[Table]:
+    """Every table of the report, with the sentences on what it shows."""
+    found = headline(runs)
+    spikes = tuple(spikes_sentence(runs, method) for method in runs.spec.contenders)
+    return [
+        table1(runs),
+        replace(table2(runs), found=found),
+        replace(summary_table(runs), found=found),
+        fixed_step_table(runs),
+        replace(nowcast_table(runs), found=spikes),
+        timing_table(runs),
+    ]
+
+
+def write_tables(results: Path, spec: ReportSpec, folder: Path | None = None) -> list[Table]:
+    """Read a run's logs and write its tables.
+
+    Writes ``<name>.{csv,md,tex,html}`` for each table, ``summary.json`` (the headline numbers and sentences) and
+    ``captions/<name>.rst`` (the computed part of the report's captions).
+
+    Args:
+        results: the run's directory, ``results/<run>``.
+        spec: what belongs to the report.
+        folder: where to write; default ``<results>/tables``.
+
+    Returns:
+        The tables.
+
+    Raises:
+        CorruptRunError: where a run's files are damaged; nothing is written then.
+    """
+    folder = results / "tables" if folder is None else folder
+    runs = read_runs(results, spec)
+    tables = build_tables(runs)
+    for table in tables:
+        table.write(folder)
+        write_caption(folder, table.name, table.found)
+    write_json(folder / "summary.json", summary(runs, tables))
+    return tables
+
+
+def write_caption(folder: Path, name: str, sentences: tuple[str, ...]) -> Path:
+    """Write the computed part of a caption, to be included by the report's caption of that name."""
+    path = folder / "captions" / f"{name}.rst"
+    write_text(path, rst_escape(" ".join(sentences)) + "\n")
+    return path
+
+
+def summary(runs: Runs, tables: list[Table]) -> dict[str, Any]:
+    """The headline: sentences, and a plain mapping per method of the table over all tasks."""
+    overall = next(table for table in tables if table.name == "summary")
+    # JSON has no NaN: what is not there is null
+    rows = overall.data.astype(object).where(overall.data.notna(), None).to_dict("records")
+    statuses = runs.frame.status.value_counts()
+    return {
+        "run": runs.spec.run,
+        "tasks": [task.id for task in runs.spec.tasks],
+        "seeds": list(runs.spec.seeds),
+        "runs": {str(status): int(count) for status, count in sorted(statuses.items())},
+        "sentences": {table.name: list(table.found) for table in tables},
+        "methods": rows,
+    }
+
+
+def console_text(tables: list[Table]) -> str:
+    """The main tables for a terminal, as ``make smoke`` prints them.
+
+    Args:
+        tables: what `write_tables` returned.
+    """
+    return "\n\n".join(table.plain().rstrip() for table in tables if table.name in MAIN_TABLES) + "\n"

@@ -1,0 +1,140 @@
+"""Sentences on what tables and figures show, computed from the numbers: a caption cannot contradict its table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from nino.report.across import Profile, Summary, summarize
+from nino.report.runs import Runs
+from nino.report.statistics import compare
+
+
+def headline(runs: Runs) -> tuple[str, ...]:
+    """What the comparison of all tasks found: the best method, how sure that is, and where the controls lie."""
+    spec = runs.spec
+    summaries = [summarize(runs, method) for method in spec.contenders]
+    ranked = [summary for summary in summaries if np.isfinite(summary.mean)]
+    base = spec.label(spec.baseline)
+    if not spec.contenders:
+        return ("No method was compared with the baseline.",)
+    if not ranked:
+        return (f"No seed reached the target both with {base} and with another method: there is no speed-up to give.",)
+    best = max(ranked, key=lambda summary: (summary.reached, summary.mean))
+    sentences = [best_sentence(runs, best), separation_sentence(runs, best.method)]
+    controls = [summarize(runs, method) for method in spec.controls]
+    found = [f"{spec.label(c.method)} {percent(c.mean)}" for c in controls if np.isfinite(c.mean)]
+    if found:
+        sentences.append(f"Controls: {', '.join(found)}.")
+    gaps = runs.frame[runs.frame.status != "done"]
+    if len(gaps):
+        counts = gaps.status.value_counts()
+        sentences.append("Not all runs are there: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items())) + ".")
+    return tuple(sentences)
+
+
+def best_sentence(runs: Runs, best: Summary) -> str:
+    """How often and how much faster than the baseline the best method was."""
+    spec = runs.spec
+    interval = ""
+    if best.interval.kind != "none":
+        interval = (
+            f", {100 * spec.confidence:g} % interval {percent(best.interval.low)} to {percent(best.interval.high)}"
+        )
+    amount = f"{abs(best.mean):.1f} % {'fewer' if best.mean >= 0 else 'more'} steps"
+    return (
+        f"{spec.label(best.method)} reached the target in {best.reached} of {best.run} runs and took {amount} than "
+        f"{spec.label(spec.baseline)} (mean over {counted(best.tasks, 'task')}{interval})."
+    )
+
+
+def separation_sentence(runs: Runs, method: str) -> str:
+    """On how many tasks the paired test separates a method from the baseline."""
+    spec = runs.spec
+    separated = [compare(runs, task.id, method).separated for task in spec.tasks]
+    sentence = (
+        f"The exact paired test separates it from {spec.label(spec.baseline)} on {sum(separated)} of "
+        f"{counted(len(separated), 'task')}"
+    )
+    needed = smallest_n(spec.confidence)
+    if len(spec.seeds) < needed:
+        return f"{sentence}; with {counted(len(spec.seeds), 'seed')} it cannot: it needs {needed}."
+    return sentence + "."
+
+
+def curves_sentence(runs: Runs, task: str) -> str:
+    """Where the methods reached a task's target."""
+    spec = runs.spec
+    parts = []
+    for method in (spec.baseline, *spec.contenders):
+        row = compare(runs, task, method)
+        if not row.run:
+            parts.append(f"{spec.label(method)} has no run")
+        elif row.reached:
+            share = "" if row.reached == row.run else f" ({row.reached} of {row.run} seeds)"
+            parts.append(f"{spec.label(method)} at step {row.steps_mean:.0f}{share}")
+        else:
+            parts.append(f"{spec.label(method)} never")
+    return f"{task}: the target was reached by {', '.join(parts)} (mean over the seeds that reached it)."
+
+
+def spikes_sentence(runs: Runs, method: str) -> str:
+    """What a method's nowcasts did to the loss of the next batch."""
+    tables = [table for key, table in runs.nowcasts.items() if key.method == method and len(table)]
+    label = runs.spec.label(method)
+    if not tables:
+        return f"{label} made no nowcast."
+    jumps = pd.concat(tables, ignore_index=True)
+    lowered = int((jumps.loss_after < jumps.loss_before).sum())
+    first = jumps[jumps.step == jumps.step.min()]
+    return (
+        f"{lowered} of {len(jumps)} nowcasts of {label} lowered the loss of the next batch; the first ones "
+        f"(k = {first.k.mean():.0f}) took it from {first.loss_before.mean():.3g} to {first.loss_after.mean():.3g}."
+    )
+
+
+def profile_sentence(runs: Runs, profile: Profile) -> str:
+    """Which method is fastest how often, and how many runs it solves at all."""
+    ranked = sorted(profile.rho, key=lambda method: -profile.rho[method][0])
+    best = ranked[0]
+    within = profile.rho[best][int(np.searchsorted(profile.taus, min(2.0, float(profile.taus[-1]))))]
+    return (
+        f"{runs.spec.label(best)} is the fastest of a seed in {100 * profile.rho[best][0]:.0f} % of the runs and within "
+        f"twice the fastest in {100 * within:.0f} %; runs that miss their target never count."
+    )
+
+
+def smallest_n(confidence: float) -> int:
+    """Seeds that the exact paired test needs to separate anything: the smallest n with ``2 / 2^n <= 1 - confidence``.
+
+    >>> smallest_n(0.95)
+    6
+    """
+    return int(np.ceil(np.log2(2 / (1 - confidence)) - 1e-9))
+
+
+def percent(value: float) -> str:
+    """A percentage with one decimal and its sign where negative.
+
+    >>> percent(46.44)
+    '46.4 %'
+    """
+    return f"{value:.1f} %".replace("-", "−")
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "task"), counted(2, "task")
+    ('1 task', '2 tasks')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def rst_escape(text: str) -> str:
+    r"""Text for reStructuredText, its markup characters escaped.
+
+    >>> print(rst_escape("wnn_plus *"))
+    wnn\_plus \*
+    """
+    return "".join(f"\\{character}" if character in "\\*`_|" else character for character in text)

@@ -1,0 +1,259 @@
+"""Tables beside Table 2: where runs stand at fixed steps, what each nowcast did to the loss, and what it all cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nino.report.runs import Key, Runs
+from nino.report.statistics import (
+    equivalent_steps,
+    generator,
+    mean_interval,
+    sample_mean,
+    sample_std,
+    speedups,
+    value_at,
+)
+from nino.report.table import EMPTY, Table, mean_std, number, once, significant, text_frame
+from nino.report.tables import METRIC_UNITS, interval_text, role
+from nino.specs import TaskSpec
+
+FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+
+
+def fixed_step_table(runs: Runs) -> Table:
+    """The test metric at a quarter, half, three quarters and all of the steps, whatever the target is.
+
+    The last column does not hang on a target either: the baseline's step that first was as good as the method at half
+    of its steps (seed by seed, median).
+    """
+    spec = runs.spec
+    rows: list[dict[str, Any]] = []
+    text: list[dict[str, str]] = []
+    rules = []
+    for task in spec.tasks:
+        for method in spec.row_order:
+            cells = []
+            for fraction in FRACTIONS:
+                row = _at_step(runs, task, method, round(fraction * task.recipe.steps))
+                rows.append(row)
+                cells.append(mean_std(row["mean"], row["std"], 2) if row["seeds"] else EMPTY)
+            if method == spec.baseline and text:
+                rules.append(len(text))
+            unit = METRIC_UNITS.get(task.target.metric, "")
+            text.append(
+                {
+                    "Task": f"{task.id} ({task.target.metric}{', ' + unit if unit else ''})",
+                    "Method": _label(runs, method),
+                    **{f"{100 * f:g} % of steps": cell for f, cell in zip(FRACTIONS, cells, strict=True)},
+                    "Half the steps are worth": _worth_text(runs, task, method),
+                }
+            )
+    frame = text_frame(text)
+    frame["Task"] = once(frame["Task"])
+    base = spec.label(spec.baseline)
+    return Table(
+        name="fixed_steps",
+        title="Test metric at fixed steps",
+        data=pd.DataFrame(rows),
+        text=frame,
+        rules=tuple(rules),
+        notes=(
+            "Mean ± sample standard deviation over seeds of the last evaluation up to that step.",
+            f"Half the steps are worth: the step at which {base} was first as good as the method had been within half "
+            "of its steps, median over seeds; > where it never was.",
+        ),
+    )
+
+
+def nowcast_table(runs: Runs) -> Table:
+    """The loss right before and after each nowcast: does a jump help at once, or does it spike first?"""
+    spec = runs.spec
+    rows: list[dict[str, Any]] = []
+    text: list[dict[str, str]] = []
+    rules = []
+    for task in spec.tasks:
+        started = len(text)
+        for method in spec.row_order:
+            known = [runs.nowcasts[key] for key in _keys(runs, task.id, method) if key in runs.nowcasts]
+            if not any(len(table) for table in known):
+                continue
+            jumps = pd.concat([table for table in known if len(table)], ignore_index=True)
+            steps = [_nowcast_row(task.id, method, step, part) for step, part in jumps.groupby("step")]
+            rows += steps
+            text.append(
+                {
+                    "Task": task.id,
+                    "Method": _label(runs, method),
+                    "Nowcasts": f"{len(jumps)}",
+                    "Accepted": f"{int(jumps.accepted.sum())}",
+                    "Loss lowered": f"{100 * (jumps.loss_after < jumps.loss_before).mean():.0f} %",
+                    "First: k": f"{steps[0]['k']:.0f}",
+                    "Loss before → after": _change_text(steps[0]),
+                    "Last: k": f"{steps[-1]['k']:.0f}",
+                    "Loss before → after ": _change_text(steps[-1]),
+                }
+            )
+        if started and len(text) > started:
+            rules.append(started)
+    columns = ["task", "method", "step", "k", "seeds", "accepted", "norm", "loss_before", "loss_after", "lowered"]
+    frame = text_frame(text) if text else pd.DataFrame({"Task": [], "Method": [], "Nowcasts": []}, dtype=object)
+    frame["Task"] = once(frame["Task"])
+    return Table(
+        name="nowcasts",
+        title="Loss before and after nowcasts",
+        data=pd.DataFrame(rows, columns=columns),
+        text=frame,
+        rules=tuple(rules),
+        notes=("Training loss on the next batch, right before and right after the jump; means over seeds.",),
+    )
+
+
+def timing_table(runs: Runs) -> Table:
+    """Seconds, and what nowcasting adds to them. They belong to the machine that the runs were made on."""
+    spec = runs.spec
+    rows: list[dict[str, Any]] = []
+    text: list[dict[str, str]] = []
+    rules = []
+    for task in spec.tasks:
+        for method in spec.row_order:
+            row = _timing_row(runs, task, method)
+            rows.append(row)
+            if method == spec.baseline and text:
+                rules.append(len(text))
+            text.append(
+                {
+                    "Task": task.id,
+                    "Method": _label(runs, method),
+                    "Training, s": mean_std(row["train_seconds"], row["train_seconds_std"], 1),
+                    "Evaluation, s": number(row["evaluation_seconds"], 1),
+                    "Nowcasts, s": number(row["nowcast_seconds"], 2),
+                    "Per nowcast, s": significant(row["seconds_per_nowcast"]),
+                    "Overhead, %": number(row["overhead_percent"], 2),
+                    "Seconds to target": mean_std(row["seconds_to_target"], row["seconds_to_target_std"], 1),
+                    "Time saved, %": number(row["time_saved_percent"], 1),
+                    f"{100 * spec.confidence:g} % interval": interval_text(row["interval"]),
+                    "Peak memory, MB": number(row["peak_memory_bytes"] / 1e6),
+                }
+            )
+    frame = text_frame(text)
+    frame["Task"] = once(frame["Task"])
+    return Table(
+        name="timing",
+        title="Time and memory",
+        data=pd.DataFrame(rows).drop(columns="interval"),
+        text=frame,
+        rules=tuple(rules),
+        notes=(
+            "Means over the seeds whose run finished. Seconds to target count training and nowcasts, not evaluation; "
+            "time saved is paired by seed.",
+            "Seconds differ between machines and between two runs on one machine; Tables 1 and 2 do not.",
+        ),
+    )
+
+
+def _at_step(runs: Runs, task: TaskSpec, method: str, step: int) -> dict[str, Any]:
+    values = [value_at(runs.logs[key], step) for key in _keys(runs, task.id, method) if key in runs.logs]
+    known = np.array([value for value in values if np.isfinite(value)])
+    return {
+        "task": task.id,
+        "method": method,
+        "step": step,
+        "seeds": len(known),
+        "mean": sample_mean(known),
+        "std": sample_std(known),
+    }
+
+
+def worth(runs: Runs, task: TaskSpec, method: str, step: float) -> np.ndarray:
+    """Per seed, the baseline's step that first was as good as the method had been up to ``step``.
+
+    Returns:
+        (seeds with both runs and a measurement,) steps; inf where the baseline never was.
+    """
+    found = []
+    for key in _keys(runs, task.id, method):
+        base_key = Key(task.id, runs.spec.baseline, key.seed)
+        if key not in runs.logs or base_key not in runs.logs:
+            continue
+        log, base = runs.logs[key], runs.logs[base_key]
+        curve = equivalent_steps(
+            base.step.to_numpy(), base.test.to_numpy(), log.test.to_numpy(), task.target.higher_is_better
+        )[log.step.to_numpy() <= step]
+        if len(curve) and not np.isnan(curve[-1]):
+            found.append(curve[-1])
+    return np.array(found)
+
+
+def _worth_text(runs: Runs, task: TaskSpec, method: str) -> str:
+    steps = worth(runs, task, method, task.recipe.steps / 2)
+    if not len(steps):
+        return EMPTY
+    # Of an even number of seeds the lower middle one: half of a number and inf is no step.
+    middle = float(np.sort(steps)[(len(steps) - 1) // 2])
+    return number(middle) if np.isfinite(middle) else f"> {task.recipe.steps}"
+
+
+def _nowcast_row(task: str, method: str, step: Any, part: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "task": task,
+        "method": method,
+        "step": int(step),
+        "k": part.k.mean(),
+        "seeds": len(part),
+        "accepted": int(part.accepted.sum()),
+        "norm": part.norm.mean(),
+        "loss_before": part.loss_before.mean(),
+        "loss_after": part.loss_after.mean(),
+        "lowered": int((part.loss_after < part.loss_before).sum()),
+    }
+
+
+def _change_text(row: dict[str, Any]) -> str:
+    return f"{significant(row['loss_before'])} → {significant(row['loss_after'])}"
+
+
+def _timing_row(runs: Runs, task: TaskSpec, method: str) -> dict[str, Any]:
+    frame = runs.frame[(runs.frame.task == task.id) & (runs.frame.status != "missing")].set_index("seed")
+    mine, base = frame[frame.method == method], frame[frame.method == runs.spec.baseline]
+    done = mine[mine.status == "done"]
+    jumps = sum(len(runs.nowcasts[key]) for key in _keys(runs, task.id, method) if key in runs.nowcasts)
+    total = float(mine.nowcast_seconds.sum())
+    pairs = mine.join(base, rsuffix="_base", how="inner")
+    is_base = method == runs.spec.baseline
+    saved = np.empty(0) if is_base else speedups(pairs.seconds.to_numpy(), pairs.seconds_base.to_numpy())
+    hits = mine.seconds.dropna().to_numpy()
+    interval = mean_interval(saved, runs.spec.confidence, runs.spec.resamples, generator(runs))
+    train = done.train_seconds.dropna().to_numpy()
+    train_sum = float(mine.train_seconds.sum())
+    return {
+        "task": task.id,
+        "method": method,
+        "role": role(runs, method),
+        "seeds": len(done),
+        "train_seconds": sample_mean(train),
+        "train_seconds_std": sample_std(train),
+        "evaluation_seconds": sample_mean(done.evaluation_seconds.dropna().to_numpy()),
+        "nowcast_seconds": sample_mean(done.nowcast_seconds.dropna().to_numpy()),
+        "nowcasts": jumps,
+        "seconds_per_nowcast": total / jumps if jumps else np.nan,
+        "overhead_percent": 100 * total / train_sum if train_sum else np.nan,
+        "seconds_to_target": sample_mean(hits),
+        "seconds_to_target_std": sample_std(hits),
+        "time_saved_percent": sample_mean(saved),
+        "interval": interval,
+        "interval_low": interval.low,
+        "interval_high": interval.high,
+        "peak_memory_bytes": float(mine.peak_memory_bytes.max()) if len(mine) else np.nan,
+    }
+
+
+def _keys(runs: Runs, task: str, method: str) -> list[Key]:
+    return [Key(task, method, seed) for seed in runs.spec.seeds]
+
+
+def _label(runs: Runs, method: str) -> str:
+    return runs.spec.label(method) + (" (control)" if role(runs, method) == "control" else "")

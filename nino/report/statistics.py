@@ -1,0 +1,262 @@
+"""Statistics of one task: the seed is the unit, and a method is compared with the baseline seed by seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from nino.report.runs import Runs
+
+EXACT_SEEDS = 16  # up to here all 2^n sign patterns of the permutation test are enumerated
+RANGE_SEEDS = 3  # up to here a 95 % bootstrap interval is just the range of the values
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval of a mean.
+
+    Args:
+        low: its lower end.
+        high: its upper end.
+        kind: ``bootstrap``; ``range`` of two or three values, which covers less than it should; ``none`` of fewer.
+    """
+
+    low: float
+    high: float
+    kind: Literal["bootstrap", "range", "none"]
+
+    @property
+    def half_width(self) -> float:
+        """Half its width; NaN without an interval."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method on a task, against the baseline.
+
+    Args:
+        task: task id.
+        method: method name.
+        planned: seeds in the config.
+        run: seeds with a run (done, diverged or failed).
+        reached: seeds that reached the target.
+        diverged: seeds whose run diverged or failed.
+        steps_mean: mean steps to target of the seeds that reached it; NaN if none did.
+        steps_std: their sample standard deviation; NaN of one seed.
+        pairs: seeds that both the method and the baseline reached.
+        speedup_mean: mean of ``100 (1 - steps / baseline's steps)`` over these pairs, in percent.
+        speedup_std: its sample standard deviation over seeds.
+        interval: bootstrap interval of ``speedup_mean``.
+        p_value: exact paired permutation test against the baseline, misses counted with the step budget.
+        separated: whether that test separates the two at the report's confidence.
+    """
+
+    task: str
+    method: str
+    planned: int
+    run: int
+    reached: int
+    diverged: int
+    steps_mean: float
+    steps_std: float
+    pairs: int
+    speedup_mean: float
+    speedup_std: float
+    interval: Interval
+    p_value: float
+    separated: bool
+
+
+def sample_mean(values: np.ndarray) -> float:
+    """The mean; NaN of nothing."""
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def sample_std(values: np.ndarray) -> float:
+    """The sample standard deviation (n - 1); NaN of fewer than two values."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def speedups(steps: np.ndarray, base: np.ndarray) -> np.ndarray:
+    r"""Speed-up in percent of each pair that reached the target, ``100 (1 - steps / base)``.
+
+    Args:
+        steps: (seeds,) steps to target of a method; inf where missed, NaN where there is no run.
+        base: (seeds,) the baseline's steps, same seeds in the same order.
+
+    Returns:
+        One value per pair of two finite numbers: misses have no speed-up and are stated beside the mean instead.
+
+    >>> speedups(np.array([50.0, np.inf, 80.0]), np.array([100.0, 100.0, np.nan]))
+    array([50.])
+    """
+    both = np.isfinite(steps) & np.isfinite(base)
+    return np.asarray(100 * (1 - steps[both] / base[both]))
+
+
+def mean_interval(values: np.ndarray, confidence: float, resamples: int, rng: np.random.Generator) -> Interval:
+    """A bootstrap interval of the mean over seeds (bias-corrected and accelerated).
+
+    Pairs are resampled whole, because each value already is the difference of a pair. One value has no interval. Two or
+    three have one that is their range, whatever the level (a resample repeats one value n times with probability
+    ``n^-n``, over 2.5 %), so it is given as that.
+
+    Args:
+        values: (n,) one value per seed, finite.
+        confidence: level in (0, 1).
+        resamples: bootstrap resamples.
+        rng: the generator to draw them from.
+
+    Source: Efron, "Better bootstrap confidence intervals", JASA 1987.
+    """
+    if len(values) < 2:
+        return Interval(np.nan, np.nan, "none")
+    low, high = float(np.min(values)), float(np.max(values))
+    if len(values) <= RANGE_SEEDS:
+        return Interval(low, high, "range")
+    if low == high:  # all resamples are the same
+        return Interval(low, high, "bootstrap")
+    found = stats.bootstrap(
+        (values,), np.mean, confidence_level=confidence, n_resamples=resamples, method="BCa", rng=rng
+    ).confidence_interval
+    return Interval(float(found.low), float(found.high), "bootstrap")
+
+
+def permutation_p(steps: np.ndarray, base: np.ndarray, budget: float, rng: np.random.Generator) -> float:
+    """Two-sided p-value that a method and the baseline need equally many steps, by swapping them within seeds.
+
+    The statistic is the mean of ``log(base / steps)``. A miss counts with the step budget, the least it can have taken,
+    so that a seed which did not reach the target is neither lost nor rewarded. All ``2^n`` swaps are enumerated up to
+    16 seeds; n seeds cannot give less than ``2 / 2^n``, so that fewer than 6 separate nothing at the 5 % level.
+
+    Args:
+        steps: (seeds,) steps to target; inf where missed, NaN where there is no run (the seed is left out).
+        base: (seeds,) the baseline's.
+        budget: steps a run may take.
+        rng: for more than 16 seeds, where swaps are drawn.
+
+    Returns:
+        The p-value; NaN without a pair.
+
+    >>> permutation_p(np.full(6, 50.0), np.full(6, 100.0), 1000.0, np.random.default_rng(0))
+    0.03125
+    """
+    both = ~(np.isnan(steps) | np.isnan(base))
+    if not both.any():
+        return float("nan")
+    pair = [np.log(np.maximum(np.minimum(x[both], budget), 1.0)) for x in (base, steps)]
+    if both.sum() == 1:
+        return 1.0
+    test = stats.permutation_test(
+        pair,
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2 ** min(int(both.sum()), EXACT_SEEDS),
+        rng=rng,
+    )
+    return float(test.pvalue)
+
+
+def compare(runs: Runs, task: str, method: str) -> Comparison:
+    """Everything Table 2 says about a method on a task.
+
+    Args:
+        runs: all runs of the report.
+        task: task id.
+        method: method name; the baseline itself has no speed-up.
+    """
+    spec = runs.spec
+    part = runs.frame[(runs.frame.task == task) & (runs.frame.method == method)]
+    reached = part.steps[part.reached].to_numpy()
+    steps = runs.steps(task)
+    mine, base = steps[method].to_numpy(), steps[spec.baseline].to_numpy()
+    is_base = method == spec.baseline
+    gains = np.empty(0) if is_base else speedups(mine, base)
+    p_value = float("nan") if is_base else permutation_p(mine, base, float(part.budget.max()), generator(runs))
+    return Comparison(
+        task=task,
+        method=method,
+        planned=len(part),
+        run=int((part.status != "missing").sum()),
+        reached=len(reached),
+        diverged=int(part.status.isin(["diverged", "failed"]).sum()),
+        steps_mean=sample_mean(reached),
+        steps_std=sample_std(reached),
+        pairs=len(gains),
+        speedup_mean=sample_mean(gains),
+        speedup_std=sample_std(gains),
+        interval=mean_interval(gains, spec.confidence, spec.resamples, generator(runs)),
+        p_value=p_value,
+        separated=bool(p_value <= 1 - spec.confidence + 1e-12),
+    )
+
+
+def comparisons(runs: Runs) -> list[Comparison]:
+    """Every method on every task, in the tables' order."""
+    return [compare(runs, task.id, method) for task in runs.spec.tasks for method in runs.spec.row_order]
+
+
+def best_of(rows: list[Comparison], contenders: tuple[str, ...]) -> Comparison | None:
+    """The best of a task's contenders: most seeds reached, then the largest mean speed-up; None if none has one."""
+    candidates = [row for row in rows if row.method in contenders and row.pairs]
+    return max(candidates, key=lambda row: (row.reached, row.speedup_mean), default=None)
+
+
+def separated_from(runs: Runs, task: str, method: str, other: str) -> bool:
+    """Whether the paired permutation test separates two methods on a task at the report's confidence."""
+    steps = runs.steps(task)
+    budget = float(runs.frame[runs.frame.task == task].budget.max())
+    p_value = permutation_p(steps[method].to_numpy(), steps[other].to_numpy(), budget, generator(runs))
+    return bool(p_value <= 1 - runs.spec.confidence + 1e-12)
+
+
+def equivalent_steps(
+    base_steps: np.ndarray, base_values: np.ndarray, values: np.ndarray, higher_is_better: bool
+) -> np.ndarray:
+    """The baseline's step that first was as good as a method has been so far.
+
+    Args:
+        base_steps: (n,) evaluated steps of the baseline, ascending.
+        base_values: (n,) its metric there.
+        values: (m,) the method's metric at its own evaluations, ascending in step.
+        higher_is_better: whether larger values of the metric are better.
+
+    Returns:
+        (m,) steps; inf where the baseline never got there, NaN before the method's first finite value.
+
+    >>> base = np.array([10.0, 30.0, 20.0, 40.0])
+    >>> equivalent_steps(np.array([1, 2, 3, 4]), base, np.array([5.0, 30.0, 25.0, 50.0]), True)
+    array([ 1.,  2.,  2., inf])
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    base_best = np.maximum.accumulate(np.where(np.isnan(base_values), -np.inf, sign * base_values))
+    best = np.maximum.accumulate(np.where(np.isnan(values), -np.inf, sign * values))
+    first = np.searchsorted(base_best, best, side="left")
+    steps = np.append(base_steps.astype(float), np.inf)[first]
+    return np.asarray(np.where(np.isneginf(best), np.nan, steps))
+
+
+def value_at(log: pd.DataFrame, step: float) -> float:
+    """The test metric of the last evaluation up to ``step``; NaN before the first one and after a run has ended early.
+
+    Args:
+        log: a run's evaluations, sorted by step.
+        step: a step.
+    """
+    known = log[log.step <= step]
+    if known.empty:
+        return float("nan")
+    gap = log.step.diff().max() if len(log) > 1 else 0
+    ended_early = step > log.step.iloc[-1] + gap
+    return float("nan") if ended_early else float(known.test.iloc[-1])
+
+
+def generator(runs: Runs) -> np.random.Generator:
+    """A fresh generator from the report's seed: each interval is the same whatever else is computed."""
+    return np.random.default_rng(runs.spec.seed)

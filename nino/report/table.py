@@ -1,0 +1,243 @@
+"""A table: one source of numbers, rendered as CSV, Markdown, LaTeX, HTML and plain text."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from nino.files import write_text
+
+EMPTY = "–"
+WIDTH = 120  # columns of a terminal
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{c: rf"\{c}" for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "→": r"$\rightarrow$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    ">": r"$>$",
+    "<": r"$<$",
+    "×": r"$\times$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "−": "$-$",
+    "–": "--",
+    "∞": r"$\infty$",
+}
+RULE = ' class="rule"'
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; padding: 0 1rem; max-width: 72rem; color: #1a1a1a;
+  background: #fff; }}
+.wide {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; border-top: 2px solid #333; border-bottom: 2px solid #333; white-space: nowrap; }}
+th {{ border-bottom: 1px solid #333; text-align: left; }}
+th, td {{ padding: .25rem .7rem; font-variant-numeric: tabular-nums; }}
+tr.rule td {{ border-top: 1px solid #bbb; }}
+.notes {{ font-size: .9em; color: #444; max-width: 60rem; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{lead}
+<div class="wide">
+<table>
+<thead><tr>{head}</tr></thead>
+<tbody>
+{body}
+</tbody>
+</table>
+</div>
+<div class="notes">
+{notes}
+</div>
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report.
+
+    Args:
+        name: stem of its files.
+        title: what it shows.
+        data: the numbers, for the CSV file.
+        text: what the other formats show; every cell a string.
+        bold: cells (row, column title) that are marked as best.
+        rules: rows before which a line is drawn.
+        notes: sentences below it.
+        found: sentences on what it shows, computed from the numbers.
+    """
+
+    name: str
+    title: str
+    data: pd.DataFrame
+    text: pd.DataFrame
+    bold: frozenset[tuple[int, str]] = frozenset()
+    rules: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+
+    def csv(self) -> str:
+        """The numbers, ten significant digits, empty where there is none."""
+        return self.data.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+
+    def markdown(self) -> str:
+        """A GitHub table with title, findings and notes."""
+        rows = self._cells(lambda value: value.replace("|", r"\|"), lambda value: f"**{value}**")
+        table = tabulate(rows, headers=list(self.text.columns), tablefmt="github", disable_numparse=True)
+        parts = [f"# {self.title}", *([" ".join(self.found)] if self.found else []), table]
+        return "\n\n".join([*parts, *self.notes]) + "\n"
+
+    def latex(self) -> str:
+        r"""A ``booktabs`` table with caption and label; needs ``\usepackage{booktabs}``."""
+        rows = self._cells(latex_escape, lambda value: rf"\textbf{{{value}}}")
+        lines = []
+        for i, row in enumerate(rows):
+            if i in self.rules:
+                lines.append(r"\midrule")
+            lines.append(" & ".join(row) + r" \\")
+        head = " & ".join(latex_escape(str(title)) for title in self.text.columns) + r" \\"
+        caption = latex_escape(" ".join([f"{self.title}.", *self.notes]))
+        return "\n".join(
+            [
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{caption}}}",
+                rf"\label{{tab:{self.name}}}",
+                rf"\begin{{tabular}}{{{'l' * len(self.text.columns)}}}",
+                r"\toprule",
+                head,
+                r"\midrule",
+                *lines,
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+    def html(self) -> str:
+        """A page of its own that works offline and on a phone."""
+        rows = self._cells(html.escape, lambda value: f"<strong>{value}</strong>")
+        cells = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
+        body = "\n".join(f"<tr{RULE if i in self.rules else ''}>{row}</tr>" for i, row in enumerate(cells))
+        return PAGE.format(
+            title=html.escape(self.title),
+            lead=f"<p>{html.escape(' '.join(self.found))}</p>" if self.found else "",
+            head="".join(f"<th>{html.escape(str(title))}</th>" for title in self.text.columns),
+            body=body,
+            notes="\n".join(f"<p>{html.escape(note)}</p>" for note in self.notes),
+        )
+
+    def plain(self) -> str:
+        """For a terminal: the table with title, findings and notes, these wrapped to 120 columns."""
+        rows = self._cells(str, lambda value: f"*{value}")
+        for row in sorted(self.rules, reverse=True):
+            rows.insert(row, [""] * len(self.text.columns))
+        table = tabulate(rows, headers=list(self.text.columns), tablefmt="simple", disable_numparse=True)
+        lead = [textwrap.fill(" ".join(self.found), WIDTH)] if self.found else []
+        notes = [textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in self.notes]
+        return "\n".join([self.title, *lead, "", table, "", *notes])
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``<name>.csv``, ``.md``, ``.tex`` and ``.html`` to a folder.
+
+        Returns:
+            The files.
+        """
+        texts = {"csv": self.csv(), "md": self.markdown(), "tex": self.latex(), "html": self.html()}
+        paths = []
+        for extension, text in texts.items():
+            paths.append(folder / f"{self.name}.{extension}")
+            write_text(paths[-1], text)
+        return paths
+
+    def _cells(self, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
+        titles = list(self.text.columns)
+        return [
+            [
+                bold(escape(value)) if (i, title) in self.bold else escape(value)
+                for title, value in zip(titles, row, strict=True)
+            ]
+            for i, row in enumerate(self.text.itertuples(index=False, name=None))
+        ]
+
+
+def latex_escape(text: str) -> str:
+    r"""Text for LaTeX: its special characters escaped, the signs that tables use as commands.
+
+    >>> print(latex_escape("50 % ± 2"))
+    50 \% $\pm$ 2
+    """
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def number(value: float, digits: int = 0) -> str:
+    """A number with so many decimals; a dash for NaN.
+
+    >>> number(1234.56, 1), number(float("nan"))
+    ('1234.6', '–')
+    """
+    if np.isnan(value):
+        return EMPTY
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    # adding zero turns a rounded -0.0 into 0.0
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits; a dash for NaN.
+
+    >>> significant(0.012345), significant(1234567.0)
+    ('0.0123', '1.23e+06')
+    """
+    return EMPTY if np.isnan(value) else f"{value:.{digits}g}".replace("-", "−").replace("e−", "e-")
+
+
+def mean_std(mean: float, std: float, digits: int = 0) -> str:
+    """A mean and its sample standard deviation, the latter only where there is one.
+
+    >>> mean_std(520.0, 31.2), mean_std(520.0, float("nan"))
+    ('520 ± 31', '520')
+    """
+    return number(mean, digits) if np.isnan(std) else f"{number(mean, digits)} ± {number(std, digits)}"
+
+
+def text_frame(rows: Iterable[dict[str, str]], optional: Iterable[str] = ()) -> pd.DataFrame:
+    """A frame of strings from rows; columns named ``optional`` are dropped where every cell of theirs is empty."""
+    frame = pd.DataFrame(list(rows), dtype=object)
+    unused = [title for title in optional if title in frame and frame[title].isin(["", EMPTY]).all()]
+    return frame.drop(columns=unused)
+
+
+def once(values: Iterable[str]) -> list[str]:
+    """Repeated neighbours left blank, as in the first column of a grouped table.
+
+    >>> once(["a", "a", "b"])
+    ['a', '', 'b']
+    """
+    shown: list[str] = []
+    previous = None
+    for value in values:
+        shown.append("" if value == previous else value)
+        previous = value
+    return shown
