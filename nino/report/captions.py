@@ -99,8 +99,8 @@ def profile_sentence(runs: Runs, profile: Profile) -> str:
     best = ranked[0]
     within = profile.rho[best][int(np.searchsorted(profile.taus, min(2.0, float(profile.taus[-1]))))]
     return (
-        f"{runs.spec.label(best)} is the fastest of a seed in {100 * profile.rho[best][0]:.0f} % of the runs and within "
-        f"twice the fastest in {100 * within:.0f} %; runs that miss their target never count."
+        f"{runs.spec.label(best)} is the fastest of a seed in {100 * profile.rho[best][0]:.0f} % of the runs and "
+        f"within twice the fastest in {100 * within:.0f} %; runs that miss their target never count."
     )
 
 

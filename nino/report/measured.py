@@ -222,9 +222,9 @@ def _timing_row(runs: Runs, task: TaskSpec, method: str) -> dict[str, Any]:
     done = mine[mine.status == "done"]
     jumps = sum(len(runs.nowcasts[key]) for key in _keys(runs, task.id, method) if key in runs.nowcasts)
     total = float(mine.nowcast_seconds.sum())
-    pairs = mine.join(base, rsuffix="_base", how="inner")
     is_base = method == runs.spec.baseline
-    saved = np.empty(0) if is_base else speedups(pairs.seconds.to_numpy(), pairs.seconds_base.to_numpy())
+    base_seconds = base.seconds.reindex(mine.index).to_numpy()
+    saved = np.empty(0) if is_base else speedups(mine.seconds.to_numpy(), base_seconds)
     hits = mine.seconds.dropna().to_numpy()
     interval = mean_interval(saved, runs.spec.confidence, runs.spec.resamples, generator(runs))
     train = done.train_seconds.dropna().to_numpy()
