@@ -1,0 +1,9 @@
+"""The optimizer wrapper: a base optimizer takes most of the steps, a nowcaster one a period."""
+
+from nino.optim.flat import from_tensors, to_tensors
+from nino.optim.history import History
+from nino.optim.record import NowcastRecord
+from nino.optim.schedule import Schedule, horizons
+from nino.optim.wrapper import NiNo
+
+__all__ = ["History", "NiNo", "NowcastRecord", "Schedule", "from_tensors", "horizons", "to_tensors"]

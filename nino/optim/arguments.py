@@ -1,0 +1,66 @@
+"""What the constructor of ``NiNo`` accepts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from nino.optim.schedule import Schedule
+
+if TYPE_CHECKING:
+    from nino.graphs import NeuralGraph
+    from nino.nowcasters.base import Nowcaster
+
+
+def check_arguments(model: Any, ckpt: Any, nowcaster: Any, accept: str, update_scale: float) -> nn.Module:
+    """Refuse arguments that mean nothing, or that contradict each other; give the model back."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"`model` is a {type(model).__name__}: pass the torch.nn.Module that `base_opt` trains")
+    if ckpt is not None and nowcaster is not None:
+        raise ValueError("`ckpt` and `nowcaster` are both given: pass one of them")
+    if accept not in ("finite", "loss"):
+        raise ValueError(f"`accept` (={accept!r}) must be 'finite' or 'loss'")
+    if not math.isfinite(update_scale):
+        raise ValueError(f"`update_scale` (={update_scale}) must be a finite number; 1 takes the prediction itself")
+    return model
+
+
+def loaded(ckpt: str | Path) -> Nowcaster:
+    """The nowcaster of a file or known name, imported only now."""
+    from nino.nowcasters import load_nowcaster
+
+    return load_nowcaster(ckpt)
+
+
+def context_of(nowcaster: Nowcaster | None, context: int | None) -> int:
+    """States that a nowcast reads: as asked for, as the nowcaster says, or the paper's 5."""
+    reads = None if nowcaster is None else nowcaster.context
+    if reads is not None and context not in (None, reads):
+        raise ValueError(f"`context` (={context}) must be {reads}, the states that {type(nowcaster).__name__} reads")
+    return context or reads or 5
+
+
+def check_reach(nowcaster: Nowcaster | None, schedule: Schedule) -> None:
+    """Refuse horizons that the nowcaster was not made for."""
+    reach = None if nowcaster is None else nowcaster.max_horizon
+    if reach is not None and max(schedule.horizons) > reach:
+        raise ValueError(
+            f"`max_horizon` or `horizons` (={max(schedule.horizons)}) reaches further than the {reach} states that "
+            f"{type(nowcaster).__name__} predicts"
+        )
+
+
+def graph_of(model: nn.Module, topology: str, unknown: str) -> NeuralGraph:
+    """The model's neural graph; an error says how to go on without."""
+    from nino.graphs import neural_graph
+
+    try:
+        return neural_graph(model, topology, unknown)  # type: ignore[arg-type]
+    except Exception as error:
+        error.add_note(
+            "NiNo(..., unknown='carry') leaves them to the base optimizer, nowcaster=None leaves everything to it"
+        )
+        raise
