@@ -1,15 +1,30 @@
 """Evaluation: train a task with a method, and read off the steps and seconds it took to the target."""
 
+from typing import TYPE_CHECKING, Any
+
 from nino.evaluate.tables import LOG_COLUMNS, NOWCAST_COLUMNS, read_table, write_table
 from nino.evaluate.target import best_value, seconds_to_target, steps_to_running_mean, steps_to_target
+
+if TYPE_CHECKING:
+    from nino.evaluate.run import evaluate_run
 
 __all__ = [
     "LOG_COLUMNS",
     "NOWCAST_COLUMNS",
     "best_value",
+    "evaluate_run",
     "read_table",
     "seconds_to_target",
     "steps_to_running_mean",
     "steps_to_target",
     "write_table",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch only when it is asked for: reading logs must not cost seconds."""
+    if name == "evaluate_run":
+        from nino.evaluate.run import evaluate_run
+
+        return evaluate_run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,156 @@
+"""One run, a step at a time: train, nowcast, measure, and keep the books."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nino.evaluate.clock import Clock
+from nino.tasks import Batch
+from nino.training import Training
+
+Row = dict[str, Any]
+
+
+class DivergedError(Exception):
+    """The training loss is no longer finite; says what it became and at which step."""
+
+
+class EvaluatedTraining:
+    """A training with a log: the rows of ``log.csv`` and ``nowcasts.csv``.
+
+    A row is written after every ``test_every``-th step and after the last one. Where such a step is a nowcast and the
+    task says ``at_nowcast: before``, it is measured before the jump. ``train_loss`` is the mean over the gradient steps
+    since the row before, each loss taken before its update; empty where all of them were nowcasts.
+    Around a nowcast the loss is that of the step's own batch, which no update has seen.
+
+    Args:
+        training: the run.
+        free: whether nowcasts are left out of the nowcasting seconds, as the oracle's are.
+
+    Attributes:
+        rows: of ``log.csv``.
+        nowcasts: rows of ``nowcasts.csv``.
+        clock: seconds of ``train``, ``evaluation``, ``nowcast`` and ``free``.
+    """
+
+    def __init__(self, training: Training, free: bool = False) -> None:
+        """See the class."""
+        self.training = training
+        self.rows: list[Row] = []
+        self.nowcasts: list[Row] = []
+        self.clock = Clock(("train", "evaluation", "nowcast", "free"), training.task.device)
+        self._jump_part = "free" if free else "nowcast"
+        self._losses: list[tuple[int, Tensor | float]] = []
+        self._steps = training.task.spec.recipe.steps
+        self._every = training.task.spec.evaluation
+
+    @property
+    def finished(self) -> bool:
+        """Whether the recipe's steps are done."""
+        return self.training.steps >= self._steps
+
+    def advance(self) -> bool:
+        """Do the next step and, where it is due, measure.
+
+        Returns:
+            Whether a row was added.
+
+        Raises:
+            DivergedError: where a loss since the last row was not finite; the row is not written.
+        """
+        step = self.training.steps + 1
+        due = step % self._every.test_every == 0 or step == self._steps
+        is_nowcast = getattr(self.training.optimizer, "nowcast_next", False)
+        before = is_nowcast and self._every.at_nowcast == "before"
+        if due and before:
+            self._measure(step)
+        if is_nowcast:
+            self._nowcast()
+        else:
+            self.clock.switch("train")
+            self._step()
+        if due and not before:
+            self._measure(step)
+        return due
+
+    def pause(self) -> None:
+        """Stop the clock until the next step."""
+        self.clock.switch(None)
+
+    def _check(self) -> None:
+        """Look at the losses since the last row.
+
+        Raises:
+            DivergedError: where one of them is not finite.
+        """
+        self._losses = [(step, float(loss)) for step, loss in self._losses]
+        for step, loss in self._losses:
+            if not math.isfinite(loss):
+                raise DivergedError(f"the training loss became {loss} at step {step}")
+
+    def _measure(self, step: int) -> None:
+        self.clock.switch("evaluation")
+        self._check()
+        losses = [float(loss) for _, loss in self._losses]
+        self._losses = []
+        validate = step % self._every.validation_every == 0 or step == self._steps
+        row: Row = {
+            "step": step,
+            "train_loss": math.fsum(losses) / len(losses) if losses else None,
+            "validation": self.training.evaluate("validation") if validate else None,
+            "test": self.training.evaluate("test"),
+        }
+        self.clock.switch(None)
+        self.rows.append(
+            row | {f"{part}_seconds": self.clock.seconds[part] for part in ("train", "evaluation", "nowcast")}
+        )
+
+    def _step(self) -> None:
+        loss = self.training.step()
+        if loss is not None:
+            self._losses.append((self.training.steps, loss))
+
+    def _nowcast(self) -> None:
+        self.clock.switch("evaluation")
+        self._check()
+        batch = self.training.next_batch()
+        before = self._loss(batch)
+        self.clock.switch(self._jump_part)
+        self._step()
+        optimizer: Any = self.training.optimizer  # NiNo's: no other optimizer has nowcasts
+        record = optimizer.last_nowcast
+        self.clock.switch("evaluation")
+        row = {name: getattr(record, name) for name in ("step", "k", "seconds", "norm", "finite", "accepted")}
+        self.nowcasts.append(row | {"loss_before": before, "loss_after": self._loss(batch)})
+
+    @torch.no_grad()
+    def _loss(self, batch: Batch) -> float:
+        """The loss on a batch, in evaluation mode: no dropout, and batch statistics stay as they are."""
+        model = self.training.model
+        was_training = model.training
+        model.eval()
+        loss = float(self.training.task.loss(model, batch))
+        model.train(was_training)
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that ``load_state_dict`` needs to go on with the same numbers."""
+        return {
+            "training": self.training.state_dict(),
+            "rows": self.rows,
+            "nowcasts": self.nowcasts,
+            "losses": [(step, float(loss)) for step, loss in self._losses],
+            "seconds": dict(self.clock.seconds),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where ``state_dict`` was called."""
+        self.training.load_state_dict(state["training"])
+        self.rows = state["rows"]
+        self.nowcasts = state["nowcasts"]
+        self._losses = [(step, loss) for step, loss in state["losses"]]
+        self.clock.seconds |= state["seconds"]

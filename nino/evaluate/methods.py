@@ -1,0 +1,145 @@
+"""From a row of the results table to the optimizer that trains its runs.
+
+Every method trains the same network, from the same initialisation, on the same batches in the same order, with the same
+base optimizer. What differs is the steps at which a nowcast takes the base optimizer's place: such a step has no
+gradient, and its batch is left out, so that step t means batch t for every method.
+
+The controls bound the table:
+
+- ``identity`` jumps nowhere. It is not the base optimizer under another name: its nowcasts take T / period base steps
+  away, so it shows what a nowcast costs before it has predicted anything (about one period's share of progress a run).
+- ``random`` jumps as far as ``linear`` does, in a direction drawn from ``derive(seed, "random")``: the floor.
+- ``linear`` extrapolates a line through the states: what a forecast is worth without a graph or meta-training.
+- ``oracle`` jumps to the run's own later state: what a perfect forecast would buy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from nino.evaluate.oracle import Oracle
+from nino.nowcasters import NOWCASTERS, load_nowcaster
+from nino.nowcasters.base import Nowcaster
+from nino.optim import NiNo
+from nino.seeding import derive
+from nino.specs import MethodSpec, ScheduleSpec
+from nino.tasks import Task
+from nino.training import Training
+
+FROM_FILE = ("checkpoint", "metatrained")
+WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept")
+"""Keys of ``MethodSpec.options`` that are ``NiNo``'s; the others are arguments of the nowcaster."""
+
+
+def nowcaster_file(method: MethodSpec, path: Path | None) -> Path | None:
+    """The file that a method's nowcaster is read from.
+
+    Args:
+        method: a row of the table.
+        path: what the caller says; wins over ``method.path``.
+
+    Returns:
+        The file, or the known name of a nowcaster as a path; None for a method that reads none.
+
+    Raises:
+        ValueError: for a method that reads a file and is given none, or the other way round.
+    """
+    if method.nowcaster not in FROM_FILE:
+        if path is not None:
+            raise ValueError(
+                f"`nowcaster_path` (={path}) was given, but method {method.name!r} is {method.nowcaster!r}, which "
+                f"reads no file: leave it out, or use one of {', '.join(FROM_FILE)}"
+            )
+        return None
+    if path is None and method.path is None:
+        raise ValueError(
+            f"method {method.name!r} is {method.nowcaster!r}: pass `nowcaster_path`, the file of its weights"
+        )
+    return path if path is not None else Path(str(method.path))
+
+
+def build_nowcaster(
+    method: MethodSpec, seed: int, schedule: ScheduleSpec, path: Path | None = None
+) -> Nowcaster | None:
+    """A method's nowcaster.
+
+    Args:
+        method: a row of the table.
+        seed: of the run; ``random`` draws its directions from ``derive(seed, "random")``.
+        schedule: gives the steps between states, which ``oracle`` needs.
+        path: file of the weights for ``checkpoint`` and ``metatrained``.
+
+    Returns:
+        The nowcaster; None for the base optimizer alone.
+
+    Raises:
+        ValueError: for an unknown nowcaster, and as `nowcaster_file`.
+    """
+    file = nowcaster_file(method, path)
+    options = {key: value for key, value in method.options.items() if key not in WRAPPER_OPTIONS}
+    if options and (file is not None or method.nowcaster in ("none", "oracle")):
+        raise ValueError(
+            f"method {method.name!r}: option {next(iter(options))!r} means nothing to nowcaster {method.nowcaster!r}; "
+            f"allowed are {', '.join(WRAPPER_OPTIONS)}"
+        )
+    if file is not None:
+        return load_nowcaster(file)
+    if method.nowcaster == "none":
+        return None
+    if method.nowcaster == "oracle":
+        return Oracle(spacing=schedule.period // schedule.context)
+    if method.nowcaster not in NOWCASTERS:
+        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE])
+        raise ValueError(f"method {method.name!r}: nowcaster is {method.nowcaster!r}; allowed are {allowed}")
+    if method.nowcaster == "random":
+        options["seed"] = derive(seed, "random")
+    return NOWCASTERS[method.nowcaster](**options)
+
+
+def start_training(
+    task: Task, method: MethodSpec, seed: int, schedule: ScheduleSpec, nowcaster: Nowcaster | None
+) -> Training:
+    """A run before its first step: the recipe's optimizer alone, or wrapped in ``NiNo``.
+
+    Args:
+        task: what is trained; its recipe says for how many steps.
+        method: a row of the table; its options may set arguments of ``NiNo``.
+        seed: of initialisation and batch order.
+        schedule: when nowcasts happen and how far they reach.
+        nowcaster: None for the base optimizer alone.
+
+    Returns:
+        The run.
+
+    Raises:
+        ValueError: for a schedule that does not fit the recipe's steps.
+    """
+    if nowcaster is None:
+        return Training(task, seed)
+    bases: list[Optimizer] = []
+    options: dict[str, Any] = {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
+
+    def wrap(base: Optimizer, model: nn.Module) -> Optimizer:
+        bases.append(base)
+        return NiNo(
+            base,
+            model=model,
+            nowcaster=nowcaster,
+            period=schedule.period,
+            context=schedule.context,
+            max_train_steps=task.spec.recipe.steps,
+            max_horizon=schedule.max_horizon,
+            power=schedule.power,
+            **options,
+        )
+
+    training = Training(task, seed, wrap)
+    if options.get("accept") == "loss":
+        training.optimizer.loss = lambda: task.loss(training.model, training.next_batch())  # type: ignore[attr-defined]
+    if isinstance(nowcaster, Oracle):
+        nowcaster.follow(training, bases[0])
+    return training
