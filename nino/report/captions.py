@@ -78,9 +78,13 @@ def curves_sentence(runs: Runs, task: str) -> str:
     return f"{task}: the target was reached by {', '.join(parts)} (mean over the seeds that reached it)."
 
 
-def spikes_sentence(runs: Runs, method: str) -> str:
-    """What a method's nowcasts did to the loss of the next batch."""
-    tables = [table for key, table in runs.nowcasts.items() if key.method == method and len(table)]
+def spikes_sentence(runs: Runs, method: str, task: str | None = None) -> str:
+    """What a method's nowcasts did to the loss of the next batch, on one task or on all."""
+    tables = [
+        table
+        for key, table in runs.nowcasts.items()
+        if key.method == method and len(table) and task in (None, key.task)
+    ]
     label = runs.spec.label(method)
     if not tables:
         return f"{label} made no nowcast."

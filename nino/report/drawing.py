@@ -1,0 +1,104 @@
+"""What all figures share: the style, colours of methods, and files that are the same bytes every time.
+
+Figures are built without ``pyplot``, so that nothing of one stays behind for the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nino.files import replacing
+from nino.report.spec import ReportSpec
+
+COLUMN = 3.4  # width of a paper's column, inches
+PAGE = 7.0  # width of its page, inches
+CONTROL_DASHES = ((1, 1), (4, 1.5), (4, 1.5, 1, 1.5), (7, 2))
+CONTROL_COLOURS = ("#777777", "#999999", "#5f6a72", "#8a7f70")
+BASELINE_COLOUR = "#000000"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn.
+
+    Args:
+        colour: any matplotlib colour.
+        dashes: on-off lengths in points; empty for a solid line.
+        width: line width in points.
+        control: whether it is a control.
+    """
+
+    colour: str
+    dashes: tuple[float, ...] = ()
+    width: float = 1.3
+    control: bool = False
+
+    def line(self, **changes: Any) -> dict[str, Any]:
+        """Keyword arguments of ``Axes.plot``."""
+        style = (0, self.dashes) if self.dashes else "-"
+        return {"color": self.colour, "linestyle": style, "linewidth": self.width, **changes}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the project's style inside the block; settings are as before after it."""
+    with as_file(files("nino.report").joinpath("style.mplstyle")) as path, matplotlib.rc_context(fname=path):
+        yield
+
+
+def new_figure(width: float = COLUMN, height: float = 2.6) -> Figure:
+    """An empty figure that belongs to no window.
+
+    Args:
+        width: inches.
+        height: inches.
+    """
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def looks(spec: ReportSpec) -> dict[str, Look]:
+    """A look for every method: the baseline black, contenders coloured, controls grey and dashed."""
+    colours = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    # The last contender of a config is the one that it is about: it gets the first colour.
+    found = {spec.baseline: Look(BASELINE_COLOUR)}
+    for i, method in enumerate(reversed(spec.contenders)):
+        colour = colours[i % len(colours)]
+        found[method] = Look(colour if colour.startswith("#") else f"#{colour}")
+    for i, method in enumerate(spec.controls):
+        look = Look(CONTROL_COLOURS[i % len(CONTROL_COLOURS)], CONTROL_DASHES[i % len(CONTROL_DASHES)], 0.9, True)
+        found[method] = look
+    return found
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as SVG and PNG, without dates or versions, so that the same figure is the same bytes.
+
+    Args:
+        figure: the figure.
+        stem: path without extension.
+
+    Returns:
+        The two files.
+    """
+    paths = []
+    metadata: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None, "Creator": None},
+        "png": {"Software": None},
+    }
+    for extension, values in metadata.items():
+        path = stem.with_name(f"{stem.name}.{extension}")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=extension, metadata=values)
+        paths.append(path)
+    return paths

@@ -1,0 +1,77 @@
+"""All figures of a run from its logs, written as SVG and PNG with the computed part of their captions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from nino.graphs import NeuralGraph
+from nino.report.across import profile
+from nino.report.build import write_caption
+from nino.report.captions import curves_sentence, profile_sentence, spikes_sentence
+from nino.report.drawing import save, styled
+from nino.report.graph_pictures import adjacency_figure, graph_sentence, layers_figure
+from nino.report.plots import curves_figure, nowcasts_figure, profile_figure, schedule_figure, worth_figure
+from nino.report.runs import read_runs
+from nino.report.spec import ReportSpec
+
+TASK_FIGURES = ("curves", "worth", "nowcasts")
+GRAPH_FIGURES = ("graph-adjacency", "graph-layers")
+RUN_FIGURES = ("profile", "schedule")
+
+
+def figure_names(spec: ReportSpec, graphs: bool = True) -> list[str]:
+    """Stems of all figures of a report, each written as ``.svg`` and ``.png`` with a caption.
+
+    Args:
+        spec: the report.
+        graphs: whether pictures of the tasks' neural graphs belong to it.
+
+    Returns:
+        Names such as ``curves-digits-8``.
+    """
+    kinds = TASK_FIGURES + (GRAPH_FIGURES if graphs else ())
+    return [f"{kind}-{task.id}" for task in spec.tasks for kind in kinds] + list(RUN_FIGURES)
+
+
+def write_figures(
+    results: Path, spec: ReportSpec, graphs: Mapping[str, NeuralGraph] | None = None, folder: Path | None = None
+) -> list[Path]:
+    """Read a run's logs and draw every figure of `figure_names`.
+
+    Args:
+        results: the run's directory, ``results/<run>``.
+        spec: what belongs to the report.
+        graphs: neural graphs of tasks' models, to be pictured; default none.
+        folder: where to write; default ``<results>/figures``.
+
+    Returns:
+        All files: SVG, PNG and ``captions/<name>.rst``.
+
+    Raises:
+        CorruptRunError: where a run's files are damaged.
+    """
+    folder = results / "figures" if folder is None else folder
+    runs = read_runs(results, spec)
+    paths: list[Path] = []
+
+    def keep(name: str, figure: Figure, *sentences: str) -> None:
+        paths.extend(save(figure, folder / name))
+        paths.append(write_caption(folder, name, sentences))
+
+    with styled():
+        for task in spec.tasks:
+            keep(f"curves-{task.id}", curves_figure(runs, task), curves_sentence(runs, task.id))
+            keep(f"worth-{task.id}", worth_figure(runs, task))
+            spikes = [spikes_sentence(runs, method, task.id) for method in spec.contenders]
+            keep(f"nowcasts-{task.id}", nowcasts_figure(runs, task), *spikes)
+            if graphs and task.id in graphs:
+                sentence = graph_sentence(graphs[task.id])
+                keep(f"graph-adjacency-{task.id}", adjacency_figure(graphs[task.id]), sentence)
+                keep(f"graph-layers-{task.id}", layers_figure(graphs[task.id]), sentence)
+        shown = profile(runs, spec.realizable)
+        keep("profile", profile_figure(runs, shown), profile_sentence(runs, shown))
+        keep("schedule", schedule_figure(spec))
+    return paths

@@ -1,0 +1,242 @@
+"""Figures of the runs: training curves, the value of a step, losses around nowcasts, the schedule, a profile."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+
+from nino.optim import horizons
+from nino.report.across import Profile
+from nino.report.drawing import COLUMN, PAGE, Look, looks, new_figure
+from nino.report.runs import Key, Runs
+from nino.report.spec import ReportSpec
+from nino.report.statistics import compare, equivalent_steps
+from nino.specs import TaskSpec
+
+HIDDEN_START = 0.05  # share of the steps whose metric does not set the axis of a training curve
+
+
+def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
+    """The test metric over steps: mean and range over seeds, nowcasts as dots, the target, and where it was reached."""
+    spec = runs.spec
+    figure = new_figure(COLUMN, 3.0)
+    axes = figure.add_subplot()
+    seen: list[np.ndarray] = []
+    for method, look in _bottom_up(spec):
+        curves = seed_curves(runs, task, method)
+        if curves.empty:
+            continue
+        mean = curves.mean(axis=1)
+        late = mean[mean.index >= HIDDEN_START * task.recipe.steps].to_numpy()
+        seen.append(late[np.isfinite(late)])
+        axes.plot(mean.index, mean, label=spec.label(method), **look.line())
+        if look.control:
+            continue
+        axes.fill_between(
+            mean.index, curves.min(axis=1), curves.max(axis=1), color=look.colour, alpha=0.18, linewidth=0
+        )
+        jumps = nowcast_steps(runs, task, method)
+        shown = mean.reindex(jumps, method="nearest") if len(jumps) else mean.iloc[:0]
+        axes.plot(shown.index, shown, "o", color=look.colour, markersize=2.8, markeredgecolor="white", mew=0.4)
+        row = compare(runs, task.id, method)
+        if row.reached:
+            axes.plot(row.steps_mean, task.target.value, "D", color=look.colour, mec="white", mew=0.6, markersize=5)
+    axes.axhline(task.target.value, color="#444444", linewidth=0.8, linestyle=(0, (2, 2)))
+    _metric_axis(axes, task, np.concatenate(seen) if seen else np.empty(0))
+    axes.set(xlabel="step", xlim=(0, task.recipe.steps), title=task.id)
+    _legend_below(figure, axes, spec)
+    return figure
+
+
+def worth_figure(runs: Runs, task: TaskSpec) -> Figure:
+    """At each step of a method, the baseline's step that first was as good; above the diagonal a step is worth more."""
+    spec = runs.spec
+    total = task.recipe.steps
+    figure = new_figure(COLUMN, 3.0)
+    axes = figure.add_subplot()
+    axes.plot([0, total], [0, total], label=spec.label(spec.baseline), **looks(spec)[spec.baseline].line())
+    for method, look in _bottom_up(spec):
+        curves = [] if method == spec.baseline else _worth_curves(runs, task, method)
+        if not curves:
+            continue
+        table = pd.concat(curves, axis=1)
+        # Where most seeds are better than the baseline ever was, the median is inf: it has left the axis.
+        median = table.fillna(np.inf).median(axis=1) if table.isna().any(axis=None) else table.median(axis=1)
+        finite = median[np.isfinite(median)]
+        axes.plot(finite.index, finite, label=spec.label(method), **look.line())
+        if len(finite) < len(median) and len(finite):
+            axes.plot(finite.index[-1], finite.iloc[-1], "^", color=look.colour, markersize=4, clip_on=False)
+    axes.set(
+        xlabel="step",
+        ylabel=f"step at which {spec.label(spec.baseline)}\nwas first as good",
+        xlim=(0, total),
+        ylim=(0, total),
+        title=task.id,
+    )
+    _legend_below(figure, axes, spec)
+    return figure
+
+
+def nowcasts_figure(runs: Runs, task: TaskSpec) -> Figure:
+    """Loss of the next batch before (open) and after (filled) each nowcast, a panel per method; means over seeds."""
+    spec = runs.spec
+    methods = [m for m in (*spec.contenders, *spec.controls) if len(nowcast_steps(runs, task, m))]
+    columns = min(3, max(1, len(methods)))
+    rows = -(-max(1, len(methods)) // columns)
+    figure = new_figure(COLUMN if columns == 1 else PAGE, 0.5 + 1.6 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, method in zip(panels, methods, strict=False):
+        tables = [runs.nowcasts[key] for key in _keys(runs, task, method) if key in runs.nowcasts]
+        mean = pd.concat([t for t in tables if len(t)]).groupby("step")[["loss_before", "loss_after"]].mean()
+        look = looks(spec)[method]
+        rises = mean.loss_after > mean.loss_before
+        for worse, part in ((False, mean[~rises]), (True, mean[rises])):
+            colour = "#D55E00" if worse else "#0072B2"
+            axes.vlines(part.index, part.loss_before, part.loss_after, color=colour, linewidth=1.0)
+            axes.plot(part.index, part.loss_after, "o", color=colour, label="rises" if worse else "falls")
+        axes.plot(mean.index, mean.loss_before, "o", mfc="white", mec="#444444", mew=0.7, label="before")
+        axes.set_title(spec.label(method) + (" (control)" if look.control else ""))
+        axes.set_xlim(0, 1.04 * task.recipe.steps)
+    for axes in panels[len(methods) :]:
+        axes.set_visible(False)
+    if methods:
+        _log_if_wide(panels[0])
+        handles = {}
+        for axes in panels[: len(methods)]:
+            handles.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
+        order = [name for name in ("before", "falls", "rises") if name in handles]
+        titles = {"before": "before the nowcast", "falls": "after: loss fell", "rises": "after: loss rose"}
+        figure.legend([handles[n] for n in order], [titles[n] for n in order], loc="outside lower center", ncols=3)
+    else:
+        panels[0].set_visible(True)
+        panels[0].text(0.5, 0.5, "no nowcasts", ha="center", va="center", transform=panels[0].transAxes)
+    figure.supxlabel("step", fontsize=8)
+    figure.supylabel("training loss", fontsize=8)
+    figure.suptitle(task.id, fontsize=8)
+    return figure
+
+
+def profile_figure(runs: Runs, shown: Profile) -> Figure:
+    """Share of runs within a ratio of the fastest method's steps, with a bootstrap band."""
+    spec = runs.spec
+    figure = new_figure(COLUMN, 3.0)
+    axes = figure.add_subplot()
+    for method, look in _bottom_up(spec):
+        if method not in shown.rho:
+            continue
+        axes.step(shown.taus, 100 * shown.rho[method], where="post", label=spec.label(method), **look.line())
+        if not look.control:
+            low, high = 100 * shown.low[method], 100 * shown.high[method]
+            axes.fill_between(shown.taus, low, high, step="post", color=look.colour, alpha=0.15, linewidth=0)
+    axes.set(
+        xlabel=r"steps / steps of the seed's fastest method, $\tau$",
+        ylabel="runs that reached the target, %",
+        xlim=(float(shown.taus[0]), float(shown.taus[-1])),
+        ylim=(0, 103),
+    )
+    _legend_below(figure, axes, spec)
+    return figure
+
+
+def schedule_figure(spec: ReportSpec) -> Figure:
+    """The horizon k of every nowcast, for each length of training among the tasks."""
+    schedule = spec.schedule
+    figure = new_figure(COLUMN, 2.3)
+    axes = figure.add_subplot()
+    for total in sorted({task.recipe.steps for task in spec.tasks}):
+        if total < schedule.period:
+            continue
+        ks = horizons(total, schedule.period, schedule.max_horizon, schedule.power)
+        steps = schedule.period * np.arange(1, len(ks) + 1)
+        axes.plot(steps, ks, "o-", label=f"{total:,} steps")
+    spacing = schedule.period / schedule.context
+    axes.set(xlabel="step of the nowcast", ylabel="horizon k, states")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    right = axes.secondary_yaxis(
+        "right", functions=(lambda k: np.asarray(k) * spacing, lambda steps: np.asarray(steps) / spacing)
+    )
+    right.set_ylabel("steps ahead")
+    axes.legend(title=f"a nowcast every {schedule.period:,} steps", title_fontsize=7)
+    return figure
+
+
+def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
+    """The test metric of a method: a row per step, a column per seed with a run."""
+    series = {
+        key.seed: runs.logs[key].set_index("step").test
+        for key in _keys(runs, task, method)
+        if key in runs.logs and len(runs.logs[key])
+    }
+    return pd.DataFrame(series).sort_index().replace([np.inf, -np.inf], np.nan)
+
+
+def nowcast_steps(runs: Runs, task: TaskSpec, method: str) -> np.ndarray:
+    """Steps at which any seed of a method made a nowcast."""
+    steps = [runs.nowcasts[key].step.to_numpy() for key in _keys(runs, task, method) if key in runs.nowcasts]
+    return np.unique(np.concatenate(steps)) if steps else np.empty(0)
+
+
+def _worth_curves(runs: Runs, task: TaskSpec, method: str) -> list[pd.Series]:
+    curves = []
+    for key in _keys(runs, task, method):
+        base_key = Key(task.id, runs.spec.baseline, key.seed)
+        if key not in runs.logs or base_key not in runs.logs or runs.logs[base_key].empty or runs.logs[key].empty:
+            continue
+        log, base = runs.logs[key], runs.logs[base_key]
+        steps = equivalent_steps(
+            base.step.to_numpy(), base.test.to_numpy(), log.test.to_numpy(), task.target.higher_is_better
+        )
+        curves.append(pd.Series(steps, index=log.step))
+    return curves
+
+
+def _bottom_up(spec: ReportSpec) -> list[tuple[str, Look]]:
+    """Methods in drawing order: controls below, contenders on top."""
+    found = looks(spec)
+    return [(method, found[method]) for method in (*spec.controls, spec.baseline, *spec.contenders)]
+
+
+def _metric_axis(axes: Axes, task: TaskSpec, values: np.ndarray) -> None:
+    """Label the metric's axis, logarithmic for perplexity, and keep the first steps from squeezing the rest."""
+    accuracy = task.target.higher_is_better
+    axes.set_ylabel("test accuracy, %" if accuracy else f"test {task.target.metric}")
+    if not len(values):
+        return
+    low, high = min(values.min(), task.target.value), max(values.max(), task.target.value)
+    if accuracy:
+        margin = 0.05 * (high - low)
+        axes.set_ylim(low - margin, min(high + margin, 100.5))
+    else:
+        axes.set_yscale("log")
+        axes.set_ylim(low / 1.05, high * 1.05)
+        _plain_log(axes)
+
+
+def _plain_log(axes: Axes) -> None:
+    """Plain numbers on a logarithmic axis, also where it spans less than a decade."""
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _log_if_wide(axes: Axes) -> None:
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    if low > 0 and high / low > 10:
+        axes.set_yscale("log")
+        _plain_log(axes)
+
+
+def _legend_below(figure: Figure, axes: Axes, spec: ReportSpec) -> None:
+    """One legend below the axes, in the tables' order."""
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    labels = [spec.label(method) for method in spec.row_order if spec.label(method) in handles]
+    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=4, columnspacing=1.2)
+
+
+def _keys(runs: Runs, task: TaskSpec, method: str) -> list[Key]:
+    return [Key(task.id, method, seed) for seed in runs.spec.seeds]
