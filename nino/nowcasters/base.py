@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -17,16 +17,18 @@ class Nowcaster(ABC):
     Attributes:
         context: states c that ``predict`` reads (5 in the paper); None where any number of at least 2 will do.
         max_horizon: largest k; None where any k >= 1 will do.
+        fixed_horizon: the only k that will do, if there is only one.
     """
 
     context: int | None = 5
     max_horizon: int | None = None
+    fixed_horizon: int | None = None
 
     @abstractmethod
     def predict(
         self,
         graph: NeuralGraph,
-        states: Tensor,
+        states: Any,
         k: int,
         *,
         lpe: Tensor | None = None,
@@ -37,7 +39,8 @@ class Nowcaster(ABC):
 
         Args:
             graph: the network's neural graph.
-            states: (P, c) floating point, oldest state first, columns in ``named_parameters`` order.
+            states: (P, c) floating point, oldest state first, rows in ``named_parameters`` order; any strides, any
+                device, or a ``FileStates`` over files.
             k: horizon in states, 1 <= k <= ``max_horizon``.
             lpe: (N, 8) node positions; None takes ``graph.lpe()``. Ignored by nowcasters that use no nodes.
             engine: ``streamed`` (blocks, no edge list) or ``edges`` (the PyG specification); ignored by nowcasters
@@ -51,22 +54,19 @@ class Nowcaster(ABC):
             ValueError: for states that are not finite or do not fit the graph, or ``k`` out of range.
         """
 
-    def check(self, graph: NeuralGraph, states: Tensor, k: int) -> None:
-        """Raise the ``ValueError`` that ``predict`` promises for arguments it cannot use."""
-        if states.ndim != 2 or states.shape[0] != graph.num_parameters:
+    def check(self, graph: NeuralGraph, states: Any, k: int) -> None:
+        """Raise the ``ValueError`` that ``predict`` promises for shapes and horizons it cannot use.
+
+        Whether the states are finite is found out where they are read (``nino.nowcasters.states``).
+        """
+        wanted = f"exactly {self.context}" if self.context is not None else "at least 2"
+        if len(states.shape) != 2 or states.shape[0] != graph.num_parameters:
             raise ValueError(
                 f"`states` has shape {tuple(states.shape)}, but the graph has {graph.num_parameters} parameters: "
                 f"pass ({graph.num_parameters}, {self.context or 'c'}) states of the model that the graph was made from"
             )
         if states.shape[1] != self.context if self.context is not None else states.shape[1] < 2:
-            wanted = f"exactly {self.context}" if self.context is not None else "at least 2"
             raise ValueError(f"`states` holds {states.shape[1]} states, but {type(self).__name__} reads {wanted}")
-        if not 1 <= k <= (self.max_horizon or k):
-            raise ValueError(f"`k` (={k}) must lie in 1..{self.max_horizon or 'any'} states")
-        if not bool(states.isfinite().all()):
-            first = int((~states.isfinite()).any(dim=1).nonzero()[0])
-            name = next(p.name for p in graph.parameters if p.offset <= first < p.offset + p.numel)
-            raise ValueError(
-                f"`states` holds NaN or infinity in parameter {name!r}: the training has diverged; "
-                f"go on from an earlier checkpoint, or with the base optimizer alone"
-            )
+        if k < 1 or (self.max_horizon is not None and k > self.max_horizon):
+            allowed = f"1..{self.max_horizon}" if self.max_horizon is not None else "1, 2, ..."
+            raise ValueError(f"`k` (={k}) must be one of {allowed} states")

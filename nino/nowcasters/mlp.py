@@ -1,0 +1,173 @@
+"""WNN+ ("nino_mlp"): each weight alone, by an MLP on its scaled states and the type of its edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, silu
+
+from nino.graphs.core import Block
+from nino.nowcasters.base import Nowcaster
+from nino.nowcasters.fold import Tile, owners, tiles
+from nino.nowcasters.initialise import Perceptron, initialise
+from nino.nowcasters.scaling import ScalingMode, UnscaleMode, measure, window_scales
+from nino.nowcasters.states import as_states, last_state
+from nino.nowcasters.streamed import Reader, add_update, chunk_size
+from nino.nowcasters.training import Autocast, Batch, check_windows, sum_errors
+
+if TYPE_CHECKING:
+    from nino.graphs import NeuralGraph
+
+
+class WNNPlus(nn.Module, Nowcaster):
+    r"""A weight's own history, :math:`\hat w_{t+k} = w_t + \mathrm{mlp}(\mathrm{proj}(w) + \mathrm{embed}[type])_k`.
+
+    Every kernel position is predicted alone, and only positions that exist are. Names and shapes as released.
+
+    Args:
+        hidden: d, 128 or 32 as released.
+        context: c, states read.
+        max_horizon: K, states predicted.
+        edge_types: rows of the edge type embedding.
+        seed: of the initialisation, normal(0, 0.02) weights and zero biases; the global generator is left alone.
+
+    Raises:
+        ValueError: for a size below 1.
+    """
+
+    kind = "wnn+"
+
+    def __init__(
+        self, hidden: int = 128, context: int = 5, max_horizon: int = 40, edge_types: int = 15, seed: int = 0
+    ) -> None:
+        """Create the layers on no device, then fill them from a generator of their own."""
+        super().__init__()
+        self.config = {"hidden": hidden, "context": context, "max_horizon": max_horizon, "edge_types": edge_types}
+        for name, size in self.config.items():
+            if size < 1:
+                raise ValueError(f"`{name}` (={size}) must be at least 1")
+        self.context: int = context
+        self.max_horizon: int = max_horizon
+        with torch.device("meta"):
+            self.layer_embed = nn.Embedding(edge_types, hidden)
+            self.edge_proj = Perceptron(context, hidden)
+            self.edge_mlp = Perceptron(hidden, hidden, hidden, hidden, max_horizon)
+        initialise(self, seed)
+
+    @property
+    def hidden(self) -> int:
+        """Hidden size d."""
+        return self.config["hidden"]
+
+    def forward(self, scaled: Tensor, edge_type: Tensor) -> Tensor:
+        """Scaled updates (..., K) of weights with scaled states (..., c) on edges of types (...): the specification."""
+        return self.edge_mlp(self.edge_proj(scaled) + self.layer_embed(edge_type))
+
+    def folded(self) -> list[Tensor]:
+        """Weights and biases with the projection folded into the first layer; the first bias has a row a type."""
+        first, *others = self.edge_mlp.linears()
+        (proj,) = self.edge_proj.linears()
+        bias = linear(proj.bias + self.layer_embed.weight, first.weight, first.bias)
+        return [first.weight @ proj.weight, bias, *(t for layer in others for t in (layer.weight, layer.bias))]
+
+    def predict(
+        self,
+        graph: NeuralGraph,
+        states: Any,
+        k: int,
+        *,
+        lpe: Tensor | None = None,
+        engine: str = "streamed",
+        memory_budget: int | None = None,
+        scaling: ScalingMode = "tensor",
+        unscale: UnscaleMode = "released",
+    ) -> Tensor:
+        """See ``NiNoNet.predict``; ``lpe`` and ``engine`` make no difference."""
+        source = as_states(states)
+        self.check(graph, source, k)
+        with torch.no_grad():
+            weights = self.folded()
+        device = weights[0].device
+        out = torch.empty(graph.num_parameters, device=source.device)
+        with torch.inference_mode():
+            scales = measure(source, graph.parameters, scaling)
+            last_state(source, graph.parameters, out)
+            reader = Reader(graph, source, scales, device)
+            chunk = chunk_size(memory_budget, self.context, self.hidden, device)
+            raw = torch.empty(max(chunk, graph.features) * self.context, device=device)
+            final, shift = weights[-2][k - 1], weights[-1][k - 1]
+            for block in graph.blocks:
+                if block.weight is None:
+                    continue
+                gain, pull = reader.parameter(block)[1].undo(unscale)
+                for tile in tiles(block, max(chunk // block.features, 1)):
+                    x = reader.read(block, tile, raw).view(-1, self.context)
+                    h = silu(torch.addmm(weights[1][int(block.edge_type)], x, weights[0].T), inplace=True)
+                    for weight, bias in zip(weights[2:-2:2], weights[3:-2:2], strict=True):
+                        h = silu(torch.addmm(bias, h, weight.T), inplace=True)
+                    update = torch.mv(h, final).add_(shift).mul_(gain).add_(x[:, -1], alpha=pull)
+                    add_update(out, block, tile, update)
+        return out
+
+    def training_loss(
+        self,
+        graph: NeuralGraph,
+        states: Tensor,
+        targets: Tensor,
+        mask: Tensor,
+        lpe: Tensor | None = None,
+        *,
+        scaling: ScalingMode = "tensor",
+        engine: str = "streamed",
+        memory_budget: int | None = None,
+    ) -> Tensor:
+        """See ``NiNoNet.training_loss``; ``lpe`` and ``engine`` make no difference."""
+        check_windows(self, graph, states, targets, mask)
+        mean, divisor = window_scales(states, graph.parameters, scaling)
+        batch = Batch(states, targets, mask[:, None, None, None], mean, divisor, owners(graph))
+        rows = 4096 if memory_budget is None else max(memory_budget // (40 * self.hidden), 1)
+        blocks = [b for b in graph.blocks if b.weight is not None]
+        with torch.autocast(states.device.type, enabled=False):
+            *weights, last, last_bias = self.folded()
+        errors = sum_errors(
+            _Pass(batch, blocks, rows, Autocast.current(states.device)),
+            *weights,
+            last[: mask.shape[1]],
+            last_bias[: mask.shape[1]],
+        )
+        return errors / (sum(b.num_weights for b in blocks) * mask.sum())
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """The one pass of WNN+ in training, in the form that ``nino.nowcasters.training`` streams."""
+
+    batch: Batch
+    blocks: list[Block]
+    rows: int
+    autocast: Autocast
+    num_nodes: int = 0
+
+    def precision(self) -> AbstractContextManager[Any]:
+        return self.autocast.enter()
+
+    def tiles(self, block: Block) -> list[Tile]:
+        return tiles(block, max(self.rows // (self.batch.mask.shape[0] * block.features), 1))
+
+    def slices(self, block: Block, tile: Tile) -> list[slice]:
+        return []
+
+    def run(self, block: Block, tile: Tile, nodes: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+        x = self.batch.features(block, tile)
+        assert x is not None
+        x = x.unflatten(-1, (block.features, -1))
+        h = silu(linear(x, weights[0]) + weights[1][int(block.edge_type)])
+        for weight, bias in zip(weights[2:-2:2], weights[3:-2:2], strict=True):
+            h = silu(linear(h, weight, bias))
+        wanted = self.batch.wanted(block, tile)
+        return ((linear(h, weights[-2], weights[-1]).view_as(wanted) - wanted).abs() * self.batch.mask).sum()

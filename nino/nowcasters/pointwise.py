@@ -1,0 +1,62 @@
+"""Nowcasters that look at each parameter tensor, or each scalar, alone and need no graph but its parameter list."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nino.nowcasters.base import Nowcaster
+from nino.nowcasters.states import as_states, pieces, require_finite
+
+if TYPE_CHECKING:
+    from nino.graphs import NeuralGraph, Parameter
+
+
+class Pointwise(Nowcaster):
+    """Base of nowcasters whose updates of a parameter depend on that parameter's states alone."""
+
+    def predict(
+        self,
+        graph: NeuralGraph,
+        states: Any,
+        k: int,
+        *,
+        lpe: Tensor | None = None,
+        engine: str = "streamed",
+        memory_budget: int | None = None,
+    ) -> Tensor:
+        """See ``Nowcaster.predict``; ``lpe``, ``engine`` and ``memory_budget`` make no difference."""
+        source = as_states(states)
+        self.check(graph, source, k)
+        require_finite(source, graph.parameters)
+        out = torch.empty(graph.num_parameters, device=source.device)
+        with torch.inference_mode():
+            for p in graph.parameters:
+                for piece, parts in pieces(source, p):
+                    window = torch.cat([part.float() for part in parts], dim=1)
+                    last = out[p.offset + piece.start : p.offset + piece.stop]
+                    last.copy_(window[:, -1])
+                    if p.name not in graph.carried:
+                        last += self.update(window, k, p)
+                if p.name not in graph.carried:
+                    self.finish(out, source, k, p)
+        return out
+
+    @abstractmethod
+    def update(self, states: Tensor, k: int, parameter: Parameter) -> Tensor:
+        """What to add to the last state.
+
+        Args:
+            states: (n, c) float32, some elements of one parameter.
+            k: horizon.
+            parameter: the parameter they belong to.
+
+        Returns:
+            (n,) float32.
+        """
+
+    def finish(self, out: Tensor, states: Any, k: int, parameter: Parameter) -> None:  # noqa: B027 (optional hook)
+        """Change a whole parameter's prediction in ``out`` (P,) once all its elements are there."""

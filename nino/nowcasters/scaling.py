@@ -1,0 +1,108 @@
+"""Scaling of parameter states to zero mean and unit deviation, and back (DESIGN 4).
+
+Shape legend: B windows, P parameters, T parameter tensors, c states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from nino.nowcasters.states import States, pieces, require_finite
+
+if TYPE_CHECKING:
+    from nino.graphs import Parameter
+
+EPSILON = 1e-6
+ScalingMode = Literal["tensor", "network"]
+UnscaleMode = Literal["released", "exact"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    r"""One group's statistics: :math:`\tilde w = (w - \mathrm{mean}) / (\mathrm{std} + 10^{-6})`.
+
+    Args:
+        mean: over all elements and all states.
+        std: unbiased, over the same values (0 for a single value).
+    """
+
+    mean: float
+    std: float
+
+    def undo(self, unscale: UnscaleMode) -> tuple[float, float]:
+        r"""Weights (a, b) of the prediction :math:`w + a\,\delta + b\,\tilde w` for a scaled update :math:`\delta`.
+
+        ``released`` multiplies by std what was divided by std + 1e-6, as the released weights were used: even an
+        update of zero shrinks the deviation from the mean, by 9 % at a std of 1e-5. ``exact`` then returns ``w``.
+
+        >>> Scale(0.0, 1.0).undo("released"), Scale(0.0, 1.0).undo("exact")
+        ((1.0, -1e-06), (1.000001, 0.0))
+        """
+        return (self.std, -EPSILON) if unscale == "released" else (self.std + EPSILON, 0.0)
+
+
+def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode = "tensor") -> list[Scale]:
+    """Statistics for every parameter, read a piece at a time in float32 and merged in float64.
+
+    Args:
+        states: (P, c).
+        parameters: in flat order.
+        mode: ``tensor``: one group a parameter tensor (as the released model is used); ``network``: one for all (as it
+            was meta-trained on transformers).
+
+    Returns:
+        A scale a parameter.
+
+    Raises:
+        ValueError: for states that are not finite; names the parameter.
+    """
+    owner: list[int] = []
+    sizes: list[int] = []
+    moments: list[Tensor] = []
+    for index, parameter in enumerate(parameters):
+        for _, parts in pieces(states, parameter):
+            for part in parts:
+                var, mean = torch.var_mean(part.float(), correction=0)
+                moments += [var, mean]
+                sizes.append(part.numel())
+                owner.append(index if mode == "tensor" else 0)
+    if not moments:
+        return []
+    var, mean = torch.stack(moments).double().cpu().view(-1, 2).unbind(1)
+    if not bool(torch.isfinite(var + mean).all()):
+        require_finite(states, parameters)
+        raise ValueError("`states` holds values whose square is beyond float32; scale the model's parameters down")
+    groups = len(parameters) if mode == "tensor" else 1
+    group, n = torch.tensor(owner), torch.tensor(sizes, dtype=torch.float64)
+    count = torch.zeros(groups, dtype=torch.float64).index_add_(0, group, n)
+    centre = torch.zeros(groups, dtype=torch.float64).index_add_(0, group, n * mean) / count.clamp(min=1)
+    spread = torch.zeros(groups, dtype=torch.float64).index_add_(0, group, n * (var + (mean - centre[group]) ** 2))
+    std = (spread / (count - 1).clamp(min=1)).sqrt()
+    scales = [Scale(m, s) for m, s in zip(centre.tolist(), std.tolist(), strict=True)]
+    return scales if mode == "tensor" else scales * len(parameters)
+
+
+def window_scales(states: Tensor, parameters: Sequence[Parameter], mode: ScalingMode) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (std + 1e-6) of each parameter tensor of each window.
+
+    Args:
+        states: (B, P, c).
+        parameters: T of them, in flat order.
+        mode: as in ``measure``.
+
+    Returns:
+        (B, T) means and (B, T) divisors.
+    """
+    groups = [states] if mode == "network" else [states[:, p.slice] for p in parameters]
+    correction = [1 if group[0].numel() > 1 else 0 for group in groups]
+    moments = [torch.var_mean(g, dim=(1, 2), correction=n) for g, n in zip(groups, correction, strict=True)]
+    mean = torch.stack([m for _, m in moments], dim=1)
+    divisor = torch.stack([v for v, _ in moments], dim=1).sqrt() + EPSILON
+    if mode == "network":
+        return mean.expand(-1, len(parameters)), divisor.expand(-1, len(parameters))
+    return mean, divisor

@@ -1,0 +1,75 @@
+"""Nowcasters without weights: the line fit, and the controls that bound a results table."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nino.nowcasters.pointwise import Pointwise
+from nino.seeding import derive
+
+if TYPE_CHECKING:
+    from nino.graphs import Parameter
+
+
+class Identity(Pointwise):
+    """No jump: the last state, rounded to float32."""
+
+    context = None
+
+    def update(self, states: Tensor, k: int, parameter: Parameter) -> Tensor:
+        """Zero."""
+        return states.new_zeros(states.shape[0])
+
+
+class LineFit(Pointwise):
+    r"""Least squares through the c states of each scalar, extrapolated k states.
+
+    .. math:: \hat w_{t+k} = \bar w + (c - 1 + k - \bar j)
+        \frac{\sum_j (j - \bar j) w_j}{\sum_j (j - \bar j)^2}, \qquad j = 0 \dots c - 1
+    """
+
+    context = None
+
+    def update(self, states: Tensor, k: int, parameter: Parameter) -> Tensor:
+        """The line's value minus the last state; differences to the last state keep its digits."""
+        return (states - states[:, -1:]) @ line_weights(states.shape[1], k).to(states)
+
+
+def line_weights(c: int, k: int) -> Tensor:
+    """Weights (c,) of the states in a line fit's value k states after the last; they sum to 1.
+
+    >>> line_weights(2, 1)
+    tensor([-1.,  2.], dtype=torch.float64)
+    """
+    j = torch.arange(c, dtype=torch.float64)
+    centred = j - j.mean()
+    return 1 / c + centred * (c - 1 + k - j.mean()) / centred.square().sum()
+
+
+class RandomJump(LineFit):
+    """Control: in every parameter tensor a jump in a random direction, as long as the line fit's.
+
+    Directions come from ``seed``, the horizon and the last state itself: never from the global generator, the same
+    for the same states (also after a resume), different from nowcast to nowcast.
+
+    Args:
+        seed: of the directions.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        """Remember the seed."""
+        self.seed = seed
+
+    def finish(self, out: Tensor, states: Any, k: int, parameter: Parameter) -> None:
+        """Replace the line fit's jump by a random one of its norm."""
+        prediction = out[parameter.slice]
+        last = states.parts(parameter)[-1][:, -1].float()
+        length = (prediction - last).norm()
+        content = zlib.crc32(last[: 1 << 16].cpu().numpy().tobytes())
+        generator = torch.Generator().manual_seed(derive(self.seed, f"jump/{k}/{parameter.name}/{content}"))
+        direction = torch.randn(parameter.numel, generator=generator).to(out.device)
+        prediction.copy_(last).add_(direction * (length / direction.norm().clamp(min=1e-30)))

@@ -1,0 +1,139 @@
+"""Where past parameter states are read from: one tensor, or files that are mapped and never loaded whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from nino.graphs import NeuralGraph, Parameter
+
+_PIECE = 1 << 20  # elements looked at together where a whole parameter would be too large a temporary
+
+
+class States(Protocol):
+    """The c last states of P parameters, read a parameter at a time."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(P, c)."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the values lie, and where predictions go."""
+
+    def parts(self, parameter: Parameter) -> Sequence[Tensor]:
+        """The states of one parameter: tensors (numel, c_i), any strides and dtype, with sum of c_i = c."""
+
+
+class TensorStates:
+    """States that lie in one (P, c) tensor of any strides, dtype and device."""
+
+    def __init__(self, states: Tensor) -> None:
+        """Wrap ``states``, (P, c) floating point."""
+        if not states.is_floating_point():
+            raise ValueError(f"`states` has dtype {states.dtype}; allowed are floating point types")
+        self._states = states.detach()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(P, c)."""
+        rows, columns = self._states.shape
+        return rows, columns
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensor lies."""
+        return self._states.device
+
+    def parts(self, parameter: Parameter) -> Sequence[Tensor]:
+        """One view (numel, c)."""
+        return (self._states[parameter.slice],)
+
+
+class FileStates:
+    """States that lie in safetensors files, one a state, mapped into memory and read where they are needed.
+
+    Args:
+        paths: c files, oldest state first, each with every parameter of the graph under its name.
+        graph: whose parameters (names and shapes) the files must hold.
+
+    Raises:
+        ValueError: for a file that cannot be read, lacks a parameter or has it in another shape.
+    """
+
+    def __init__(self, paths: Sequence[str | Path], graph: NeuralGraph) -> None:
+        """Map the files and check names and shapes; no values are read."""
+        from safetensors.torch import load_file
+
+        self._rows = graph.num_parameters
+        self._files: list[Mapping[str, Tensor]] = []
+        for path in paths:
+            try:
+                tensors = load_file(path)
+            except Exception as error:  # the reader has errors of its own, for foreign and truncated files
+                raise ValueError(f"cannot read states from {path}: {error}; is it a whole safetensors file?") from error
+            for p in graph.parameters:
+                if p.name not in tensors or tuple(tensors[p.name].shape) != p.shape:
+                    found = tuple(tensors[p.name].shape) if p.name in tensors else "nothing"
+                    raise ValueError(
+                        f"{path}: parameter {p.name!r} should have shape {p.shape}, found {found}; "
+                        f"pass states of the model that the graph was made from"
+                    )
+            self._files.append(tensors)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(P, c)."""
+        return self._rows, len(self._files)
+
+    @property
+    def device(self) -> torch.device:
+        """Files are mapped into CPU memory."""
+        return torch.device("cpu")
+
+    def parts(self, parameter: Parameter) -> Sequence[Tensor]:
+        """One view (numel, 1) of each file."""
+        return [file[parameter.name].view(-1, 1) for file in self._files]
+
+
+def as_states(states: Tensor | States) -> States:
+    """``states`` itself, or a (P, c) tensor wrapped.
+
+    >>> as_states(torch.zeros(3, 5)).shape
+    (3, 5)
+    """
+    return TensorStates(states) if isinstance(states, Tensor) else states
+
+
+def pieces(states: States, parameter: Parameter) -> Iterator[tuple[slice, list[Tensor]]]:
+    """A parameter's states, some million elements at a time: its elements' range and views (n, c_i)."""
+    parts = states.parts(parameter)
+    for start in range(0, parameter.numel, _PIECE):
+        piece = slice(start, min(start + _PIECE, parameter.numel))
+        yield piece, [part[piece] for part in parts]
+
+
+def require_finite(states: States, parameters: Sequence[Parameter]) -> None:
+    """Raise for the first parameter with a state that is NaN or infinite, by name.
+
+    Raises:
+        ValueError: names the parameter and says what to do.
+    """
+    for parameter in parameters:
+        for _, parts in pieces(states, parameter):
+            if not all(bool(part.isfinite().all()) for part in parts):
+                raise ValueError(
+                    f"`states` holds NaN or infinity in parameter {parameter.name!r}: the training has diverged; "
+                    f"go on from an earlier checkpoint, or with the base optimizer alone"
+                )
+
+
+def last_state(states: States, parameters: Sequence[Parameter], out: Tensor) -> None:
+    """Copy the last state of every parameter to ``out`` (P,), converted to its dtype."""
+    for parameter in parameters:
+        out[parameter.slice] = states.parts(parameter)[-1][:, -1]
