@@ -6,7 +6,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -60,6 +60,10 @@ class History:
         self._buffer: Tensor | None = None
         self._views: list[list[Tensor]] = []
         self._finite: list[Tensor | bool] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the views: a copy makes its own, of its own buffer."""
+        return {**self.__dict__, "_views": []}
 
     def __len__(self) -> int:
         """States saved."""
