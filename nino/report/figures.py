@@ -17,24 +17,6 @@ from nino.report.plots import curves_figure, nowcasts_figure, profile_figure, sc
 from nino.report.runs import read_runs
 from nino.report.spec import ReportSpec
 
-TASK_FIGURES = ("curves", "worth", "nowcasts")
-GRAPH_FIGURES = ("graph-adjacency", "graph-layers")
-RUN_FIGURES = ("profile", "schedule")
-
-
-def figure_names(spec: ReportSpec, graphs: bool = True) -> list[str]:
-    """Stems of all figures of a report, each written as ``.svg`` and ``.png`` with a caption.
-
-    Args:
-        spec: the report.
-        graphs: whether pictures of the tasks' neural graphs belong to it.
-
-    Returns:
-        Names such as ``curves-digits-8``.
-    """
-    kinds = TASK_FIGURES + (GRAPH_FIGURES if graphs else ())
-    return [f"{kind}-{task.id}" for task in spec.tasks for kind in kinds] + list(RUN_FIGURES)
-
 
 def write_figures(
     results: Path, spec: ReportSpec, graphs: Mapping[str, NeuralGraph] | None = None, folder: Path | None = None
