@@ -137,12 +137,10 @@ class TrajectoryReader:
             TrajectoryFileError: for a damaged or missing chunk.
         """
         file, i = self._locate(trajectory)
-        for index in indices:
-            self._check_state(trajectory, int(index))
-        out = np.empty((len(indices), self.num_parameters), np.float16)
-        for row, index in enumerate(indices):
-            out[row] = file.read(i, slice(int(index), int(index) + 1))[0]
-        return out
+        states = [int(index) for index in indices]
+        for state in states:
+            self._check_state(trajectory, state)
+        return file.read(i, states)
 
     def window(self, trajectory: int, start: int, stride: int, length: int) -> np.ndarray:
         """Equally spaced states of a trajectory.
@@ -167,7 +165,7 @@ class TrajectoryReader:
         last = start + (length - 1) * stride
         self._check_state(trajectory, start)
         self._check_state(trajectory, last)
-        return file.read(i, slice(start, last + 1, stride))
+        return file.read(i, range(start, last + 1, stride))
 
     def verify(self, progress: bool = True) -> list[Fault]:
         """Read everything.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,22 +128,25 @@ class TrajectoryFile:
         """Everything but the open file."""
         return self.__dict__ | {"_handle": None, "_process": -1}
 
-    def read(self, trajectory: int, states: slice) -> np.ndarray:
+    def read(self, trajectory: int, states: Sequence[int]) -> np.ndarray:
         """States of one trajectory.
 
         Args:
             trajectory: which.
-            states: with a positive step, within those stored.
+            states: of those stored, in any order.
 
         Returns:
-            (n, P) float16.
+            (len(states), P) float16.
 
         Raises:
             TrajectoryFileError: for a chunk whose checksum does not match or that is missing.
         """
         params = self.params
+        values = np.empty((len(states), params.shape[2]), np.float16)
         try:
-            values = params[trajectory, states]
+            # State by state: HDF5 takes ten times as long over one selection with a stride.
+            for row, state in enumerate(states):
+                params.read_direct(values, np.s_[trajectory, state], np.s_[row])
         except HDF5_ERRORS as error:
             fault = next(self.faults([trajectory]), None)
             raise TrajectoryFileError(self.path, str(fault or _text(error))) from error
