@@ -1,8 +1,8 @@
 """The config: read, checked against one closed schema, and turned into what each stage is told to do."""
 
+from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.config.layout import Layout
-from nino.config.errors import ConfigError
 from nino.config.load import load, merge
 from nino.config.resolve import resolve
 from nino.config.units import EvaluationUnit, MetatrainUnit, TrajectoryUnit, read_unit, write_units

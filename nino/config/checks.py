@@ -123,9 +123,9 @@ def _fits(config: Values) -> Iterator[str]:
         for task in entry.get("tasks", config["metatrain"]["tasks"]):
             yield from _fit_to_task(config, f"metatrain.nowcasters.{name}", fit, task)
     for task, entry in config["trajectories"].items():
-        if entry["models_per_shard"] > entry["models"]:
-            key = f"trajectories.{task}"
-            yield f"{key}.models_per_shard (={entry['models_per_shard']}) must be at most {key}.models (={entry['models']})"
+        key, each, models = f"trajectories.{task}", entry["models_per_shard"], entry["models"]
+        if each > models:
+            yield f"{key}.models_per_shard (={each}) must be at most {key}.models (={models})"
 
 
 def _fit_to_task(config: Values, key: str, fit: MetatrainSpec, task: str) -> Iterator[str]:

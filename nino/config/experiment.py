@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nino.config.layout import Layout
 from nino.report.spec import ReportSpec
-from nino.specs import MethodSpec, MetatrainSpec, ScheduleSpec, TaskSpec, TrajectorySpec
+from nino.specs import MetatrainSpec, MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Experiment:
         schedule: when nowcasts happen.
         methods: by name, in the tables' order.
         report: what the report is told.
+        config: the merged mapping that all this was made from.
     """
 
     run: str
@@ -53,6 +55,7 @@ class Experiment:
     schedule: ScheduleSpec
     methods: dict[str, MethodSpec]
     report: ReportSpec
+    config: Mapping[str, Any]
 
     @property
     def fitted(self) -> tuple[str, ...]:
@@ -74,3 +77,11 @@ class Experiment:
         """Numbers of a task's shards."""
         spec = self.trajectories[task]
         return range(-(-spec.models // spec.models_per_shard))
+
+    def weights(self, method: str) -> list[str]:
+        """The file that a method's nowcaster is read from, if it is one: fitted by this run, or given."""
+        spec = self.methods[method]
+        if spec.nowcaster == "metatrained" and spec.source is not None:
+            return [Layout(self.run).checkpoint(spec.source)]
+        given = spec.path if spec.nowcaster == "checkpoint" else None
+        return [given] if given is not None and Path(given).is_file() else []

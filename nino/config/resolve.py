@@ -66,4 +66,5 @@ def resolve(config: Mapping[str, Any]) -> Experiment:
             trained_on=tuple(dict.fromkeys(trained_on)),
             **config["report"],
         ),
+        config=config,
     )

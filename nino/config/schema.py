@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
-
-from jsonschema import Draft202012Validator, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from nino.config.errors import dotted, first_repeated, suggest
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 _NAMES = {"string": "text", "integer": "a whole number", "number": "a number", "array": "a list", "object": "a mapping"}
 _BOUNDS = {
@@ -40,6 +41,8 @@ def problems(config: Mapping[str, Any]) -> list[str]:
     Returns:
         Sentences that name the key, its value and what is allowed; none where the config is well-formed.
     """
+    from jsonschema import Draft202012Validator  # costs 0.4 s that a job with a resolved spec need not pay
+
     errors = Draft202012Validator(schema()).iter_errors(config)
     found = (
         sentence for error in sorted(errors, key=lambda e: dotted(e.absolute_path)) for sentence in _explain(error)
@@ -49,29 +52,32 @@ def problems(config: Mapping[str, Any]) -> list[str]:
 
 def _explain(error: ValidationError) -> Iterator[str]:
     path = list(error.absolute_path)
-    key, value, rule = dotted(path), error.instance, error.validator
+    key, rule = dotted(path), error.validator
+    value: Any = error.instance
+    leaf: Any = error.schema
+    bound: Any = error.validator_value
     if rule == "additionalProperties":
-        allowed = error.schema.get("properties", {})
+        allowed = leaf.get("properties", {})
         for name in (name for name in value if name not in allowed):
             yield f"{dotted([*path, str(name)])}: unknown key; {suggest(str(name), allowed)}"
         return
     if rule == "required":
-        missing = next(name for name in error.validator_value if f"'{name}' is a required" in error.message)
-        meaning = _meaning(error.schema.get("properties", {}).get(missing, {}))
+        missing = next(name for name in bound if f"'{name}' is a required" in error.message)
+        meaning = _meaning(leaf.get("properties", {}).get(missing, {}))
         yield f"{dotted([*path, missing])}: missing; {meaning}"
         return
     subject = f"{key} (={json.dumps(value, default=str)})"
     if rule == "type":
-        wanted = " or ".join(_NAMES.get(t, t) for t in _as_list(error.validator_value))
-        yield f"{subject} must be {wanted}{_number_hint(value, wanted)}; {_meaning(error.schema)}"
+        wanted = " or ".join(_NAMES.get(t, t) for t in _as_list(bound))
+        yield f"{subject} must be {wanted}{_number_hint(value, wanted)}; {_meaning(leaf)}"
     elif rule == "enum":
-        yield f"{subject}: {suggest(str(value), map(str, error.validator_value))}"
+        yield f"{subject}: {suggest(str(value), map(str, bound))}"
     elif rule == "pattern":
-        yield f"{subject} must match {error.validator_value}; {_meaning(error.schema)}"
+        yield f"{subject} must match {bound}; {_meaning(leaf)}"
     elif rule == "uniqueItems":
         yield f"{subject} holds {first_repeated(value)!r} twice; each may stand there once"
-    elif rule in _BOUNDS:
-        yield f"{subject} {_BOUNDS[rule].format(error.validator_value)}; {_meaning(error.schema)}"
+    elif isinstance(rule, str) and rule in _BOUNDS:
+        yield f"{subject} {_BOUNDS[rule].format(bound)}; {_meaning(leaf)}"
     else:
         yield f"{subject}: {error.message}"
 

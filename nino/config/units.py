@@ -12,7 +12,7 @@ from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.config.layout import Layout
 from nino.files import write_text
-from nino.specs import MethodSpec, MetatrainSpec, ScheduleSpec, Spec, TaskSpec, TrajectorySpec
+from nino.specs import MetatrainSpec, MethodSpec, ScheduleSpec, Spec, TaskSpec, TrajectorySpec
 
 T = TypeVar("T", bound=Spec)
 
@@ -63,37 +63,39 @@ class EvaluationUnit(Spec):
 
 
 def units(experiment: Experiment) -> Iterator[tuple[str, Spec]]:
-    """Path and content of every spec file of a run."""
+    """Path and content of the spec file of every job of a run."""
     layout = Layout(experiment.run)
     for name in experiment.used:
         yield layout.task_spec(name), experiment.tasks[name]
     for name in experiment.collected:
-        unit = TrajectoryUnit(experiment.tasks[name], experiment.trajectories[name])
-        yield layout.trajectory_spec(name), unit
+        yield layout.trajectory_spec(name), TrajectoryUnit(experiment.tasks[name], experiment.trajectories[name])
     for name in experiment.fitted:
         entry = experiment.nowcasters[name]
         yield layout.metatrain_spec(name), MetatrainUnit(name, entry.tasks, entry.spec)
     for task in experiment.evaluated:
         for name, method in experiment.methods.items():
-            unit = EvaluationUnit(experiment.tasks[task], method, experiment.schedule)
-            yield layout.evaluation_spec(task, name), unit
+            yield (
+                layout.evaluation_spec(task, name),
+                EvaluationUnit(experiment.tasks[task], method, experiment.schedule),
+            )
     yield layout.report_spec, experiment.report
 
 
 def write_units(experiment: Experiment, folder: Path = Path()) -> list[Path]:
-    """Write every spec file whose content is new, and leave the others as they are, times included.
+    """Write the spec file of every job, and the config as resolved; leave those alone whose content is the same.
 
     Args:
         experiment: the run.
         folder: what the run's paths are relative to; default the working directory.
 
     Returns:
-        The files written.
+        The files written; the others keep their times, so that nothing is redone because of them.
     """
+    contents: dict[str, Any] = {name: unit.to_dict() for name, unit in units(experiment)}
+    contents[Layout(experiment.run).config] = experiment.config
     written = []
-    for name, unit in units(experiment):
-        path = folder / name
-        text = json.dumps(unit.to_dict(), indent=2) + "\n"
+    for name, content in contents.items():
+        path, text = folder / name, json.dumps(content, indent=2) + "\n"
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
             written.append(path)

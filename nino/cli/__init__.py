@@ -1,0 +1,5 @@
+"""The command line: every stage of the workflow, alone."""
+
+from nino.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,5 @@
+"""``python -m nino.cli``."""
+
+from nino.cli.app import main
+
+main()

@@ -1,0 +1,73 @@
+"""The ``nino`` command: parses, calls, and says what went wrong in one line.
+
+Nothing heavy is imported before a command runs: ``nino --help`` does not wait for torch.
+
+Exit codes: 0 done; 1 the work failed, or ``verify`` found a difference; 2 the command or its config cannot be used;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from nino.cli import config, models, reports, stages
+from nino.config.errors import ConfigError
+
+app = typer.Typer(
+    name="nino",
+    help="Weight nowcasting: every stage from data to tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+stages.add_to(app)
+reports.add_to(app)
+models.add_to(app)
+app.add_typer(config.app, name="config", rich_help_panel=None)
+
+_debug = False
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from (traceback).")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings and errors only.")] = False,
+) -> None:
+    """Weight nowcasting: every stage from data to tables."""
+    global _debug
+    _debug = debug
+    logging.basicConfig(
+        level=logging.WARNING if quiet else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+        stream=sys.stderr,
+    )
+
+
+def main() -> None:
+    """Run the command line; errors that a user can act on end in one line and an exit code."""
+    try:
+        app()
+    except ConfigError as error:
+        fail(error, 2)
+    except (ValueError, OSError, MemoryError, FloatingPointError) as error:
+        fail(error, 1)
+
+
+def fail(error: Exception, code: int) -> None:
+    """Print an error, its traceback only if asked for, and exit.
+
+    Raises:
+        SystemExit: always.
+    """
+    if _debug:
+        raise error
+    text = str(error) or type(error).__name__
+    for line in text.splitlines():
+        typer.echo(f"nino: error: {line}", err=True)
+    sys.exit(code)

@@ -1,0 +1,25 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SpecFile = Annotated[
+    Path | None, typer.Argument(metavar="[SPEC]", help="Resolved spec file of the job; or give --config and names.")
+]
+ConfigFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--config", help="Overlay laid over config.yaml, as snakemake's --configfile; may be repeated."),
+]
+TaskName = Annotated[str | None, typer.Option("--task", help="Task, with --config.")]
+OutFile = Annotated[Path | None, typer.Option("--out", help="File to write; default its place under results/<run>/.")]
+OutFolder = Annotated[
+    Path | None, typer.Option("--out", help="Folder to write to; default its place under results/<run>/.")
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of data sets; default that of the config, else the cache.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto (the GPU if there is one), cpu, cuda, cuda:1, ...")]

@@ -1,0 +1,51 @@
+"""From evaluated runs to tables, figures and the record of where they come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nino.cli import select
+from nino.cli.options import ConfigFiles, DataDir, OutFolder, SpecFile
+
+Results = Annotated[
+    Path | None, typer.Option("--results", help="Folder of the run; default results/<run> of the spec or config.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this module's commands."""
+    for command in (tables, figures):
+        app.command()(command)
+
+
+def tables(spec: SpecFile = None, config: ConfigFiles = None, results: Results = None, out: OutFolder = None) -> None:
+    """Read a run's logs, write its tables (CSV, Markdown, LaTeX) and print the main ones."""
+    job = select.report_job(spec, config)
+    from nino.report.build import console_text, write_tables
+
+    typer.echo(console_text(write_tables(_results(results, job), job.unit, out)), nl=False)
+
+
+def figures(
+    spec: SpecFile = None,
+    config: ConfigFiles = None,
+    results: Results = None,
+    out: OutFolder = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Read a run's logs and draw its figures (SVG, PNG)."""
+    job = select.report_job(spec, config)
+    from nino.graphs import neural_graph
+    from nino.report.figures import write_figures
+    from nino.tasks import load_task
+
+    where = job.data_dir(data_dir)
+    graphs = {task.id: neural_graph(load_task(task, where).build_model(0)) for task in job.unit.tasks}
+    write_figures(_results(results, job), job.unit, graphs, out)
+
+
+def _results(given: Path | None, job: select.Job[select.ReportSpec]) -> Path:
+    return given or Path("results", job.unit.run)

@@ -1,0 +1,127 @@
+"""Which job a command is to do: from the job's spec file, or from a config and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from nino.config.errors import ConfigError, suggest
+from nino.config.experiment import Experiment
+from nino.config.layout import Layout
+from nino.config.units import EvaluationUnit, MetatrainUnit, TrajectoryUnit, read_unit
+from nino.report.spec import ReportSpec
+from nino.specs import Spec, TaskSpec
+
+T = TypeVar("T", bound=Spec)
+
+
+@dataclass(frozen=True)
+class Job(Generic[T]):
+    """What to do, and what is known of the run that it belongs to.
+
+    Args:
+        unit: what the job is told.
+        experiment: the whole run; None where a spec file was given, which says nothing of it.
+    """
+
+    unit: T
+    experiment: Experiment | None = None
+
+    def data_dir(self, given: Path | None) -> Path | None:
+        """Where data sets are: as given, else as configured, else None for the user's cache."""
+        return given or (self.experiment.data_dir if self.experiment else None)
+
+    def out(self, given: Path | None, default: str) -> Path:
+        """Where to write: as given, else where the run keeps it.
+
+        Args:
+            given: the ``--out`` of the command.
+            default: name of the ``Layout`` property, or a path made by one.
+
+        Raises:
+            ConfigError: without either.
+        """
+        if given is None and self.experiment is None:
+            raise ConfigError(["--out: missing; with a spec file it says where to write"])
+        return given or Path(default)
+
+    @property
+    def layout(self) -> Layout:
+        """Paths of the run; of a run without a name where only a spec file is known."""
+        return Layout(self.experiment.run if self.experiment else "-")
+
+
+def experiment(config: Sequence[Path] | None) -> Experiment:
+    """The run that ``config.yaml`` with these overlays describes."""
+    from nino.config import load, resolve
+
+    return resolve(load(config or ()))
+
+
+def task_job(spec: Path | None, config: Sequence[Path] | None, task: str | None) -> Job[TaskSpec]:
+    """A task of the catalogue."""
+    if from_file := _from_file(spec, config, TaskSpec, {"--task": task}):
+        return from_file
+    run = experiment(config)
+    return Job(run.tasks[_known("--task", task, run.tasks)], run)
+
+
+def trajectory_job(spec: Path | None, config: Sequence[Path] | None, task: str | None) -> Job[TrajectoryUnit]:
+    """Training a task's networks for meta-training."""
+    if from_file := _from_file(spec, config, TrajectoryUnit, {"--task": task}):
+        return from_file
+    run = experiment(config)
+    name = _known("--task", task, run.trajectories)
+    return Job(TrajectoryUnit(run.tasks[name], run.trajectories[name]), run)
+
+
+def metatrain_job(spec: Path | None, config: Sequence[Path] | None, nowcaster: str | None) -> Job[MetatrainUnit]:
+    """Fitting a nowcaster."""
+    if from_file := _from_file(spec, config, MetatrainUnit, {"--nowcaster": nowcaster}):
+        return from_file
+    run = experiment(config)
+    entry = run.nowcasters[_known("--nowcaster", nowcaster, run.nowcasters)]
+    return Job(MetatrainUnit(entry.name, entry.tasks, entry.spec), run)
+
+
+def evaluation_job(
+    spec: Path | None, config: Sequence[Path] | None, task: str | None, method: str | None
+) -> Job[EvaluationUnit]:
+    """Training a task with a method."""
+    if from_file := _from_file(spec, config, EvaluationUnit, {"--task": task, "--method": method}):
+        return from_file
+    run = experiment(config)
+    chosen = run.methods[_known("--method", method, run.methods)]
+    return Job(EvaluationUnit(run.tasks[_known("--task", task, run.tasks)], chosen, run.schedule), run)
+
+
+def report_job(spec: Path | None, config: Sequence[Path] | None) -> Job[ReportSpec]:
+    """Tables and figures of a run."""
+    if from_file := _from_file(spec, config, ReportSpec, {}):
+        return from_file
+    run = experiment(config)
+    return Job(run.report, run)
+
+
+def _from_file(
+    spec: Path | None, config: Sequence[Path] | None, kind: type[T], names: dict[str, str | None]
+) -> Job[T] | None:
+    if spec is None:
+        return None
+    if config:
+        raise ConfigError([f"SPEC (={spec}) and --config (={config[0]}): give one of them"])
+    for option, value in names.items():
+        if value is not None:
+            raise ConfigError([f"{option} (={value}): the spec file says it already; leave it out"])
+    return Job(read_unit(spec, kind))
+
+
+def _known(option: str, name: str | None, names: Iterable[str]) -> str:
+    names = list(names)
+    if name is None:
+        raise ConfigError([f"{option}: missing; allowed: {', '.join(sorted(names))}"])
+    if name not in names:
+        raise ConfigError([f"{option} (={name}): not in the config; {suggest(name, names)}"])
+    return name

@@ -1,0 +1,149 @@
+"""From data to evaluated runs: a command a stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nino.cli import select
+from nino.cli.options import ConfigFiles, DataDir, Device, OutFile, OutFolder, SpecFile, TaskName
+from nino.config.errors import ConfigError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this module's commands."""
+    for command in (data, collect, join, datasheet, metatrain, evaluate):
+        app.command()(command)
+
+
+def data(
+    spec: SpecFile = None,
+    config: ConfigFiles = None,
+    task: TaskName = None,
+    out: OutFile = None,
+    data_dir: DataDir = None,
+    download: Annotated[bool, typer.Option(help="Whether missing data may be fetched.")] = True,
+) -> None:
+    """Fetch and check a task's data; write its sizes and checksum (JSON)."""
+    job = select.task_job(spec, config, task)
+    path = job.out(out, job.layout.data(job.unit.id))
+    from nino.files import write_json
+    from nino.tasks import load_task
+
+    loaded = load_task(job.unit, job.data_dir(data_dir), download=download)
+    write_json(path, loaded.describe())
+
+
+def collect(
+    shard: Annotated[int, typer.Option(help="Which shard, from 0.", min=0)],
+    spec: SpecFile = None,
+    config: ConfigFiles = None,
+    task: TaskName = None,
+    out: OutFile = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+) -> None:
+    """Train the networks of one shard and store their states (HDF5)."""
+    job = select.trajectory_job(spec, config, task)
+    path = job.out(out, job.layout.shard(job.unit.task.id, shard))
+    from nino.tasks import load_task
+    from nino.trajectories import collect_shard
+
+    loaded = load_task(job.unit.task, job.data_dir(data_dir), device=_device(device))
+    collect_shard(loaded, job.unit.trajectories, shard, path)
+
+
+def join(
+    shards: Annotated[list[Path] | None, typer.Argument(help="The shards; or give --config and --task.")] = None,
+    config: ConfigFiles = None,
+    task: TaskName = None,
+    out: OutFile = None,
+) -> None:
+    """Check a task's shards, chunk by chunk, and join them into one data set (HDF5, virtual)."""
+    if shards:
+        if out is None or config or task:
+            raise ConfigError(["SHARDS go with --out, and without --config and --task"])
+        path = out
+    else:
+        job = select.trajectory_job(None, config, task)
+        name, run = job.unit.task.id, select.experiment(config)
+        shards = [Path(job.layout.shard(name, i)) for i in run.shards(name)]
+        path = job.out(out, job.layout.dataset(name))
+    from nino.trajectories import join_shards
+
+    join_shards(shards, path)
+
+
+def datasheet(
+    dataset: Annotated[Path, typer.Argument(help="Joined data set, or a shard.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; default beside the data set.")] = None,
+) -> None:
+    """Describe a trajectory file (Markdown), generated from the file itself."""
+    from nino.files import write_text
+    from nino.trajectories import datasheet as describe
+
+    write_text(out or dataset.with_suffix(".md"), describe(dataset))
+
+
+def metatrain(
+    spec: SpecFile = None,
+    config: ConfigFiles = None,
+    nowcaster: Annotated[str | None, typer.Option(help="Which of metatrain.nowcasters, with --config.")] = None,
+    trajectories: Annotated[
+        list[Path] | None,
+        typer.Option(help="Data set of each of its tasks, in their order; default those of the run."),
+    ] = None,
+    out: OutFolder = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+) -> None:
+    """Fit a nowcaster to trajectories; go on where a killed fit stopped (safetensors)."""
+    job = select.metatrain_job(spec, config, nowcaster)
+    unit = job.unit
+    folder = job.out(out, job.layout.fit(unit.name))
+    if trajectories is None and job.experiment is not None:
+        trajectories = [Path(job.layout.dataset(task)) for task in unit.tasks]
+    if len(trajectories or ()) != len(unit.tasks):
+        given = len(trajectories or ())
+        raise ConfigError([f"--trajectories: give {len(unit.tasks)} files, for {', '.join(unit.tasks)}; got {given}"])
+    from nino.metatrain import metatrain as fit
+    from nino.metatrain import open_sources
+
+    paths = dict(zip(unit.tasks, trajectories or (), strict=True))
+    fit(unit.metatrain, open_sources(paths, data_dir=job.data_dir(data_dir)), folder, device=_device(device))
+
+
+def evaluate(
+    seed: Annotated[int, typer.Option(help="Seed of the run; the same for every method of a comparison.", min=0)],
+    spec: SpecFile = None,
+    config: ConfigFiles = None,
+    task: TaskName = None,
+    method: Annotated[str | None, typer.Option(help="Which of evaluate.methods, with --config.")] = None,
+    nowcaster: Annotated[
+        Path | None, typer.Option(help="Weights, for a method that reads them; default those that the run fitted.")
+    ] = None,
+    out: OutFolder = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+) -> None:
+    """Train a task with a method and measure when it meets its target; go on where a killed run stopped."""
+    job = select.evaluation_job(spec, config, task, method)
+    unit = job.unit
+    folder = job.out(out, job.layout.evaluation(unit.task.id, unit.method.name, seed))
+    if nowcaster is None and job.experiment is not None and unit.method.source is not None:
+        nowcaster = Path(job.layout.checkpoint(unit.method.source))
+    from nino.evaluate import evaluate_run
+    from nino.tasks import load_task
+
+    loaded = load_task(unit.task, job.data_dir(data_dir), device=_device(device))
+    evaluate_run(loaded, unit.method, seed, unit.schedule, folder, nowcaster)
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
