@@ -3,11 +3,12 @@
 from nino.graphs.builder import MAX_FEATURES, GraphBuilder, Neurons
 from nino.graphs.core import Block, EdgeType, Nodes, Parameter, WeightView
 from nino.graphs.graph import NeuralGraph, window
-from nino.graphs.registry import neural_graph
+from nino.graphs.registry import Declaration, neural_graph, register_graph
 
 __all__ = [
     "MAX_FEATURES",
     "Block",
+    "Declaration",
     "EdgeType",
     "GraphBuilder",
     "NeuralGraph",
@@ -16,5 +17,6 @@ __all__ = [
     "Parameter",
     "WeightView",
     "neural_graph",
+    "register_graph",
     "window",
 ]

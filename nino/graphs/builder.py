@@ -140,6 +140,10 @@ class GraphBuilder:
             self._words = name
         return Neurons(name, 0, size)
 
+    def fix(self, neurons: Neurons) -> None:
+        """Say that a declared group's order is part of the function."""
+        self._groups[neurons.group].fixed = True
+
     # -- parameters --------------------------------------------------------------------------------------------------
 
     def weight(self, name: str) -> Tensor:
@@ -158,6 +162,10 @@ class GraphBuilder:
         if parameter is None:
             raise ValueError(f"no parameter {name!r}: the model has {_some(self._by_name)}")
         return self._flat[parameter.slice].view(parameter.shape)
+
+    def placed(self, name: str) -> bool:
+        """Whether some block holds the parameter already."""
+        return any(held == name for held, *_, weight in self._blocks if weight is not None)
 
     def dense(
         self, source: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType | None = None
@@ -204,6 +212,28 @@ class GraphBuilder:
             )
         for part in _positions(w, 1, name).split(MAX_FEATURES, dim=1):
             self._blocks.append((name, source, target, edge_type, "diagonal", part.unsqueeze(1)))
+
+    def embedding(
+        self, rows: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType, *, scrambled: bool = False
+    ) -> None:
+        """Join the node of each row of a table to every target.
+
+        Args:
+            rows: R nodes.
+            target: d neurons.
+            weight: (R, d): a parameter's name or a window on one.
+            edge_type: the edges' type.
+            scrambled: lay the elements down as the released graphs do outside GPT-2: element (r, j) on the
+                ``j * R + r``-th edge, counted row by row, which is that of row r and target j only where R or d is 1.
+        """
+        w, name = self._window(weight)
+        if not scrambled:
+            self.dense(rows, target, w.T, edge_type)
+            return
+        if w.shape != (rows.size, target.size):
+            raise ValueError(f"table {name!r} has shape {tuple(w.shape)}, not ({rows.size}, {target.size})")
+        for source, part, window in scrambled_rows(w):
+            self.dense(rows[source], target[part], window.T, edge_type)
 
     def star(self, target: Neurons, weight: str | Tensor, edge_type: EdgeType, *, node: Neurons | None = None) -> None:
         """Join a node of its own to each target by a weight vector (a bias, a norm's scale).
@@ -343,6 +373,30 @@ class GraphBuilder:
             count += 1
             candidate = f"{name}#{count}"
         return candidate
+
+
+def scrambled_rows(w: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Cut a table whose elements are laid down column by column on edges counted row by row into strided windows.
+
+    Args:
+        w: (R, d).
+
+    Yields:
+        Sources, targets, and the (sources, targets) window of the elements that lie between them.
+    """
+    rows, d = w.shape
+    for j in range(d):
+        done = 0
+        while done < rows:
+            source, target = divmod(j * rows + done, d)
+            if target or rows - done < d:  # the rest of a row of edges, or the beginning of one
+                run = min(d - target, rows - done)
+                yield slice(source, source + 1), slice(target, target + run), w[done : done + run, j].unsqueeze(0)
+            else:
+                full = (rows - done) // d
+                run = full * d
+                yield slice(source, source + full), slice(0, d), w[done : done + run, j].unflatten(0, (full, d))
+            done += run
 
 
 def _plain(name: str) -> str:

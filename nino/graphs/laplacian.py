@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from nino.graphs.core import Block
 
 Array = NDArray[np.float64]
+Range = tuple[int, int, int, int, bool]
 
 #: Graphs up to this size are decomposed whole.
 _SMALL = 256
@@ -36,7 +38,7 @@ class BlockAdjacency:
         blocks: (source start, source stop, target start, target stop, dense) of each block.
     """
 
-    def __init__(self, num_nodes: int, blocks: Sequence[tuple[int, int, int, int, bool]]) -> None:
+    def __init__(self, num_nodes: int, blocks: Sequence[Range]) -> None:
         """See the class."""
         cuts = {0, num_nodes}
         for s0, s1, t0, t1, dense in blocks:
@@ -92,14 +94,36 @@ def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> T
     Source:
         NiNo paper, section 3.2; Dwivedi et al., 2023 (benchmarking graph neural networks).
     """
-    ranges = tuple(
-        (b.source.start, b.source.stop, b.target.start, b.target.stop, b.kind == "dense") for b in blocks
-    )
-    return torch.from_numpy(_encoding(num_nodes, ranges, k).copy())
+    return torch.from_numpy(_encoding(num_nodes, _ranges(blocks), k).copy())
+
+
+def _ranges(blocks: Sequence[Block]) -> tuple[Range, ...]:
+    """Source, target and density of each block; one for consecutive blocks of a parameter that tile a rectangle."""
+    ranges: list[Range] = []
+    for _, group in groupby(blocks, key=lambda block: block.name):
+        parts = [(b.source.start, b.source.stop, b.target.start, b.target.stop, b.kind == "dense") for b in group]
+        ranges.extend([_rectangle(parts)] if _tiled(parts) else parts)
+    return tuple(ranges)
+
+
+def _rectangle(parts: list[Range]) -> Range:
+    s0, s1, t0, t1, dense = zip(*parts, strict=True)
+    return min(s0), max(s1), min(t0), max(t1), all(dense)
+
+
+def _tiled(parts: list[Range]) -> bool:
+    """Whether dense blocks follow each other row by row and fill the rectangle around them."""
+    top, bottom, left, right, dense = _rectangle(parts)
+    width, place = right - left, 0
+    for s0, s1, t0, t1, _ in parts:
+        if (s0 - top) * width + t0 - left != place or (s1 - s0 > 1 and t1 - t0 != width):
+            return False
+        place += (s1 - s0) * (t1 - t0)
+    return dense and place == (bottom - top) * width
 
 
 @lru_cache(maxsize=32)
-def _encoding(num_nodes: int, blocks: tuple[tuple[int, int, int, int, bool], ...], k: int) -> NDArray[np.float32]:
+def _encoding(num_nodes: int, blocks: tuple[Range, ...], k: int) -> NDArray[np.float32]:
     adjacency = BlockAdjacency(num_nodes, blocks)
     degree = adjacency @ np.ones(num_nodes)
     scale = np.divide(1.0, np.sqrt(degree), out=np.zeros(num_nodes), where=degree > 0)

@@ -8,16 +8,29 @@ from typing import Literal, get_args
 
 from torch import nn
 
+from nino.graphs.architectures import declare_bert, declare_gpt2, declare_llama, declare_torchvision_vit, declare_vit
 from nino.graphs.builder import GraphBuilder
 from nino.graphs.generic import declare_generic
-from nino.graphs.gpt2 import declare_gpt2
 from nino.graphs.graph import NeuralGraph
 
 Topology = Literal["released", "exact"]
 Declaration = Callable[[GraphBuilder, nn.Module], None]
 
-_BY_TYPE: dict[str, Declaration] = {"gpt2": declare_gpt2}
-_BY_CLASS: dict[type[nn.Module], Declaration] = {}
+#: By transformers' ``config.model_type``. The layouts of Mistral, Qwen2 and Gemma are Llama's.
+_BY_TYPE: dict[str, Declaration] = {
+    "gpt2": declare_gpt2,
+    "llama": declare_llama,
+    "mistral": declare_llama,
+    "qwen2": declare_llama,
+    "qwen3": declare_llama,
+    "gemma": declare_llama,
+    "bert": declare_bert,
+    "vit": declare_vit,
+}
+#: By class, or by the name of a class of a library that may not be installed.
+_BY_CLASS: dict[type[nn.Module] | str, Declaration] = {
+    "torchvision.models.vision_transformer.VisionTransformer": declare_torchvision_vit,
+}
 
 
 def neural_graph(
@@ -68,11 +81,41 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def declaration_of(model: nn.Module) -> Declaration:
-    """The declaration for a model: by its class, then by its transformers model type, else the generic one."""
-    for cls in type(model).__mro__:
-        if cls in _BY_CLASS:
-            return _BY_CLASS[cls]
+    """The declaration for a model: by its class, then by its transformers model type, else the generic one.
+
+    Args:
+        model: an unwrapped model.
+
+    Returns:
+        What declares it.
+
+    Raises:
+        ValueError: for a transformers model of a type that nothing declares: its layers cannot be guessed.
+    """
+    names = [f"{cls.__module__}.{cls.__qualname__}" for cls in type(model).__mro__]
+    for cls, name in zip(type(model).__mro__, names, strict=True):
+        declaration = _BY_CLASS.get(cls) or _BY_CLASS.get(name)
+        if declaration is not None:
+            return declaration
+    if "transformers.modeling_utils.PreTrainedModel" not in names:
+        return declare_generic
     model_type = getattr(getattr(model, "config", None), "model_type", None)
-    if model_type in _BY_TYPE:
-        return _BY_TYPE[model_type]
-    return declare_generic
+    if model_type not in _BY_TYPE:
+        raise ValueError(
+            f"{type(model).__name__}: no neural graph is declared for the transformers model type {model_type!r} (there "
+            f"are {', '.join(_BY_TYPE)}); declare it with nino.graphs.register_graph({model_type!r}, ...), see docs/graphs.md"
+        )
+    return _BY_TYPE[model_type]
+
+
+def register_graph(key: type[nn.Module] | str, declaration: Declaration) -> None:
+    """Declare the neural graph of an architecture.
+
+    Args:
+        key: a module class (subclasses included), or a transformers model type such as ``"mixtral"``.
+        declaration: called with a ``GraphBuilder`` over the model's parameters and the unwrapped model.
+    """
+    if isinstance(key, str):
+        _BY_TYPE[key] = declaration
+    else:
+        _BY_CLASS[key] = declaration

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nino.graphs.attention import attention, linear_heads
+from nino.graphs.architectures.attention import attention
+from nino.graphs.architectures.heads import body_of, linear_heads
 from nino.graphs.builder import GraphBuilder, Neurons
 from nino.graphs.core import EdgeType
 
@@ -14,17 +15,16 @@ def declare_gpt2(b: GraphBuilder, model: Any) -> None:
 
     Args:
         b: the builder.
-        model: a ``GPT2Model`` or a model with one as ``transformer``.
+        model: a ``GPT2Model`` or a model around one.
     """
-    body = model.transformer if hasattr(model, "transformer") else model
-    prefix = "transformer." if body is not model else ""
+    body, prefix = body_of(model)
     config = body.config
     d, heads = config.hidden_size, config.num_attention_heads
     words = b.group("words", config.vocab_size, fixed=True, words=True)
     x = b.group("x.0", d)
     positions = b.group("positions", config.max_position_embeddings, fixed=True, before=x)
-    b.dense(words, x, b.weight(f"{prefix}wte.weight").T, EdgeType.WORD_EMBEDDING)
-    b.dense(positions, x, b.weight(f"{prefix}wpe.weight").T, EdgeType.POSITION_EMBEDDING)
+    b.embedding(words, x, f"{prefix}wte.weight", EdgeType.WORD_EMBEDDING)
+    b.embedding(positions, x, f"{prefix}wpe.weight", EdgeType.POSITION_EMBEDDING)
     for i in range(config.num_hidden_layers):
         x = _layer(b, x, f"{prefix}h.{i}", i, heads)
     b.norm(x, f"{prefix}ln_f")
