@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import time
 from pathlib import Path
-from zipfile import BadZipFile
 
 import torch
 
@@ -51,7 +49,7 @@ class Checkpoint:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return
-        except (pickle.UnpicklingError, BadZipFile, EOFError, RuntimeError) as error:
+        except Exception as error:  # zip, pickle and end-of-file errors of many types: all mean that it is damaged
             logger.warning("%s cannot be read (%s): starting over", self.path, error)
             return
         if saved.get("job") != self._job:

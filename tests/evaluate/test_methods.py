@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from nino.evaluate.methods import build_nowcaster, nowcaster_file, start_training
+from nino.evaluate.oracle import Oracle
+from nino.nowcasters import NOWCASTERS, save_nowcaster
+from nino.nowcasters import build_nowcaster as fresh_nowcaster
+from nino.specs import MethodSpec, ScheduleSpec
+
+
+def method(nowcaster: str, **fields) -> MethodSpec:
+    return MethodSpec(nowcaster, nowcaster, **fields)
+
+
+def test_every_registered_nowcaster_can_be_a_row(schedule) -> None:
+    for name in NOWCASTERS:
+        assert type(build_nowcaster(method(name), 1000, schedule)) is type(NOWCASTERS[name]())
+    assert build_nowcaster(method("none"), 1000, schedule) is None
+    assert build_nowcaster(method("oracle"), 1000, schedule).spacing == 4
+
+
+def test_an_unknown_nowcaster_names_those_there_are(schedule) -> None:
+    with pytest.raises(ValueError, match="'psychic'; allowed are none, identity"):
+        build_nowcaster(method("psychic"), 1000, schedule)
+
+
+def test_weights_are_read_from_the_file_that_wins(schedule, tmp_path: Path) -> None:
+    path = tmp_path / "wnn+.safetensors"
+    save_nowcaster(fresh_nowcaster("wnn+", hidden=8), path, {})
+    assert nowcaster_file(method("checkpoint", path="other.pt"), path) == path
+    assert nowcaster_file(method("checkpoint", path="other.pt"), None) == Path("other.pt")
+    assert type(build_nowcaster(method("metatrained", source="wnn+"), 0, schedule, path)).__name__ == "WNNPlus"
+
+
+def test_files_that_lack_or_are_too_many_are_named(schedule) -> None:
+    with pytest.raises(ValueError, match="pass `nowcaster_path`"):
+        build_nowcaster(method("metatrained", source="nino"), 0, schedule)
+    with pytest.raises(ValueError, match="reads no file"):
+        build_nowcaster(method("linear"), 0, schedule, Path("nino.pt"))
+
+
+@pytest.mark.parametrize("nowcaster", ["none", "oracle"])
+def test_an_option_that_means_nothing_is_named(schedule, nowcaster) -> None:
+    with pytest.raises(ValueError, match="option 'speed' means nothing"):
+        build_nowcaster(method(nowcaster, options={"speed": 9}), 0, schedule)
+
+
+def test_options_reach_the_wrapper(digits, schedule) -> None:
+    row = method("linear", options={"update_scale": 0.5, "topology": "exact"})
+    optimizer = start_training(digits, row, 1000, schedule, build_nowcaster(row, 1000, schedule)).optimizer
+    assert optimizer.update_scale == 0.5 and optimizer.graph.topology == "exact"
+
+
+def test_a_schedule_that_does_not_fit_is_refused(digits) -> None:
+    row, long = method("linear"), ScheduleSpec(period=100)
+    with pytest.raises(ValueError, match="`period`"):
+        start_training(digits, row, 1000, long, build_nowcaster(row, 1000, long))
+
+
+def test_random_follows_its_seed_and_leaves_the_global_generator_alone(digits, schedule) -> None:
+    def jump(seed: int):
+        row = method("random")
+        training = start_training(digits, row, 7, schedule, build_nowcaster(row, seed, schedule))
+        for _ in range(schedule.period):
+            training.step()
+        return training.flat_parameters()
+
+    before = torch.get_rng_state()
+    assert torch.equal(jump(1), jump(1)) and not torch.equal(jump(1), jump(2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_oracle_without_a_run_says_what_to_do(digits, schedule) -> None:
+    training = start_training(digits, method("none"), 0, schedule, None)
+    graph = start_training(digits, method("linear"), 0, schedule, build_nowcaster(method("linear"), 0, schedule))
+    states = training.flat_parameters().unsqueeze(1).expand(-1, 5)
+    with pytest.raises(RuntimeError, match="call `follow"):
+        Oracle(spacing=4).predict(graph.optimizer.graph, states, 1)
