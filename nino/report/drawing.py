@@ -21,8 +21,12 @@ from nino.report.spec import ReportSpec
 
 COLUMN = 3.4  # width of a paper's column, inches
 PAGE = 7.0  # width of its page, inches
-CONTROL_DASHES = ((1, 1), (4, 1.5), (4, 1.5, 1, 1.5), (7, 2))
-CONTROL_COLOURS = ("#777777", "#999999", "#5f6a72", "#8a7f70")
+CONTROLS = {  # colour and dashes by kind of nowcaster, so that a control looks the same in every report
+    "identity": ("#777777", (1, 1)),
+    "random": ("#CC79A7", (3, 1.2)),
+    "linear": ("#E69F00", (6, 1.5)),
+    "oracle": ("#009E73", (5, 1.2, 1, 1.2)),
+}
 BASELINE_COLOUR = "#000000"
 
 
@@ -68,16 +72,17 @@ def new_figure(width: float = COLUMN, height: float = 2.6) -> Figure:
 
 
 def looks(spec: ReportSpec) -> dict[str, Look]:
-    """A look for every method: the baseline black, contenders coloured, controls grey and dashed."""
+    """A look for every method: the baseline black, contenders in solid colours, controls dashed."""
     colours = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
     # The last contender of a config is the one that it is about: it gets the first colour.
     found = {spec.baseline: Look(BASELINE_COLOUR)}
     for i, method in enumerate(reversed(spec.contenders)):
         colour = colours[i % len(colours)]
         found[method] = Look(colour if colour.startswith("#") else f"#{colour}")
-    for i, method in enumerate(spec.controls):
-        look = Look(CONTROL_COLOURS[i % len(CONTROL_COLOURS)], CONTROL_DASHES[i % len(CONTROL_DASHES)], 0.9, True)
-        found[method] = look
+    kinds = {method.name: method.nowcaster for method in spec.methods}
+    for method in spec.controls:
+        colour, dashes = CONTROLS[kinds[method]]
+        found[method] = Look(colour, dashes, 1.0, control=True)
     return found
 
 

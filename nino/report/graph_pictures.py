@@ -29,6 +29,7 @@ COLOURS = {
     EdgeType.HEAD: "#882255",
     EdgeType.SELF_LOOP: "#c4c4c4",
 }
+LABEL_BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
 SHOWN_NODES = 8  # of a group, in the layered drawing
 LABELLED_SHARE = 0.035  # of all nodes that a group needs for its name to fit beside the adjacency
 
@@ -110,7 +111,13 @@ def layers_figure(graph: NeuralGraph) -> Figure:
     for block in graph.blocks:
         lines = _block_lines(block, places)
         alpha = 0.9 if block.kind == "diagonal" else 0.45
-        axes.add_collection(LineCollection(lines, colors=COLOURS[block.edge_type], linewidths=0.5, alpha=alpha))
+        # Key edges run back along the query edges: dashes let these show.
+        style = (0, (3, 3)) if block.edge_type is EdgeType.KEY else "solid"
+        axes.add_collection(
+            LineCollection(
+                lines, colors=COLOURS[block.edge_type], linewidths=0.5, alpha=alpha, linestyles=[style], zorder=1
+            )
+        )
     for name, place in places.items():
         points = [point for _, point in place.drawn(place.nodes)]
         small = place.nodes.size == 1
@@ -118,7 +125,9 @@ def layers_figure(graph: NeuralGraph) -> Figure:
         if not small or not any(block.target == place.nodes for block in graph.blocks) and name in graph.fixed:
             hidden = "" if place.nodes.size == place.count else f"\n{place.nodes.size} nodes"
             top = place.bottom + place.count - 0.2
-            axes.text(place.column, top, f"{short_name(name)}{hidden}", fontsize=6, ha="center", va="bottom")
+            axes.text(
+                place.column, top, f"{short_name(name)}{hidden}", bbox=LABEL_BOX, fontsize=6, ha="center", va="bottom"
+            )
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(lowest - 1, max(heights) + 1.5))
     axes.axis("off")
     _type_legend(figure, graph, with_loops=False)

@@ -113,7 +113,9 @@ def nowcasts_figure(runs: Runs, task: TaskSpec) -> Figure:
     else:
         panels[0].set_visible(True)
         panels[0].text(0.5, 0.5, "no nowcasts", ha="center", va="center", transform=panels[0].transAxes)
-    figure.supxlabel("step", fontsize=8)
+    for axes in panels[max(len(methods) - columns, 0) : max(len(methods), 1)]:
+        axes.set_xlabel("step")
+        axes.tick_params(labelbottom=True)
     figure.supylabel("training loss", fontsize=8)
     figure.suptitle(task.id, fontsize=8)
     return figure
@@ -219,7 +221,7 @@ def _metric_axis(axes: Axes, task: TaskSpec, values: np.ndarray) -> None:
 
 def _plain_log(axes: Axes) -> None:
     """Plain numbers on a logarithmic axis, also where it spans less than a decade."""
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def make_task(name: str, metric: str = "accuracy", value: float = 85.0) -> TaskS
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def spec() -> ReportSpec:
     """Two tasks, one where higher and one where lower is better, seven methods, three seeds."""
     return ReportSpec(
@@ -149,15 +150,21 @@ def write_results(results: Path, spec: ReportSpec) -> Path:
     return results
 
 
-@pytest.fixture
-def results(tmp_path: Path, spec: ReportSpec) -> Path:
-    """A complete results directory."""
-    return write_results(tmp_path / "results" / "fake", spec)
+@pytest.fixture(scope="session")
+def complete(tmp_path_factory: pytest.TempPathFactory, spec: ReportSpec) -> Path:
+    """A complete results directory that no test changes."""
+    return write_results(tmp_path_factory.mktemp("complete") / "fake", spec)
 
 
 @pytest.fixture
-def runs(results: Path, spec: ReportSpec) -> Runs:
-    return read_runs(results, spec)
+def results(tmp_path: Path, complete: Path) -> Path:
+    """A complete results directory of the test's own."""
+    return Path(shutil.copytree(complete, tmp_path / "results" / "fake"))
+
+
+@pytest.fixture(scope="session")
+def runs(complete: Path, spec: ReportSpec) -> Runs:
+    return read_runs(complete, spec)
 
 
 def hit_runs(tmp_path: Path, hits: dict[str, list[float]], metric: str = "accuracy") -> Runs:
