@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -38,11 +39,11 @@ class Split(Protocol):
 class Images:
     """Images and their classes.
 
-    Stored as they came (uint8 for the usual data sets: a quarter of the memory) and normalised a batch at a time,
-    which costs 50 microseconds for 128 images of 28 x 28.
+    Stored as bytes, a quarter of the memory of floats, and normalised a batch at a time, which costs 50 microseconds
+    for 128 images of 28 x 28.
 
     Args:
-        raw: (n, channels, height, width), any real dtype.
+        raw: (n, channels, height, width) uint8.
         labels: (n,) long.
         mean: (channels, 1, 1) float32, in units of ``raw``.
         std: (channels, 1, 1) float32, in units of ``raw``.
@@ -190,7 +191,7 @@ def image_data(
     r"""A vision data set, normalised with the training split's channel means and deviations.
 
     Args:
-        train: raw images (n, channels, height, width) and labels (n,) long.
+        train: raw images (n, channels, height, width) uint8 and labels (n,) long.
         validation: the same for the validation split.
         test: the same for the test split.
         classes: number of classes.
@@ -200,11 +201,22 @@ def image_data(
         The data set; its checksum is over raw images and labels, so the same images from another source have the same.
     """
     raw = train[0]
-    # one channel at a time in float64: exact, and a large uint8 set is never copied whole
-    mean = torch.tensor([float(raw[:, c].mean(dtype=torch.float64)) for c in range(raw.shape[1])])
-    std = torch.stack([raw[:, c].to(torch.float32).std() for c in range(raw.shape[1])])
-    statistics = mean.reshape(-1, 1, 1), std.reshape(-1, 1, 1)
-    splits = [Images(x, y, *statistics) for x, y in (train, validation, test)]
+    statistics = [channel_statistics(raw[:, c]) for c in range(raw.shape[1])]
+    mean, std = torch.tensor(statistics).T.reshape(2, -1, 1, 1)
+    splits = [Images(x, y, mean, std) for x, y in (train, validation, test)]
     shape = tuple(raw.shape[1:])
-    recorded = {**facts, "mean": mean.tolist(), "std": std.tolist()}
+    recorded = {**facts, "mean": mean.flatten().tolist(), "std": std.flatten().tolist()}
     return Data("vision", splits[0], splits[1], splits[2], shape, classes, joint_digest(*splits), recorded)
+
+
+def channel_statistics(channel: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of uint8 values, by counting them: exact, and large sets are never copied as floats.
+
+    >>> channel_statistics(torch.tensor([0, 2, 2, 4], dtype=torch.uint8))
+    (2.0, 1.4142135623730951)
+    """
+    counts = torch.bincount(channel.flatten(), minlength=256).to(torch.float64)
+    values = torch.arange(256, dtype=torch.float64)
+    mean = (counts @ values) / counts.sum()
+    variance = (counts @ (values - mean) ** 2) / counts.sum()
+    return float(mean), math.sqrt(float(variance))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -9,13 +10,20 @@ import torch
 from nino.seeding import derive
 from nino.specs import DataSpec
 from nino.tasks.data import Blocks, Data, joint_digest
+from nino.tasks.hub import LM1B, WIKITEXT_103, HubText, fetch
+from nino.tasks.text import find_files, sentence_row, wiki_row
+from nino.tasks.tokenizers import load_tokenizer
+from nino.tasks.tokens import cached_blocks
 from nino.tasks.vision import expect_source
+
+GPT2_TOKENIZER = "openai-community/gpt2"
+TEXT_OPTIONS = ("block", "tokenizer", "group", "files", "evaluation_blocks")
 
 
 def pydoc(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """The text of CPython's own ``help()`` topics, about 460 kB of English, as bytes (a vocabulary of 256).
 
-    Whole topics go to one split, by a hash of their name: about 80 % train, 10 % validation, 10 % test. The text
+    Whole topics go to one split, by a hash of their name: about 87 % train, 6 % validation, 7 % test. The text
     is what the running interpreter ships, so it differs between Python versions, and so does the checksum.
 
     Args:
@@ -29,14 +37,86 @@ def pydoc(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     from pydoc_data.topics import topics
 
     expect_source(spec, "embedded")
+    for key in spec.options:
+        if key != "block":
+            raise ValueError(f"data {spec.name!r} has no data.options.{key}; its option is block")
     block = int(spec.options.get("block", 64))
     texts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for name in sorted(topics):
-        part = {8: "test", 9: "validation"}.get(derive(0, f"pydoc/{name}") % 10, "train")
+        part = {9: "test", 2: "validation"}.get(derive(0, f"pydoc/{name}") % 10, "train")
         texts[part].append(topics[name])
     splits = [byte_blocks("\n".join(part), block) for part in texts.values()]
     facts = {"source": "pydoc_data.topics", "tokenizer": "bytes"}
     return Data("language", splits[0], splits[1], splits[2], (block,), 256, joint_digest(*splits), facts)
+
+
+def wikitext103(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
+    """WikiText-103 (Merity et al., 2016), the raw variant: articles of English Wikipedia, blank lines empty rows."""
+    return tokenized(spec, data_dir, download, wiki_row, WIKITEXT_103)
+
+
+def lm1b(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
+    """The One Billion Word benchmark (Chelba et al., 2013): shuffled sentences of news, one a row.
+
+    On the hub it has no validation part: as ``run_clm`` does then, the first 5 % of the training part are taken. What
+    is left is an epoch of about 24,500 steps of 32 blocks, the paper's ~24k (the whole part would be 25,800).
+    """
+    return tokenized(spec, data_dir, download, sentence_row, LM1B)
+
+
+def text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
+    """Any text from local files, lines treated as WikiText's."""
+    return tokenized(spec, data_dir, download, wiki_row, None)
+
+
+def tokenized(
+    spec: DataSpec, data_dir: Path, download: bool, row: Callable[[str], str], hub_text: HubText | None
+) -> Data:
+    """A data set of tokenized text in blocks; tokens are made once and memory-mapped from then on.
+
+    Options: ``block`` (tokens, default 1024), ``tokenizer`` (a folder or a name on the hub, default GPT-2's),
+    ``group`` (rows concatenated before blocks are cut, default 1000, as ``run_clm`` does), ``files`` (file name or
+    names of each split, relative to ``path``) and ``evaluation_blocks`` (use no more of the validation and test splits).
+
+    Args:
+        spec: source ``hub`` (kept as Parquet in ``data_dir/<name>``), ``parquet`` or ``text`` (.txt, .txt.gz);
+            ``path`` names the folder of local files (default ``data_dir/<name>``).
+        data_dir: where fetched files, tokenizers and tokens are kept.
+        download: whether the hub may be asked.
+        row: turns a line of a text file into a row.
+        hub_text: where the hub has it; None where it has not.
+
+    Returns:
+        The blocks of three splits.
+
+    Raises:
+        FileNotFoundError: where files are missing; says which belong where.
+        ValueError: for another source or option.
+    """
+    expect_source(spec, *(["hub"] if hub_text else []), "parquet", "text")
+    for key in spec.options:
+        if key not in TEXT_OPTIONS:
+            raise ValueError(f"data {spec.name!r} has no data.options.{key}; its options are {', '.join(TEXT_OPTIONS)}")
+    block, group = (int(spec.options.get(key, default)) for key, default in (("block", 1024), ("group", 1000)))
+    folder = Path(spec.path) if spec.path and spec.source != "hub" else data_dir / spec.name
+    if hub_text and spec.source == "hub" and download:
+        fetch(hub_text, folder)
+    kind = "text" if spec.source == "text" else "parquet"
+    files = find_files(spec.name, kind, folder, spec.options.get("files", {}), row)
+    checksums = files.checksums()
+    tokenizer = str(spec.options.get("tokenizer", GPT2_TOKENIZER))
+    encode, vocabulary, definition = load_tokenizer(tokenizer, data_dir, download)
+    made_of = {"source": files.identity(checksums), "tokenizer": definition, "block": block, "group": group}
+    blocks = cached_blocks(data_dir / "tokens", made_of, files.rows, encode, vocabulary)
+    limit = spec.options.get("evaluation_blocks")
+    splits = [blocks["train"], *(first_blocks(blocks[split], limit) for split in ("validation", "test"))]
+    facts = {"source": spec.source, "files": checksums, "tokenizer": tokenizer, "tokenizer_sha256": definition}
+    return Data("language", splits[0], splits[1], splits[2], (block,), vocabulary, joint_digest(*splits), facts)
+
+
+def first_blocks(blocks: Blocks, limit: int | None) -> Blocks:
+    """The first ``limit`` blocks, or all where there are no more or no limit."""
+    return blocks if limit is None or limit >= len(blocks) else Blocks(blocks.tokens[:limit])
 
 
 def byte_blocks(text: str, block: int) -> Blocks:

@@ -102,6 +102,7 @@ def gpt2(data: Data, options: Mapping[str, Any]) -> nn.Module:
         resid_pdrop=dropout,
         bos_token_id=data.outputs - 1,
         eos_token_id=data.outputs - 1,
+        activation_function="gelu_pytorch_tanh",  # GPT-2's own 'gelu_new', as one kernel
         use_cache=False,
         attn_implementation="sdpa",
     )

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from nino.specs import RecipeSpec
+from nino.tasks.muon import MuonAdamW
 
 ParameterGroups = list[dict[str, Any]]
 
@@ -64,8 +65,13 @@ def _sgd(model: nn.Module, recipe: RecipeSpec) -> Optimizer:
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, fused=True)
 
 
+def _muon(model: nn.Module, recipe: RecipeSpec) -> Optimizer:
+    return MuonAdamW(model, recipe.lr, recipe.weight_decay)
+
+
 OPTIMIZERS: dict[str, Callable[[nn.Module, RecipeSpec], Optimizer]] = {
     "adam": _adam,
     "adamw": _adamw,
-    "sgd": _sgd,
+    "sgd": _sgd,  # momentum 0.9
+    "muon": _muon,  # AdamW where Muon does not apply
 }

@@ -10,9 +10,9 @@ from torch import nn
 
 from nino.specs import DataSpec
 from nino.tasks.data import Data
-from nino.tasks.language import pydoc
+from nino.tasks.language import lm1b, pydoc, text, wikitext103
 from nino.tasks.models import convnet, gpt2
-from nino.tasks.vision import digits
+from nino.tasks.vision import cifar10, cifar100, digits, fashion_mnist, images
 
 DataLoader = Callable[[DataSpec, Path, bool], Data]
 """``(spec, data_dir, download) -> Data``: read what ``spec`` names, keep files in ``data_dir``, fetch if allowed."""
@@ -21,8 +21,15 @@ ModelBuilder = Callable[[Data, Mapping[str, Any]], nn.Module]
 """``(data, options) -> model``: a fresh network for this data, initialised from the global generator."""
 
 DATASETS: dict[str, DataLoader] = {
+    "cifar10": cifar10,
+    "cifar100": cifar100,
     "digits": digits,
+    "fashion-mnist": fashion_mnist,
+    "images": images,
+    "lm1b": lm1b,
     "pydoc": pydoc,
+    "text": text,
+    "wikitext-103": wikitext103,
 }
 
 MODELS: dict[str, ModelBuilder] = {

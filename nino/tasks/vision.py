@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nino.files import sha256
 from nino.seeding import derive
 from nino.specs import DataSpec
+from nino.tasks.archives import LAYOUTS, ImageArrays, channels_first, read_archive
 from nino.tasks.data import Data, image_data
+from nino.tasks.torchvision_ops import declare_missing_operators
 
 
 def digits(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
@@ -29,12 +33,115 @@ def digits(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     from sklearn.datasets import load_digits
 
     expect_source(spec, "embedded")
+    no_options(spec)
     bunch = load_digits()
-    images = torch.from_numpy(bunch.images.astype(np.uint8)).unsqueeze(1)
+    pixels = torch.from_numpy(bunch.images.astype(np.uint8)).unsqueeze(1)
     labels = torch.from_numpy(bunch.target.astype(np.int64))
     parts = stratified(labels, (0.6, 0.1, 0.3), seed=0)
-    train, validation, test = [(images[i], labels[i]) for i in parts]
+    train, validation, test = [(pixels[i], labels[i]) for i in parts]
     return image_data(train, validation, test, 10, {"source": "scikit-learn load_digits"})
+
+
+def fashion_mnist(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
+    """Fashion-MNIST (Xiao et al., 2017): 1 x 28 x 28, 10 classes; 55,000 train, 5,000 validation, 10,000 test."""
+    return standard(spec, data_dir, download, TorchvisionSet("FashionMNIST", "FashionMNIST/raw", _IDX_FILES), 10)
+
+
+def cifar10(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
+    """CIFAR-10 (Krizhevsky, 2009): 3 x 32 x 32, 10 classes; 45,834 train, 4,166 validation, 10,000 test."""
+    files = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+    return standard(spec, data_dir, download, TorchvisionSet("CIFAR10", "cifar-10-batches-py", files), 10)
+
+
+def cifar100(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
+    """CIFAR-100 (Krizhevsky, 2009): 3 x 32 x 32, 100 classes; 45,834 train, 4,166 validation, 10,000 test."""
+    files = ("train", "test", "meta")
+    return standard(spec, data_dir, download, TorchvisionSet("CIFAR100", "cifar-100-python", files), 100)
+
+
+def images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
+    """Any images in an ``.npz`` file (source ``npz``), with as many classes as the labels name."""
+    return standard(spec, data_dir, download, None, None)
+
+
+class TorchvisionSet(NamedTuple):
+    """A class of ``torchvision.datasets`` and the files it reads, relative to the data folder."""
+
+    name: str
+    folder: str
+    files: tuple[str, ...]
+
+
+_IDX_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+
+
+def standard(
+    spec: DataSpec, data_dir: Path, download: bool, torchvision_set: TorchvisionSet | None, classes: int | None
+) -> Data:
+    """A data set of training and test images; the last 1/12 of the training images is the validation split.
+
+    Training images that come sorted by class are shuffled with a fixed seed first, and the facts say so.
+
+    Args:
+        spec: source ``torchvision`` or ``npz``; ``path`` names the ``.npz`` file (default ``<name>.npz`` in
+            ``data_dir``).
+        data_dir: where torchvision's files and decoded images are.
+        download: whether torchvision may download.
+        torchvision_set: what torchvision calls it; None where it does not know it.
+        classes: number of classes; None takes the largest label plus 1.
+
+    Returns:
+        The data set; its checksum does not depend on the source.
+
+    Raises:
+        FileNotFoundError: where files are missing; says which belong where.
+        ValueError: for another source, or files that hold something else.
+    """
+    expect_source(spec, *(["torchvision"] if torchvision_set else []), "npz")
+    no_options(spec)
+    facts: dict[str, Any] = {"source": spec.source}
+    if torchvision_set and spec.source == "torchvision":
+        arrays = read_torchvision(spec.name, torchvision_set, data_dir, download)
+    else:
+        path = Path(spec.path) if spec.path else data_dir / f"{spec.name}.npz"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"data {spec.name!r}: no file {path}; put an .npz there ({LAYOUTS}) or set data.path"
+            )
+        facts["files"] = {path.name: sha256(path)}
+        arrays = read_archive(path, data_dir)
+    x, y = arrays.train
+    largest = int(torch.cat([y, arrays.test[1]]).max())
+    if classes is not None and largest >= classes:
+        raise ValueError(f"data {spec.name!r}: label {largest} where there are {classes} classes: is it this data set?")
+    facts["shuffled"] = bool((y.diff() >= 0).all())  # sorted by class: the last 1/12 would be one class alone
+    if facts["shuffled"]:
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(derive(0, "data")))
+        x, y = x[order], y[order]
+    kept = len(y) - len(y) // 12
+    return image_data((x[:kept], y[:kept]), (x[kept:], y[kept:]), arrays.test, classes or largest + 1, facts)
+
+
+def read_torchvision(name: str, torchvision_set: TorchvisionSet, data_dir: Path, download: bool) -> ImageArrays:
+    """Read a data set through torchvision, which downloads it if it may.
+
+    Raises:
+        FileNotFoundError: where its files are neither there nor could be downloaded.
+    """
+    declare_missing_operators()
+    from torchvision import datasets
+
+    make = getattr(datasets, torchvision_set.name)
+    try:
+        parts = [make(str(data_dir), train=train, download=download) for train in (True, False)]
+    except (RuntimeError, OSError) as error:
+        raise FileNotFoundError(
+            f"data {name!r} is not (whole) in {data_dir}: run `nino data` with network access, or put "
+            f"{', '.join(torchvision_set.files)} into {data_dir / torchvision_set.folder}, or set data.source to npz "
+            f"and data.path to a local file ({error})"
+        ) from error
+    pairs = [(channels_first(np.asarray(p.data)), torch.as_tensor(p.targets, dtype=torch.long)) for p in parts]
+    return ImageArrays(*pairs)
 
 
 def stratified(labels: Tensor, fractions: tuple[float, ...], seed: int) -> list[Tensor]:
@@ -68,3 +175,9 @@ def expect_source(spec: DataSpec, *allowed: str) -> None:
     """Raise a ``ValueError`` unless the data set can come from ``spec.source``."""
     if spec.source not in allowed:
         raise ValueError(f"data.source is {spec.source!r}, but {spec.name!r} comes from: {', '.join(allowed)}")
+
+
+def no_options(spec: DataSpec) -> None:
+    """Raise a ``ValueError`` where options are given to a data set that has none."""
+    for key in spec.options:
+        raise ValueError(f"data {spec.name!r} has no data.options.{key}; it has no options")

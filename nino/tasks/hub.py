@@ -1,0 +1,72 @@
+"""Text data sets from the Hugging Face hub, fetched once and kept as local Parquet files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nino.files import replacing
+from nino.tasks.text import SPLITS
+
+
+@dataclass(frozen=True)
+class HubText:
+    """Where the hub has a data set.
+
+    Args:
+        repository: its name.
+        config: which of its variants.
+        revision: of the repository; script-based data sets no longer load, their Parquet revision does.
+        splits: what the hub calls train, validation and test, in ``datasets``' syntax for parts of a split.
+    """
+
+    repository: str
+    config: str
+    revision: str | None
+    splits: tuple[str, str, str]
+
+
+WIKITEXT_103 = HubText("Salesforce/wikitext", "wikitext-103-raw-v1", None, ("train", "validation", "test"))
+# LM1B has no validation part on the hub: the first 5 % of the training part, as `run_clm` splits where there is none.
+LM1B = HubText(
+    "billion-word-benchmark/lm1b", "plain_text", "refs/convert/parquet", ("train[5%:]", "train[:5%]", "test")
+)
+
+
+def fetch(hub_text: HubText, folder: Path) -> None:
+    """Write the splits that ``folder`` lacks as ``<split>.parquet``, each whole or not at all.
+
+    Args:
+        hub_text: what to fetch.
+        folder: where to.
+
+    Raises:
+        FileNotFoundError: where the hub cannot be reached; says which file belongs where.
+    """
+    missing = [
+        (split, part) for split, part in zip(SPLITS, hub_text.splits, strict=True) if not _file(folder, split).is_file()
+    ]
+    if not missing:
+        return
+    import datasets
+
+    for split, part in missing:
+        try:
+            rows = datasets.load_dataset(
+                hub_text.repository,
+                hub_text.config,
+                revision=hub_text.revision,
+                split=part,
+                cache_dir=str(folder / "hub"),
+            )
+        except OSError as error:
+            raise FileNotFoundError(
+                f"could not fetch {hub_text.repository} ({hub_text.config}, {part}) from the hub: {error}; fetch it "
+                f"where there is a network and put it, a column 'text', into {_file(folder, split)}"
+            ) from error
+        with replacing(_file(folder, split)) as temporary:
+            rows.to_parquet(str(temporary))
+
+
+def _file(folder: Path, split: str) -> Path:
+    return folder / f"{split}.parquet"

@@ -1,0 +1,121 @@
+"""Rows of text from local files: plain or gzipped lines, or Parquet."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nino.files import sha256
+
+SPLITS = ("train", "validation", "test")
+SUFFIXES = {"parquet": (".parquet",), "text": (".txt", ".txt.gz")}
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """The files of a data set's splits.
+
+    Args:
+        files: the files of each split, in their order.
+        row: turns a line of a text file, newline included, into a row; Parquet files hold rows already.
+    """
+
+    files: Mapping[str, tuple[Path, ...]]
+    row: Callable[[str], str]
+
+    def rows(self, split: str) -> Iterator[str]:
+        """The rows of a split, in order.
+
+        Raises:
+            ValueError: for a Parquet file without a column ``text``.
+        """
+        for path in self.files[split]:
+            if path.suffix == ".parquet":
+                yield from _parquet_rows(path)
+            else:
+                with (
+                    gzip.open(path, "rt", encoding="utf-8")
+                    if path.suffix == ".gz"
+                    else path.open(encoding="utf-8") as lines
+                ):
+                    yield from map(self.row, lines)
+
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of every file, by its name."""
+        return {path.name: sha256(path) for split in SPLITS for path in self.files[split]}
+
+    def identity(self, checksums: Mapping[str, str]) -> str:
+        """SHA-256 over the files' checksums, split by split, and the way their lines become rows."""
+        parts = [f"{split}:{checksums[path.name]}" for split in SPLITS for path in self.files[split]]
+        return hashlib.sha256("\n".join([self.row.__name__, *parts]).encode()).hexdigest()
+
+
+def wiki_row(line: str) -> str:
+    r"""A line of WikiText as its Parquet release has it: blank lines empty, others with their newline.
+
+    >>> wiki_row(" = Title = \n"), wiki_row(" \n")
+    (' = Title = \n', '')
+    """
+    return line if line.strip() else ""
+
+
+def sentence_row(line: str) -> str:
+    r"""A line of LM1B as its Parquet release has it: without its newline.
+
+    >>> sentence_row("A sentence .\n")
+    'A sentence .'
+    """
+    return line.strip()
+
+
+def find_files(
+    name: str, source: str, folder: Path, given: Mapping[str, str | list[str]], row: Callable[[str], str]
+) -> TextFiles:
+    """The files of each split: those the config names, else those in ``folder`` whose names start with the split's.
+
+    Args:
+        name: of the data set, for messages.
+        source: ``text`` (.txt, .txt.gz) or ``parquet``.
+        folder: where the files are.
+        given: file name(s) of a split relative to ``folder``, for ``train``, ``validation`` and ``test``; may be empty.
+        row: turns a line into a row.
+
+    Returns:
+        The files; every split has at least one.
+
+    Raises:
+        ValueError: for a split of another name.
+        FileNotFoundError: where a split has no file; says which belongs where.
+    """
+    for split in given:
+        if split not in SPLITS:
+            raise ValueError(f"data {name!r}: data.options.files names {split!r}; allowed are {', '.join(SPLITS)}")
+    files = {}
+    for split in SPLITS:
+        named = given.get(split)
+        if named is None:
+            files[split] = tuple(sorted(p for suffix in SUFFIXES[source] for p in folder.glob(f"{split}*{suffix}")))
+        else:
+            files[split] = tuple(folder / file for file in ([named] if isinstance(named, str) else named))
+        absent = [path for path in files[split] if not path.is_file()]
+        if absent or not files[split]:
+            suffixes = " or ".join(SUFFIXES[source])
+            raise FileNotFoundError(
+                f"data {name!r} has no {split} split: no file {absent[0] if absent else folder / f'{split}*'}; put "
+                f"{split}*{suffixes} into {folder}, or name the files in data.path and data.options.files, or run "
+                f"`nino data` with network access and data.source: hub"
+            )
+    return TextFiles(files, row)
+
+
+def _parquet_rows(path: Path) -> Iterator[str]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        if "text" not in file.schema_arrow.names:
+            raise ValueError(f"{path}: no column 'text', found {', '.join(file.schema_arrow.names)}")
+        for batch in file.iter_batches(columns=["text"]):
+            yield from batch.column(0).to_pylist()

@@ -1,0 +1,150 @@
+"""Blocks of tokens, made once and kept as memory-mapped arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from nino.tasks.data import Blocks
+from nino.tasks.text import SPLITS
+
+logger = logging.getLogger(__name__)
+
+Encode = Callable[[list[str]], list[list[int]]]
+
+# Raised whenever the same text and tokenizer would give other blocks.
+FORMAT = 1
+
+
+def cut_blocks(rows: Iterable[str], encode: Encode, block: int, group: int) -> Iterator[NDArray[np.int64]]:
+    """Tokens in blocks, as transformers' ``run_clm`` makes them.
+
+    Rows are tokenized one by one, without any token between them; the tokens of ``group`` consecutive rows are
+    concatenated and cut into blocks, and what fills no block is dropped (once a group, as there).
+
+    Args:
+        rows: of text.
+        encode: token ids of each of several rows.
+        block: tokens a block.
+        group: rows that are concatenated.
+
+    Yields:
+        (n, block) arrays, one a group, n may be 0.
+
+    >>> [b.tolist() for b in cut_blocks(["abc", "de", "fghi"], lambda rows: [list(r.encode()) for r in rows], 2, 2)]
+    [[[97, 98], [99, 100]], [[102, 103], [104, 105]]]
+    """
+    iterator = iter(rows)
+    while batch := list(islice(iterator, group)):
+        tokens = np.fromiter((token for row in encode(batch) for token in row), dtype=np.int64)
+        count = len(tokens) // block
+        yield tokens[: count * block].reshape(count, block)
+
+
+def cached_blocks(
+    folder: Path, key: dict[str, Any], rows: Callable[[str], Iterable[str]], encode: Encode, vocabulary: int
+) -> dict[str, Blocks]:
+    """The token blocks of all splits, from ``folder`` or made and kept there.
+
+    A cache is one folder, renamed into place when whole; several processes may make it at once, the first one's stays.
+
+    Args:
+        folder: of all caches.
+        key: what the tokens depend on: ``source``, ``tokenizer``, ``block`` and ``group``, JSON values.
+        rows: the rows of a split.
+        encode: token ids of each of several rows.
+        vocabulary: number of token ids; up to 65,536 they take two bytes each, else four.
+
+    Returns:
+        Blocks by split, memory-mapped.
+
+    Raises:
+        ValueError: where a split has no full block, or a cache is damaged.
+    """
+    name = hashlib.sha256(json.dumps({**key, "format": FORMAT}, sort_keys=True).encode()).hexdigest()[:20]
+    path = folder / name
+    if not (path / "meta.json").is_file():
+        part = folder / f".{name}.{os.getpid()}.part"
+        part.mkdir(parents=True)
+        try:
+            _write_cache(part, key, rows, encode, np.dtype(np.uint16 if vocabulary <= 2**16 else np.int32))
+            if not (path / "meta.json").is_file():
+                os.replace(part, path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+    return {split: _open_blocks(path / f"{split}.npy", meta["splits"][split]) for split in SPLITS}
+
+
+def _write_cache(
+    folder: Path, key: dict[str, Any], rows: Callable[[str], Iterable[str]], encode: Encode, dtype: np.dtype[Any]
+) -> None:
+    splits = {}
+    for split in SPLITS:
+        groups = cut_blocks(rows(split), encode, key["block"], key["group"])
+        shown = tqdm(groups, desc=f"tokenizing {split}", unit=f" x {key['group']} rows", disable=None)
+        count, checksum = write_array(folder / f"{split}.npy", shown, key["block"], dtype)
+        if count == 0:
+            raise ValueError(f"the {split} split has fewer than {key['block']} tokens a group of {key['group']} rows")
+        splits[split] = {"blocks": count, "sha256": checksum}
+        logger.info("%s: %d blocks of %d tokens", split, count, key["block"])
+    (folder / "meta.json").write_text(json.dumps({"key": key, "splits": splits}, indent=2), encoding="utf-8")
+
+
+def write_array(path: Path, parts: Iterable[NDArray[np.int64]], block: int, dtype: np.dtype[Any]) -> tuple[int, str]:
+    """Write (n_i, block) parts one after the other as one ``.npy`` array, without holding them all.
+
+    Args:
+        path: the file.
+        parts: integer arrays that fit ``dtype``.
+        block: second dimension.
+        dtype: of the file.
+
+    Returns:
+        Number of rows, and SHA-256 of the values' bytes.
+    """
+    digest = hashlib.sha256()
+    count = 0
+    with path.open("wb") as file:
+        _write_header(file, (0, block), dtype)
+        for part in parts:
+            data = part.astype(dtype).tobytes()
+            file.write(data)
+            digest.update(data)
+            count += len(part)
+        start = file.tell() - count * block * dtype.itemsize
+        file.seek(0)
+        _write_header(file, (count, block), dtype)  # numpy leaves room in a header for the first dimension to grow
+        assert file.tell() == start
+    return count, digest.hexdigest()
+
+
+def _write_header(file: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _open_blocks(path: Path, meta: dict[str, Any]) -> Blocks:
+    try:
+        # copy on write: torch wants memory it could write to; nothing ever does
+        array = np.load(path, mmap_mode="c")
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: damaged token cache ({error}); delete the folder {path.parent}") from error
+    if len(array) != meta["blocks"]:
+        raise ValueError(
+            f"{path}: {len(array)} blocks, expected {meta['blocks']}: damaged token cache; "
+            f"delete the folder {path.parent}"
+        )
+    return Blocks(torch.from_numpy(array), checksum=meta["sha256"])
