@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nino.report.across import profile
+from nino.report.captions import curves_sentence, headline, profile_sentence, rst_escape, smallest_n, spikes_sentence
+from nino.report.runs import Runs
+
+from .conftest import hit_runs
+
+NAN, MISS = float("nan"), float("inf")
+
+
+def test_headline_gives_the_numbers_of_the_table(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400, 400], "nino": [200, 300], "random": [500, 500]})
+    text = " ".join(headline(runs))
+    assert "NiNo reached the target in 2 of 2 runs and took 37.5 % fewer steps than Adam" in text
+    assert "on 0 of 1 task; with 2 seeds it cannot: it needs 6" in text
+    assert "random −25.0 %" in text
+
+
+def test_slower_method_is_said_to_be_slower(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [200], "nino": [300]})
+    assert "took 50.0 % more steps than Adam" in headline(runs)[0]
+
+
+def test_nobody_reached(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [MISS], "nino": [MISS]})
+    assert "no speed-up" in headline(runs)[0]
+    assert "NiNo never" in curves_sentence(runs, "digits-8")
+
+
+def test_gaps_are_said(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [200, 200], "nino": [100, NAN]})
+    assert "1 missing" in headline(runs)[-1]
+    alone = hit_runs(tmp_path / "b", {"base": [200]})
+    assert headline(alone) == ("No method was compared with the baseline.",)
+
+
+def test_figures_say_what_they_show(runs: Runs) -> None:
+    assert "Adam at step 640" in curves_sentence(runs, "digits-8")
+    assert "48 of 60 nowcasts of NiNo lowered" in spikes_sentence(runs, "nino")
+    assert "24 of 30 nowcasts" in spikes_sentence(runs, "nino", "digits-8")
+    assert spikes_sentence(runs, "base") == "Adam made no nowcast."
+    assert "NiNo is the fastest of a seed in 100 %" in profile_sentence(runs, profile(runs, runs.spec.realizable))
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
+def test_smallest_n_is_the_first_that_can_separate(confidence: float) -> None:
+    n = smallest_n(confidence)
+    assert 2 / 2**n <= 1 - confidence + 1e-9 < 2 / 2 ** (n - 1) + 2e-9
+
+
+def test_escaped_text_survives_docutils() -> None:
+    docutils = pytest.importorskip("docutils.core")
+    text = "a_b_ *c* `d` |e| 50 % wnn+"
+    body = docutils.publish_parts(rst_escape(text), writer="html")["body"]
+    assert body.strip() == f"<p>{text}</p>"
