@@ -76,7 +76,7 @@ def tokenized(
 
     Options: ``block`` (tokens, default 1024), ``tokenizer`` (a folder or a name on the hub, default GPT-2's),
     ``group`` (rows concatenated before blocks are cut, default 1000, as ``run_clm`` does), ``files`` (file name or
-    names of each split, relative to ``path``) and ``evaluation_blocks`` (use no more of the validation and test splits).
+    names of each split, relative to ``path``) and ``evaluation_blocks`` (use no more of validation and of test).
 
     Args:
         spec: source ``hub`` (kept as Parquet in ``data_dir/<name>``), ``parquet`` or ``text`` (.txt, .txt.gz);

@@ -51,7 +51,7 @@ class MuonAdamW(Optimizer):
         self._muon.state = self._adamw.state = self.state
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all parameters; returns the closure's loss, if there is one."""
         loss = None
         if closure is not None:
@@ -73,7 +73,7 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
     >>> len(hidden_matrices(nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))))
     1
     """
-    ends = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    ends: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Embedding)]
     ends += [m for m in model.modules() if isinstance(m, nn.Linear)][-1:]
     excluded = {id(p) for m in ends for p in m.parameters()}
     return [p for p in model.parameters() if p.ndim == 2 and p.requires_grad and id(p) not in excluded]

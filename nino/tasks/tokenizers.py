@@ -33,7 +33,7 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
         if not download:
             raise FileNotFoundError(
                 f"no tokenizer {name!r}: it is no folder, and {kept} does not exist; put vocab.json and merges.txt "
-                f"there, or name a folder that has them in data.options.tokenizer, or run `nino data` with network access"
+                f"there, or name another folder in data.options.tokenizer, or run `nino data` with network access"
             )
         AutoTokenizer.from_pretrained(name).save_pretrained(kept)
     loader = AutoTokenizer if (folder / "tokenizer.json").is_file() else GPT2TokenizerFast
