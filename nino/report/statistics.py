@@ -249,12 +249,13 @@ def value_at(log: pd.DataFrame, step: float) -> float:
         log: a run's evaluations, sorted by step.
         step: a step.
     """
-    known = log[log.step <= step]
-    if known.empty:
+    steps = log["step"].to_numpy()
+    known = int(np.searchsorted(steps, step, side="right"))
+    if not known:
         return float("nan")
-    gap = log.step.diff().max() if len(log) > 1 else 0
-    ended_early = step > log.step.iloc[-1] + gap
-    return float("nan") if ended_early else float(known.test.iloc[-1])
+    gap = np.diff(steps).max() if len(steps) > 1 else 0
+    ended_early = step > steps[-1] + gap
+    return float("nan") if ended_early else float(log["test"].to_numpy()[known - 1])
 
 
 def generator(runs: Runs) -> np.random.Generator:

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from nino.optim import horizons
+from nino.report.across import profile
+from nino.report.drawing import styled
+from nino.report.plots import curves_figure, nowcasts_figure, profile_figure, schedule_figure, seed_curves, worth_figure
+from nino.report.runs import Key, Runs, read_runs
+from nino.report.spec import ReportSpec
+
+from .conftest import hit_runs, write_run
+
+NAN, MISS = float("nan"), float("inf")
+
+
+@pytest.fixture(autouse=True)
+def style() -> Iterator[None]:
+    with styled():
+        yield
+
+
+def line(axes: Axes, label: str) -> tuple[np.ndarray, np.ndarray]:
+    found = next(item for item in axes.get_lines() if item.get_label() == label)
+    return np.asarray(found.get_xdata()), np.asarray(found.get_ydata())
+
+
+def test_curve_is_the_mean_over_seeds_with_target_and_units(runs: Runs) -> None:
+    task = runs.spec.tasks[0]
+    axes = curves_figure(runs, task).axes[0]
+    logs = [runs.logs[Key(task.id, "nino", seed)] for seed in runs.spec.seeds]
+    assert line(axes, "NiNo")[1] == pytest.approx(np.mean([log.test for log in logs], axis=0))
+    assert any(np.all(item.get_ydata() == task.target.value) for item in axes.get_lines())
+    assert axes.get_ylabel() == "test accuracy, %" and axes.get_xlabel() == "step"
+    jumps = [item for item in axes.get_lines() if item.get_marker() == "o"]
+    assert {tuple(item.get_xdata()) for item in jumps} >= {tuple(range(100, 1001, 100))}
+
+
+def test_perplexity_is_drawn_on_a_logarithmic_axis_with_plain_numbers(runs: Runs) -> None:
+    figure = curves_figure(runs, runs.spec.tasks[1])
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "log"
+    labels = [text.get_text() for text in axes.get_yticklabels() if text.get_text()]
+    assert "20" in labels and not any("^" in label for label in labels)
+
+
+def test_diverged_and_missing_runs_leave_the_others_drawn(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400, 400], "wnn+": [NAN, NAN], "nino": [200, 200]})
+    task = runs.spec.tasks[0]
+    values = np.array([50.0, np.inf, NAN])
+    key = Key(task.id, "nino", 2000)
+    write_run(tmp_path, key, task, np.array([10, 20, 30]), values, status="diverged", reason="nan", best=50.0)
+    runs = read_runs(tmp_path, runs.spec)
+    assert np.isfinite(seed_curves(runs, task, "nino")[1000]).all()
+    figure = curves_figure(runs, task)
+    figure.canvas.draw()
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["Adam", "NiNo"]
+    for other in (worth_figure(runs, task), nowcasts_figure(runs, task)):
+        other.canvas.draw()
+
+
+def test_nothing_to_draw_is_drawn_as_nothing(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [NAN], "nino": [NAN]})
+    task = runs.spec.tasks[0]
+    for figure in (curves_figure(runs, task), worth_figure(runs, task), nowcasts_figure(runs, task)):
+        figure.canvas.draw()
+    assert "no nowcasts" in [text.get_text() for text in nowcasts_figure(runs, task).axes[0].texts]
+
+
+def test_worth_stops_where_the_baseline_never_was(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [MISS, MISS], "nino": [500, 500]})
+    steps, worth = line(worth_figure(runs, runs.spec.tasks[0]).axes[0], "NiNo")
+    assert steps.max() == 490 and (worth == 10).all()
+
+
+def test_nowcasts_are_coloured_by_what_they_did(runs: Runs) -> None:
+    figure = nowcasts_figure(runs, runs.spec.tasks[0])
+    panel = next(axes for axes in figure.axes if axes.get_title() == "NiNo")
+    assert line(panel, "rises")[0].tolist() == [100, 200]
+    assert line(panel, "falls")[0].tolist() == list(range(300, 1001, 100))
+
+
+def test_profile_shows_all_but_the_oracle(runs: Runs) -> None:
+    shown = profile(runs, runs.spec.realizable)
+    axes = profile_figure(runs, shown).axes[0]
+    labels = {item.get_label() for item in axes.get_lines()}
+    assert labels == {runs.spec.label(method) for method in runs.spec.realizable}
+    assert line(axes, "WNN+")[1] == pytest.approx(100 * shown.rho["wnn+"])
+
+
+def test_schedule_is_that_of_the_optimizer(spec: ReportSpec) -> None:
+    steps, ks = line(schedule_figure(spec).axes[0], "1,000 steps")
+    assert ks.tolist() == horizons(1000, 100) == [40, 33, 26, 21, 16, 11, 8, 5, 3, 1]
+    assert steps.tolist() == list(range(100, 1001, 100))
