@@ -117,13 +117,12 @@ def _proposal(opt: NiNo, record: NowcastRecord, targets: list[Target]) -> tuple[
 def _predict(opt: NiNo, k: int) -> Jump:
     assert opt.nowcaster is not None and opt.graph is not None  # no nowcast is due without
     parameters = list(opt.named.values())
-    device = opt.device or parameters[0].device
-    states = opt.history.states()
-    exact = states.dtype == torch.float32 and all(p.dtype.itemsize <= 4 for p in parameters)
-    states = states.to(device, torch.float32)
     if isinstance(opt.nowcaster, nn.Module):
-        opt.nowcaster.to(device)
+        # The network computes where its weights are, and fetches the states from where they are a chunk at a time.
+        opt.nowcaster.to(opt.device or parameters[0].device)
+    states = opt.history.states()
     prediction = opt.nowcaster.predict(opt.graph, states, k, memory_budget=opt.memory_budget)
+    exact = states.dtype == torch.float32 and all(p.dtype.itemsize <= 4 for p in parameters)
     return Jump(prediction, None if exact else states[:, -1], opt.update_scale)
 
 

@@ -114,13 +114,13 @@ def test_a_reported_loss_is_no_part_of_the_nowcast_s_seconds(training):
     import time
 
     def slow():
-        time.sleep(0.05)
+        time.sleep(0.2)
         return 1.0
 
     finite, by_loss = training(), training(accept="loss")
     finite.opt.loss = by_loss.opt.loss = slow
-    assert finite.run(10).opt.last_nowcast.seconds < 0.05
-    assert by_loss.run(10).opt.last_nowcast.seconds > 0.1
+    assert finite.run(10).opt.last_nowcast.seconds < 0.1
+    assert by_loss.run(10).opt.last_nowcast.seconds > 0.4
 
 
 def test_every_nowcast_is_logged(training, tools, caplog):

@@ -1,0 +1,91 @@
+"""NiNo in a Hugging Face ``Trainer``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from nino.optim.wrapper import NiNo
+
+log = logging.getLogger("nino.optim")
+
+
+class NowcastCallback(TrainerCallback):
+    """Reports nowcasts in ``trainer.state.log_history`` (and so in ``trainer_state.json``), and may measure their loss.
+
+    ``Trainer(..., optimizers=(NiNo(...), None), callbacks=[NowcastCallback()])`` is all that a ``Trainer`` needs: it
+    attaches its scheduler to the wrapper, and saves and resumes the wrapper's state with its checkpoints.
+
+    Args:
+        batch: keyword arguments of the model, labels among them; the loss on it is measured before and after every
+            nowcast, and decides where the optimizer has ``accept="loss"``. None measures nothing.
+    """
+
+    def __init__(self, batch: Mapping[str, Any] | None = None) -> None:
+        """See the class."""
+        self.batch = batch
+        self._reported = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Find the wrapper, give it the batch, compare its schedule with the run's length.
+
+        Raises:
+            TypeError: if the trainer's optimizer is not a ``NiNo``.
+        """
+        opt = wrapper_of(kwargs["optimizer"])
+        self._reported = opt.steps
+        if self.batch is not None:
+            opt.loss = _loss(kwargs["model"], self.batch)
+        planned = state.max_steps // opt.schedule.period
+        if len(opt.schedule.horizons) not in (1, planned):
+            log.warning(
+                "the run has %d steps and so %d nowcasts, but `max_train_steps` gave NiNo horizons for %d",
+                state.max_steps,
+                planned,
+                len(opt.schedule.horizons),
+            )
+        return control
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Report the nowcast if this step was one."""
+        record = wrapper_of(kwargs["optimizer"]).last_nowcast
+        if record is not None and record.step > self._reported:
+            self._reported = record.step
+            known = {key: value for key, value in vars(record).items() if value is not None and key != "step"}
+            state.log_history.append({f"nowcast_{key}": float(value) for key, value in known.items()})
+            state.log_history[-1]["step"] = state.global_step
+        return control
+
+
+def wrapper_of(optimizer: Any) -> NiNo:
+    """The ``NiNo`` behind whatever ``accelerate`` has put around it.
+
+    Raises:
+        TypeError: if there is none.
+    """
+    inner = optimizer
+    while not isinstance(inner, NiNo) and hasattr(inner, "optimizer"):
+        inner = inner.optimizer
+    if not isinstance(inner, NiNo):
+        raise TypeError(
+            f"the trainer's optimizer is a {type(inner).__name__}: pass `optimizers=(NiNo(...), None)` to the Trainer"
+        )
+    return inner
+
+
+def _loss(model: nn.Module, batch: Mapping[str, Any]) -> Any:
+    def loss() -> Tensor:
+        device = next(model.parameters()).device
+        moved = {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+        return model(**moved).loss
+
+    return loss

@@ -1,0 +1,260 @@
+"""One nowcast from the checkpoints of a run: a training of any kind stops, jumps, and resumes from the file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from nino.optim.checkpoints import Checkpoint, numbered, write_like
+from nino.optim.schedule import horizons
+
+if TYPE_CHECKING:
+    from nino.graphs import NeuralGraph, Parameter
+    from nino.nowcasters.base import Nowcaster
+
+log = logging.getLogger("nino.optim")
+
+
+@dataclass(frozen=True)
+class OfflineStep:
+    """What ``step`` did.
+
+    Args:
+        path: the checkpoint it wrote.
+        steps: of the checkpoints it read, oldest first.
+        k: horizon, in states.
+        seconds: of the whole step, reading and writing included.
+        norm: L2 norm of the parameters' change.
+    """
+
+    path: Path
+    steps: tuple[int, ...]
+    k: int
+    seconds: float
+    norm: float
+
+
+class CheckpointStates:
+    """Parameter states read from mapped checkpoints, a parameter at a time (``nino.nowcasters`` knows how).
+
+    Args:
+        checkpoints: c checkpoints, oldest first.
+        model: whose parameters they hold.
+        graph: of that model.
+
+    Raises:
+        ValueError: for a checkpoint that lacks a parameter or has it in another shape or of no floating point type.
+    """
+
+    def __init__(self, checkpoints: Sequence[Checkpoint], model: nn.Module, graph: NeuralGraph) -> None:
+        """See the class."""
+        by_id: dict[int, list[str]] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            by_id.setdefault(id(parameter), []).append(name)
+        names = {name: by_id[id(p)] for name, p in model.named_parameters()}
+        self.places = [checkpoint.locate(names) for checkpoint in checkpoints]
+        self._rows = graph.num_parameters
+        for checkpoint, places in zip(checkpoints, self.places, strict=True):
+            for p in graph.parameters:
+                tensor = places[p.name][0].tensor
+                if tuple(tensor.shape) != p.shape or not tensor.is_floating_point():
+                    raise ValueError(
+                        f"{checkpoint.path}: parameter {p.name!r} is {tensor.dtype} of shape {tuple(tensor.shape)}, "
+                        f"but the model has floating point of shape {p.shape}: it is of another model"
+                    )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(P, c)."""
+        return self._rows, len(self.places)
+
+    @property
+    def device(self) -> torch.device:
+        """Files are mapped into CPU memory."""
+        return torch.device("cpu")
+
+    def parts(self, parameter: Parameter) -> list[Tensor]:
+        """One (numel, 1) view a checkpoint."""
+        return [places[parameter.name][0].tensor.reshape(-1, 1) for places in self.places]
+
+
+def step(
+    directory: str | Path,
+    nowcaster: Nowcaster | str | Path,
+    k: int | None = None,
+    *,
+    max_train_steps: int | None = None,
+    model: nn.Module | None = None,
+    graph: NeuralGraph | None = None,
+    out: str | Path | None = None,
+    pattern: str | None = None,
+    spacing: int | None = None,
+    context: int | None = None,
+    update_scale: float = 1.0,
+    topology: str = "released",
+    unknown: str = "error",
+    device: str | torch.device = "cpu",
+    memory_budget: int | None = None,
+) -> OfflineStep:
+    """Nowcast from the last checkpoints in a folder and write one that training resumes from.
+
+    The checkpoint written is the last one's copy (optimizer, scheduler, step number and all) with other weights. A
+    nowcast is no training step here. Parameters that are equal in all checkpoints were frozen and stay.
+
+    Args:
+        directory: holds checkpoints whose names end in their step: ``checkpoint-200`` (Hugging Face folders, sharded or
+            not), ``step_200.pt`` (torch: a state dict, or a dict that holds one), ``model-200.safetensors``.
+        nowcaster: a nowcaster, its file or known name.
+        k: horizon in states (checkpoints); None takes the paper's decay for ``max_train_steps``.
+        max_train_steps: T of the whole run, where ``k`` is not given.
+        model: the architecture, values ignored (may be on the meta device); None builds it from ``config.json`` in a
+            Hugging Face folder.
+        graph: its neural graph; None makes it.
+        out: what to write; None takes ``directory/nowcast/`` and the last checkpoint's name. Must not exist.
+        pattern: shell pattern of the checkpoints' names, where others lie beside them.
+        spacing: steps that should lie between them; None takes what is there, if it is the same throughout.
+        context: checkpoints to read; None takes what the nowcaster reads (5).
+        update_scale: factor on the change.
+        topology: of the graph made here.
+        unknown: ``error`` or ``carry``, for modules that the graph does not know.
+        device: where a network nowcaster computes.
+        memory_budget: bytes that its temporaries may take.
+
+    Returns:
+        What was read and written.
+
+    Raises:
+        FileNotFoundError: if there is no folder or no checkpoint.
+        FileExistsError: if ``out`` exists.
+        ValueError: for too few checkpoints, gaps between them, half-written ones, those of another model, and
+            predictions that are not finite; each names what is wrong.
+    """
+    clock = perf_counter()
+    if isinstance(nowcaster, str | Path):
+        from nino.nowcasters import load_nowcaster
+
+        nowcaster = load_nowcaster(nowcaster)
+    entries = last_of(numbered(Path(directory), pattern), context or nowcaster.context or 5, spacing)
+    steps = tuple(number for number, _ in entries)
+    horizon = _horizon(k, max_train_steps, steps)
+    target = Path(out) if out is not None else Path(directory) / "nowcast" / entries[-1][1].name
+    if target.exists():
+        raise FileExistsError(f"{target} exists already: move it away, or pass another `out`")
+    checkpoints = [Checkpoint.open(path, number) for number, path in entries]
+    for checkpoint in checkpoints[:-1]:
+        checkpoint.require_same_tensors(checkpoints[-1])
+    model = model if model is not None else _hub_model(entries[-1][1])
+    if graph is None:
+        from nino.graphs import neural_graph
+
+        graph = neural_graph(model, topology, unknown)  # type: ignore[arg-type]
+    states = CheckpointStates(checkpoints, model, graph)
+    prediction = _predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget)
+    changed, norm = _changes(graph, model, states, prediction, update_scale)
+    write_like(checkpoints[-1], target, changed)
+    result = OfflineStep(target, steps, horizon, perf_counter() - clock, norm)
+    log.info("steps %s: nowcast k=%d written to %s (%.1f s, norm %.3g)", steps, horizon, target, result.seconds, norm)
+    return result
+
+
+def last_of(entries: list[tuple[int, Path]], context: int, spacing: int | None) -> list[tuple[int, Path]]:
+    """The last ``context`` checkpoints, equally far apart.
+
+    Args:
+        entries: (step, path), ascending.
+        context: how many.
+        spacing: steps that should lie between two; None: whatever lies between the last two.
+
+    Raises:
+        ValueError: for too few, or for a gap; says where.
+
+    >>> last_of([(n, Path(f"step_{n}.pt")) for n in (100, 300, 400, 500)], 3, None)[0][0]
+    300
+    """
+    if len(entries) < context:
+        raise ValueError(
+            f"only {len(entries)} checkpoints (steps {', '.join(str(n) for n, _ in entries)}), "
+            f"but a nowcast reads {context}"
+        )
+    entries = entries[-context:]
+    apart = spacing or (entries[-1][0] - entries[-2][0] if context > 1 else 1)
+    for (earlier, path), (later, other) in zip(entries, entries[1:], strict=False):
+        if later - earlier != apart:
+            raise ValueError(
+                f"{path.name} and {other.name} are {later - earlier} steps apart, but {apart} are expected: the "
+                f"{context} last checkpoints must be equally far apart, with none missing and none between"
+            )
+    return entries
+
+
+def _horizon(k: int | None, max_train_steps: int | None, steps: tuple[int, ...]) -> int:
+    if (k is None) == (max_train_steps is None):
+        raise ValueError(f"pass either `k` (={k}) or `max_train_steps` (={max_train_steps})")
+    if k is not None:
+        return k
+    assert max_train_steps is not None
+    period = len(steps) * (steps[-1] - steps[-2])
+    decay = horizons(max_train_steps, period)
+    return decay[min(max(steps[-1] // period, 1), len(decay)) - 1]
+
+
+def _hub_model(path: Path) -> nn.Module:
+    """The architecture that a Hugging Face folder's config names, without memory for its parameters."""
+    if not (path / "config.json").is_file():
+        raise ValueError(f"{path} has no config.json that says what model it is: pass `model`, the network itself")
+    from nino.tasks.torchvision_ops import declare_missing_operators
+
+    declare_missing_operators()
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(path)
+    kind = getattr(transformers, (config.architectures or [""])[0], None)
+    if kind is None:
+        raise ValueError(
+            f"{path}/config.json names the architectures {config.architectures}: unknown here; pass `model`"
+        )
+    with torch.device("meta"):
+        return kind(config)
+
+
+def _predict(
+    nowcaster: Nowcaster, graph: NeuralGraph, states: CheckpointStates, k: int, device: torch.device, budget: int | None
+) -> Tensor:
+    from nino.nowcasters import KINDS, Pointwise
+
+    if isinstance(nowcaster, nn.Module):
+        nowcaster.to(device)
+    source: CheckpointStates | Tensor = states
+    if not isinstance(nowcaster, (Pointwise, *KINDS.values())):  # others know tensors only
+        source = torch.cat([torch.cat([part.float() for part in states.parts(p)], dim=1) for p in graph.parameters])
+    with torch.no_grad():
+        return nowcaster.predict(graph, source, k, memory_budget=budget)
+
+
+def _changes(
+    graph: NeuralGraph, model: nn.Module, states: CheckpointStates, prediction: Tensor, scale: float
+) -> tuple[dict[Path, dict[tuple[str, ...], Tensor]], float]:
+    """New tensors by weight file and keys, and the norm of the change."""
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad} | set(graph.carried)
+    changed: dict[Path, dict[tuple[str, ...], Tensor]] = {}
+    square = 0.0
+    for parameter in graph.parameters:
+        parts = states.parts(parameter)
+        if parameter.name in frozen or all(torch.equal(part, parts[-1]) for part in parts[:-1]):
+            continue
+        last = parts[-1].flatten().float()
+        new = last + scale * (prediction[parameter.slice].float() - last) if scale != 1 else prediction[parameter.slice]
+        new = new.to(parts[-1].dtype, copy=True)
+        if not bool(new.isfinite().all()):
+            raise ValueError(f"the nowcast of parameter {parameter.name!r} is not finite: nothing was written")
+        square += float(torch.linalg.vector_norm(new.float() - last, dtype=torch.float64)) ** 2
+        for copy in states.places[-1][parameter.name]:
+            changed.setdefault(copy.file.path, {})[copy.keys] = new.view(copy.tensor.shape)
+    return changed, square**0.5
