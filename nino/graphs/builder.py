@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nino.graphs.core import Block, EdgeType, Nodes, Parameter, WeightView
+from nino.graphs.core import Block, EdgeType, Nodes, Parameter
 from nino.graphs.graph import NeuralGraph
+from nino.graphs.windows import positions, scrambled_rows, view_of
 
 #: Kernel positions that one edge of the released networks holds (a 3 x 3 convolution).
 MAX_FEATURES = 9
@@ -189,7 +190,7 @@ class GraphBuilder:
             )
         if edge_type is None:
             edge_type = EdgeType.CONV if w.ndim > 2 else EdgeType.LINEAR
-        for part in _positions(w, 2, name).split(MAX_FEATURES, dim=2):
+        for part in positions(w, 2, name).split(MAX_FEATURES, dim=2):
             self._blocks.append((name, source, target, edge_type, "dense", part.transpose(0, 1)))
 
     def diagonal(self, source: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType) -> None:
@@ -210,7 +211,7 @@ class GraphBuilder:
                 f"weight {name!r} of shape {tuple(w.shape)} cannot join {source.size} neurons of {source.group!r} one by "
                 f"one to {target.size} of {target.group!r}: pass a window of shape (neurons, *kernel)"
             )
-        for part in _positions(w, 1, name).split(MAX_FEATURES, dim=1):
+        for part in positions(w, 1, name).split(MAX_FEATURES, dim=1):
             self._blocks.append((name, source, target, edge_type, "diagonal", part.unsqueeze(1)))
 
     def embedding(
@@ -312,7 +313,7 @@ class GraphBuilder:
                 target=Nodes(groups[target.group].start + target.start, target.size),
                 edge_type=edge_type,
                 kind="diagonal" if kind == "diagonal" else "dense",
-                weight=None if w is None else _view(w),
+                weight=None if w is None else view_of(w),
                 features=1 if w is None else w.shape[2],
             )
             for name, source, target, edge_type, kind, w in self._blocks
@@ -375,30 +376,6 @@ class GraphBuilder:
         return candidate
 
 
-def scrambled_rows(w: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Cut a table whose elements are laid down column by column on edges counted row by row into strided windows.
-
-    Args:
-        w: (R, d).
-
-    Yields:
-        Sources, targets, and the (sources, targets) window of the elements that lie between them.
-    """
-    rows, d = w.shape
-    for j in range(d):
-        done = 0
-        while done < rows:
-            source, target = divmod(j * rows + done, d)
-            if target or rows - done < d:  # the rest of a row of edges, or the beginning of one
-                run = min(d - target, rows - done)
-                yield slice(source, source + 1), slice(target, target + run), w[done : done + run, j].unsqueeze(0)
-            else:
-                full = (rows - done) // d
-                run = full * d
-                yield slice(source, source + full), slice(0, d), w[done : done + run, j].unflatten(0, (full, d))
-            done += run
-
-
 def _plain(name: str) -> str:
     """A parameter's name without the marks of compiled submodules."""
     return name.replace("_orig_mod.", "")
@@ -409,17 +386,3 @@ def _some(names: Iterable[str], limit: int = 6) -> str:
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{'parameter' if len(names) == 1 else 'parameters'} {', '.join(map(repr, names[:limit]))}{more}"
-
-
-def _positions(w: Tensor, neurons: int, name: str) -> Tensor:
-    """Flatten the kernel dimensions, those after the first ``neurons``, without copying."""
-    try:
-        return w.flatten(neurons).view(*w.shape[:neurons], -1) if w.ndim > neurons else w.unsqueeze(neurons)
-    except RuntimeError as error:
-        raise ValueError(f"weight {name!r}: the kernel dimensions of this window are not contiguous") from error
-
-
-def _view(w: Tensor) -> WeightView:
-    """Offset and strides of a (S, T, F) window."""
-    source, target, position = w.stride()
-    return WeightView(int(w.storage_offset()), (source, target, position))

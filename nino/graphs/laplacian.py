@@ -10,16 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from nino.graphs.core import Block
+from nino.graphs.lanczos import largest_eigenpairs
 
 Array = NDArray[np.float64]
 Range = tuple[int, int, int, int, bool]
-
-#: Graphs up to this size are decomposed whole.
-_SMALL = 256
 
 
 class BlockAdjacency:
@@ -68,9 +65,20 @@ class BlockAdjacency:
         self._diagonal = sparse.csr_matrix((np.ones(len(row)), (row, col)), shape=(num_nodes, num_nodes))
 
     def __matmul__(self, x: Array) -> Array:
-        """Product with a vector (N,)."""
-        joined = self._quotient @ np.add.reduceat(x, self._starts)
-        return joined[self._atom] - self._own * x + self._diagonal @ x
+        """Product with columns (N, n)."""
+        joined = self._quotient @ np.add.reduceat(x, self._starts, axis=0)
+        return joined[self._atom] - self._own[:, None] * x + self._diagonal @ x
+
+    def twins(self) -> NDArray[np.int64]:
+        """Classes of nodes with the same neighbours, (N,) numbers from 0: whole atoms, but for nodes of diagonals."""
+        first = self._starts[self._atom]
+        alone = self._diagonal.getnnz(axis=1) > 0
+        return np.unique(np.where(alone, np.arange(len(first)), first), return_inverse=True)[1]
+
+    @property
+    def cliques(self) -> NDArray[np.bool_]:
+        """Whether a node is joined to the other nodes of its atom: (N,)."""
+        return self._own > 0
 
 
 def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> Tensor:
@@ -79,9 +87,12 @@ def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> T
     .. math:: L = I - D^{-1/2} A D^{-1/2}
 
     of the undirected, unweighted graph without self-loops; a pair of nodes counts once even where several blocks
-    join it. Lanczos iterations start from a fixed vector, so that the result is the same to the bit every time; of each
-    eigenvector and its negative the one is taken whose first entry of at least half the largest magnitude is positive.
-    The order of nodes matters to neither eigenvalues nor (up to rotation within equal ones) eigenvectors.
+    join it. Nodes with the same neighbours are twins: an eigenvector is constant on them, or it sums to zero on each
+    class of twins and vanishes elsewhere, with eigenvalue 1 (more, where twins are joined). The constant ones are
+    sought with an unknown a class (see :func:`nino.graphs.lanczos.largest_eigenpairs`); where the graph has fewer than
+    k + 1 of them below eigenvalue 1, as small networks do, the others fill up. All starts are fixed, so that the result is
+    the same to the bit every time; of each eigenvector and its negative the one is taken whose first entry of at least
+    half the largest magnitude is positive. Within equal eigenvalues the basis is arbitrary.
 
     Args:
         num_nodes: N.
@@ -125,23 +136,35 @@ def _tiled(parts: list[Range]) -> bool:
 @lru_cache(maxsize=32)
 def _encoding(num_nodes: int, blocks: tuple[Range, ...], k: int) -> NDArray[np.float32]:
     adjacency = BlockAdjacency(num_nodes, blocks)
-    degree = adjacency @ np.ones(num_nodes)
-    scale = np.divide(1.0, np.sqrt(degree), out=np.zeros(num_nodes), where=degree > 0)
+    degree = adjacency @ np.ones((num_nodes, 1))
+    scale = np.divide(1.0, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0)
+    twins = adjacency.twins()
+    size = np.bincount(twins)
+    spread = sparse.csr_matrix((1 / np.sqrt(size[twins]), (np.arange(num_nodes), twins)))  # orthonormal columns
+    gather = spread.T.tocsr()
 
     def normalised(x: Array) -> Array:
-        return scale * (adjacency @ (scale * x.reshape(-1)))
+        return gather @ (scale * (adjacency @ (scale * (spread @ x))))
 
-    if num_nodes <= max(_SMALL, 2 * k + 4):
-        dense = np.stack([normalised(column) for column in np.eye(num_nodes)], axis=1)
-        values, vectors = np.linalg.eigh((dense + dense.T) / 2)
-    else:
-        operator = LinearOperator((num_nodes, num_nodes), matvec=normalised, dtype=np.float64)
-        start = np.random.default_rng(0).standard_normal(num_nodes)
-        values, vectors = eigsh(operator, k=k + 1, which="LA", v0=start, ncv=4 * k + 8, tol=0)
-    order = np.argsort(-values, kind="stable")[1 : k + 1]
+    values, vectors = largest_eigenpairs(normalised, len(size), k + 1)
+    vectors = spread @ vectors
+    below = int((values > 1e-12).sum())
+    if below <= k:
+        others = _zero_sum(twins, ~adjacency.cliques, k + 1 - below)
+        vectors = np.concatenate([vectors[:, :below], others, vectors[:, below:]], axis=1)
     encoding = np.zeros((num_nodes, k), dtype=np.float32)
-    encoding[:, : len(order)] = _signed(vectors[:, order])
+    vectors = vectors[:, 1 : k + 1]
+    encoding[:, : vectors.shape[1]] = _signed(vectors)
     return encoding
+
+
+def _zero_sum(twins: NDArray[np.int64], apart: NDArray[np.bool_], count: int) -> Array:
+    """Up to ``count`` orthonormal vectors that sum to zero on each class of twins and vanish where twins are joined."""
+    size = np.bincount(twins)
+    count = min(count, int((np.bincount(twins, weights=apart) - 1).clip(min=0).sum()))
+    vectors = np.random.default_rng(1).standard_normal((len(twins), count)) * apart[:, None]
+    means = np.stack([np.bincount(twins, weights=column) for column in vectors.T], axis=1) / size[:, None] if count else 0
+    return np.linalg.qr(vectors - means[twins])[0] if count else vectors
 
 
 def _signed(vectors: Array) -> Array:

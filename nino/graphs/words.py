@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from nino.graphs.core import Block, Nodes, Parameter, WeightView
+from nino.graphs.windows import scrambled_rows, view_of
 
 if TYPE_CHECKING:
     from nino.graphs.graph import NeuralGraph
@@ -22,9 +24,9 @@ def sample_words(graph: NeuralGraph, rows: Tensor) -> tuple[dict[str, Any], Tens
     rows = rows.to("cpu", torch.long)
     if not rows.numel() or rows[0] < 0 or rows[-1] >= words.size or bool((rows.diff() <= 0).any()):
         raise ValueError(f"`rows` must ascend within 0..{words.size - 1}, without repeats: sort and deduplicate them")
-    touched = {b.name for b in graph.blocks if b.weight is not None and words in (b.source, b.target)}
+    touched = {b.name for b in graph.blocks if b.weight is not None and (_within(b.source, words) or _within(b.target, words))}
     parameters, kept = _keep_rows(graph.parameters, touched, words.size, rows)
-    moved = {old.name: (old.offset, new.offset) for old, new in zip(graph.parameters, parameters, strict=True)}
+    moved = {old.name: (old, new) for old, new in zip(graph.parameters, parameters, strict=True)}
     less = words.size - rows.numel()
 
     def renumber(nodes: Nodes) -> Nodes:
@@ -32,27 +34,55 @@ def sample_words(graph: NeuralGraph, rows: Tensor) -> tuple[dict[str, Any], Tens
             return Nodes(nodes.start, rows.numel())
         if nodes.start >= words.stop:
             return Nodes(nodes.start - less, nodes.size)
-        if nodes.stop <= words.start:
-            return nodes
-        raise ValueError("a block joins a part of the word embedding only: its rows cannot be sampled")
+        if _within(nodes, words):
+            raise ValueError("a block joins a part of the word embedding only: its rows cannot be sampled")
+        return nodes
 
     def shift(block: Block) -> Block:
         weight = block.weight
         if weight is not None:
             old, new = moved[block.name]
-            weight = WeightView(weight.offset - old + new, weight.strides)
+            weight = WeightView(weight.offset - old.offset + new.offset, weight.strides)
         return replace(block, source=renumber(block.source), target=renumber(block.target), weight=weight)
 
+    blocks: list[Block] = []
+    for name, group in groupby(graph.blocks, key=lambda block: block.name):
+        parts = list(group)
+        if name in touched and words not in (parts[0].source, parts[0].target):
+            first = replace(parts[0], target=renumber(parts[0].target))
+            blocks.extend(_scrambled(first, renumber(words), moved[name][1]))
+        else:
+            blocks.extend(map(shift, parts))
     ids = rows if graph.word_ids is None else graph.word_ids[rows]
     changes = {
         "groups": {name: renumber(nodes) for name, nodes in graph.groups.items()},
-        "blocks": tuple(map(shift, graph.blocks)),
+        "blocks": tuple(blocks),
         "parameters": parameters,
         "num_nodes": graph.num_nodes - less,
         "word_nodes": renumber(words),
         "word_ids": ids,
     }
     return changes, kept
+
+
+def _within(part: Nodes, whole: Nodes) -> bool:
+    return whole.start <= part.start and part.stop <= whole.stop
+
+
+def _scrambled(first: Block, words: Nodes, parameter: Parameter) -> list[Block]:
+    """A smaller table laid down as the released graphs do (see ``GraphBuilder.embedding``)."""
+    rows, d = parameter.shape
+    table = torch.empty(parameter.slice.stop, device="meta")[parameter.slice].view(rows, d)
+    start = first.target.start  # the first block of a table begins at its first target
+    return [
+        replace(
+            first,
+            source=words[source],
+            target=Nodes(start, d)[target],
+            weight=view_of(window.unsqueeze(-1)),
+        )
+        for source, target, window in scrambled_rows(table)
+    ]
 
 
 def _keep_rows(
