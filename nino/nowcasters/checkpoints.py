@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from nino.files import replacing
@@ -87,8 +87,19 @@ def save_nowcaster(net: NiNoNet | WNNPlus | WNN, path: str | Path, extra: Mappin
         raise ValueError("`extra` must not use the key 'nino': it holds the network's configuration")
     config = {"format": FORMAT, "kind": net.kind, "config": net.config}
     tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
+    data = save(tensors, metadata={**(extra or {}), "nino": json.dumps(config, sort_keys=True)})
     with replacing(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata={**(extra or {}), "nino": json.dumps(config, sort_keys=True)})
+        temporary.write_bytes(_metadata_in_order(data))
+
+
+def _metadata_in_order(data: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library writes them in a random order, other bytes each time."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def _read_safetensors(path: Path) -> NiNoNet | WNNPlus | WNN:

@@ -1,0 +1,223 @@
+"""Meta-training: fitting a nowcaster to trajectories (NiNo paper, section 4)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from nino.metatrain.optimize import Precision, Trainer, learning_rate
+from nino.metatrain.prefetch import Prefetcher
+from nino.metatrain.record import LOG, VALIDATION, Table, flat, load_state, publish, save_state
+from nino.metatrain.sampler import Sources, WindowSampler
+from nino.metatrain.validation import validate
+from nino.metatrain.windows import Windows
+from nino.nowcasters import NiNoNet, WNNPlus, build_nowcaster, save_nowcaster
+from nino.provenance import git_commit, versions
+from nino.seeding import derive
+from nino.specs import MetatrainSpec
+from nino.trajectories.format import dumps
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """What a meta-training came to.
+
+    Args:
+        iterations: done.
+        best_loss: lowest validation loss; NaN where nothing was held out.
+        best_iteration: after how many iterations that was.
+        identity_loss: validation loss of predicting no change.
+        failures: batches skipped because loss or gradients were not finite.
+    """
+
+    iterations: int = 0
+    best_loss: float = math.nan
+    best_iteration: int = 0
+    identity_loss: float = math.nan
+    failures: int = 0
+
+
+def metatrain(
+    spec: MetatrainSpec,
+    sources: Sources,
+    out: Path,
+    *,
+    device: torch.device | str | None = None,
+    engine: str = "streamed",
+    progress: bool = True,
+) -> Outcome:
+    r"""Fit a nowcaster by the paper's recipe (DESIGN 5) and write its checkpoints and log to ``out``.
+
+    Minimises the mean of :math:`|\hat w_{t+k} - w_{t+k}|` in scaled units over windows, parameters and horizons
+    k = 1..K with AdamW. While it runs everything is in ``out/state``; a killed run goes on from there, bit by bit as
+    if it had not been killed. At the end ``out`` holds ``best.safetensors`` (lowest validation loss),
+    ``last.safetensors``, ``log.csv`` (a row an iteration) and ``validation.csv`` (a row a validation and task).
+
+    Args:
+        spec: the recipe.
+        sources: task -> its graph and trajectories, see ``open_sources``.
+        out: folder of the results.
+        device: where to compute; None takes the GPU if there is one.
+        engine: of the nowcaster's training loss, ``streamed`` or ``edges``.
+        progress: show a bar on a terminal.
+
+    Returns:
+        What it came to.
+
+    Raises:
+        ValueError: for sources that do not fit the recipe, or a state in ``out`` of another meta-training.
+        TrajectoryFileError: for a damaged trajectory file.
+        FloatingPointError: if too many batches in a row give no finite loss or gradient.
+    """
+    run = _Run(spec, sources, out / "state", Precision.choose(device, spec.amp), engine)
+    with tqdm(total=spec.iterations, initial=run.done, desc=out.name, disable=None if progress else True) as bar:
+        try:
+            run.train(bar)
+        finally:
+            run.close()
+    publish(out / "state", out)
+    return run.outcome
+
+
+class _Run:
+    """A meta-training in its working folder."""
+
+    def __init__(self, spec: MetatrainSpec, sources: Sources, folder: Path, precision: Precision, engine: str) -> None:
+        self.spec = spec
+        self.folder = folder
+        self.sampler = WindowSampler(sources, spec)
+        self.trainer = Trainer(_new_nowcaster(spec, sources), spec, precision, engine)
+        self.fingerprint = _fingerprint(spec, sources)
+        self.outcome = Outcome()
+        folder.mkdir(parents=True, exist_ok=True)
+        state = load_state(folder, self.fingerprint)
+        if state is not None:
+            self.trainer.load_state_dict(state["trainer"])
+            self.outcome = Outcome(**state["outcome"])
+            log.info("%s: going on after %d of %d iterations", folder, self.done, spec.iterations)
+        until = None if state is None else self.done
+        self.log = Table(folder / "log.csv", LOG, until)
+        self.validations = Table(folder / "validation.csv", VALIDATION, until)
+
+    @property
+    def done(self) -> int:
+        """Iterations done."""
+        return self.outcome.iterations
+
+    def train(self, bar: tqdm) -> None:
+        """Do the iterations that are left."""
+        pin = self.trainer.precision.device.type == "cuda"
+
+        def make(iteration: int) -> list[Windows]:
+            batch = self.sampler.batch(iteration)
+            return [windows.pin() for windows in batch] if pin else batch
+
+        if self.done == 0:
+            self.log.add(iteration=0, failures=0, **self.validate())
+        with Prefetcher(make, self.done, self.spec.iterations) as batches:
+            for iteration, batch, wait in batches:
+                start = time.perf_counter()
+                step = self.trainer.step(iteration, batch)
+                seconds = time.perf_counter() - start
+                self.outcome.iterations = iteration + 1
+                self.outcome.failures = self.trainer.failures
+                last = self.done == self.spec.iterations
+                measured = self.validate() if last or self.done % self.spec.validate_every == 0 else {}
+                self.log.add(
+                    iteration=self.done,
+                    loss=step.loss,
+                    lr=learning_rate(self.spec, iteration),
+                    grad_norm=step.grad_norm,
+                    wait_seconds=f"{wait:.6f}",
+                    seconds=f"{seconds:.6f}",
+                    failures=self.trainer.failures,
+                    **measured,
+                )
+                if last or self.done % self.spec.checkpoint_every == 0:
+                    self.checkpoint()
+                bar.set_postfix(loss=f"{step.loss:.4f}", best=f"{self.outcome.best_loss:.4f}", refresh=False)
+                bar.update()
+
+    def validate(self) -> dict[str, float]:
+        """Validate, keep the nowcaster if it is the best so far, and give the log's cells."""
+        found = validate(self.trainer.net, self.sampler, self.trainer.precision, self.trainer.engine)
+        if found is None:
+            return {}
+        for task, loss in found.loss.items():
+            self.validations.add(iteration=self.done, task=task, loss=loss, identity_loss=found.identity[task])
+        outcome = self.outcome
+        outcome.identity_loss = found.mean_identity
+        if math.isnan(outcome.best_loss) or found.mean_loss < outcome.best_loss:
+            outcome.best_loss, outcome.best_iteration = found.mean_loss, self.done
+            self.save_net("best")
+        log.info("%d: validation %.5f, no change %.5f", self.done, found.mean_loss, found.mean_identity)
+        return {"validation_loss": found.mean_loss, "identity_loss": found.mean_identity}
+
+    def checkpoint(self) -> None:
+        """Save the nowcaster, then the state that a resumed run starts from."""
+        self.save_net("last")
+        if math.isnan(self.outcome.best_loss):  # nothing held out: the last one is all we know
+            self.save_net("best")
+        save_state(
+            self.folder,
+            {"fingerprint": self.fingerprint, "trainer": self.trainer.state_dict(), "outcome": vars(self.outcome)},
+        )
+
+    def save_net(self, name: str) -> None:
+        """Write the nowcaster as a checkpoint that says where it comes from."""
+        extra = {
+            "metatrain": dumps(self.spec.to_dict()),
+            "trajectories": dumps(_origins(self.sampler.sources)),
+            "iteration": str(self.done),
+            "best_validation_loss": repr(self.outcome.best_loss),
+            "versions": dumps(versions()),
+            "git": dumps(git_commit()),
+        }
+        save_nowcaster(self.trainer.net, self.folder / f"{name}.safetensors", extra)
+
+    def close(self) -> None:
+        """Close the tables."""
+        self.log.close()
+        self.validations.close()
+
+
+def _new_nowcaster(spec: MetatrainSpec, sources: Sources) -> NiNoNet | WNNPlus:
+    """The nowcaster before its first iteration; ``word_positions: true`` takes the tasks' largest vocabulary."""
+    options: dict[str, Any] = dict(spec.model)
+    if isinstance(options.get("word_positions"), bool):
+        sizes = [graph.word_nodes.size for graph, _ in sources.values() if graph.word_nodes is not None]
+        options["word_positions"] = max(sizes, default=0) if options["word_positions"] else 0
+    return build_nowcaster(
+        spec.kind, context=spec.context, max_horizon=spec.max_horizon, seed=derive(spec.seed, "init"), **options
+    )
+
+
+def _origins(sources: Sources) -> dict[str, dict[str, Any]]:
+    """What each task's trajectories are, as recorded in checkpoints."""
+    return {
+        task: {
+            "task": reader.task.to_dict(),
+            "trajectories": reader.header.trajectories.to_dict(),
+            "data_checksum": reader.header.data_checksum,
+            "topology": graph.topology,
+        }
+        for task, (graph, reader) in sources.items()
+    }
+
+
+def _fingerprint(spec: MetatrainSpec, sources: Sources) -> dict[str, str]:
+    """What a state must have been made from to be gone on with."""
+    diverged: Mapping[str, list[int]] = {
+        task: reader.seeds[reader.diverged].tolist() for task, (_, reader) in sources.items()
+    }
+    return flat({"recipe": spec.to_dict(), "sources": _origins(sources), "diverged": diverged})

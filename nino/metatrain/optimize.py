@@ -1,0 +1,189 @@
+"""One meta-training step: gradients of a batch, clipped, applied, or undone where they are not finite."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from nino.metatrain.windows import Windows
+from nino.nowcasters import NiNoNet, WNNPlus
+from nino.nowcasters.scaling import ScalingMode
+from nino.specs import MetatrainSpec
+
+log = logging.getLogger(__name__)
+
+# Failures in a row after which the weights, not the batches, must be at fault.
+MAX_CONSECUTIVE_FAILURES = 10
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Where and in which number format the nowcaster computes.
+
+    Args:
+        device: where.
+        dtype: of the matrix products; None computes in float32 throughout.
+    """
+
+    device: torch.device
+    dtype: torch.dtype | None = None
+
+    @classmethod
+    def choose(cls, device: torch.device | str | None, amp: str) -> Precision:
+        """A GPU where there is one, bfloat16 products where it has them.
+
+        Older GPUs stay in float32: float16 needs a loss scale whose overflows look like the failures we count.
+
+        Args:
+            device: None takes the GPU if there is one.
+            amp: ``auto`` or ``off``.
+
+        Raises:
+            ValueError: for another ``amp``.
+        """
+        if amp not in ("auto", "off"):
+            raise ValueError(f"`amp` (={amp!r}) must be 'auto' or 'off'")
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        fast = amp == "auto" and chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return cls(chosen, torch.bfloat16 if fast else None)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context to compute losses in."""
+        return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
+
+
+def loss_of(net: NiNoNet | WNNPlus, windows: Windows, spec: MetatrainSpec, precision: Precision, engine: str) -> Tensor:
+    """The nowcaster's training loss on a group of windows: a scalar."""
+    with precision.autocast():
+        return net.training_loss(
+            windows.graph,
+            windows.states,
+            windows.targets,
+            windows.mask,
+            windows.lpe,
+            scaling=cast(ScalingMode, spec.scaling),
+            engine=engine,
+        )
+
+
+def learning_rate(spec: MetatrainSpec, iteration: int) -> float:
+    r"""Cosine decay, :math:`\mathrm{min} + (\mathrm{lr} - \mathrm{min}) (1 + \cos(\pi i / I)) / 2`.
+
+    >>> recipe = MetatrainSpec("nino", seed=0, iterations=100)
+    >>> [round(learning_rate(recipe, i), 6) for i in (0, 50, 100)]
+    [0.003, 0.001501, 1e-06]
+    """
+    share = (1 + math.cos(math.pi * iteration / spec.iterations)) / 2
+    return spec.min_lr + (spec.lr - spec.min_lr) * share
+
+
+@dataclass(frozen=True)
+class Step:
+    """What came of an iteration.
+
+    Args:
+        loss: mean over the batch's trajectories.
+        grad_norm: before clipping.
+        applied: False where either was not finite: the weights are those of the last good iteration.
+    """
+
+    loss: float
+    grad_norm: float
+    applied: bool
+
+
+@dataclass
+class Trainer:
+    """The nowcaster, its optimizer and the last state that is known to be good.
+
+    Good means that a batch gave a finite loss and finite gradients there. Where one does not, the weights and moments
+    return to the last good state, which undoes the update before too (it may be what broke them), and the batch is
+    skipped.
+
+    Args:
+        net: the nowcaster.
+        spec: the recipe.
+        precision: device and number format.
+        engine: of the nowcaster's training loss.
+    """
+
+    net: NiNoNet | WNNPlus
+    spec: MetatrainSpec
+    precision: Precision
+    engine: str = "streamed"
+    failures: int = 0
+    consecutive: int = 0
+    optimizer: torch.optim.Optimizer = field(init=False)
+    good: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Move the nowcaster to its device and make the optimizer."""
+        self.net.to(self.precision.device)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.spec.lr, weight_decay=self.spec.weight_decay)
+        self.good = self._copy()
+
+    def step(self, iteration: int, batch: Sequence[Windows]) -> Step:
+        """Fit the nowcaster to a batch.
+
+        Args:
+            iteration: from 0; sets the learning rate.
+            batch: groups of windows, each of which counts alike.
+
+        Returns:
+            What came of it.
+
+        Raises:
+            FloatingPointError: after too many failures in a row.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.spec, iteration)
+        self.optimizer.zero_grad()
+        loss = 0.0
+        for windows in batch:
+            part = loss_of(self.net, windows.to(self.precision.device), self.spec, self.precision, self.engine)
+            (part / len(batch)).backward()
+            loss += part.item() / len(batch)
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.spec.clip_norm).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._fail(iteration, loss, norm)
+            return Step(loss, norm, applied=False)
+        self.consecutive = 0
+        self.good = self._copy()
+        self.optimizer.step()
+        return Step(loss, norm, applied=True)
+
+    def _fail(self, iteration: int, loss: float, norm: float) -> None:
+        """Go back to the last good state, count, give up after too many."""
+        self.failures += 1
+        self.consecutive += 1
+        log.warning("iteration %d: loss %g, gradient norm %g: rolled back, batch skipped", iteration, loss, norm)
+        self.net.load_state_dict(self.good["net"])
+        self.optimizer.load_state_dict(copy.deepcopy(self.good["optimizer"]))
+        if self.consecutive >= MAX_CONSECUTIVE_FAILURES:
+            raise FloatingPointError(
+                f"{self.consecutive} iterations in a row, up to {iteration}, gave a loss or gradient that is not "
+                f"finite: lower `lr` (={self.spec.lr}), or set `amp` (={self.spec.amp!r}) to 'off'"
+            )
+
+    def _copy(self) -> dict[str, Any]:
+        return copy.deepcopy({"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()})
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a later ``load_state_dict`` needs to go on as if nothing had happened."""
+        return self._copy() | {"good": self.good, "failures": self.failures, "consecutive": self.consecutive}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same nowcaster and recipe."""
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.good = state["good"]
+        self.failures = state["failures"]
+        self.consecutive = state["consecutive"]

@@ -1,0 +1,215 @@
+"""Sampling windows: which are drawn follows from the seed and the iteration alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nino.graphs import NeuralGraph
+from nino.metatrain.windows import Windows
+from nino.seeding import derive
+from nino.specs import MetatrainSpec
+from nino.trajectories import TrajectoryReader
+
+log = logging.getLogger(__name__)
+
+Sources = Mapping[str, tuple[NeuralGraph, TrajectoryReader]]
+
+# Places along a held-out trajectory that validation looks at: its start, its middle, its end.
+VALIDATION_STARTS = 3
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What chance decides about a group of windows.
+
+    Args:
+        task: which task.
+        trajectory: which of its trajectories.
+        start: stored state that the first window begins with.
+        signs: (8,) float32 of +1 and -1, for the columns of the LPE.
+        rows: (R,) int64, ascending rows of the word embedding; None keeps all.
+    """
+
+    task: str
+    trajectory: int
+    start: int
+    signs: np.ndarray
+    rows: np.ndarray | None
+
+
+class WindowSampler:
+    """Draws windows from several tasks' trajectories (DESIGN 5, meta-training).
+
+    A batch is ``trajectories_per_batch`` groups. Each is of a task drawn uniformly, a trajectory of it drawn uniformly
+    (held-out and diverged ones left out) and a start such that each of its ``windows_per_trajectory`` windows, one
+    stride apart, has at least one target. Nothing is remembered from batch to batch, so any iteration's batch can be
+    made at any time: resuming needs no state of this class.
+
+    Args:
+        sources: task -> its graph and trajectories, in the order in which chance counts them.
+        spec: the recipe.
+
+    Raises:
+        ValueError: where a task's spacing, length or number of trajectories does not fit the recipe, or its graph is
+            not of the network that was trained.
+    """
+
+    def __init__(self, sources: Sources, spec: MetatrainSpec) -> None:
+        """Check that the recipe fits every task and choose the held-out trajectories."""
+        if not sources:
+            raise ValueError("`sources` is empty: pass the trajectories of at least one task")
+        self.sources = dict(sources)
+        self.spec = spec
+        self.strides = {task: _stride(reader, spec) for task, (_, reader) in self.sources.items()}
+        self.training: dict[str, list[int]] = {}
+        self.held_out: dict[str, list[int]] = {}
+        self._lpe: dict[str, Tensor] = {}
+        for task, (graph, reader) in self.sources.items():
+            _check_graph(task, graph, reader)
+            self.training[task], self.held_out[task] = self._split(task, reader)
+
+    def _split(self, task: str, reader: TrajectoryReader) -> tuple[list[int], list[int]]:
+        """Trajectories to train on, and the last ones, held out."""
+        count = self.spec.validation_models
+        usable = np.flatnonzero(~reader.diverged).tolist()
+        if len(usable) < len(reader):
+            log.warning("%s: %d diverged trajectories are left out", reader.path, len(reader) - len(usable))
+        if len(usable) <= count:
+            raise ValueError(
+                f"task {task!r}: {len(usable)} of {len(reader)} trajectories did not diverge, too few to hold out "
+                f"`validation_models` (={count}) and train on the rest: collect more models"
+            )
+        if self._starts(task) < 1:
+            need = (self.spec.windows_per_trajectory + self.spec.context) * self.spec.window_stride
+            raise ValueError(
+                f"task {task!r}: trajectories of {reader.steps[-1]} steps are too short for `windows_per_trajectory` "
+                f"(={self.spec.windows_per_trajectory}) of `context` (={self.spec.context}) states and a target every "
+                f"`window_stride` (={self.spec.window_stride}) steps: {need - self.spec.window_stride} steps at least"
+            )
+        return usable[: len(usable) - count], usable[len(usable) - count :]
+
+    def _starts(self, task: str) -> int:
+        """How many states a group of windows may start with."""
+        reader = self.sources[task][1]
+        last_needed = (self.spec.windows_per_trajectory - 1 + self.spec.context) * self.strides[task]
+        return len(reader.steps) - last_needed
+
+    def draws(self, iteration: int) -> list[Draw]:
+        """What chance decides about a training batch.
+
+        Args:
+            iteration: from 0.
+
+        Returns:
+            ``trajectories_per_batch`` draws.
+        """
+        rng = np.random.default_rng([derive(self.spec.seed, "windows"), iteration])
+        tasks = list(self.sources)
+        draws = []
+        for _ in range(self.spec.trajectories_per_batch):
+            task = tasks[rng.integers(len(tasks))]
+            trajectory = self.training[task][rng.integers(len(self.training[task]))]
+            start = int(rng.integers(self._starts(task)))
+            signs = rng.choice(np.array([-1.0, 1.0], np.float32), size=8)
+            draws.append(Draw(task, trajectory, start, signs, self._rows(task, rng)))
+        return draws
+
+    def batch(self, iteration: int) -> list[Windows]:
+        """The training batch of an iteration.
+
+        Args:
+            iteration: from 0.
+
+        Returns:
+            A group of windows a trajectory, on the CPU.
+        """
+        return [self.windows(draw) for draw in self.draws(iteration)]
+
+    def validation(self) -> Iterator[Windows]:
+        """Windows of the held-out trajectories, the same each time: evenly spaced starts, no sign flipped."""
+        for number, (task, held_out) in enumerate(self.held_out.items()):
+            starts = np.linspace(0, self._starts(task) - 1, VALIDATION_STARTS).round().astype(int)
+            for trajectory in held_out:
+                rng = np.random.default_rng([derive(self.spec.seed, "validation"), number, trajectory])
+                rows = self._rows(task, rng)
+                for start in dict.fromkeys(starts.tolist()):
+                    yield self.windows(Draw(task, trajectory, start, np.ones(8, np.float32), rows))
+
+    def windows(self, draw: Draw) -> Windows:
+        """Read the windows of a draw.
+
+        Args:
+            draw: which.
+
+        Returns:
+            The windows, on the CPU.
+
+        Raises:
+            TrajectoryFileError: if the trajectory file is damaged.
+        """
+        spec, stride = self.spec, self.strides[draw.task]
+        graph, reader = self.sources[draw.task]
+        length = spec.windows_per_trajectory - 1 + spec.context + spec.max_horizon
+        there = min(length, 1 + (len(reader.steps) - 1 - draw.start) // stride)
+        stored = torch.from_numpy(reader.window(draw.trajectory, draw.start, stride, there))
+        if draw.rows is not None:
+            graph, kept = graph.sample_words(torch.from_numpy(draw.rows))
+            stored = stored[:, kept]
+        values = torch.zeros(stored.shape[1], length)
+        values[:, :there] = stored.T
+        # target h of window w is state w + c + h of `values`
+        state = torch.arange(spec.windows_per_trajectory)[:, None] + spec.context + torch.arange(spec.max_horizon)
+        signs = torch.from_numpy(draw.signs)
+        return Windows(
+            task=draw.task,
+            trajectory=draw.trajectory,
+            start=draw.start,
+            graph=graph,
+            values=values,
+            mask=state < there,
+            positions=self._positions(draw.task, graph) * signs,
+            context=spec.context,
+        )
+
+    def _rows(self, task: str, rng: np.random.Generator) -> np.ndarray | None:
+        """Random rows of the word embedding, sorted; None where there are no more than wanted."""
+        words = self.sources[task][0].word_nodes
+        if words is None or words.size <= self.spec.words:
+            return None
+        return np.sort(rng.choice(words.size, self.spec.words, replace=False))
+
+    def _positions(self, task: str, graph: NeuralGraph) -> Tensor:
+        """The graph's LPE. All samples of equally many words are the same graph but for the ids: computed once."""
+        if task not in self._lpe:
+            self._lpe[task] = graph.lpe(8)
+        return self._lpe[task]
+
+
+def _stride(reader: TrajectoryReader, spec: MetatrainSpec) -> int:
+    """Stored states from one state of a window to the next."""
+    stride, rest = divmod(spec.window_stride, reader.state_every)
+    if rest or not stride:
+        raise ValueError(
+            f"{reader.path}: `window_stride` (={spec.window_stride}) must be a multiple of the "
+            f"{reader.state_every} steps between its stored states"
+        )
+    return stride
+
+
+def _check_graph(task: str, graph: NeuralGraph, reader: TrajectoryReader) -> None:
+    """The graph must be that of the network whose states are read."""
+    if list(graph.parameters) == reader.parameters:
+        return
+    for mine, stored in zip(graph.parameters, reader.parameters, strict=False):
+        if mine != stored:
+            raise ValueError(f"task {task!r}: the graph has parameter {mine}, but {reader.path} holds {stored}")
+    raise ValueError(
+        f"task {task!r}: the graph has {len(graph.parameters)} parameter tensors, "
+        f"but {reader.path} holds {len(reader.parameters)}"
+    )

@@ -1,0 +1,40 @@
+"""From trajectory files to what the sampler draws from: each task's graph beside its trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs.registry import Topology
+from nino.tasks import load_task
+from nino.trajectories import TrajectoryFileError, TrajectoryReader
+
+
+def open_sources(
+    paths: Mapping[str, Path], *, data_dir: Path | None = None, topology: Topology = "released"
+) -> dict[str, tuple[NeuralGraph, TrajectoryReader]]:
+    """Open trajectory files and build the graphs of the networks they are of.
+
+    The file holds the whole task, so nothing but the file (and the task's data, which sizes the network) is needed.
+
+    Args:
+        paths: task -> its shard or joined file.
+        data_dir: where data sets are; None takes the default.
+        topology: of the graphs.
+
+    Returns:
+        Task -> graph and reader, in the order of ``paths``.
+
+    Raises:
+        TrajectoryFileError: for a file that cannot be used or is of another task.
+        FileNotFoundError: where a task's data is missing.
+    """
+    sources = {}
+    for task, path in paths.items():
+        reader = TrajectoryReader(path)
+        if reader.task.id != task:
+            raise TrajectoryFileError(path, f"holds task {reader.task.id!r}, not {task!r}")
+        model = load_task(reader.task, data_dir).build_model(0)
+        sources[task] = (neural_graph(model, topology), reader)
+    return sources

@@ -1,0 +1,233 @@
+"""Whole meta-trainings: what they leave, resuming, repeating, learning."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from nino.graphs import NeuralGraph
+from nino.metatrain import WindowSampler, metatrain, open_sources
+from nino.metatrain.optimize import Trainer
+from nino.nowcasters import NiNoNet, WNNPlus, load_nowcaster
+from nino.specs import MetatrainSpec
+from nino.trajectories import TrajectoryFileError, TrajectoryReader
+
+Source = tuple[NeuralGraph, TrajectoryReader]
+TIMES = ("wait_seconds", "seconds")
+
+
+@pytest.fixture(autouse=True)
+def _no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit may come between two runs whose bytes are compared."""
+    monkeypatch.setattr("nino.metatrain.loop.git_commit", lambda: None)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+
+
+def _results(out: Path) -> tuple[Any, ...]:
+    """Everything that must be repeatable."""
+    nets = [(out / f"{name}.safetensors").read_bytes() for name in ("best", "last")]
+    return *nets, _rows(out / "log.csv"), _rows(out / "validation.csv")
+
+
+class _Interrupt(Exception):
+    """Stands for a kill."""
+
+
+def _interrupt_at(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
+    step = Trainer.step
+
+    def interrupted(self: Trainer, i: int, batch: Any) -> Any:
+        if i == iteration:
+            raise _Interrupt
+        return step(self, i, batch)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+
+
+def test_what_a_run_leaves(digits: Source, pydoc: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:
+    spec = replace(recipe, model={"hidden": 16, "word_positions": True})
+    outcome = metatrain(spec, {"digits-4": digits, "pydoc-1-8": pydoc}, tmp_path / "nino", progress=False)
+    assert sorted(path.name for path in (tmp_path / "nino").iterdir()) == [
+        "best.safetensors",
+        "last.safetensors",
+        "log.csv",
+        "validation.csv",
+    ]
+    rows = _rows(tmp_path / "nino" / "log.csv")
+    assert [int(row["iteration"]) for row in rows] == list(range(13))
+    assert [int(row["iteration"]) for row in rows if row["validation_loss"]] == [0, 4, 8, 12]
+    assert rows[0]["loss"] == "" and all(math.isfinite(float(row["loss"])) for row in rows[1:])
+    validated = {int(row["iteration"]): float(row["validation_loss"]) for row in rows if row["validation_loss"]}
+    assert outcome.best_loss == min(validated.values()) == validated[outcome.best_iteration]
+    assert float(rows[1]["lr"]) == 3e-3 and float(rows[-1]["lr"]) < 1e-4
+    tasks = _rows(tmp_path / "nino" / "validation.csv")
+    assert [(row["iteration"], row["task"]) for row in tasks[:2]] == [("0", "digits-4"), ("0", "pydoc-1-8")]
+    net = load_nowcaster(tmp_path / "nino" / "best.safetensors")
+    assert isinstance(net, NiNoNet)
+    assert net.config["word_positions"] == 256 and net.max_horizon == 6
+    with safe_open(tmp_path / "nino" / "best.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    origins = json.loads(metadata["trajectories"])
+    assert origins["digits-4"]["data_checksum"] == digits[1].header.data_checksum
+    assert json.loads(metadata["metatrain"])["lr"] == 3e-3
+    assert int(metadata["iteration"]) == outcome.best_iteration
+
+
+def test_two_runs_same_bytes(digits: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        metatrain(replace(recipe, kind="wnn+"), {"digits-4": digits}, tmp_path / name, progress=False)
+    assert _results(tmp_path / "a") == _results(tmp_path / "b")
+    assert isinstance(load_nowcaster(tmp_path / "a" / "last.safetensors"), WNNPlus)
+
+
+@pytest.mark.parametrize("iteration", [0, 3, 4, 9, 11])
+def test_resuming_equals_not_stopping(
+    digits: Source, recipe: MetatrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iteration: int
+) -> None:
+    sources = {"digits-4": digits}
+    whole = metatrain(recipe, sources, tmp_path / "whole", progress=False)
+    with monkeypatch.context() as patch:
+        _interrupt_at(patch, iteration)
+        with pytest.raises(_Interrupt):
+            metatrain(recipe, sources, tmp_path / "parts", progress=False)
+    assert not (tmp_path / "parts" / "best.safetensors").exists()  # nothing that looks finished
+    with (tmp_path / "parts" / "state" / "log.csv").open("a") as file:
+        file.write("12,0.5,0.0")  # a row cut short by the kill
+    resumed = metatrain(recipe, sources, tmp_path / "parts", progress=False)
+    assert vars(resumed) == vars(whole)
+    assert _results(tmp_path / "parts") == _results(tmp_path / "whole")
+    assert not (tmp_path / "parts" / "state").exists()
+
+
+def test_resuming_after_a_failure_in_the_first_iteration_back(
+    digits: Source, recipe: MetatrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last good state is part of what is saved."""
+    batch = WindowSampler.batch
+
+    def poisoned(self: WindowSampler, i: int) -> Any:
+        made = batch(self, i)
+        if i in (4, 6):
+            made[0].values[0, 0] = torch.nan
+        return made
+
+    monkeypatch.setattr(WindowSampler, "batch", poisoned)
+    sources = {"digits-4": digits}
+    whole = metatrain(recipe, sources, tmp_path / "whole", progress=False)
+    assert whole.failures == 2
+    rows = _rows(tmp_path / "whole" / "log.csv")
+    assert [row["failures"] for row in rows] == ["0"] * 5 + ["1"] * 2 + ["2"] * 6
+    assert rows[5]["loss"] == "nan" and math.isfinite(float(rows[6]["loss"]))
+    with monkeypatch.context() as patch:
+        _interrupt_at(patch, 4)
+        with pytest.raises(_Interrupt):
+            metatrain(recipe, sources, tmp_path / "parts", progress=False)
+    metatrain(recipe, sources, tmp_path / "parts", progress=False)
+    assert _results(tmp_path / "parts") == _results(tmp_path / "whole")
+
+
+def test_a_state_of_another_recipe_is_refused(
+    digits: Source, recipe: MetatrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _interrupt_at(patch, 5)
+        with pytest.raises(_Interrupt):
+            metatrain(recipe, {"digits-4": digits}, tmp_path, progress=False)
+    with pytest.raises(ValueError, match=r"belongs to another meta-training: recipe.lr was 0.003, is 0.001; delete"):
+        metatrain(replace(recipe, lr=1e-3), {"digits-4": digits}, tmp_path, progress=False)
+    state = tmp_path / "state" / "training.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="training.pt: damaged"):
+        metatrain(recipe, {"digits-4": digits}, tmp_path, progress=False)
+
+
+def test_the_global_generators_are_left_alone(digits: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:
+    before = torch.random.get_rng_state()
+    metatrain(replace(recipe, iterations=2), {"digits-4": digits}, tmp_path, progress=False)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_nothing_held_out(digits: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:
+    outcome = metatrain(replace(recipe, validation_models=0), {"digits-4": digits}, tmp_path, progress=False)
+    assert math.isnan(outcome.best_loss)
+    best, last = ((tmp_path / f"{name}.safetensors").read_bytes() for name in ("best", "last"))
+    assert best == last
+
+
+@pytest.mark.parametrize(("kind", "share"), [("nino", 0.96), ("wnn+", 0.92)])
+def test_it_learns(digits: Source, tmp_path: Path, kind: str, share: float) -> None:
+    """A nowcaster trained on five networks forecasts the sixth better than staying put does."""
+    spec = MetatrainSpec(
+        kind=kind,
+        seed=0,
+        iterations=80,
+        model={"hidden": 32},
+        trajectories_per_batch=2,
+        windows_per_trajectory=4,
+        window_stride=4,
+        max_horizon=20,
+        validate_every=40,
+        checkpoint_every=1000,
+    )
+    outcome = metatrain(spec, {"digits-4": digits}, tmp_path, progress=False)
+    assert outcome.best_loss < share * outcome.identity_loss
+    assert outcome.failures == 0
+
+
+def test_open_sources(digits: Source, tmp_path: Path) -> None:
+    graph, reader = open_sources({"digits-4": digits[1].path})["digits-4"]
+    assert graph.parameters == digits[0].parameters and graph.topology == "released"
+    assert reader.seeds.tolist() == digits[1].seeds.tolist()
+    with pytest.raises(TrajectoryFileError, match="holds task 'digits-4', not 'fm-16'"):
+        open_sources({"fm-16": digits[1].path})
+
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+from nino.metatrain import metatrain, open_sources
+from nino.metatrain.optimize import Trainer
+from nino.specs import MetatrainSpec
+import nino.metatrain.loop
+nino.metatrain.loop.git_commit = lambda: None
+step = Trainer.step
+def told(self, i, batch):
+    print(i, flush=True)
+    return step(self, i, batch)
+Trainer.step = told
+spec = MetatrainSpec.from_dict(json.loads(sys.argv[1]))
+metatrain(spec, open_sources({"digits-4": Path(sys.argv[2])}), Path(sys.argv[3]), progress=False)
+"""
+
+
+def test_kill_and_run_again(digits: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:
+    spec = replace(recipe, iterations=14, checkpoint_every=2, validate_every=3, model={"hidden": 8})
+    arguments = [json.dumps(spec.to_dict()), str(digits[1].path), str(tmp_path / "killed")]
+    process = subprocess.Popen([sys.executable, "-c", TRAIN, *arguments], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) == 7:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    process.stdout.close()
+    assert process.returncode == -signal.SIGKILL
+    sources = {"digits-4": digits}
+    metatrain(spec, sources, tmp_path / "killed", progress=False)
+    metatrain(spec, sources, tmp_path / "whole", progress=False)
+    assert _results(tmp_path / "killed") == _results(tmp_path / "whole")
