@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nino.files import write_json, write_text
-from nino.report.captions import headline, rst_escape, spikes_sentence
+from nino.report.captions import headline, rst_escape, spikes_sentence, worth_sentence
 from nino.report.measured import fixed_step_table, nowcast_table, timing_table
 from nino.report.runs import Runs, read_runs
 from nino.report.spec import ReportSpec
@@ -25,7 +25,7 @@ def build_tables(runs: Runs) -> list[Table]:
         table1(runs),
         replace(table2(runs), found=found),
         replace(summary_table(runs), found=found),
-        fixed_step_table(runs),
+        replace(fixed_step_table(runs), found=tuple(worth_sentence(runs, task) for task in runs.spec.tasks)),
         replace(nowcast_table(runs), found=spikes),
         timing_table(runs),
     ]

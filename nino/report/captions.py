@@ -7,7 +7,8 @@ import pandas as pd
 
 from nino.report.across import Profile, Summary, summarize
 from nino.report.runs import Runs
-from nino.report.statistics import compare
+from nino.report.statistics import compare, worth_at
+from nino.specs import TaskSpec
 
 
 def headline(runs: Runs) -> tuple[str, ...]:
@@ -78,6 +79,22 @@ def curves_sentence(runs: Runs, task: str) -> str:
     return f"{task}: the target was reached by {', '.join(parts)} (mean over the seeds that reached it)."
 
 
+def worth_sentence(runs: Runs, task: TaskSpec) -> str:
+    """What half of a task's steps are worth with each contender, in steps of the baseline."""
+    spec = runs.spec
+    half = round(task.recipe.steps / 2)
+    base = spec.label(spec.baseline)
+    parts = []
+    for method in spec.contenders:
+        steps = worth_at(runs, task, method, half)
+        if not np.isnan(steps):
+            amount = f"more than {task.recipe.steps}" if np.isinf(steps) else f"{steps:.0f}"
+            parts.append(f"{amount} with {spec.label(method)}")
+    if not parts:
+        return f"{task.id}: no run of another method can be compared with {base}."
+    return f"{task.id}: {half} steps are worth {', '.join(parts)} in steps of {base} (median over seeds)."
+
+
 def spikes_sentence(runs: Runs, method: str, task: str | None = None) -> str:
     """What a method's nowcasts did to the loss of the next batch, on one task or on all."""
     tables = [
@@ -86,13 +103,14 @@ def spikes_sentence(runs: Runs, method: str, task: str | None = None) -> str:
         if key.method == method and len(table) and task in (None, key.task)
     ]
     label = runs.spec.label(method)
+    where = f"{task}: " if task else ""
     if not tables:
-        return f"{label} made no nowcast."
+        return f"{where}{label} made no nowcast."
     jumps = pd.concat(tables, ignore_index=True)
     lowered = int((jumps.loss_after < jumps.loss_before).sum())
     first = jumps[jumps.step == jumps.step.min()]
     return (
-        f"{lowered} of {len(jumps)} nowcasts of {label} lowered the loss of the next batch; the first ones "
+        f"{where}{lowered} of {len(jumps)} nowcasts of {label} lowered the loss of the next batch; the first ones "
         f"(k = {first.k.mean():.0f}) took it from {first.loss_before.mean():.3g} to {first.loss_after.mean():.3g}."
     )
 

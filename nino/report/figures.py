@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from nino.graphs import NeuralGraph
 from nino.report.across import profile
 from nino.report.build import write_caption
-from nino.report.captions import curves_sentence, profile_sentence, spikes_sentence
+from nino.report.captions import curves_sentence, profile_sentence, spikes_sentence, worth_sentence
 from nino.report.drawing import save, styled
 from nino.report.graph_pictures import adjacency_figure, graph_sentence, layers_figure
-from nino.report.plots import curves_figure, nowcasts_figure, profile_figure, schedule_figure, worth_figure
+from nino.report.plots import curves_figure, profile_figure, schedule_figure, spikes_figure, worth_figure
 from nino.report.runs import read_runs
 from nino.report.spec import ReportSpec
 
@@ -46,9 +46,9 @@ def write_figures(
     with styled():
         for task in spec.tasks:
             keep(f"curves-{task.id}", curves_figure(runs, task), curves_sentence(runs, task.id))
-            keep(f"worth-{task.id}", worth_figure(runs, task))
+            keep(f"worth-{task.id}", worth_figure(runs, task), worth_sentence(runs, task))
             spikes = [spikes_sentence(runs, method, task.id) for method in spec.contenders]
-            keep(f"nowcasts-{task.id}", nowcasts_figure(runs, task), *spikes)
+            keep(f"spikes-{task.id}", spikes_figure(runs, task), *spikes)
             if graphs and task.id in graphs:
                 sentence = graph_sentence(graphs[task.id])
                 keep(f"graph-adjacency-{task.id}", adjacency_figure(graphs[task.id]), sentence)

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nino.report.runs import Key, Runs
+from nino.report.runs import Runs
 from nino.report.statistics import (
-    equivalent_steps,
     generator,
     mean_interval,
     sample_mean,
     sample_std,
     speedups,
     value_at,
+    worth_at,
 )
 from nino.report.table import EMPTY, Table, mean_std, number, once, significant, text_frame
 from nino.report.tables import METRIC_UNITS, interval_text, role
@@ -78,7 +78,7 @@ def nowcast_table(runs: Runs) -> Table:
     for task in spec.tasks:
         started = len(text)
         for method in spec.row_order:
-            known = [runs.nowcasts[key] for key in _keys(runs, task.id, method) if key in runs.nowcasts]
+            known = [runs.nowcasts[key] for key in runs.keys(task.id, method)]
             if not any(len(table) for table in known):
                 continue
             jumps = pd.concat([table for table in known if len(table)], ignore_index=True)
@@ -156,7 +156,7 @@ def timing_table(runs: Runs) -> Table:
 
 
 def _at_step(runs: Runs, task: TaskSpec, method: str, step: int) -> dict[str, Any]:
-    values = [value_at(runs.logs[key], step) for key in _keys(runs, task.id, method) if key in runs.logs]
+    values = [value_at(runs.logs[key], step) for key in runs.keys(task.id, method)]
     known = np.array([value for value in values if np.isfinite(value)])
     return {
         "task": task.id,
@@ -168,33 +168,9 @@ def _at_step(runs: Runs, task: TaskSpec, method: str, step: int) -> dict[str, An
     }
 
 
-def worth(runs: Runs, task: TaskSpec, method: str, step: float) -> np.ndarray:
-    """Per seed, the baseline's step that first was as good as the method had been up to ``step``.
-
-    Returns:
-        (seeds with both runs and a measurement,) steps; inf where the baseline never was.
-    """
-    found = []
-    for key in _keys(runs, task.id, method):
-        base_key = Key(task.id, runs.spec.baseline, key.seed)
-        if key not in runs.logs or base_key not in runs.logs:
-            continue
-        log, base = runs.logs[key], runs.logs[base_key]
-        curve = equivalent_steps(
-            base.step.to_numpy(), base.test.to_numpy(), log.test.to_numpy(), task.target.higher_is_better
-        )[log.step.to_numpy() <= step]
-        if len(curve) and not np.isnan(curve[-1]):
-            found.append(curve[-1])
-    return np.array(found)
-
-
 def _worth_text(runs: Runs, task: TaskSpec, method: str) -> str:
-    steps = worth(runs, task, method, task.recipe.steps / 2)
-    if not len(steps):
-        return EMPTY
-    # Of an even number of seeds the lower middle one: half of a number and inf is no step.
-    middle = float(np.sort(steps)[(len(steps) - 1) // 2])
-    return number(middle) if np.isfinite(middle) else f"> {task.recipe.steps}"
+    steps = worth_at(runs, task, method, task.recipe.steps / 2)
+    return f"> {task.recipe.steps}" if np.isinf(steps) else number(steps)
 
 
 def _nowcast_row(task: str, method: str, step: Any, part: pd.DataFrame) -> dict[str, Any]:
@@ -220,7 +196,7 @@ def _timing_row(runs: Runs, task: TaskSpec, method: str) -> dict[str, Any]:
     frame = runs.frame[(runs.frame.task == task.id) & (runs.frame.status != "missing")].set_index("seed")
     mine, base = frame[frame.method == method], frame[frame.method == runs.spec.baseline]
     done = mine[mine.status == "done"]
-    jumps = sum(len(runs.nowcasts[key]) for key in _keys(runs, task.id, method) if key in runs.nowcasts)
+    jumps = sum(len(runs.nowcasts[key]) for key in runs.keys(task.id, method))
     total = float(mine.nowcast_seconds.sum())
     is_base = method == runs.spec.baseline
     base_seconds = base.seconds.reindex(mine.index).to_numpy()
@@ -249,10 +225,6 @@ def _timing_row(runs: Runs, task: TaskSpec, method: str) -> dict[str, Any]:
         "interval_high": interval.high,
         "peak_memory_bytes": float(mine.peak_memory_bytes.max()) if len(mine) else np.nan,
     }
-
-
-def _keys(runs: Runs, task: str, method: str) -> list[Key]:
-    return [Key(task, method, seed) for seed in runs.spec.seeds]
 
 
 def _label(runs: Runs, method: str) -> str:

@@ -11,9 +11,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from nino.optim import horizons
 from nino.report.across import Profile
 from nino.report.drawing import COLUMN, PAGE, Look, looks, new_figure
-from nino.report.runs import Key, Runs
+from nino.report.runs import Runs
 from nino.report.spec import ReportSpec
-from nino.report.statistics import compare, equivalent_steps
+from nino.report.statistics import compare, worth
 from nino.specs import TaskSpec
 
 HIDDEN_START = 0.05  # share of the steps whose metric does not set the axis of a training curve
@@ -59,10 +59,9 @@ def worth_figure(runs: Runs, task: TaskSpec) -> Figure:
     axes = figure.add_subplot()
     axes.plot([0, total], [0, total], label=spec.label(spec.baseline), **looks(spec)[spec.baseline].line())
     for method, look in _bottom_up(spec):
-        curves = [] if method == spec.baseline else _worth_curves(runs, task, method)
-        if not curves:
+        table = pd.DataFrame() if method == spec.baseline else worth(runs, task, method)
+        if table.empty:
             continue
-        table = pd.concat(curves, axis=1)
         # Where most seeds are better than the baseline ever was, the median is inf: it has left the axis.
         median = table.fillna(np.inf).median(axis=1) if table.isna().any(axis=None) else table.median(axis=1)
         finite = median[np.isfinite(median)]
@@ -80,7 +79,7 @@ def worth_figure(runs: Runs, task: TaskSpec) -> Figure:
     return figure
 
 
-def nowcasts_figure(runs: Runs, task: TaskSpec) -> Figure:
+def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
     """Loss of the next batch before (open) and after (filled) each nowcast, a panel per method; means over seeds."""
     spec = runs.spec
     methods = [m for m in (*spec.contenders, *spec.controls) if len(nowcast_steps(runs, task, m))]
@@ -89,7 +88,7 @@ def nowcasts_figure(runs: Runs, task: TaskSpec) -> Figure:
     figure = new_figure(COLUMN if columns == 1 else PAGE, 0.5 + 1.6 * rows)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, method in zip(panels, methods, strict=False):
-        tables = [runs.nowcasts[key] for key in _keys(runs, task, method) if key in runs.nowcasts]
+        tables = [runs.nowcasts[key] for key in runs.keys(task.id, method)]
         mean = pd.concat([t for t in tables if len(t)]).groupby("step")[["loss_before", "loss_after"]].mean()
         look = looks(spec)[method]
         rises = mean.loss_after > mean.loss_before
@@ -169,32 +168,14 @@ def schedule_figure(spec: ReportSpec) -> Figure:
 
 def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
     """The test metric of a method: a row per step, a column per seed with a run."""
-    series = {
-        key.seed: runs.logs[key].set_index("step").test
-        for key in _keys(runs, task, method)
-        if key in runs.logs and len(runs.logs[key])
-    }
+    series = {key.seed: runs.logs[key].set_index("step").test for key in runs.keys(task.id, method)}
     return pd.DataFrame(series).sort_index().replace([np.inf, -np.inf], np.nan)
 
 
 def nowcast_steps(runs: Runs, task: TaskSpec, method: str) -> np.ndarray:
     """Steps at which any seed of a method made a nowcast."""
-    steps = [runs.nowcasts[key].step.to_numpy() for key in _keys(runs, task, method) if key in runs.nowcasts]
+    steps = [runs.nowcasts[key].step.to_numpy() for key in runs.keys(task.id, method)]
     return np.unique(np.concatenate(steps)) if steps else np.empty(0)
-
-
-def _worth_curves(runs: Runs, task: TaskSpec, method: str) -> list[pd.Series]:
-    curves = []
-    for key in _keys(runs, task, method):
-        base_key = Key(task.id, runs.spec.baseline, key.seed)
-        if key not in runs.logs or base_key not in runs.logs or runs.logs[base_key].empty or runs.logs[key].empty:
-            continue
-        log, base = runs.logs[key], runs.logs[base_key]
-        steps = equivalent_steps(
-            base.step.to_numpy(), base.test.to_numpy(), log.test.to_numpy(), task.target.higher_is_better
-        )
-        curves.append(pd.Series(steps, index=log.step))
-    return curves
 
 
 def _bottom_up(spec: ReportSpec) -> list[tuple[str, Look]]:
@@ -238,7 +219,3 @@ def _legend_below(figure: Figure, axes: Axes, spec: ReportSpec) -> None:
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     labels = [spec.label(method) for method in spec.row_order if spec.label(method) in handles]
     figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=4, columnspacing=1.2)
-
-
-def _keys(runs: Runs, task: TaskSpec, method: str) -> list[Key]:
-    return [Key(task.id, method, seed) for seed in runs.spec.seeds]

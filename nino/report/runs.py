@@ -60,6 +60,11 @@ class Runs:
     nowcasts: Mapping[Key, pd.DataFrame]
     info: Mapping[Key, Mapping[str, Any]]
 
+    def keys(self, task: str, method: str) -> list[Key]:
+        """The runs of a method on a task that have a log, in the order of the seeds."""
+        keys = [Key(task, method, seed) for seed in self.spec.seeds]
+        return [key for key in keys if key in self.logs and len(self.logs[key])]
+
     def steps(self, task: str) -> pd.DataFrame:
         """Steps to target of a task: a row per seed, a column per method; inf: not reached, NaN: no such run."""
         part = self.frame[self.frame.task == task]

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from nino.report.runs import Runs
+from nino.report.runs import Key, Runs
+from nino.specs import TaskSpec
 
 EXACT_SEEDS = 16  # up to here all 2^n sign patterns of the permutation test are enumerated
 RANGE_SEEDS = 3  # up to here a 95 % bootstrap interval is just the range of the values
@@ -240,6 +241,43 @@ def equivalent_steps(
     first = np.searchsorted(base_best, best, side="left")
     steps = np.append(base_steps.astype(float), np.inf)[first]
     return np.asarray(np.where(np.isneginf(best), np.nan, steps))
+
+
+def worth(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
+    """What a method's steps are worth: `equivalent_steps` seed by seed.
+
+    Args:
+        runs: all runs of the report.
+        task: the task.
+        method: method name.
+
+    Returns:
+        A row per evaluated step of the method, a column per seed that both have a run of; no columns without one.
+    """
+    curves = {}
+    for key in runs.keys(task.id, method):
+        base = runs.logs.get(Key(task.id, runs.spec.baseline, key.seed))
+        if base is None or base.empty:
+            continue
+        log = runs.logs[key]
+        steps = equivalent_steps(
+            base["step"].to_numpy(), base["test"].to_numpy(), log["test"].to_numpy(), task.target.higher_is_better
+        )
+        curves[key.seed] = pd.Series(steps, index=log["step"].to_numpy())
+    return pd.DataFrame(curves).sort_index()
+
+
+def worth_at(runs: Runs, task: TaskSpec, method: str, step: float) -> float:
+    """Median over seeds of what a method's first ``step`` steps are worth; inf where the baseline never was as good.
+
+    Of an even number of seeds the lower middle one, as half of a number and inf is no step; NaN without any.
+    """
+    table = worth(runs, task, method)
+    known = table[table.index <= step].ffill()
+    if known.empty or table.empty:
+        return float("nan")
+    values = np.sort(known.iloc[-1].dropna().to_numpy())
+    return float(values[(len(values) - 1) // 2]) if len(values) else float("nan")
 
 
 def value_at(log: pd.DataFrame, step: float) -> float:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nino.report.measured import fixed_step_table, nowcast_table, timing_table, worth
+from nino.report.measured import fixed_step_table, nowcast_table, timing_table
 from nino.report.runs import Key, Runs, read_runs
+from nino.report.statistics import worth, worth_at
 
 from .conftest import hit_runs, write_run
 
@@ -38,8 +39,10 @@ def test_seeds_that_ended_early_do_not_count_at_later_steps(tmp_path: Path) -> N
 def test_worth_of_half_the_steps(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [800, 400, MISS], "nino": [200, 300, 100]})
     task = runs.spec.tasks[0]
-    assert worth(runs, task, "nino", 500).tolist() == [800.0, 400.0, MISS]
-    assert worth(runs, task, "nino", 50).tolist() == [10.0, 10.0, 10.0]  # as good as the first evaluation
+    table = worth(runs, task, "nino")
+    assert table.loc[500].tolist() == [800.0, 400.0, MISS]
+    assert table.loc[50].tolist() == [10.0, 10.0, 10.0]  # as good as the baseline's first evaluation
+    assert worth_at(runs, task, "nino", 505) == 800.0 and np.isnan(worth_at(runs, task, "nino", 5))
     text = fixed_step_table(runs).text.set_index("Method")["Half the steps are worth"]
     assert text["NiNo"] == "800"
     mostly = hit_runs(tmp_path / "b", {"base": [MISS, 400, MISS], "nino": [200, 300, 100]})

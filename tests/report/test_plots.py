@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from nino.optim import horizons
 from nino.report.across import profile
 from nino.report.drawing import styled
-from nino.report.plots import curves_figure, nowcasts_figure, profile_figure, schedule_figure, seed_curves, worth_figure
+from nino.report.plots import curves_figure, profile_figure, schedule_figure, seed_curves, spikes_figure, worth_figure
 from nino.report.runs import Key, Runs, read_runs
 from nino.report.spec import ReportSpec
 
@@ -62,16 +62,16 @@ def test_diverged_and_missing_runs_leave_the_others_drawn(tmp_path: Path) -> Non
     figure.canvas.draw()
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["Adam", "NiNo"]
-    for other in (worth_figure(runs, task), nowcasts_figure(runs, task)):
+    for other in (worth_figure(runs, task), spikes_figure(runs, task)):
         other.canvas.draw()
 
 
 def test_nothing_to_draw_is_drawn_as_nothing(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [NAN], "nino": [NAN]})
     task = runs.spec.tasks[0]
-    for figure in (curves_figure(runs, task), worth_figure(runs, task), nowcasts_figure(runs, task)):
+    for figure in (curves_figure(runs, task), worth_figure(runs, task), spikes_figure(runs, task)):
         figure.canvas.draw()
-    assert "no nowcasts" in [text.get_text() for text in nowcasts_figure(runs, task).axes[0].texts]
+    assert "no nowcasts" in [text.get_text() for text in spikes_figure(runs, task).axes[0].texts]
 
 
 def test_worth_stops_where_the_baseline_never_was(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_worth_stops_where_the_baseline_never_was(tmp_path: Path) -> None:
 
 
 def test_nowcasts_are_coloured_by_what_they_did(runs: Runs) -> None:
-    figure = nowcasts_figure(runs, runs.spec.tasks[0])
+    figure = spikes_figure(runs, runs.spec.tasks[0])
     panel = next(axes for axes in figure.axes if axes.get_title() == "NiNo")
     assert line(panel, "rises")[0].tolist() == [100, 200]
     assert line(panel, "falls")[0].tolist() == list(range(300, 1001, 100))
