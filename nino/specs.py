@@ -106,11 +106,14 @@ class EvaluationSpec(Spec):
         validation_every: validation metric, a multiple of ``test_every``.
         at_nowcast: where a step is both measured and a nowcast, ``after`` it (the paper's vision tasks) or ``before``
             it takes its step (language).
+        hardest_first: between two measurements of the validation metric, measure the test metric only where the
+            hardest test images leave the target open: the same first hit in a fraction of the time, fewer rows.
     """
 
     test_every: int
     validation_every: int
     at_nowcast: str = "after"
+    hardest_first: bool = False
 
 
 @dataclass(frozen=True)

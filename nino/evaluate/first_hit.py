@@ -32,6 +32,7 @@ class TargetCheck:
 
     Attributes:
         images: seen by all checks so far, to tell what was saved.
+        hardness: (n,) float32, how often each image was missed lately; decides what a check costs, not what it says.
     """
 
     def __init__(self, task: Task) -> None:
@@ -39,10 +40,11 @@ class TargetCheck:
         self.images = 0
         self._task = task
         self._vision = task.data.kind == "vision"
+        self.hardness = torch.zeros(0)
         if self._vision:
             self._total = len(task.data.split("test"))
             self._allowed = self._total - needed(task.spec.target, self._total)
-            self._hardness = torch.zeros(self._total, device=task.device)
+            self.hardness = torch.zeros(self._total, device=task.device)
 
     @torch.no_grad()
     def rules_out(self, model: nn.Module) -> bool:
@@ -63,13 +65,13 @@ class TargetCheck:
         return verdict
 
     def _count(self, model: nn.Module) -> bool:
-        order = self._hardness.argsort(descending=True, stable=True)
+        order = self.hardness.argsort(descending=True, stable=True)
         missed, start = 0, 0
         size = self._allowed + self._allowed // 4 + 64  # fewer can hardly hold one miss more than is allowed
         while start < self._total:
             part = order[start : start + size]
             miss = self._certainly_missed(model, part)
-            self._hardness[part] = MEMORY * self._hardness[part] + (1 - MEMORY) * miss
+            self.hardness[part] = MEMORY * self.hardness[part] + (1 - MEMORY) * miss
             missed += int(miss.sum())
             start += len(part)
             self.images += len(part)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nino.evaluate.clock import Clock
+from nino.evaluate.first_hit import TargetCheck
 from nino.tasks import Batch
 from nino.training import Training
 
@@ -23,7 +24,9 @@ class EvaluatedTraining:
     """A training with a log: the rows of ``log.csv`` and ``nowcasts.csv``.
 
     A row is written after every ``test_every``-th step and after the last one. Where such a step is a nowcast and the
-    task says ``at_nowcast: before``, it is measured before the jump. ``train_loss`` is the mean over the gradient steps
+    task says ``at_nowcast: before``, it is measured before the jump. Where the task says ``hardest_first``, steps that
+    `TargetCheck` rules out and those after the first hit get no row, unless the validation metric is due: the first
+    row that meets the target is the same. ``train_loss`` is the mean over the gradient steps
     since the row before, each loss taken before its update; empty where all of them were nowcasts.
     Around a nowcast the loss is that of the step's own batch, which no update has seen.
 
@@ -47,6 +50,8 @@ class EvaluatedTraining:
         self._losses: list[tuple[int, Tensor | float]] = []
         self._steps = training.task.spec.recipe.steps
         self._every = training.task.spec.evaluation
+        self._hardest = TargetCheck(training.task) if self._every.hardest_first else None
+        self._hit = False
 
     @property
     def finished(self) -> bool:
@@ -64,6 +69,7 @@ class EvaluatedTraining:
         """
         step = self.training.steps + 1
         due = step % self._every.test_every == 0 or step == self._steps
+        rows = len(self.rows)
         is_nowcast = getattr(self.training.optimizer, "nowcast_next", False)
         before = is_nowcast and self._every.at_nowcast == "before"
         if due and before:
@@ -75,7 +81,7 @@ class EvaluatedTraining:
             self._step()
         if due and not before:
             self._measure(step)
-        return due
+        return len(self.rows) > rows
 
     def pause(self) -> None:
         """Stop the clock until the next step."""
@@ -94,10 +100,12 @@ class EvaluatedTraining:
 
     def _measure(self, step: int) -> None:
         self.clock.switch("evaluation")
+        validate = step % self._every.validation_every == 0 or step == self._steps
+        if self._hardest is not None and not validate and (self._hit or self._hardest.rules_out(self.training.model)):
+            return
         self._check()
         losses = [float(loss) for _, loss in self._losses]
         self._losses = []
-        validate = step % self._every.validation_every == 0 or step == self._steps
         row: Row = {
             "step": step,
             "train_loss": math.fsum(losses) / len(losses) if losses else None,
@@ -105,6 +113,7 @@ class EvaluatedTraining:
             "test": self.training.evaluate("test"),
         }
         self.clock.switch(None)
+        self._hit = self._hit or self.training.task.spec.target.met(row["test"])
         self.rows.append(
             row | {f"{part}_seconds": self.clock.seconds[part] for part in ("train", "evaluation", "nowcast")}
         )
@@ -145,6 +154,8 @@ class EvaluatedTraining:
             "nowcasts": self.nowcasts,
             "losses": [(step, float(loss)) for step, loss in self._losses],
             "seconds": dict(self.clock.seconds),
+            "hit": self._hit,
+            "hardness": self._hardest.hardness if self._hardest else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -154,3 +165,6 @@ class EvaluatedTraining:
         self.nowcasts = state["nowcasts"]
         self._losses = [(step, loss) for step, loss in state["losses"]]
         self.clock.seconds |= state["seconds"]
+        self._hit = state["hit"]
+        if self._hardest:
+            self._hardest.hardness.copy_(state["hardness"])

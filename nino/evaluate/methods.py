@@ -31,8 +31,8 @@ from nino.tasks import Task
 from nino.training import Training
 
 FROM_FILE = ("checkpoint", "metatrained")
-WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept")
-"""Keys of ``MethodSpec.options`` that are ``NiNo``'s; the others are arguments of the nowcaster."""
+WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", "max_horizon", "power", "horizons")
+"""Keys of ``MethodSpec.options`` that are ``NiNo``'s (horizons win over the schedule's); others, the nowcaster's."""
 
 
 def nowcaster_file(method: MethodSpec, path: Path | None) -> Path | None:
@@ -121,7 +121,10 @@ def start_training(
     if nowcaster is None:
         return Training(task, seed)
     bases: list[Optimizer] = []
-    options: dict[str, Any] = {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
+    options: dict[str, Any] = {"max_horizon": schedule.max_horizon, "power": schedule.power}
+    if (fixed := getattr(nowcaster, "fixed_horizon", None)) is not None:
+        options["horizons"] = fixed  # WNN was trained for one horizon alone
+    options |= {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
 
     def wrap(base: Optimizer, model: nn.Module) -> Optimizer:
         bases.append(base)
@@ -132,8 +135,6 @@ def start_training(
             period=schedule.period,
             context=schedule.context,
             max_train_steps=task.spec.recipe.steps,
-            max_horizon=schedule.max_horizon,
-            power=schedule.power,
             **options,
         )
 

@@ -173,6 +173,9 @@ def _summary(
     log = {name: [row[name] for row in rows] for name in LOG_COLUMNS}
     seconds = run.clock.seconds if run else dict.fromkeys(("train", "evaluation", "nowcast"), 0.0)
     final = rows[-1]["test"] if rows else None
+    # rows that a hardest-first evaluation adds lie where the metric peaks: a mean may not be taken over them
+    level = [row for row in rows if row["validation"] is not None] if task.spec.evaluation.hardest_first else rows
+    levels = {name: [row[name] for row in level] for name in ("step", "test")}
     window = max(1, schedule.period // 10)
     return {
         "format": FORMAT,
@@ -187,7 +190,7 @@ def _summary(
         "step_at_target": steps_to_target(log, target),
         "seconds_at_target": seconds_to_target(log, target),
         "running_mean_window": window,
-        "step_at_target_running_mean": steps_to_running_mean(log, target, window),
+        "step_at_target_running_mean": steps_to_running_mean(levels, target, window),
         "best": best_value(log, target),
         "final": final if final is not None and math.isfinite(final) else None,
         "parameters": task.num_parameters(),

@@ -7,8 +7,9 @@ import torch
 from nino.evaluate.loop import DivergedError, EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, start_training
 from nino.evaluate.oracle import Oracle
+from nino.evaluate.target import steps_to_target
 from nino.optim import NiNo
-from nino.specs import MethodSpec
+from nino.specs import MethodSpec, TargetSpec
 from nino.tasks import Task
 from nino.training import Training
 
@@ -191,3 +192,22 @@ def test_a_state_goes_on_where_it_was_taken(digits, schedule, nowcaster) -> None
         resumed.advance()
     assert numbers(resumed.rows) == numbers(whole.rows)
     assert torch.equal(resumed.training.flat_parameters(), whole.training.flat_parameters())
+
+
+@pytest.mark.parametrize("nowcaster", ["none", "linear"])
+@pytest.mark.parametrize("value", [15.0, 25.0, 99.0])
+def test_hardest_first_finds_the_same_first_hit_with_fewer_rows(variant, schedule, nowcaster, value) -> None:
+    every = {"test_every": 1, "validation_every": 15}
+    parts = {"target": {"value": value}, "recipe": {"lr": 0.03}}
+    full = run(variant(**parts, evaluation=every), nowcaster, schedule)
+    sparse = run(variant(**parts, evaluation=every | {"hardest_first": True}), nowcaster, schedule)
+    target = TargetSpec("accuracy", value)
+    hits = [
+        steps_to_target({name: [row[name] for row in evaluated.rows] for name in ("step", "test")}, target)
+        for evaluated in (full, sparse)
+    ]
+    assert hits[0] == hits[1]
+    assert (value == 99.0) == (hits[0] is None)
+    assert {15, 30, STEPS} <= {row["step"] for row in sparse.rows} and len(sparse.rows) < len(full.rows) / 2
+    test = {row["step"]: (row["test"], row["validation"]) for row in full.rows}
+    assert all((row["test"], row["validation"]) == test[row["step"]] for row in sparse.rows)

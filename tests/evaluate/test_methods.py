@@ -5,7 +5,7 @@ import torch
 
 from nino.evaluate.methods import build_nowcaster, nowcaster_file, start_training
 from nino.evaluate.oracle import Oracle
-from nino.nowcasters import NOWCASTERS, save_nowcaster
+from nino.nowcasters import NOWCASTERS, WNN, save_nowcaster
 from nino.nowcasters import build_nowcaster as fresh_nowcaster
 from nino.specs import MethodSpec, ScheduleSpec
 
@@ -51,6 +51,16 @@ def test_options_reach_the_wrapper(digits, schedule) -> None:
     row = method("linear", options={"update_scale": 0.5, "topology": "exact"})
     optimizer = start_training(digits, row, 1000, schedule, build_nowcaster(row, 1000, schedule)).optimizer
     assert optimizer.update_scale == 0.5 and optimizer.graph.topology == "exact"
+
+
+def test_a_method_may_have_horizons_of_its_own(digits, schedule) -> None:
+    def horizons(row: MethodSpec, nowcaster):
+        return start_training(digits, row, 1000, schedule, nowcaster).optimizer.schedule.horizons
+
+    assert horizons(method("linear"), NOWCASTERS["linear"]()) == (3, 1)
+    assert horizons(method("linear", options={"max_horizon": 2, "power": 0}), NOWCASTERS["linear"]()) == (2, 2)
+    assert horizons(method("linear", options={"horizons": [9, 7]}), NOWCASTERS["linear"]()) == (9, 7)
+    assert horizons(method("checkpoint"), WNN()) == (5,)  # the one that it was trained for
 
 
 def test_a_schedule_that_does_not_fit_is_refused(digits) -> None:

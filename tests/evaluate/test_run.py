@@ -88,8 +88,10 @@ def test_another_seed_is_another_run(digits, schedule, tmp_path) -> None:
     assert without_seconds(tmp_path / "1000/log.csv") != without_seconds(tmp_path / "2000/log.csv")
 
 
-@pytest.mark.parametrize("nowcaster", ["none", "linear", "random", "oracle"])
-@pytest.mark.parametrize("step", [3, PERIOD, PERIOD + 9])
+@pytest.mark.parametrize(
+    ("nowcaster", "step"),
+    [("none", 3), ("none", PERIOD + 9), ("linear", 3), ("linear", PERIOD), ("random", PERIOD + 9), ("oracle", PERIOD)],
+)
 def test_a_killed_run_ends_with_the_same_numbers(
     digits, schedule, tmp_path, monkeypatch, caplog, nowcaster, step
 ) -> None:
@@ -103,6 +105,16 @@ def test_a_killed_run_ends_with_the_same_numbers(
     assert "going on after step" in caplog.text
     assert_same_numbers(tmp_path / "whole", tmp_path / "killed")
     assert not (tmp_path / "killed" / "unfinished.pt").exists()
+
+
+def test_a_killed_hardest_first_run_ends_with_the_same_numbers(variant, schedule, tmp_path, monkeypatch) -> None:
+    task = variant(evaluation={"hardest_first": True, "validation_every": 7}, target={"value": 25.0})
+    evaluate_run(task, method("linear"), 1000, schedule, tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        killed_at(patch, PERIOD + 4)
+        evaluate_run(task, method("linear"), 1000, schedule, tmp_path / "killed", checkpoint_seconds=0)
+    evaluate_run(task, method("linear"), 1000, schedule, tmp_path / "killed")
+    assert_same_numbers(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_resume_false_starts_over(digits, schedule, tmp_path, monkeypatch, caplog) -> None:
