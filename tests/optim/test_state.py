@@ -15,6 +15,7 @@ from torch import nn
 
 from nino.optim import from_tensors, to_tensors
 from nino.optim.state import nowcaster_signature
+from tests.optim.helpers import Training
 
 
 def through_torch_save(state, folder):
@@ -75,8 +76,6 @@ def test_resume_through_every_store(training, tools, tmp_path, through, stop):
 @settings(max_examples=15, deadline=None)
 @given(stop=st.integers(0, 33), base=st.sampled_from(sorted(BASES)), history=st.sampled_from(["cpu", "disk", "device"]))
 def test_resume_at_random_steps(stop, base, history):
-    from tests.optim.conftest import Training
-
     options = {"make_base": BASES[base], "history": history, "history_dtype": torch.float16}
     whole = Training(**options).run(34)
     assert torch.equal(whole.flat(), resumed(Training, None, stop, in_memory, None, **options).flat())
@@ -176,7 +175,9 @@ def test_a_wider_model_of_the_same_names_is_refused(training):
 
 
 def test_nowcasters_of_other_weights_have_other_signatures(tools):
-    class Net(nn.Module, tools.line):
+    class Net(nn.Module):
+        context, max_horizon = 5, 40
+
         def __init__(self):
             super().__init__()
             self.gain = nn.Linear(1, 1)

@@ -1,0 +1,195 @@
+"""The wrapper with real graphs and real nowcasters, and the code of the paper's review thread."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nino import NiNo
+from nino.graphs import neural_graph
+from nino.nowcasters import NOWCASTERS, LineFit, build_nowcaster, save_nowcaster
+from nino.optim.nowcast import targets_of
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A small NiNo with random weights, as a file."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = build_nowcaster("nino", hidden=16, word_positions=0)
+        with torch.no_grad():
+            for p in net.parameters():
+                p.add_(0.02 * torch.randn_like(p))
+    folder = tmp_path_factory.mktemp("run") / "checkpoints"
+    folder.mkdir()
+    save_nowcaster(net, folder / "nino.safetensors")
+    # the released files are torch's
+    torch.save({"state_dict": net.state_dict(), "model_args": {"hid": 16, "max_feat_size": 9}}, folder / "nino.pt")
+    return folder / "nino.safetensors"
+
+
+def images():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(256, 1, 8, 8, generator=generator)
+    return x, x.flatten(1)[:, :4].argmax(1)
+
+
+def small_convnet(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, 6, 3),
+            nn.ReLU(),
+            nn.Conv2d(6, 8, 3),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 4),
+        )
+
+
+def test_the_code_of_the_review_thread_runs_as_it_stands(checkpoint, monkeypatch):
+    """The wrapper's code letter by letter, for a tiny model; see reference/paper/review-thread.txt."""
+    monkeypatch.chdir(checkpoint.parent.parent)
+    model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4))
+    inputs = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    labels = inputs[:, :4].argmax(1)
+    losses, ks = [], []
+
+    opt = NiNo(base_opt=torch.optim.AdamW(model.parameters(), lr=1e-3),
+               ckpt='checkpoints/nino.pt',
+               model=model,
+               period=1000,
+               max_train_steps=10000)  # fmt: skip
+    opt.register_nowcast_post_hook(lambda opt, record: ks.append((record.step, record.k, record.accepted)))
+    for step in range(10000):
+        if opt.need_grads:  # True for Adam steps (e.g. 0-999)
+            opt.zero_grad()
+            data, targets = inputs[step % 4 :: 4], labels[step % 4 :: 4]  # get data
+            outputs = model(data)  # forward pass
+            loss = F.cross_entropy(outputs, targets)  # loss
+            loss.backward()  # grads for Adam
+            losses.append(loss.detach())
+        opt.step()  # Adam step or, every 1000 steps, nowcast params using NiNo
+
+    schedule = zip(range(1000, 10001, 1000), [40, 33, 26, 21, 16, 11, 8, 5, 3, 1], [True] * 10, strict=True)
+    assert ks == list(schedule)
+    assert len(losses) == 9990 and losses[-1] < 0.5 * losses[0]
+
+
+def train(model, opt, steps, start=0):
+    inputs, labels = images()
+    for step in range(start, start + steps):
+        if opt.need_grads:
+            opt.zero_grad()
+            F.cross_entropy(model(inputs[step % 4 :: 4]), labels[step % 4 :: 4]).backward()
+        opt.step()
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_a_nowcast_is_the_nowcaster_s_prediction(checkpoint):
+    from nino.nowcasters import load_nowcaster
+
+    model = small_convnet()
+    opt = NiNo(torch.optim.Adam(model.parameters(), lr=3e-3), checkpoint, model, period=10, max_train_steps=20)
+    states = []
+    for step in range(10):
+        if step % 2:
+            states.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        after = train(model, opt, 1, step)
+    expected = load_nowcaster(checkpoint).predict(neural_graph(model), torch.stack(states, 1), 40)
+    assert torch.equal(after, expected)
+
+
+def test_resume_and_a_second_model_with_the_same_nowcaster(checkpoint):
+    def start(model):
+        return NiNo(torch.optim.Adam(model.parameters(), lr=3e-3), checkpoint, model, period=10, max_train_steps=30)
+
+    whole_model = small_convnet()
+    whole = train(whole_model, start(whole_model), 30)
+    model = small_convnet()
+    opt = start(model)
+    train(model, opt, 17)
+    again = small_convnet(seed=9)
+    again.load_state_dict(model.state_dict())
+    resumed = start(again)
+    resumed.load_state_dict(opt.state_dict())
+    assert torch.equal(train(again, resumed, 13, 17), whole)
+
+    # one nowcaster object serves models of different kinds
+    mlp = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 4))
+    shared = NiNo(torch.optim.Adam(mlp.parameters()), None, mlp, 10, 20, nowcaster=opt.nowcaster)
+    train(mlp, shared, 10)
+    assert torch.equal(train(again, resumed, 0, 30), whole) and shared.counts["kept"] == 1
+
+
+@pytest.mark.parametrize("name", sorted(NOWCASTERS))
+def test_every_nowcaster_without_weights(name):
+    model = small_convnet()
+    opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=NOWCASTERS[name](), max_horizon=2)
+    before = train(model, opt, 9)
+    after = train(model, opt, 1, 9)
+    assert opt.counts["kept"] == 1 and torch.equal(before, after) == (name == "identity")
+    train(model, opt, 11, 10)
+
+
+def test_wnn_predicts_one_period_ahead():
+    from nino.nowcasters import WNN
+
+    model = small_convnet()
+    opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, nowcaster=WNN(), horizons=5)
+    train(model, opt, 20)
+    assert opt.last_nowcast.k == 5 and opt.last_nowcast.step == 20
+
+
+class Unknown(nn.Module):
+    """No graph knows what these parameters do."""
+
+    def __init__(self):
+        super().__init__()
+        self.spline = nn.Parameter(torch.ones(3, 4, 5, 6, 7))
+        self.linear = nn.Linear(64, 4)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1)) * self.spline.mean()
+
+
+def test_unknown_modules_are_an_error_unless_carried():
+    model = Unknown()
+    with pytest.raises(Exception, match="spline") as caught:
+        NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=LineFit())
+    assert any("unknown='carry'" in note and "nowcaster=None" in note for note in caught.value.__notes__)
+    opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=LineFit(), unknown="carry")
+    assert "spline" in opt.graph.carried and not any(t.parameter is model.spline for t in targets_of(opt))
+    train(model, opt, 9)
+    spline, weight = model.spline.detach().clone(), model.linear.weight.detach().clone()
+    train(model, opt, 1, 9)
+    assert torch.equal(model.spline, spline) and not torch.equal(model.linear.weight, weight)
+    alone = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=None)
+    train(model, alone, 10)
+
+
+def test_constructing_and_nowcasting_leave_the_random_numbers_alone(checkpoint):
+    model = small_convnet()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    opt = NiNo(torch.optim.Adam(model.parameters()), checkpoint, model, 10, 20)
+    train(model, opt, 20)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_missing_checkpoint_is_an_error_at_once():
+    model = small_convnet()
+    with pytest.raises(FileNotFoundError, match="nowhere.pt"):
+        NiNo(torch.optim.Adam(model.parameters()), "nowhere.pt", model, 10, 20)
+
+
+def test_a_released_checkpoint(shared):
+    model = small_convnet()
+    opt = NiNo(torch.optim.Adam(model.parameters()), shared / "pretrained" / "nino_no_posw.pt", model, 10, 20)
+    before = train(model, opt, 9)
+    after = train(model, opt, 1, 9)
+    assert opt.counts["kept"] == 1 and 0 < (after - before).norm() < before.norm()
