@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -99,7 +100,10 @@ class Training:
         return self.task.evaluate(self.model, split)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later ``load_state_dict`` needs to go on as if nothing had happened."""
+        """All that a later ``load_state_dict`` needs to go on as if nothing had happened.
+
+        Like PyTorch's own, it refers to the living tensors: save or copy it before the next step.
+        """
         return {
             "seed": self.seed,
             "steps": self.steps,
@@ -116,7 +120,7 @@ class Training:
         if state["seed"] != self.seed:
             raise ValueError(f"`state` is of seed {state['seed']}, but this training has seed {self.seed}")
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # PyTorch would share its tensors
         self.steps = state["steps"]
 
     @contextmanager

@@ -1,0 +1,81 @@
+import pytest
+import torch
+from torch import nn
+
+from nino.tasks import Data
+from nino.tasks.models import convnet, gpt2
+
+
+def data(kind: str, shape: tuple[int, ...], outputs: int) -> Data:
+    empty = None  # a builder looks at the shapes alone
+    return Data(kind, empty, empty, empty, shape, outputs, "")
+
+
+def count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "parameters"),
+    [((1, 28, 28), [16, 32, 32], 14_378), ((3, 32, 32), [16, 32, 32], 14_666)],
+)
+def test_convnets_have_the_published_size(shape, channels, parameters):
+    model = convnet(data("vision", shape, 10), {"channels": channels})
+    assert count(model) == parameters
+    assert model(torch.zeros(2, *shape)).shape == (2, 10)
+
+
+def test_the_first_convolution_alone_shrinks_the_image():
+    model = convnet(data("vision", (1, 28, 28), 10), {"channels": [2, 3, 4]})
+    sizes = []
+    for module in model:
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _m, _i, output: sizes.append(tuple(output.shape[1:])))
+    model(torch.zeros(1, 1, 28, 28))
+    assert sizes == [(2, 13, 13), (3, 13, 13), (4, 13, 13)]
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "heads", "parameters"), [(3, 24, 3, 1_252_464), (2, 32, 2, 1_666_464), (3, 64, 4, 3_432_064)]
+)
+def test_gpt2s_have_the_published_size(layers, width, heads, parameters):
+    with torch.device("meta"):
+        model = gpt2(data("language", (1024,), 50_257), {"layers": layers, "width": width, "heads": heads})
+    assert count(model) == parameters
+
+
+def test_gpt2_is_causal_and_computes_gpt2s_activation():
+    from transformers.activations import ACT2FN
+
+    torch.manual_seed(0)
+    model = gpt2(data("language", (8,), 11), {"layers": 1, "width": 4, "heads": 2}).eval()
+    tokens = torch.randint(0, 11, (1, 8))
+    changed = tokens.clone()
+    changed[0, 5] = (changed[0, 5] + 1) % 11
+    first, second = model(tokens).logits, model(changed).logits
+    torch.testing.assert_close(first[:, :5], second[:, :5])
+    assert not torch.allclose(first[:, 5:], second[:, 5:])
+    x = torch.randn(100)
+    torch.testing.assert_close(model.transformer.h[0].mlp.act(x), ACT2FN["gelu_new"](x))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_gpt2_dropout_is_the_option(dropout):
+    model = gpt2(data("language", (8,), 11), {"layers": 1, "width": 4, "heads": 2, "dropout": dropout})
+    assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {dropout}
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "message"),
+    [
+        (convnet, {}, "needs model.options.channels"),
+        (convnet, {"channels": [4], "width": 3}, "has no model.options.width; its options are: channels"),
+        (convnet, {"channels": []}, "at least one positive integer"),
+        (convnet, {"channels": [4, -1]}, "at least one positive integer"),
+        (gpt2, {"layers": 1, "width": 8}, "needs model.options.heads"),
+        (gpt2, {"layers": 1, "width": 8, "heads": 3}, r"width \(=8\) must be divisible by model.options.heads \(=3\)"),
+    ],
+)
+def test_unusable_options_are_refused(build, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(data("vision", (1, 8, 8), 10), options)

@@ -1,0 +1,103 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from nino.specs import RecipeSpec
+from nino.tasks import build_optimizer
+from nino.tasks.muon import MuonAdamW, hidden_matrices
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 4)
+        self.norm = nn.LayerNorm(4)
+        self.hidden = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 7)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.hidden(self.norm(self.embedding(x)))))
+
+
+def net() -> Net:
+    torch.manual_seed(0)
+    return Net()
+
+
+def recipe(optimizer: str, weight_decay: float = 0.0, lr: float = 1e-2) -> RecipeSpec:
+    return RecipeSpec(optimizer, lr, steps=10, batch_size=1, weight_decay=weight_decay)
+
+
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int, start: int = 0) -> None:
+    for step in range(start, start + steps):
+        x = torch.arange(5) + step % 3
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), (x + 1) % 7).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "muon"])
+def test_every_parameter_is_trained_and_the_loss_falls(name):
+    model = net()
+    x = torch.arange(5)
+    before = [p.detach().clone() for p in model.parameters()]
+    loss = nn.functional.cross_entropy(model(x), (x + 1) % 7)
+    train(model, build_optimizer(recipe(name, 1e-2), model), 30)
+    assert nn.functional.cross_entropy(model(x), (x + 1) % 7) < loss
+    assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "muon"])
+def test_biases_alone_are_not_decayed(name):
+    model = net()
+    optimizer = build_optimizer(recipe(name, 0.3), model)
+    decayed = {id(p) for group in optimizer.param_groups for p in group["params"] if group["weight_decay"] == 0.3}
+    plain = {id(p) for group in optimizer.param_groups for p in group["params"] if group["weight_decay"] == 0.0}
+    assert plain == {id(p) for n, p in model.named_parameters() if n.endswith("bias")}
+    assert decayed == {id(p) for n, p in model.named_parameters() if not n.endswith("bias")}
+
+
+def test_frozen_parameters_are_left_out():
+    model = net()
+    model.embedding.weight.requires_grad_(False)
+    optimizer = build_optimizer(recipe("adamw", 0.1), model)
+    assert id(model.embedding.weight) not in {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+def test_adam_is_pytorchs_adam():
+    ours, plain = net(), net()
+    train(ours, build_optimizer(recipe("adam"), ours), 5)
+    train(plain, torch.optim.Adam(plain.parameters(), lr=1e-2), 5)
+    torch.testing.assert_close(list(ours.parameters()), list(plain.parameters()))
+
+
+def test_muon_takes_the_hidden_matrices_and_resumes():
+    model, other = net(), net()
+    assert [id(p) for p in hidden_matrices(model)] == [id(model.hidden.weight)]
+    optimizer = build_optimizer(recipe("muon", 1e-2), model)
+    train(model, optimizer, 4)
+    resumed = build_optimizer(recipe("muon", 1e-2), other)
+    other.load_state_dict(model.state_dict())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    train(model, optimizer, 4, start=4)
+    train(other, resumed, 4, start=4)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_muon_follows_a_scheduler():
+    model = net()
+    optimizer = build_optimizer(recipe("muon"), model)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0)
+    before = [p.detach().clone() for p in model.parameters()]
+    train(model, optimizer, 1)
+    scheduler.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_unusable_recipes_are_refused():
+    with pytest.raises(ValueError, match="recipe.optimizer is 'lion'; allowed are adam, adamw, muon, sgd"):
+        build_optimizer(recipe("lion"), net())
+    with pytest.raises(ValueError, match="Embedding has no hidden weight matrices"):
+        MuonAdamW(nn.Embedding(3, 2), 0.1, 0.0)
