@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
@@ -78,11 +76,10 @@ def scenarios(rank: int) -> None:
     same_everywhere(failing)
 
 
-def work(rank: int, port: int) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
+if __name__ == "__main__":
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+    dist.init_process_group("gloo")
     try:
-        scenarios(rank)
+        scenarios(dist.get_rank())
     finally:
         dist.destroy_process_group()
