@@ -40,9 +40,14 @@ class Affine:
     bias: Tensor
 
 
+def columns(layer: Affine, u: Tensor) -> Tensor:
+    """The columns of a layer that u (..., Q) feeds: features that a block does not have are zero and left out."""
+    return layer.weight[:, : u.shape[-1]]
+
+
 @dataclass(frozen=True)
 class NodeLayer:
-    """Node-sized maps around one convolution: ``source`` gives y, ``target`` z; ``keep`` is K, ``gather`` G, ``bias`` g."""
+    """Node-sized maps around one convolution: ``source`` gives y, ``target`` z; then K, G and g."""
 
     source: Tensor
     target: Tensor

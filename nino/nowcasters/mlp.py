@@ -13,12 +13,13 @@ from torch.nn.functional import linear, silu
 
 from nino.graphs.core import Block
 from nino.nowcasters.base import Nowcaster
-from nino.nowcasters.fold import Tile, owners, tiles
+from nino.nowcasters.fold import Tile, tiles
 from nino.nowcasters.initialise import Perceptron, initialise
-from nino.nowcasters.scaling import ScalingMode, UnscaleMode, measure, window_scales
+from nino.nowcasters.recompute import sum_errors
+from nino.nowcasters.scaling import ScalingMode, UnscaleMode, measure
 from nino.nowcasters.states import as_states, last_state
 from nino.nowcasters.streamed import Reader, add_update, chunk_size
-from nino.nowcasters.training import Autocast, Batch, check_windows, sum_errors
+from nino.nowcasters.windows import Autocast, Batch, check_windows
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
@@ -128,8 +129,7 @@ class WNNPlus(nn.Module, Nowcaster):
     ) -> Tensor:
         """See ``NiNoNet.training_loss``; ``lpe`` and ``engine`` make no difference."""
         check_windows(self, graph, states, targets, mask)
-        mean, divisor = window_scales(states, graph.parameters, scaling)
-        batch = Batch(states, targets, mask[:, None, None, None], mean, divisor, owners(graph))
+        batch = Batch.of(graph, states, targets, mask, scaling)
         rows = 4096 if memory_budget is None else max(memory_budget // (40 * self.hidden), 1)
         blocks = [b for b in graph.blocks if b.weight is not None]
         with torch.autocast(states.device.type, enabled=False):
@@ -157,7 +157,7 @@ class _Pass:
         return self.autocast.enter()
 
     def tiles(self, block: Block) -> list[Tile]:
-        return tiles(block, max(self.rows // (self.batch.mask.shape[0] * block.features), 1))
+        return tiles(block, max(self.rows // (self.batch.windows * block.features), 1))
 
     def slices(self, block: Block, tile: Tile) -> list[slice]:
         return []
@@ -169,5 +169,4 @@ class _Pass:
         h = silu(linear(x, weights[0]) + weights[1][int(block.edge_type)])
         for weight, bias in zip(weights[2:-2:2], weights[3:-2:2], strict=True):
             h = silu(linear(h, weight, bias))
-        wanted = self.batch.wanted(block, tile)
-        return ((linear(h, weights[-2], weights[-1]).view_as(wanted) - wanted).abs() * self.batch.mask).sum()
+        return self.batch.error(linear(h, weights[-2], weights[-1]), block, tile)

@@ -14,7 +14,8 @@ from nino.nowcasters.initialise import Perceptron, initialise
 from nino.nowcasters.scaling import EPSILON, Scale, ScalingMode, UnscaleMode, measure
 from nino.nowcasters.states import as_states, last_state
 from nino.nowcasters.streamed import predict_streamed
-from nino.nowcasters.training import check_windows, edges_loss, streamed_loss
+from nino.nowcasters.training import edges_loss, streamed_loss
+from nino.nowcasters.windows import check_windows
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph

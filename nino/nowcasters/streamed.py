@@ -16,7 +16,19 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from nino.graphs.core import Block, WeightView
-from nino.nowcasters.fold import Affine, Folded, Tile, all_blocks, constant, degrees, fold, owners, tiles, within
+from nino.nowcasters.fold import (
+    Affine,
+    Folded,
+    Tile,
+    all_blocks,
+    columns,
+    constant,
+    degrees,
+    fold,
+    owners,
+    tiles,
+    within,
+)
 from nino.nowcasters.scaling import EPSILON, Scale, UnscaleMode
 from nino.nowcasters.states import States
 
@@ -121,7 +133,7 @@ class Stream:
             else:
                 torch.add(sources[:, None], targets, out=out.view(*tile.shape, d))
             if u is not None:
-                out.addmm_(u, weight_of(layer, u).T)
+                out.addmm_(u, columns(layer, u).T)
             u = silu(out, inplace=True)
         return u, self._hidden[len(ends) % 2][:n]
 
@@ -138,7 +150,7 @@ class Stream:
                 sources, targets = within(block.source, tile.source), within(block.target, tile.target)
                 rows = tile.shape[0]
                 if tile.paired or rows == 1:
-                    both = bias if u is None else torch.addmm(bias, u, weight_of(layer, u).T)
+                    both = bias if u is None else torch.addmm(bias, u, columns(layer, u).T)
                     scale, shift = both.float().expand(tile.shape[0] * tile.shape[1], -1).split(d, dim=1)
                     out[targets] += (y[sources] + z[targets]) * scale + shift
                     continue
@@ -147,7 +159,7 @@ class Stream:
                     scale, shift = (rows * bias).split(d)
                     out[targets] += y[sources].sum(0) * bias[:d] + z[targets] * scale + shift
                     continue
-                weight = weight_of(layer, u)
+                weight = columns(layer, u)
                 torch.addmm(bias[:d], u, weight[:d].T, out=spare)
                 weighted = spare.view(*tile.shape, d).mul_(y[sources, None]).sum(0, dtype=torch.float32)
                 total = u.view(*tile.shape, -1).sum(0)
@@ -173,7 +185,7 @@ class Stream:
                     cast = self._features[: features.numel()].view_as(features).copy_(features)
                 u, spare = self.hidden(block, tile, cast, ends)
                 assert u is not None
-                torch.addmm(bias, u, weight_of(folded.out, u).T, out=spare)
+                torch.addmm(bias, u, columns(folded.out, u).T, out=spare)
                 update = torch.addmm(shift, silu(spare, inplace=True), last).float().mul_(gain)
                 if pull:
                     update.add_(features[:, folded.context - 1 :: folded.context], alpha=pull)
@@ -185,11 +197,6 @@ def add_update(out: Tensor, block: Block, tile: Tile, update: Tensor) -> None:
     assert block.weight is not None
     window = out.as_strided((*tile.shape, block.features), block.weight.strides, first(block.weight, tile))
     window += update.view(window.shape).to(out.device)
-
-
-def weight_of(layer: Affine, u: Tensor) -> Tensor:
-    """The columns of a layer that u (n, Q) feeds: features that a block does not have are zero and left out."""
-    return layer.weight[:, : u.shape[1]]
 
 
 def predict_streamed(
