@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ Results = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (tables, figures):
+    for command in (tables, figures, manifest, verify):
         app.command()(command)
 
 
@@ -45,6 +46,34 @@ def figures(
     where = job.data_dir(data_dir)
     graphs = {task.id: neural_graph(load_task(task, where).build_model(0)) for task in job.unit.tasks}
     write_figures(_results(results, job), job.unit, graphs, out)
+
+
+def manifest(
+    spec: SpecFile = None,
+    config: ConfigFiles = None,
+    results: Results = None,
+    resolved: Annotated[
+        Path | None, typer.Option(help="The whole config as resolved (JSON), with SPEC; --config knows it.")
+    ] = None,
+) -> None:
+    """Record where every number of a run comes from: config, seeds, versions, hardware, commit, checksums (JSON)."""
+    job = select.report_job(spec, config)
+    from nino.report.manifest import write_manifest
+
+    kept = job.experiment.config if job.experiment else json.loads(resolved.read_text()) if resolved else None
+    write_manifest(_results(results, job), job.unit, kept)
+
+
+def verify(results: Annotated[Path, typer.Argument(help="Folder of a run, e.g. results/smoke")]) -> None:
+    """Build a run's tables again from its logs and compare everything with the manifest; exit with 1 if it differs."""
+    from nino.report.manifest import verify as differences
+
+    found = differences(results)
+    for sentence in found:
+        typer.echo(sentence)
+    typer.echo(f"{results}: {len(found)} differences" if found else f"{results}: everything agrees")
+    if found:
+        raise typer.Exit(1)
 
 
 def _results(given: Path | None, job: select.Job[select.ReportSpec]) -> Path:

@@ -102,3 +102,7 @@ class Layout:
     def log(self, *parts: str) -> str:
         """Log of a job."""
         return self.under("logs", *parts) + ".log"
+
+    def benchmark(self, *parts: str) -> str:
+        """Seconds and memory of a job, as Snakemake measured them."""
+        return self.under("logs", *parts) + ".tsv"

@@ -1,0 +1,51 @@
+# make smoke   the whole workflow on embedded data, in minutes
+# make test    the tests
+# Both set up .venv from the pinned lock first. `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+SMOKE := workflow/configs/smoke.yaml
+
+# Commands come from .venv, and so do those that Snakemake's rules start.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help install smoke test lint format lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## .venv with the pinned versions and nino itself
+
+$(INSTALLED): envs/requirements.lock pyproject.toml envs/install.sh
+	@envs/install.sh $(VENV) && touch $@
+
+smoke: $(INSTALLED) ## the whole workflow on embedded data: results/smoke/
+	@python workflow/smoke.py $(SMOKE) $(CORES)
+
+test: $(INSTALLED) ## the tests
+	@python -m pytest -n $(CORES)
+
+lint: $(INSTALLED) ## style, types and the workflow's lint
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+format: $(INSTALLED) ## rewrite Python and Snakemake files in the common style
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+lock: ## resolve the newest allowed versions and pin them in envs/
+	python3 envs/lock.py
+
+clean: ## remove .venv and everything that can be made again (results/smoke too, but for its tables)
+	rm -rf $(VENV) .snakemake
+	git clean -fdXq results

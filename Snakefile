@@ -1,0 +1,45 @@
+# The whole workflow: data -> trajectories -> meta-training -> evaluation -> report.
+#   snakemake --cores 2 --configfile workflow/configs/smoke.yaml
+# The config is checked here, before any job; every rule calls one `nino` command.
+
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from nino.config import ConfigError, Layout, resolve, write_units
+from nino.report import names
+
+min_version("9.0")
+
+
+configfile: Path(workflow.basedir, "config.yaml")
+
+
+try:
+    RUN = resolve(config)
+except ConfigError as error:
+    raise WorkflowError("The config cannot be run:", *error.problems) from None
+
+PATHS = Layout(RUN.run)
+write_units(RUN)
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/trajectories.smk"
+include: "workflow/rules/metatrain.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tables.output,
+        rules.figures.output,
+        rules.manifest.output,
+        [PATHS.datasheet(task) for task in RUN.collected],
+        # Tables are kept in git and what they were made from is not: asked for by name, it is made where it is missing.
+        expand(rules.evaluate.output, task=RUN.evaluated, method=RUN.methods, seed=RUN.seeds),

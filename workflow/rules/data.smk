@@ -1,0 +1,34 @@
+# What every stage shares, and the data that it starts from.
+
+import re
+
+
+wildcard_constraints:
+    task="|".join(map(re.escape, RUN.tasks)),
+    method="|".join(map(re.escape, RUN.methods)),
+    nowcaster="|".join(map(re.escape, RUN.nowcasters)) or "none",
+    shard=r"\d+",
+    seed=r"\d+",
+
+
+DATA_DIR = f"--data-dir={RUN.data_dir}" if RUN.data_dir else ""
+
+
+rule data:
+    message:
+        "data: {wildcards.task}"
+    input:
+        spec=PATHS.task_spec("{task}"),
+    output:
+        PATHS.data("{task}"),
+    log:
+        PATHS.log("data", "{task}"),
+    params:
+        data_dir=DATA_DIR,
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../../envs/nino.yaml"
+    shell:
+        "nino data {input.spec} --out {output} {params.data_dir} 2> {log}"

@@ -1,0 +1,32 @@
+# Nowcasters fitted to trajectories.
+
+
+rule metatrain:
+    message:
+        "meta-training: {wildcards.nowcaster}"
+    input:
+        spec=PATHS.metatrain_spec("{nowcaster}"),
+        trajectories=lambda wildcards: [PATHS.dataset(t) for t in RUN.nowcasters[wildcards.nowcaster].tasks],
+        # the data sets are virtual: what is read lies in the shards
+        shards=lambda wildcards: [
+            PATHS.shard(t, i) for t in RUN.nowcasters[wildcards.nowcaster].tasks for i in RUN.shards(t)
+        ],
+    output:
+        best=PATHS.checkpoint("{nowcaster}"),
+        rest=multiext(PATHS.fit("{nowcaster}") + "/", "last.safetensors", "log.csv", "validation.csv"),
+    log:
+        PATHS.log("metatrain", "{nowcaster}"),
+    benchmark:
+        PATHS.benchmark("metatrain", "{nowcaster}")
+    params:
+        out=PATHS.fit("{nowcaster}"),
+        trajectories=lambda wildcards, input: [f"--trajectories={path}" for path in input.trajectories],
+        data_dir=DATA_DIR,
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+    conda:
+        "../../envs/nino.yaml"
+    shell:
+        "nino metatrain {input.spec} {params.trajectories} --out {params.out} {params.data_dir} 2> {log}"
