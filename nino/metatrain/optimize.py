@@ -78,8 +78,8 @@ def learning_rate(spec: MetatrainSpec, iteration: int) -> float:
     r"""Cosine decay, :math:`\mathrm{min} + (\mathrm{lr} - \mathrm{min}) (1 + \cos(\pi i / I)) / 2`.
 
     >>> recipe = MetatrainSpec("nino", seed=0, iterations=100)
-    >>> [round(learning_rate(recipe, i), 6) for i in (0, 50, 100)]
-    [0.003, 0.001501, 1e-06]
+    >>> [f"{learning_rate(recipe, i):.2e}" for i in (0, 50, 100)]
+    ['3.00e-03', '1.50e-03', '1.00e-06']
     """
     share = (1 + math.cos(math.pi * iteration / spec.iterations)) / 2
     return spec.min_lr + (spec.lr - spec.min_lr) * share

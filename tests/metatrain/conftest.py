@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -61,7 +60,7 @@ def pydoc(tmp_path_factory: pytest.TempPathFactory) -> Source:
     return _collect(PYDOC, spec, tmp_path_factory.mktemp("pydoc") / "shard=0.h5")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe() -> MetatrainSpec:
     """Small enough for both tasks."""
     return MetatrainSpec(
@@ -77,11 +76,3 @@ def recipe() -> MetatrainSpec:
         validate_every=4,
         checkpoint_every=4,
     )
-
-
-def states_of(reader: TrajectoryReader) -> Any:
-    """All states as plain HDF5 reads them: (trajectory, state, parameter)."""
-    import h5py
-
-    with h5py.File(reader.path) as file:
-        return file["params"][:]

@@ -8,6 +8,7 @@ import math
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from safetensors import safe_open
 
 from nino.graphs import NeuralGraph
-from nino.metatrain import WindowSampler, metatrain, open_sources
+from nino.metatrain import Outcome, WindowSampler, metatrain, open_sources
 from nino.metatrain.optimize import Trainer
 from nino.nowcasters import NiNoNet, WNNPlus, load_nowcaster
 from nino.specs import MetatrainSpec
@@ -27,10 +28,19 @@ Source = tuple[NeuralGraph, TrajectoryReader]
 TIMES = ("wait_seconds", "seconds")
 
 
-@pytest.fixture(autouse=True)
-def _no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def _no_commit() -> Iterator[None]:
     """A commit may come between two runs whose bytes are compared."""
-    monkeypatch.setattr("nino.metatrain.loop.git_commit", lambda: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nino.metatrain.loop.git_commit", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(digits: Source, recipe: MetatrainSpec, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """A run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, metatrain(recipe, {"digits-4": digits}, out, progress=False)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -88,19 +98,32 @@ def test_what_a_run_leaves(digits: Source, pydoc: Source, recipe: MetatrainSpec,
     assert int(metadata["iteration"]) == outcome.best_iteration
 
 
-def test_two_runs_same_bytes(digits: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        metatrain(replace(recipe, kind="wnn+"), {"digits-4": digits}, tmp_path / name, progress=False)
-    assert _results(tmp_path / "a") == _results(tmp_path / "b")
-    assert isinstance(load_nowcaster(tmp_path / "a" / "last.safetensors"), WNNPlus)
+def test_two_runs_same_bytes(
+    digits: Source, recipe: MetatrainSpec, whole: tuple[Path, Outcome], tmp_path: Path
+) -> None:
+    metatrain(recipe, {"digits-4": digits}, tmp_path, progress=False)
+    assert _results(tmp_path) == _results(whole[0])
 
 
-@pytest.mark.parametrize("iteration", [0, 3, 4, 9, 11])
+def test_wnn_plus_and_another_seed(digits: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:
+    losses = []
+    for seed in (1, 2):
+        spec = replace(recipe, kind="wnn+", seed=seed, iterations=4)
+        losses.append(metatrain(spec, {"digits-4": digits}, tmp_path / str(seed), progress=False).best_loss)
+    assert losses[0] != losses[1]
+    assert isinstance(load_nowcaster(tmp_path / "1" / "last.safetensors"), WNNPlus)
+
+
+@pytest.mark.parametrize("iteration", [0, 4, 11])
 def test_resuming_equals_not_stopping(
-    digits: Source, recipe: MetatrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iteration: int
+    digits: Source,
+    recipe: MetatrainSpec,
+    whole: tuple[Path, Outcome],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    iteration: int,
 ) -> None:
     sources = {"digits-4": digits}
-    whole = metatrain(recipe, sources, tmp_path / "whole", progress=False)
     with monkeypatch.context() as patch:
         _interrupt_at(patch, iteration)
         with pytest.raises(_Interrupt):
@@ -109,8 +132,8 @@ def test_resuming_equals_not_stopping(
     with (tmp_path / "parts" / "state" / "log.csv").open("a") as file:
         file.write("12,0.5,0.0")  # a row cut short by the kill
     resumed = metatrain(recipe, sources, tmp_path / "parts", progress=False)
-    assert vars(resumed) == vars(whole)
-    assert _results(tmp_path / "parts") == _results(tmp_path / "whole")
+    assert vars(resumed) == vars(whole[1])
+    assert _results(tmp_path / "parts") == _results(whole[0])
     assert not (tmp_path / "parts" / "state").exists()
 
 
@@ -215,9 +238,8 @@ metatrain(spec, open_sources({"digits-4": Path(sys.argv[2])}), Path(sys.argv[3])
 """
 
 
-def test_kill_and_run_again(digits: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:
-    spec = replace(recipe, iterations=14, checkpoint_every=2, validate_every=3, model={"hidden": 8})
-    arguments = [json.dumps(spec.to_dict()), str(digits[1].path), str(tmp_path / "killed")]
+def test_kill_and_run_again(digits: Source, recipe: MetatrainSpec, whole: tuple[Path, Outcome], tmp_path: Path) -> None:
+    arguments = [json.dumps(recipe.to_dict()), str(digits[1].path), str(tmp_path)]
     process = subprocess.Popen([sys.executable, "-c", TRAIN, *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
@@ -227,7 +249,5 @@ def test_kill_and_run_again(digits: Source, recipe: MetatrainSpec, tmp_path: Pat
     process.wait()
     process.stdout.close()
     assert process.returncode == -signal.SIGKILL
-    sources = {"digits-4": digits}
-    metatrain(spec, sources, tmp_path / "killed", progress=False)
-    metatrain(spec, sources, tmp_path / "whole", progress=False)
-    assert _results(tmp_path / "killed") == _results(tmp_path / "whole")
+    metatrain(recipe, {"digits-4": digits}, tmp_path, progress=False)
+    assert _results(tmp_path) == _results(whole[0])
