@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,24 @@ def context_of(nowcaster: Nowcaster | None, context: int | None) -> int:
     return context or reads or 5
 
 
+def horizons_of(nowcaster: Nowcaster | None, horizons: int | Sequence[int] | None) -> int | Sequence[int] | None:
+    """The horizons asked for or, where the nowcaster knows one only, that one."""
+    return nowcaster.fixed_horizon if nowcaster is not None and horizons is None else horizons
+
+
 def check_reach(nowcaster: Nowcaster | None, schedule: Schedule) -> None:
     """Refuse horizons that the nowcaster was not made for."""
-    reach = None if nowcaster is None else nowcaster.max_horizon
-    if reach is not None and max(schedule.horizons) > reach:
+    if nowcaster is None:
+        return
+    furthest, only, name = max(schedule.horizons), nowcaster.fixed_horizon, type(nowcaster).__name__
+    if nowcaster.max_horizon is not None and furthest > nowcaster.max_horizon:
         raise ValueError(
-            f"`max_horizon` or `horizons` (={max(schedule.horizons)}) reaches further than the {reach} states that "
-            f"{type(nowcaster).__name__} predicts"
+            f"`max_horizon` or `horizons` (={furthest}) reaches further than the {nowcaster.max_horizon} states that "
+            f"{name} predicts"
+        )
+    if only is not None and set(schedule.horizons) != {only}:
+        raise ValueError(
+            f"`horizons` (={list(schedule.horizons)}) must be {only}, the one horizon that {name} predicts"
         )
 
 

@@ -1,4 +1,4 @@
-"""The model behind its wrappers, and what must hold between it, its optimizer and its graph."""
+"""What must hold between a model, its optimizer and its graph."""
 
 from __future__ import annotations
 
@@ -6,26 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside ``torch.compile``, ``DistributedDataParallel`` and ``DataParallel``.
-
-    >>> unwrapped(nn.DataParallel(nn.Linear(1, 1)))
-    Linear(in_features=1, out_features=1, bias=True)
-    """
-    parallel = (nn.parallel.DistributedDataParallel, nn.DataParallel)
-    while True:
-        if isinstance(model, parallel):
-            model = model.module
-        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
-            model = inner
-        else:
-            return model
 
 
 def check_parameters(named: Mapping[str, Tensor]) -> None:
@@ -67,12 +51,15 @@ def check_ownership(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor
 
 
 def check_graph(graph: NeuralGraph, named: Mapping[str, Tensor]) -> None:
-    """Refuse a graph of another model.
+    """Refuse a graph of another model; one made from the model inside its wrappers, or around them, will do.
 
     Raises:
         ValueError: names the first parameter that differs.
     """
-    compare_parameters({p.name: p.shape for p in graph.parameters}, named, "`graph`")
+    shapes = {p.name: p.shape for p in graph.parameters}
+    first = next(iter(named))
+    wrapper = next((w for w in ("_orig_mod.", "module.") if next(iter(shapes), "") == w + first), "")
+    compare_parameters({name.removeprefix(wrapper): shape for name, shape in shapes.items()}, named, "`graph`")
 
 
 def compare_parameters(shapes: dict[str, tuple[int, ...]], named: Mapping[str, Tensor], what: str) -> None:

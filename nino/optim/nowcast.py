@@ -128,14 +128,14 @@ def _predict(opt: NiNo, k: int) -> Jump:
 
 def targets_of(opt: NiNo) -> list[Target]:
     """The parameters that nowcasts write: trained by the base optimizer, not frozen, on an edge of the graph."""
+    assert opt.graph is not None
     held = {id(p) for group in opt.param_groups for p in group["params"]}
-    carried = set(opt.graph.carried) if opt.graph is not None else set()
-    targets, offset = [], 0
-    for name, parameter in opt.named.items():
-        if parameter.requires_grad and id(parameter) in held and name not in carried:
-            targets.append(Target(parameter, offset))
-        offset += parameter.numel()
-    return targets
+    carried = set(opt.graph.carried)
+    return [
+        Target(parameter, place.offset)
+        for place, parameter in zip(opt.graph.parameters, opt.named.values(), strict=True)
+        if parameter.requires_grad and id(parameter) in held and place.name not in carried
+    ]
 
 
 def _synchronize(targets: list[Target]) -> None:

@@ -112,7 +112,8 @@ def step(
         directory: holds checkpoints whose names end in their step: ``checkpoint-200`` (Hugging Face folders, sharded or
             not), ``step_200.pt`` (torch: a state dict, or a dict that holds one), ``model-200.safetensors``.
         nowcaster: a nowcaster, its file or known name.
-        k: horizon in states (checkpoints); None takes the paper's decay for ``max_train_steps``.
+        k: horizon in states (checkpoints); None takes the nowcaster's, if it knows one only, or the paper's decay for
+            ``max_train_steps``.
         max_train_steps: T of the whole run, where ``k`` is not given.
         model: the architecture, values ignored (may be on the meta device); None builds it from ``config.json`` in a
             Hugging Face folder.
@@ -143,6 +144,8 @@ def step(
         nowcaster = load_nowcaster(nowcaster)
     entries = last_of(numbered(Path(directory), pattern), context or nowcaster.context or 5, spacing)
     steps = tuple(number for number, _ in entries)
+    if k is None and max_train_steps is None:
+        k = nowcaster.fixed_horizon
     horizon = _horizon(k, max_train_steps, steps)
     target = Path(out) if out is not None else Path(directory) / "nowcast" / entries[-1][1].name
     if target.exists():

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from nino.optim.arguments import check_arguments, check_reach, context_of, graph_of, loaded
+from nino.graphs.registry import unwrap
+from nino.optim.arguments import check_arguments, check_reach, context_of, graph_of, horizons_of, loaded
 from nino.optim.base import OptimizerView
 from nino.optim.history import History, Place, within
 from nino.optim.jump import same_rng, world
-from nino.optim.model import check_graph, check_ownership, check_parameters, unwrapped
+from nino.optim.model import check_graph, check_ownership, check_parameters
 from nino.optim.nowcast import take_nowcast
 from nino.optim.record import NowcastRecord
 from nino.optim.schedule import Schedule
@@ -57,7 +58,8 @@ class NiNo(OptimizerView):
         unknown: ``error`` refuses modules that the graph does not know; ``carry`` leaves them to the base optimizer.
         context: states c that a nowcast reads; None takes the nowcaster's (5 where it reads any number).
         spacing: steps between states; None takes ``period / context``.
-        horizons: k of every nowcast: one number, a list (the last serves all that follow), or None for the decay.
+        horizons: k of every nowcast: one number, a list (the last serves all that follow), or None for the decay (for a
+            nowcaster that knows one horizon only, for that).
         max_horizon: k of the first nowcast of the decay, in states.
         power: p of the decay ``round(linspace(K^(1/p), 1, T/period)^p)``; 0 keeps k at K.
         update_scale: :math:`\lambda`; 1 takes the prediction, 0 keeps the last state exactly.
@@ -108,7 +110,7 @@ class NiNo(OptimizerView):
     ) -> None:
         """See the class."""
         super().__init__(base_opt)
-        self.model = unwrapped(check_arguments(model, ckpt, nowcaster, accept, update_scale))
+        self.model = unwrap(check_arguments(model, ckpt, nowcaster, accept, update_scale))
         self.named: dict[str, Tensor] = dict(self.model.named_parameters())
         check_ownership(base_opt, self.named)
         with same_rng():  # loading may initialise before it fills in
@@ -122,7 +124,7 @@ class NiNo(OptimizerView):
             period=period,
             context=context_of(self.nowcaster, context),
             spacing=spacing,
-            horizons=horizons,
+            horizons=horizons_of(self.nowcaster, horizons),
             max_train_steps=max_train_steps,
             max_horizon=max_horizon,
             power=power,

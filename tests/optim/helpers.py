@@ -17,7 +17,7 @@ class Line:
     """Goes on by k times the last difference, in any context."""
 
     context = None
-    max_horizon = None
+    max_horizon = fixed_horizon = None
 
     def predict(self, graph, states, k, **options) -> Tensor:
         return (states[:, -1] + k * (states[:, -1] - states[:, -2])).float()
@@ -26,7 +26,7 @@ class Line:
 class Const:
     """Predicts one value everywhere; remembers the states it saw."""
 
-    max_horizon = None
+    max_horizon = fixed_horizon = None
 
     def __init__(self, value: float, context: int | None = 5) -> None:
         self.value, self.context, self.calls = value, context, []

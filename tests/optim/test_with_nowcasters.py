@@ -139,9 +139,21 @@ def test_wnn_predicts_one_period_ahead():
     from nino.nowcasters import WNN
 
     model = small_convnet()
-    opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, nowcaster=WNN(), horizons=5)
+    opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, nowcaster=WNN())
     train(model, opt, 20)
     assert opt.last_nowcast.k == 5 and opt.last_nowcast.step == 20
+    with pytest.raises(ValueError, match=r"`horizons` \(=\[4\]\) must be 5, the one that WNN predicts"):
+        NiNo(torch.optim.Adam(model.parameters()), None, model, 10, nowcaster=WNN(), horizons=4)
+
+
+def test_a_graph_of_the_wrapped_model_will_do():
+    model = small_convnet()
+    wrapped = nn.DataParallel(model)
+    opt = NiNo(
+        torch.optim.Adam(model.parameters()), None, wrapped, 10, 20, nowcaster=LineFit(), graph=neural_graph(wrapped)
+    )
+    train(model, opt, 10)
+    assert opt.counts["kept"] == 1 and len(targets_of(opt)) == 6
 
 
 class Unknown(nn.Module):
