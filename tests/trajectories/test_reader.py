@@ -67,18 +67,13 @@ def test_joined_survives_a_move_and_another_working_folder(
     np.testing.assert_array_equal(TrajectoryReader(Path("../b/made-up.h5")).window(4, 0, 1, 6), expected(104))
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # forks on purpose
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_open_their_own_handle(
-    make_shard: Make, expected: Expected, method: str, recwarn: pytest.WarningsRecorder
-) -> None:
+def test_workers_open_their_own_handle(make_shard: Make, expected: Expected, method: str) -> None:
     reader = TrajectoryReader(make_shard(0))
     reader.states(0, [0])  # this process's handle is open now
     context = multiprocessing.get_context(method)
     queue = context.Queue()
-    if method == "fork":
-        import warnings
-
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside torch's threads, on purpose
     process = context.Process(target=_first_value, args=(reader, queue))
     process.start()
     assert queue.get(timeout=60) == float(expected(101)[2, 3])
