@@ -49,8 +49,7 @@ class History:
             raise ValueError(f"`history` (={place!r}) must be one of {', '.join(PLACES)}")
         if dtype not in DTYPES:
             raise ValueError(f"`history_dtype` (={dtype}) must be float32, float16 or bfloat16")
-        on_gpu = any(p.device.type == "cuda" for p in parameters)
-        self.place: str = ("pinned" if on_gpu else "cpu") if place == "auto" else place
+        self.place = place
         self.context = context
         self.dtype = dtype
         self.directory = directory
@@ -89,7 +88,7 @@ class History:
         self._finite.append(within(self._parameters, self.dtype))
         if self.hold:
             for view, parameter in zip(self._rows()[slot], self._parameters, strict=True):
-                view.copy_(parameter, non_blocking=self.place in ("pinned", "device"))
+                view.copy_(parameter, non_blocking=True)  # into page-locked memory; elsewhere it blocks all the same
 
     @property
     def finite(self) -> bool:
@@ -131,9 +130,11 @@ class History:
 
     def _wait(self) -> None:
         """Let copies into page-locked memory end before the host reads them."""
-        if self.place == "pinned":
-            for device in {p.device for p in self._parameters if p.device.type == "cuda"}:
-                torch.cuda.current_stream(device).synchronize()
+        for device in self._gpus():
+            torch.cuda.current_stream(device).synchronize()
+
+    def _gpus(self) -> set[torch.device]:
+        return {p.device for p in self._parameters if p.device.type == "cuda"}
 
     def _allocated(self) -> Tensor:
         if self._buffer is None:
@@ -149,7 +150,8 @@ class History:
             count = self.context * self.size
             return torch.from_file(file.name, shared=True, size=count, dtype=self.dtype).view(shape)
         device = self._parameters[0].device if self.place == "device" else torch.device("cpu")
-        pinned = self.place == "pinned" and torch.cuda.is_available()
+        # Only now, as the model may have moved to a GPU since it was handed over.
+        pinned = bool(self._gpus()) and self.place in ("auto", "pinned")
         return torch.empty(shape, dtype=self.dtype, device=device, pin_memory=pinned)
 
     def _rows(self) -> list[list[Tensor]]:
