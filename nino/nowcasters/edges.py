@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
 
 from nino.graphs.core import EdgeType
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
 
 
-class Convolution(MessagePassing):
+class Convolution(nn.Module):
     r"""One round of messages, :math:`x_t' = \mathrm{lin}(\mathrm{post}[x_t, \mathrm{mean}_s\, m_{st}])`.
 
     Args:
@@ -38,7 +37,7 @@ class Convolution(MessagePassing):
 
     def __init__(self, d: int) -> None:
         """Create the layers, under their released names."""
-        super().__init__(aggr="mean")
+        super().__init__()
         self.edge_encoder = nn.Linear(d, 2 * d)
         self.pre_nns = nn.ModuleList([nn.Sequential(nn.Linear(2 * d, d))])
         self.post_nns = nn.ModuleList([nn.Sequential(nn.Linear(2 * d, d))])
@@ -46,7 +45,10 @@ class Convolution(MessagePassing):
 
     def forward(self, x: Tensor, edge_index: Tensor, e: Tensor) -> Tensor:
         """Send a message along every edge and update the nodes."""
-        incoming = self.propagate(edge_index, x=x, e=e)
+        # PyTorch Geometric takes seconds to import, which the streamed engine need not pay
+        from nino.nowcasters.propagate import MeanOfMessages
+
+        incoming = MeanOfMessages()(self, x, edge_index, e)
         return self.lin(self.post_nns[0](torch.cat([x, incoming], dim=1)))
 
     def message(self, x_i: Tensor, x_j: Tensor, e: Tensor) -> Tensor:
