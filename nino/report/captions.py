@@ -19,6 +19,8 @@ def headline(runs: Runs) -> tuple[str, ...]:
     base = spec.label(spec.baseline)
     if not spec.contenders:
         return ("No method was compared with the baseline.",)
+    if not any(summary.run for summary in summaries):
+        return (f"There is no run of {', '.join(spec.label(method) for method in spec.contenders)}.",)
     if not ranked:
         return (f"No seed reached the target both with {base} and with another method: there is no speed-up to give.",)
     best = max(ranked, key=lambda summary: (summary.reached, summary.mean))

@@ -52,6 +52,7 @@ class Runs:
         logs: the evaluations of each run that exists, sorted by step.
         nowcasts: its nowcasts, sorted by step.
         info: its ``run.json``.
+        data: what the data stage recorded of each task (``data/<task>.json``); tasks without a record are left out.
     """
 
     spec: ReportSpec
@@ -59,6 +60,7 @@ class Runs:
     logs: Mapping[Key, pd.DataFrame]
     nowcasts: Mapping[Key, pd.DataFrame]
     info: Mapping[Key, Mapping[str, Any]]
+    data: Mapping[str, Mapping[str, Any]]
 
     def keys(self, task: str, method: str) -> list[Key]:
         """The runs of a method on a task that have a log, in the order of the seeds."""
@@ -105,9 +107,11 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
                     faults.append(str(error))
     if faults:
         raise CorruptRunError("; ".join(faults) + ". Delete these runs' folders and evaluate them again.")
+    data = {task.id: read_data_record(results, task.id) for task in spec.tasks}
     for folder in unplanned(results, spec):
         logger.warning("%s is not part of this report: its task, method or seed is not in the config", folder)
-    return Runs(spec, pd.DataFrame(rows), logs, nowcasts, info)
+    present = {task: record for task, record in data.items() if record is not None}
+    return Runs(spec, pd.DataFrame(rows), logs, nowcasts, info, present)
 
 
 def read_info(folder: Path, key: Key) -> dict[str, Any]:
@@ -135,6 +139,24 @@ def read_info(folder: Path, key: Key) -> dict[str, Any]:
                 f"{path}: {name} {info[name]!r} in a folder of {name} {getattr(key, name)!r}: a copied or renamed run"
             )
     return info
+
+
+def read_data_record(results: Path, task: str) -> dict[str, Any] | None:
+    """What the data stage recorded of a task; None where it has not run.
+
+    Raises:
+        CorruptRunError: for a file that is no such record.
+    """
+    path = results / "data" / f"{task}.json"
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {"examples": dict(record["data"]["examples"]), "checksum": str(record["data"]["checksum"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptRunError(
+            f"{path}: not a record of a task's data ({error!r}); delete it and write it again"
+        ) from error
 
 
 def read_log(path: Path, info: Mapping[str, Any]) -> pd.DataFrame:

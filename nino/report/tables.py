@@ -17,6 +17,7 @@ from nino.specs import RecipeSpec, TaskSpec
 
 METRIC_UNITS = {"accuracy": "%", "perplexity": ""}
 PUBLISHED_BASELINE = "adam"
+SPLITS = ("train", "validation", "test")
 
 
 def table1(runs: Runs) -> Table:
@@ -27,11 +28,15 @@ def table1(runs: Runs) -> Table:
         sizes = runs.frame[runs.frame.task == task.id].parameters.dropna().unique()
         parameters = float(sizes[0]) if len(sizes) else np.nan
         recipe, target = task.recipe, task.target
+        record = runs.data.get(task.id)
+        examples = [record["examples"].get(part) for part in SPLITS] if record else [None] * len(SPLITS)
         trained_on = task.id in runs.spec.trained_on
         rows.append(
             {
                 "task": task.id,
                 "data": task.data.name,
+                **{f"{part}_examples": count for part, count in zip(SPLITS, examples, strict=True)},
+                "data_checksum": record["checksum"] if record else None,
                 "model": task.model.name,
                 "model_options": options_text(dict(task.model.options)),
                 "parameters": parameters,
@@ -46,6 +51,7 @@ def table1(runs: Runs) -> Table:
             {
                 "Task": task.id,
                 "Data": task.data.name,
+                "Examples (train / val. / test)": " / ".join(f"{n:,}" for n in examples) if record else EMPTY,
                 "Model": f"{task.model.name} ({rows[-1]['model_options']})" if task.model.options else task.model.name,
                 "Parameters": f"{int(parameters):,}" if np.isfinite(parameters) else EMPTY,
                 "Recipe": recipe_text(recipe),
@@ -59,9 +65,10 @@ def table1(runs: Runs) -> Table:
         name="table1",
         title="Table 1: tasks",
         data=pd.DataFrame(rows),
-        text=text_frame(text, optional=["Published target"]),
+        text=text_frame(text, optional=["Published target", "Examples (train / val. / test)"]),
         notes=(
-            "Meta-training: whether nowcasters were fitted to trajectories of the task; the others are new to them.",
+            "Examples: images, or blocks of tokens. Meta-training: whether nowcasters were fitted to trajectories of "
+            "the task; the others are new to them.",
             "The target is fixed beforehand; a run reaches it at the first evaluation that meets it.",
         ),
     )

@@ -43,6 +43,8 @@ def test_nobody_reached(tmp_path: Path) -> None:
 def test_gaps_are_said(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [200, 200], "nino": [100, NAN]})
     assert "1 missing" in headline(runs)[-1]
+    unrun = hit_runs(tmp_path / "c", {"base": [200], "wnn+": [NAN], "nino": [NAN]})
+    assert headline(unrun) == ("There is no run of WNN+, NiNo.",)
     alone = hit_runs(tmp_path / "b", {"base": [200]})
     assert headline(alone) == ("No method was compared with the baseline.",)
 

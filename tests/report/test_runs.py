@@ -186,3 +186,13 @@ def test_all_damaged_runs_are_named_at_once(results: Path, spec: ReportSpec) -> 
     damage_json(other.folder(results))
     with pytest.raises(CorruptRunError, match=r"(?s)digits-8.*pydoc-2-16"):
         read_runs(results, spec)
+
+
+def test_damaged_record_of_data_is_named(results: Path, spec: ReportSpec) -> None:
+    assert read_runs(results, spec).data["digits-8"]["checksum"] == "a0"
+    path = results / "data" / "digits-8.json"
+    path.write_text('{"data": {}}')
+    with pytest.raises(CorruptRunError, match=r"digits-8\.json.*examples"):
+        read_runs(results, spec)
+    path.unlink()
+    assert "digits-8" not in read_runs(results, spec).data

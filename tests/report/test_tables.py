@@ -21,6 +21,7 @@ def test_table1_says_what_was_trained(runs: Runs) -> None:
     assert text.loc["digits-8", "Target"] == "accuracy ≥ 85 %"
     assert text.loc["pydoc-2-16", "Target"] == "perplexity ≤ 20"
     assert text.loc["digits-8", "Parameters"] == "4,000"
+    assert text.loc["digits-8", "Examples (train / val. / test)"] == "1,078 / 180 / 539"
     assert text["Meta-training"].tolist() == ["yes", "no"]
     assert "Published target" not in text  # these tasks are not the paper's
 
