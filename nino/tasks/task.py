@@ -21,7 +21,7 @@ from nino.tasks.registry import DATASETS, MODELS
 METRICS = {"vision": "accuracy", "language": "perplexity"}
 
 # Elements of a layer's output held at once while measuring: what fits a CPU's cache, and what keeps a GPU busy.
-_CPU_ELEMENTS = 2**22
+_CPU_ELEMENTS = 2**21
 _GPU_ELEMENTS = 2**28
 
 
