@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nino.config import ConfigError, load, resolve
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def put(config: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key; ``...`` deletes it."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        config = config.setdefault(parent, {})
+    if value is ...:
+        del config[last]
+    else:
+        config[last] = value
+
+
+def complaint(config: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as error:
+        resolve(config)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        # misspelt, unknown and missing keys
+        ("evalute", {}, "evalute: unknown key; did you mean 'evaluate'?"),
+        ("evaluate.schedule.perod", 20, "evaluate.schedule.perod: unknown key; did you mean 'period'?"),
+        ("tasks.digits-8.recipe.learning_rate", 1, "allowed: batch_size, lr, optimizer, steps, weight_decay"),
+        ("tasks.digits-8.model.options.chanels", [8], "chanels: unknown key; did you mean 'channels'?"),
+        ("tasks.digits-8.data.options", {"block": 3}, "tasks.digits-8.data.options.block: unknown key; nothing is"),
+        ("tasks.pydoc-2-16.model.options.cells", 2, "options.cells: unknown key; allowed: dropout"),
+        ("metatrain.nowcasters.wnn+.model", {"word_positions": True}, "word_positions: unknown key; allowed: hidden"),
+        ("metatrain.recipe.seeds", 1, "metatrain.recipe.seeds: unknown key; did you mean 'seed'?"),
+        ("report.baseline", ..., "report.baseline: missing; The method that speed-ups are measured against"),
+        ("tasks.digits-8.recipe", ..., "tasks.digits-8.recipe: missing; How the base optimizer"),
+        # values
+        ("tasks.digits-8.recipe.lr", -0.1, "tasks.digits-8.recipe.lr (=-0.1) must be greater than 0"),
+        ("tasks.digits-8.recipe.steps", 0, "tasks.digits-8.recipe.steps (=0) must be at least 1"),
+        ("tasks.digits-8.recipe.steps", 10.5, "(=10.5) must be a whole number"),
+        ("tasks.digits-8.recipe.lr", "6e-3", "YAML reads this as text: write it without quotes and with a dot"),
+        ("trajectories.digits-8.models", -1, "trajectories.digits-8.models (=-1) must be at least 1"),
+        ("report.confidence", 1, "report.confidence (=1) must be less than 1"),
+        ("evaluate.seeds", [1000, 2000, 1000], "evaluate.seeds (=[1000, 2000, 1000]) holds 1000 twice"),
+        ("evaluate.seeds", [], "evaluate.seeds (=[]) must hold at least 1 entry"),
+        ("evaluate.seeds", [-1], "evaluate.seeds[0] (=-1) must be at least 0"),
+        ("evaluate.tasks", ["digits-8", "digits-8"], "holds 'digits-8' twice"),
+        ("run", "a/b", 'run (="a/b") must match'),
+        ("tasks.digits-8.recipe.optimizer", "adm", "did you mean 'adam'? Allowed: adam, adamw"),
+        ("evaluate.methods.linear.nowcaster", "liner", "did you mean 'linear'? Allowed: checkpoint, identity"),
+        ("tasks.digits-8.data.name", "digit", "did you mean 'digits'?"),
+        # names
+        ("evaluate.tasks", ["digits-9"], "evaluate.tasks[0] (='digits-9'): no such task; did you mean 'digits-8'?"),
+        ("metatrain.tasks", ["pydoc-2-16"], "(='pydoc-2-16'): has no entry in trajectories; allowed: digits-8"),
+        ("trajectories.digit", {"models": 1, "models_per_shard": 1, "state_every": 1}, "trajectories.digit: no such"),
+        ("evaluate.methods.nino.source", "nyno", "evaluate.methods.nino.source (='nyno'): no such entry"),
+        ("evaluate.methods.nino.source", ..., "evaluate.methods.nino.source: missing; a method with nowcaster"),
+        ("evaluate.methods.linear.path", "x.pt", "evaluate.methods.linear.path (='x.pt') goes with nowcaster"),
+        (
+            "report.baseline",
+            "bas",
+            "report.baseline (='bas') must be a method without a nowcaster; did you mean",
+        ),
+        ("report.baseline", "linear", "report.baseline (='linear') must be a method without a nowcaster"),
+        ("metatrain.nowcasters.nino.tasks", ["digits-9"], "metatrain.nowcasters.nino.tasks[0] (='digits-9')"),
+        # numbers that do not fit each other
+        (
+            "evaluate.schedule.period",
+            22,
+            "evaluate.schedule.period (=22) must be a multiple of evaluate.schedule",
+        ),
+        (
+            "evaluate.schedule.period",
+            200,
+            "tasks.digits-8.recipe.steps (=100) must be at least evaluate.schedule",
+        ),
+        ("evaluate.schedule.max_horizon", 41, "predicts at most 40 states ahead"),
+        ("metatrain.nowcasters.nino.context", 4, "reads 4 states"),
+        ("evaluate.seeds", [1000, 4], "evaluate.seeds[1] (=4) is a seed of trajectories.digits-8 (0 to 4)"),
+        ("trajectories.digits-8.first_seed", 996, "evaluate.seeds[0] (=1000) is a seed of trajectories.digits-8 (996"),
+        ("trajectories.digits-8.state_every", 3, "must be a multiple of trajectories.digits-8.state_every (=3)"),
+        ("trajectories.digits-8.models_per_shard", 6, "must be at most trajectories.digits-8.models (=5)"),
+        ("trajectories.digits-8.steps", 20, "reach over 32 steps, but networks of digits-8 are trained 20"),
+        ("metatrain.recipe.validation_models", 5, "must be less than trajectories.digits-8.models (=5)"),
+        ("tasks.digits-8.evaluation.validation_every", 7, "must be a multiple of tasks.digits-8.evaluation.test_every"),
+        ("tasks.digits-8.target.value", 101, "is an accuracy in percent: at most 100"),
+        ("tasks.pydoc-2-16.model.options.heads", 3, "must be a multiple of tasks.pydoc-2-16.model.options.heads (=3)"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_is_allowed(config: dict[str, Any], key: str, value: Any, says: str) -> None:
+    resolve(copy.deepcopy(config))
+    put(config, key, value)
+    assert says in complaint(config)
+
+
+def test_every_problem_is_listed(config: dict[str, Any]) -> None:
+    put(config, "run", "a/b")
+    put(config, "evaluate.seeds", [1, 1])
+    put(config, "tasks.digits-8.recipe.lr", 0)
+    assert len(complaint(config).splitlines()) == 3
+
+
+def test_defaults_are_filled_in(config: dict[str, Any]) -> None:
+    run = resolve(config)
+    assert run.schedule.context == 5 and run.schedule.power == 2.0
+    assert run.nowcasters["nino"].spec.lr == 3e-3
+    assert run.tasks["digits-8"].evaluation.at_nowcast == "after"
+    assert run.report.resamples == 10_000
+
+
+def test_a_nowcaster_overrides_the_recipe(config: dict[str, Any]) -> None:
+    run = resolve(config)
+    assert run.nowcasters["wnn+"].spec.lr == 0.001
+    assert run.nowcasters["wnn+"].spec.window_stride == 4
+
+
+def test_only_what_methods_need_is_fitted_and_collected(config: dict[str, Any]) -> None:
+    run = resolve(config)
+    assert run.fitted == ("nino",) and run.collected == ("digits-8",)
+    del config["evaluate"]["methods"]["nino"]
+    run = resolve(config)
+    assert run.fitted == () and run.collected == () and run.used == ("digits-8", "pydoc-2-16")
+
+
+def test_shards_hold_every_model(config: dict[str, Any]) -> None:
+    assert list(resolve(config).shards("digits-8")) == [0, 1, 2]
+
+
+def test_null_in_an_overlay_removes_a_method(config: dict[str, Any]) -> None:
+    config["evaluate"]["methods"]["linear"] = None
+    assert list(resolve(config).methods) == ["base", "nino"]
+
+
+def test_weights_of_a_method(config: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "own.safetensors"
+    file.touch()
+    config["evaluate"]["methods"]["own"] = {"nowcaster": "checkpoint", "path": str(file)}
+    config["evaluate"]["methods"]["known"] = {"nowcaster": "checkpoint", "path": "nino"}
+    run = resolve(config)
+    assert run.weights("nino") == ["results/small/metatrain/nino/best.safetensors"]
+    assert run.weights("own") == [str(file)]
+    assert run.weights("known") == run.weights("base") == []
+
+
+def test_committed_configs_resolve() -> None:
+    assert resolve(load([], ROOT / "config.yaml")).run == "paper"
+    for overlay in (ROOT / "workflow" / "configs").glob("*.yaml"):
+        assert resolve(load([overlay], ROOT / "config.yaml")).evaluated
