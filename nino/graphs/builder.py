@@ -98,10 +98,16 @@ class GraphBuilder:
         self._order: list[str] = []
         self._blocks: list[tuple[str, Neurons, Neurons, EdgeType, str, Tensor | None]] = []
         self._words: str | None = None
+        self._reasons: dict[str, str] = {}
 
     def __contains__(self, name: str) -> bool:
         """Whether the model has a parameter of this name (a tied one only under its first name)."""
-        return name in self._by_name
+        return _plain(name) in self._by_name
+
+    @property
+    def has_words(self) -> bool:
+        """Whether a group of words is declared."""
+        return self._words is not None
 
     @property
     def exact(self) -> bool:
@@ -159,14 +165,19 @@ class GraphBuilder:
         Raises:
             ValueError: if the model has no such parameter.
         """
-        parameter = self._by_name.get(name)
+        parameter = self._by_name.get(_plain(name))
         if parameter is None:
             raise ValueError(f"no parameter {name!r}: the model has {_some(self._by_name)}")
         return self._flat[parameter.slice].view(parameter.shape)
 
     def placed(self, name: str) -> bool:
         """Whether some block holds the parameter already."""
-        return any(held == name for held, *_, weight in self._blocks if weight is not None)
+        held = self._by_name[_plain(name)].name
+        return any(held == block for block, *_, weight in self._blocks if weight is not None)
+
+    def leave(self, name: str, reason: str) -> None:
+        """Say why a parameter is placed on no edge; ``build`` refuses it with this reason, or carries it."""
+        self._reasons.setdefault(self._by_name[_plain(name)].name, reason)
 
     def dense(
         self, source: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType | None = None
@@ -247,7 +258,7 @@ class GraphBuilder:
         """
         w, name = self._window(weight)
         if node is None:
-            node = self.group(self._free(name), 1, before=target)
+            node = self.group(self.unused(name), 1, before=target)
         self.dense(node, target, w.reshape(-1, 1), edge_type)
 
     def bias(self, target: Neurons, weight: str | Tensor) -> None:
@@ -300,8 +311,9 @@ class GraphBuilder:
         """
         carried = self._missing()
         if carried and unknown == "error":
+            reasons = "; ".join(dict.fromkeys(self._reasons[name] for name in carried if name in self._reasons))
             raise ValueError(
-                f"{model}: {_some(carried)} lie on no edge of the neural graph. Declare the architecture "
+                f"{model}: {_some(carried)} lie on no edge of the neural graph{f' ({reasons})' * bool(reasons)}. Declare the architecture "
                 f'(nino.graphs.register_graph, see docs/graphs.md), or pass unknown="carry" to let the base optimizer '
                 f"alone train them"
             )
@@ -367,8 +379,8 @@ class GraphBuilder:
             index -= 1
         return w, self.parameters[index].name
 
-    def _free(self, name: str) -> str:
-        """A group name that is not taken yet."""
+    def unused(self, name: str) -> str:
+        """The name, or one made from it that no group has yet."""
         candidate, count = name, 1
         while candidate in self._groups:
             count += 1

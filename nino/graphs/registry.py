@@ -10,7 +10,7 @@ from torch import nn
 
 from nino.graphs.architectures import declare_bert, declare_gpt2, declare_llama, declare_torchvision_vit, declare_vit
 from nino.graphs.builder import GraphBuilder
-from nino.graphs.generic import declare_generic
+from nino.graphs.feedforward import declare_feedforward
 from nino.graphs.graph import NeuralGraph
 
 Topology = Literal["released", "exact"]
@@ -98,7 +98,7 @@ def declaration_of(model: nn.Module) -> Declaration:
         if declaration is not None:
             return declaration
     if "transformers.modeling_utils.PreTrainedModel" not in names:
-        return declare_generic
+        return declare_feedforward
     model_type = getattr(getattr(model, "config", None), "model_type", None)
     if model_type not in _BY_TYPE:
         raise ValueError(

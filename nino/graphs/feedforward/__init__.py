@@ -1,0 +1,5 @@
+"""Feed-forward networks of known layers: declared from a trace of their forward, or from the module tree."""
+
+from nino.graphs.feedforward.declare import declare_feedforward
+
+__all__ = ["declare_feedforward"]
