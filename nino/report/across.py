@@ -181,10 +181,15 @@ def profile(runs: Runs, methods: tuple[str, ...], taus: np.ndarray | None = None
 
     Args:
         runs: all runs.
-        methods: who competes; the fastest of them on a (task, seed) sets ratio 1. Leave an oracle out.
+        methods: who competes; the fastest of them on a (task, seed) sets ratio 1. Leave an oracle out. A method
+            without any run is left out, single runs that are missing count as misses.
         taus: ratios; default 301 from 1 to 4.
     """
     taus = np.linspace(1, 4, 301) if taus is None else taus
+    there = set(runs.frame.method[runs.frame.status != "missing"])
+    methods = tuple(method for method in methods if method in there)
+    if not methods:
+        return Profile(taus, {}, {}, {})
     ratios = {task: step_ratios(x) for task, x in task_steps(runs, methods).items()}
     rng = generator(runs)
     drawn = np.stack([_shares(_resample(ratios, rng), taus) for _ in range(PROFILE_RESAMPLES)])

@@ -119,6 +119,8 @@ def spikes_sentence(runs: Runs, method: str, task: str | None = None) -> str:
 
 def profile_sentence(runs: Runs, profile: Profile) -> str:
     """Which method is fastest how often, and how many runs it solves at all."""
+    if not profile.rho:
+        return "There are no runs yet."
     ranked = sorted(profile.rho, key=lambda method: -profile.rho[method][0])
     best = ranked[0]
     within = profile.rho[best][int(np.searchsorted(profile.taus, min(2.0, float(profile.taus[-1]))))]

@@ -16,7 +16,8 @@ from nino.report.spec import ReportSpec
 from nino.report.statistics import compare, worth
 from nino.specs import TaskSpec
 
-HIDDEN_START = 0.05  # share of the steps whose metric does not set the axis of a training curve
+AXIS_START = 0.1  # the baseline sets the axis of a training curve from this share of the steps on
+WILD = 3.0  # a perplexity of so many times the baseline's leaves the axis instead of squeezing everything else
 
 
 def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
@@ -24,14 +25,11 @@ def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
     spec = runs.spec
     figure = new_figure(COLUMN, 3.0)
     axes = figure.add_subplot()
-    seen: list[np.ndarray] = []
     for method, look in _bottom_up(spec):
         curves = seed_curves(runs, task, method)
         if curves.empty:
             continue
         mean = curves.mean(axis=1)
-        late = mean[mean.index >= HIDDEN_START * task.recipe.steps].to_numpy()
-        seen.append(late[np.isfinite(late)])
         axes.plot(mean.index, mean, label=spec.label(method), **look.line())
         if look.control:
             continue
@@ -45,7 +43,7 @@ def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
         if row.reached:
             axes.plot(row.steps_mean, task.target.value, "D", color=look.colour, mec="white", mew=0.6, markersize=5)
     axes.axhline(task.target.value, color="#444444", linewidth=0.8, linestyle=(0, (2, 2)))
-    _metric_axis(axes, task, np.concatenate(seen) if seen else np.empty(0))
+    _metric_axis(axes, runs, task)
     axes.set(xlabel="step", xlim=(0, task.recipe.steps), title=task.id)
     _legend_below(figure, axes, spec)
     return figure
@@ -102,7 +100,7 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
     for axes in panels[len(methods) :]:
         axes.set_visible(False)
     if methods:
-        _log_if_wide(panels[0])
+        _log_if_wide(panels[: len(methods)])
         handles = {}
         for axes in panels[: len(methods)]:
             handles.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
@@ -184,34 +182,56 @@ def _bottom_up(spec: ReportSpec) -> list[tuple[str, Look]]:
     return [(method, found[method]) for method in (*spec.controls, spec.baseline, *spec.contenders)]
 
 
-def _metric_axis(axes: Axes, task: TaskSpec, values: np.ndarray) -> None:
-    """Label the metric's axis, logarithmic for perplexity, and keep the first steps from squeezing the rest."""
+def _metric_axis(axes: Axes, runs: Runs, task: TaskSpec) -> None:
+    """Label the metric's axis, logarithmic for perplexity, and let what matters fill it.
+
+    The baseline's values after its first steps and the contenders' in the second half set its range. Controls extend
+    it only where they are better (the oracle): one that goes wild leaves the axis.
+    """
     accuracy = task.target.higher_is_better
     axes.set_ylabel("test accuracy, %" if accuracy else f"test {task.target.metric}")
+    base = _mean_from(runs, task, runs.spec.baseline, AXIS_START)
+    others = [_mean_from(runs, task, method, 0.5) for method in runs.spec.contenders]
+    values = np.concatenate([base, *others])
     if not len(values):
         return
+    controls = np.concatenate([values, *(_mean_from(runs, task, method, 0.5) for method in runs.spec.controls)])
+    values = np.append(values, controls.max() if accuracy else controls.min())
     low, high = min(values.min(), task.target.value), max(values.max(), task.target.value)
     if accuracy:
         margin = 0.05 * (high - low)
         axes.set_ylim(low - margin, min(high + margin, 100.5))
     else:
+        high = min(high, WILD * max([*base, task.target.value]))
         axes.set_yscale("log")
         axes.set_ylim(low / 1.05, high * 1.05)
         _plain_log(axes)
 
 
+def _mean_from(runs: Runs, task: TaskSpec, method: str, share: float) -> np.ndarray:
+    """The finite means over seeds of a method's metric from a share of the steps on."""
+    curves = seed_curves(runs, task, method)
+    if curves.empty:
+        return np.empty(0)
+    late = curves[curves.index >= share * task.recipe.steps].mean(axis=1).to_numpy()
+    return np.asarray(late[np.isfinite(late)])
+
+
 def _plain_log(axes: Axes) -> None:
     """Plain numbers on a logarithmic axis, also where it spans less than a decade."""
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    low, high = axes.get_ylim()
+    if high / low < 100:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0) if high / low < 20 else (1.0, 3.0)))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _log_if_wide(axes: Axes) -> None:
-    low, high = axes.dataLim.y0, axes.dataLim.y1
+def _log_if_wide(panels: np.ndarray) -> None:
+    """A shared logarithmic axis where the panels' values span more than a decade."""
+    low, high = min(axes.dataLim.y0 for axes in panels), max(axes.dataLim.y1 for axes in panels)
     if low > 0 and high / low > 10:
-        axes.set_yscale("log")
-        _plain_log(axes)
+        panels[0].set_yscale("log")
+        _plain_log(panels[0])
 
 
 def _legend_below(figure: Figure, axes: Axes, spec: ReportSpec) -> None:

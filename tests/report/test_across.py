@@ -17,6 +17,7 @@ from nino.report.across import (
     stratified_interval,
     summarize,
 )
+from nino.report.captions import profile_sentence
 from nino.report.runs import Runs
 
 from .conftest import hit_runs
@@ -105,3 +106,13 @@ def test_summary_states_misses(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400, 400, 400], "nino": [200, MISS, NAN]})
     found = summarize(runs, "nino")
     assert (found.reached, found.run, found.tasks, found.tasks_planned) == (1, 2, 1, 1)
+
+
+def test_profile_leaves_methods_without_any_run_out(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400, NAN], "wnn+": [NAN, NAN], "nino": [200, 100]})
+    found = profile(runs, runs.spec.realizable, np.array([1.0, 2.0]))
+    assert set(found.rho) == {"base", "nino"}
+    assert found.rho["base"].tolist() == [0.0, 0.5]  # a single missing run counts as a miss
+    nothing = hit_runs(tmp_path / "b", {"base": [NAN]})
+    assert profile(nothing, ("base",)).rho == {}
+    assert profile_sentence(nothing, profile(nothing, ("base",))) == "There are no runs yet."

@@ -99,3 +99,22 @@ def test_schedule_is_that_of_the_optimizer(spec: ReportSpec) -> None:
     steps, ks = line(schedule_figure(spec).axes[0], "1,000 steps")
     assert ks.tolist() == horizons(1000, 100) == [40, 33, 26, 21, 16, 11, 8, 5, 3, 1]
     assert steps.tolist() == list(range(100, 1001, 100))
+
+
+def test_a_control_that_goes_wild_does_not_set_the_axis(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400], "linear": [400], "nino": [200]}, "perplexity")
+    task = runs.spec.tasks[0]
+    steps = np.arange(10, 1001, 10)
+    write_run(tmp_path, Key(task.id, "linear", 1000), task, steps, np.full(100, 1e6))
+    assert curves_figure(read_runs(tmp_path, runs.spec), task).axes[0].get_ylim()[1] < 300
+
+
+def test_losses_of_many_decades_are_drawn_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400], "nino": [200]})
+    path = Key("digits-8", "nino", 1000).folder(tmp_path) / "nowcasts.csv"
+    lines = path.read_text().splitlines()
+    lines[1] = ",".join([*lines[1].split(",")[:-1], "4000.0"])
+    path.write_text("\n".join(lines) + "\n")
+    figure = spikes_figure(read_runs(tmp_path, runs.spec), runs.spec.tasks[0])
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    figure.canvas.draw()
