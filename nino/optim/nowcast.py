@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ def _proposal(opt: NiNo, record: NowcastRecord, targets: list[Target]) -> tuple[
     verdict: tuple[bool, float, str | None] = (False, 0.0, None)
     if opt.history.hold:
         try:
-            with torch.no_grad(), same_rng():
+            with torch.no_grad(), same_rng(), _full_precision(opt):
                 jump = _predict(opt, record.k)
                 verdict = (*jump.measure(targets), None)
         except Exception as error:
@@ -112,6 +113,15 @@ def _proposal(opt: NiNo, record: NowcastRecord, targets: list[Target]) -> tuple[
     if failure is not None:
         raise RuntimeError(f"step {record.step}: the nowcast failed on rank 0: {failure}")
     return jump, finite, norm
+
+
+@contextmanager
+def _full_precision(opt: NiNo) -> Iterator[None]:
+    """Switch off an ``autocast`` that the step is called in: a nowcast is computed in float32."""
+    with ExitStack() as stack:
+        for kind in {"cpu", *(p.device.type for p in opt.named.values())}:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def _predict(opt: NiNo, k: int) -> Jump:

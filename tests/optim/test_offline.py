@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from nino.nowcasters import Identity, LineFit
+from nino.graphs import neural_graph
+from nino.nowcasters import Identity, LineFit, build_nowcaster
 from nino.optim.offline import last_of, step
 from nino.tasks.torchvision_ops import declare_missing_operators
 
@@ -261,6 +262,15 @@ def test_an_index_that_is_cut_short_is_refused(tmp_path):
         (tmp_path / f"checkpoint-{n}" / "model.safetensors.index.json").write_text('{"weight_')
     with pytest.raises(ValueError, match="checkpoint-1/model.safetensors.index.json is half-written"):
         step(tmp_path, LineFit(), 1)
+
+
+def test_a_network_reads_the_files_as_it_reads_a_tensor(tmp_path):
+    states = train(plain(tmp_path))
+    torch.manual_seed(0)
+    net = build_nowcaster("nino", hidden=16, word_positions=0)
+    done = step(tmp_path, net, 7, model=model_of())
+    prediction = net.predict(neural_graph(model_of()), states, 7)
+    assert torch.equal(flat(torch.load(done.path), model_of()).float(), prediction.detach())
 
 
 def test_nowcasters_that_know_tensors_only(tmp_path, tools):

@@ -168,6 +168,15 @@ def test_other_states_are_refused_and_change_nothing(training, tools):
     assert torch.equal(after["nino"]["states"], before["nino"]["states"])
 
 
+def test_the_state_of_a_rank_that_keeps_no_states_is_refused_where_they_are_needed(training):
+    first = training().run(0)
+    first.opt.history.hold = False
+    state = first.run(5).opt.state_dict()
+    assert state["nino"]["states"].shape[0] == 0 and state["nino"]["saved"] == 2
+    with pytest.raises(ValueError, match="load rank 0's"):
+        training().opt.load_state_dict(state)
+
+
 def test_a_wider_model_of_the_same_names_is_refused(training):
     wide = training(model=nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 1))).opt
     with pytest.raises(ValueError, match=r"parameter '0.weight' has shape \(9, 6\) there, shape \(8, 6\) in the model"):

@@ -142,7 +142,7 @@ def test_wnn_predicts_one_period_ahead():
     opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, nowcaster=WNN())
     train(model, opt, 20)
     assert opt.last_nowcast.k == 5 and opt.last_nowcast.step == 20
-    with pytest.raises(ValueError, match=r"`horizons` \(=\[4\]\) must be 5, the one that WNN predicts"):
+    with pytest.raises(ValueError, match=r"`horizons` \(=\[4\]\) must be 5, the one horizon that WNN predicts"):
         NiNo(torch.optim.Adam(model.parameters()), None, model, 10, nowcaster=WNN(), horizons=4)
 
 
@@ -191,6 +191,17 @@ def test_constructing_and_nowcasting_leave_the_random_numbers_alone(checkpoint):
     opt = NiNo(torch.optim.Adam(model.parameters()), checkpoint, model, 10, 20)
     train(model, opt, 20)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_step_inside_autocast_is_computed_in_float32(checkpoint):
+    def trained(autocast):
+        model = small_convnet()
+        opt = NiNo(torch.optim.Adam(model.parameters()), checkpoint, model, 10, 20)
+        train(model, opt, 9)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            return train(model, opt, 1, 9)
+
+    assert torch.equal(trained(True), trained(False))
 
 
 def test_a_missing_checkpoint_is_an_error_at_once():
