@@ -98,6 +98,12 @@ class _Run:
         self.sampler = WindowSampler(sources, spec)
         self.trainer = Trainer(_new_nowcaster(spec, sources), spec, precision, engine)
         self.fingerprint = _fingerprint(spec, sources)
+        self.origin = {
+            "metatrain": dumps(spec.to_dict()),
+            "trajectories": dumps(_origins(sources)),
+            "versions": dumps(versions()),
+            "git": dumps(git_commit()),
+        }
         self.outcome = Outcome()
         folder.mkdir(parents=True, exist_ok=True)
         state = load_state(folder, self.fingerprint)
@@ -175,15 +181,8 @@ class _Run:
 
     def save_net(self, name: str) -> None:
         """Write the nowcaster as a checkpoint that says where it comes from."""
-        extra = {
-            "metatrain": dumps(self.spec.to_dict()),
-            "trajectories": dumps(_origins(self.sampler.sources)),
-            "iteration": str(self.done),
-            "best_validation_loss": repr(self.outcome.best_loss),
-            "versions": dumps(versions()),
-            "git": dumps(git_commit()),
-        }
-        save_nowcaster(self.trainer.net, self.folder / f"{name}.safetensors", extra)
+        extra = {"iteration": str(self.done), "best_validation_loss": repr(self.outcome.best_loss)}
+        save_nowcaster(self.trainer.net, self.folder / f"{name}.safetensors", self.origin | extra)
 
     def close(self) -> None:
         """Close the tables."""

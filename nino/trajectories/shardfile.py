@@ -62,9 +62,11 @@ class TrajectoryFile:
         self._process = -1
         if not path.is_file():
             raise TrajectoryFileError(path, "no such file; collect it again")
-        self._check_mark()
         try:
+            self._check_mark()
             self._read_tables()
+        except TrajectoryFileError:
+            raise
         except (*HDF5_ERRORS, ValueError, TypeError) as error:
             raise TrajectoryFileError(path, f"damaged header or table ({_text(error)}); collect it again") from error
         finally:

@@ -116,6 +116,23 @@ def test_diverged_network_ends_early(tmp_path: Path, header: Header) -> None:
         reader.states(1, [1])
 
 
+@pytest.mark.parametrize("states", [1, 2, 4, 100])
+def test_buffered_writes(
+    tmp_path: Path, header: Header, expected: Expected, monkeypatch: pytest.MonkeyPatch, states: int
+) -> None:
+    """Whatever the buffer holds, and in whatever order networks are written."""
+    monkeypatch.setattr("nino.trajectories.store.BUFFER_BYTES", states * 40)
+    path = tmp_path / "shard.h5"
+    with writing_shard(path, header, [100, 101]) as writer:
+        for trajectory, index in [(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (0, 3)]:
+            assert writer.write(trajectory, expected(100 + trajectory)[index], {})
+    reader = TrajectoryReader(path)
+    np.testing.assert_array_equal(reader.window(0, 0, 1, 4), expected(100)[:4])
+    np.testing.assert_array_equal(reader.window(1, 0, 1, 6), expected(101))
+    assert reader.valid.tolist() == [4, 6]
+    assert reader.verify(progress=False) == []
+
+
 def test_a_window_reads_its_own_chunks_only(make_shard: Make) -> None:
     path = make_shard(0)
     with h5py.File(path) as file:
