@@ -151,6 +151,12 @@ class GraphBuilder:
         """Say that a declared group's order is part of the function."""
         self._groups[neurons.group].fixed = True
 
+    def fix_ends(self) -> None:
+        """Fix every group that no edge leaves: nothing in the network reads it, so it is an output."""
+        read = {source.group for _, source, *_ in self._blocks}
+        for name, group in self._groups.items():
+            group.fixed = group.fixed or name not in read
+
     # -- parameters --------------------------------------------------------------------------------------------------
 
     def weight(self, name: str) -> Tensor:

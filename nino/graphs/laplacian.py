@@ -105,10 +105,10 @@ def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> T
     Source:
         NiNo paper, section 3.2; Dwivedi et al., 2023 (benchmarking graph neural networks).
     """
-    return torch.from_numpy(_encoding(num_nodes, _ranges(blocks), k).copy())
+    return torch.from_numpy(_encoding(num_nodes, block_ranges(blocks), k).copy())
 
 
-def _ranges(blocks: Sequence[Block]) -> tuple[Range, ...]:
+def block_ranges(blocks: Sequence[Block]) -> tuple[Range, ...]:
     """Source, target and density of each block; one for consecutive blocks of a parameter that tile a rectangle."""
     ranges: list[Range] = []
     for _, group in groupby(blocks, key=lambda block: block.name):

@@ -142,3 +142,4 @@ def _finish(w: Wiring, output: Any) -> None:
     elif isinstance(output, list | tuple):
         for value in output:
             _finish(w, value)
+    w.b.fix_ends()
