@@ -36,24 +36,32 @@ def loaded(ckpt: str | Path) -> Nowcaster:
     return load_nowcaster(ckpt)
 
 
-def context_of(nowcaster: Nowcaster | None, context: int | None) -> int:
-    """States that a nowcast reads: as asked for, as the nowcaster says, or the paper's 5."""
-    reads = None if nowcaster is None else nowcaster.context
-    if reads is not None and context not in (None, reads):
-        raise ValueError(f"`context` (={context}) must be {reads}, the states that {type(nowcaster).__name__} reads")
-    return context or reads or 5
-
-
-def horizons_of(nowcaster: Nowcaster | None, horizons: int | Sequence[int] | None) -> int | Sequence[int] | None:
-    """The horizons asked for or, where the nowcaster knows one only, that one."""
-    return nowcaster.fixed_horizon if nowcaster is not None and horizons is None else horizons
-
-
-def check_reach(nowcaster: Nowcaster | None, schedule: Schedule) -> None:
-    """Refuse horizons that the nowcaster was not made for."""
+def schedule_of(
+    nowcaster: Nowcaster | None,
+    period: int,
+    context: int | None,
+    spacing: int | None,
+    horizons: int | Sequence[int] | None,
+    max_train_steps: int | None,
+    max_horizon: int,
+    power: float,
+) -> Schedule:
+    """The schedule asked for, filled in and held to what the nowcaster can do; without one there is nothing to plan."""
     if nowcaster is None:
-        return
-    furthest, only, name = max(schedule.horizons), nowcaster.fixed_horizon, type(nowcaster).__name__
+        return Schedule(period=1, context=1, spacing=1, horizons=(1,))
+    name, reads, only = type(nowcaster).__name__, nowcaster.context, nowcaster.fixed_horizon
+    if reads is not None and context not in (None, reads):
+        raise ValueError(f"`context` (={context}) must be {reads}, the states that {name} reads")
+    schedule = Schedule.make(
+        period=period,
+        context=reads or context or 5,
+        spacing=spacing,
+        horizons=only if horizons is None else horizons,
+        max_train_steps=max_train_steps,
+        max_horizon=max_horizon,
+        power=power,
+    )
+    furthest = max(schedule.horizons)
     if nowcaster.max_horizon is not None and furthest > nowcaster.max_horizon:
         raise ValueError(
             f"`max_horizon` or `horizons` (={furthest}) reaches further than the {nowcaster.max_horizon} states that "
@@ -63,6 +71,7 @@ def check_reach(nowcaster: Nowcaster | None, schedule: Schedule) -> None:
         raise ValueError(
             f"`horizons` (={list(schedule.horizons)}) must be {only}, the one horizon that {name} predicts"
         )
+    return schedule
 
 
 def graph_of(model: nn.Module, topology: str, unknown: str) -> NeuralGraph:

@@ -83,7 +83,7 @@ def load_state(opt: NiNo, state: dict[str, Any]) -> None:
     own = state.pop("nino")
     schedule = _checked(opt, own)
     opt.base.load_state_dict(state)
-    if schedule != opt.schedule:
+    if schedule != opt.schedule and opt.nowcaster is not None:
         log.warning("the schedule of the loaded state takes over: %s (was %s)", schedule, opt.schedule)
     opt.schedule = schedule
     opt.steps = int(own["step"])

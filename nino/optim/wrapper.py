@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from nino.graphs.registry import unwrap
-from nino.optim.arguments import check_arguments, check_reach, context_of, graph_of, horizons_of, loaded
+from nino.optim.arguments import check_arguments, graph_of, loaded, schedule_of
 from nino.optim.base import OptimizerView
 from nino.optim.history import History, Place, within
 from nino.optim.jump import same_rng, world
 from nino.optim.model import check_graph, check_ownership, check_parameters
 from nino.optim.nowcast import take_nowcast
 from nino.optim.record import NowcastRecord
-from nino.optim.schedule import Schedule
 from nino.optim.state import load_state, pack_state
 
 if TYPE_CHECKING:
@@ -120,16 +119,9 @@ class NiNo(OptimizerView):
                 check_parameters(self.named)
                 self.graph = graph_of(self.model, topology, unknown) if graph is None else graph
                 check_graph(self.graph, self.named)
-        self.schedule = Schedule.make(
-            period=period,
-            context=context_of(self.nowcaster, context),
-            spacing=spacing,
-            horizons=horizons_of(self.nowcaster, horizons),
-            max_train_steps=max_train_steps,
-            max_horizon=max_horizon,
-            power=power,
+        self.schedule = schedule_of(
+            self.nowcaster, period, context, spacing, horizons, max_train_steps, max_horizon, power
         )
-        check_reach(self.nowcaster, self.schedule)
         self.update_scale, self.accept, self.loss = update_scale, accept, loss
         self.device = None if device is None else torch.device(device)
         self.memory_budget, self.process_group = memory_budget, process_group

@@ -241,3 +241,25 @@ def test_horizons_beyond_the_nowcaster_are_refused(training, tools):
     nowcaster.max_horizon = 20
     with pytest.raises(ValueError, match=r"`max_horizon` or `horizons` \(=40\) reaches further than the 20 states"):
         training(nowcaster=nowcaster)
+
+
+def test_without_a_nowcaster_nothing_has_to_be_planned(tools):
+    model = tools.model()
+    for options in ({}, {"period": 1001}, {"max_train_steps": 5}):
+        opt = NiNo(torch.optim.SGD(model.parameters(), lr=0.1), model=model, **options)
+        for _ in range(12):
+            assert opt.need_grads
+            opt.step()
+        assert opt.steps == 12 and opt.last_nowcast is None
+    with pytest.raises(ValueError, match="no nowcaster to enable"):
+        opt.enabled = True
+
+
+def test_nowcasting_switched_on_within_a_period_waits_for_the_next(training, caplog):
+    run = training()
+    run.opt.enabled = False
+    run.run(5)
+    run.opt.enabled = True
+    run.run(5)
+    assert run.opt.counts == {"kept": 0, "put back": 0, "left out": 1} and "only 0 of 4 earlier states" in caplog.text
+    assert run.run(10).opt.counts["kept"] == 1
