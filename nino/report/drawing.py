@@ -104,6 +104,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     for extension, values in metadata.items():
         path = stem.with_name(f"{stem.name}.{extension}")
         with replacing(path) as temporary:
-            figure.savefig(temporary, format=extension, metadata=values)
+            smaller: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if extension == "png" else {}
+            figure.savefig(temporary, format=extension, metadata=values, **smaller)
         paths.append(path)
     return paths

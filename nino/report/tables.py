@@ -156,14 +156,14 @@ def table2_notes(runs: Runs) -> tuple[str, ...]:
 
 
 def options_text(options: dict[str, Any]) -> str:
-    """A model's options in a line.
+    """A model's options in a line, sorted: files that they are read from do not keep their order.
 
     >>> options_text({"channels": [16, 32, 32], "bias": True})
-    'channels 16-32-32, bias True'
+    'bias True, channels 16-32-32'
     """
     return ", ".join(
         f"{name} {'-'.join(map(str, value)) if isinstance(value, list | tuple) else value}"
-        for name, value in options.items()
+        for name, value in sorted(options.items())
     )
 
 

@@ -31,7 +31,11 @@ PACE = {"base": 1.0, "identity": 0.98, "random": 0.8, "oracle": 2.6, "linear": 1
 
 
 def make_task(name: str, metric: str = "accuracy", value: float = 85.0) -> TaskSpec:
-    model = ModelSpec("convnet", {"channels": [8, 16, 16]}) if metric == "accuracy" else ModelSpec("gpt2", {"d": 16})
+    model = (
+        ModelSpec("convnet", {"channels": [8, 16, 16]})
+        if metric == "accuracy"
+        else ModelSpec("gpt2", {"width": 16, "layers": 2})
+    )
     return TaskSpec(
         id=name,
         data=DataSpec("digits" if metric == "accuracy" else "pydoc"),
