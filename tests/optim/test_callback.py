@@ -9,6 +9,7 @@ import torch
 
 from nino import NiNo
 from nino.nowcasters import LineFit
+from nino.optim.offline import step
 from nino.tasks.torchvision_ops import declare_missing_operators
 
 declare_missing_operators()
@@ -99,6 +100,18 @@ def test_a_saved_trainer_model_is_whole(tmp_path, blocks):
     trainer.save_model(str(tmp_path / "final"))
     loaded = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "final")
     assert opt.counts["kept"] == 1 and torch.equal(flat(loaded), flat(trainer.model))
+
+
+def test_a_trainer_resumes_from_an_offline_nowcast(tmp_path, blocks):
+    _, first = trainer_of(tmp_path / "run", blocks, steps=10, save_steps=2)
+    first.train()
+    done = step(tmp_path / "run", LineFit(), 1, context=5)
+    _, resumed = trainer_of(tmp_path / "resumed", blocks, steps=12)
+    before = flat(transformers.GPT2LMHeadModel.from_pretrained(done.path))
+    assert not torch.equal(before, flat(first.model))
+    resumed.train(resume_from_checkpoint=str(done.path))
+    assert done.steps == (2, 4, 6, 8, 10) and resumed.state.global_step == 12
+    assert 0 < (flat(resumed.model) - before).abs().max() < 0.1
 
 
 def test_the_batch_decides_where_asked(tmp_path, blocks):
