@@ -77,15 +77,17 @@ class RecipeSpec(Spec):
 
 @dataclass(frozen=True)
 class TargetSpec(Spec):
-    """The goal, fixed beforehand; a run reaches it at the first step at which the test metric meets ``value``.
+    """The goal, fixed beforehand; a run reaches it at the first step at which its metric meets ``value``.
 
     Args:
         metric: ``accuracy`` (percent, higher is better) or ``perplexity`` (lower is better).
         value: what has to be met.
+        split: data it is checked on: ``test`` (the paper's vision tasks) or ``validation`` (language).
     """
 
     metric: str
     value: float
+    split: str = "test"
 
     @property
     def higher_is_better(self) -> bool:
@@ -102,8 +104,9 @@ class EvaluationSpec(Spec):
     """How often a run is measured, in steps.
 
     Args:
-        test_every: test metric, the one the target is checked on; 1 in the paper's vision tasks, 500 in language.
-        validation_every: validation metric, a multiple of ``test_every``.
+        test_every: test metric; 1 in the paper's vision tasks, 500 in language.
+        validation_every: validation metric, a multiple of ``test_every``; equal to it where the target is checked on
+            the validation split.
         at_nowcast: where a step is both measured and a nowcast, ``after`` it (the paper's vision tasks) or ``before``
             it takes its step (language).
         hardest_first: between two measurements of the validation metric, measure the test metric only where the

@@ -66,6 +66,11 @@ def _tasks(config: Values) -> Iterator[str]:
         if coarse % every:
             yield f"{key}.validation_every (={coarse}) must be a multiple of {key}.test_every (={every})"
         target = task["target"]
+        if target.get("split") == "validation" and (coarse != every or evaluation.get("hardest_first")):
+            yield (
+                f"tasks.{name}.target.split (=validation) needs {key}.validation_every (={coarse}) to equal "
+                f"{key}.test_every (={every}), and {key}.hardest_first off"
+            )
         if target["metric"] == "accuracy" and target["value"] > 100:
             yield f"tasks.{name}.target.value (={target['value']}) is an accuracy in percent: at most 100"
         options = task["model"].get("options", {})

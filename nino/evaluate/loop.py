@@ -113,7 +113,7 @@ class EvaluatedTraining:
             "test": self.training.evaluate("test"),
         }
         self.clock.switch(None)
-        self._hit = self._hit or self.training.task.spec.target.met(row["test"])
+        self._hit = self._hit or self.training.task.spec.target.met(row[self.training.task.spec.target.split])
         self.rows.append(
             row | {f"{part}_seconds": self.clock.seconds[part] for part in ("train", "evaluation", "nowcast")}
         )

@@ -146,15 +146,15 @@ def _attempt(
 def _train(run: EvaluatedTraining, checkpoint: Checkpoint, title: str) -> None:
     """Advance to the last step, with a progress bar, a log line every tenth of the way, and checkpoints."""
     steps = run.training.task.spec.recipe.steps
-    metric = run.training.task.spec.target.metric
+    metric, split = run.training.task.spec.target.metric, run.training.task.spec.target.split
     with tqdm(total=steps, initial=run.training.steps, desc=title, unit="step", disable=None) as bar:
         while not run.finished:
             if run.advance():
-                bar.set_postfix({metric: f"{run.rows[-1]['test']:.2f}"}, refresh=False)
+                bar.set_postfix({metric: f"{run.rows[-1][split]:.2f}"}, refresh=False)
             bar.update()
             done = run.training.steps
             if done * 10 // steps > (done - 1) * 10 // steps:
-                latest = f"{metric} {run.rows[-1]['test']:.2f}" if run.rows else "not measured yet"
+                latest = f"{metric} {run.rows[-1][split]:.2f}" if run.rows else "not measured yet"
                 logger.info("%s: step %d of %d, %s", title, done, steps, latest)
             checkpoint.maybe_save(run)
         run.pause()
@@ -172,10 +172,10 @@ def _summary(
     target, rows = task.spec.target, run.rows if run else []
     log = {name: [row[name] for row in rows] for name in LOG_COLUMNS}
     seconds = run.clock.seconds if run else dict.fromkeys(("train", "evaluation", "nowcast"), 0.0)
-    final = rows[-1]["test"] if rows else None
+    final = rows[-1][target.split] if rows else None
     # rows that a hardest-first evaluation adds lie where the metric peaks: a mean may not be taken over them
     level = [row for row in rows if row["validation"] is not None] if task.spec.evaluation.hardest_first else rows
-    levels = {name: [row[name] for row in level] for name in ("step", "test")}
+    levels = {name: [row[name] for row in level] for name in ("step", target.split)}
     window = max(1, schedule.period // 10)
     return {
         "format": FORMAT,
@@ -186,6 +186,7 @@ def _summary(
         "metric": target.metric,
         "higher_is_better": target.higher_is_better,
         "target": target.value,
+        "split": target.split,
         "steps": task.spec.recipe.steps,
         "step_at_target": steps_to_target(log, target),
         "seconds_at_target": seconds_to_target(log, target),

@@ -1,6 +1,6 @@
 """When a run met its target: the benchmark's score, from a log and nothing else.
 
-A run's score is the *first* evaluated step at which the test metric meets the target, not the step of its best value.
+A run's score is the *first* evaluated step at which the target's split meets it, not the step of its best value.
 A run that never meets it has no such step: None, a value that tables count, never a gap and never the last step.
 """
 
@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from nino.specs import TargetSpec
 
 
-def steps_to_target(log: Mapping[str, Any], target: TargetSpec, column: str = "test") -> int | None:
+def steps_to_target(log: Mapping[str, Any], target: TargetSpec) -> int | None:
     r"""The first evaluated step that meets the target, :math:`\min \{t : m_t \text{ meets the target}\}`.
 
     Args:
-        log: columns by name (what `read_table` returns, a mapping of sequences, a data frame): ``step`` and
-            ``column``, a row per evaluation in any order. NaN (not measured, or diverged) never meets a target.
-        target: metric and value; meeting it exactly counts.
-        column: the measured metric.
+        log: columns by name (what `read_table` returns, a mapping of sequences, a data frame): ``step`` and the
+            target's split, a row per evaluation in any order. NaN (not measured, or diverged) never meets a target.
+        target: metric, value and split; meeting it exactly counts.
 
     Returns:
         The step; None where no row meets the target.
@@ -36,7 +35,7 @@ def steps_to_target(log: Mapping[str, Any], target: TargetSpec, column: str = "t
     >>> steps_to_target({"step": [10, 20, 30], "test": [89.9, 89.9, float("nan")]}, accuracy) is None
     True
     """
-    steps, values = _columns(log, column)
+    steps, values = _columns(log, target.split)
     met = [step for step, value in zip(steps, values, strict=True) if target.met(value)]
     return int(min(met)) if met else None
 
@@ -46,7 +45,7 @@ def seconds_to_target(log: Mapping[str, Any], target: TargetSpec) -> float | Non
 
     Args:
         log: as in `steps_to_target`, with ``train_seconds`` and ``nowcast_seconds``, cumulative.
-        target: metric and value.
+        target: metric, value and split.
 
     Returns:
         Seconds; None where no row meets the target.
@@ -61,12 +60,12 @@ def seconds_to_target(log: Mapping[str, Any], target: TargetSpec) -> float | Non
     step = steps_to_target(log, target)
     if step is None:
         return None
-    steps, values = _columns(log, "test")
+    steps, values = _columns(log, target.split)
     row = next(i for i in range(len(steps)) if steps[i] == step and target.met(values[i]))
     return float(np.asarray(log["train_seconds"])[row] + np.asarray(log["nowcast_seconds"])[row])
 
 
-def steps_to_running_mean(log: Mapping[str, Any], target: TargetSpec, window: int, column: str = "test") -> int | None:
+def steps_to_running_mean(log: Mapping[str, Any], target: TargetSpec, window: int) -> int | None:
     r"""The first evaluated step at which the mean of the last ``window`` steps' evaluations meets the target.
 
     A first hit is met by a peak: a metric that jitters by half a percent from step to step meets its target long
@@ -78,9 +77,8 @@ def steps_to_running_mean(log: Mapping[str, Any], target: TargetSpec, window: in
 
     Args:
         log: as in `steps_to_target`.
-        target: metric and value.
+        target: metric, value and split.
         window: w, steps that a mean covers, at least 1; windows that begin before the run does are skipped.
-        column: the measured metric.
 
     Returns:
         The step; None where no mean meets the target (one NaN in a window makes its mean NaN).
@@ -94,7 +92,7 @@ def steps_to_running_mean(log: Mapping[str, Any], target: TargetSpec, window: in
     """
     if window < 1:
         raise ValueError(f"`window` (={window}) must be at least 1 step")
-    steps, values = _columns(log, column)
+    steps, values = _columns(log, target.split)
     order = np.argsort(steps, kind="stable")
     steps, values = steps[order], values[order]
     first = np.searchsorted(steps, steps - window, side="right")
@@ -105,13 +103,13 @@ def steps_to_running_mean(log: Mapping[str, Any], target: TargetSpec, window: in
     return None
 
 
-def best_value(log: Mapping[str, Any], target: TargetSpec, column: str = "test") -> float | None:
+def best_value(log: Mapping[str, Any], target: TargetSpec) -> float | None:
     """The best value of the metric in the whole log, None where nothing finite was measured.
 
     >>> best_value({"step": [1, 2], "test": [30.0, 20.0]}, TargetSpec("perplexity", 10.0))
     20.0
     """
-    _, values = _columns(log, column)
+    _, values = _columns(log, target.split)
     finite = values[np.isfinite(values)]
     if not finite.size:
         return None

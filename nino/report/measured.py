@@ -25,7 +25,7 @@ FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
 
 def fixed_step_table(runs: Runs) -> Table:
-    """The test metric at a quarter, half, three quarters and all of the steps, whatever the target is.
+    """The metric at a quarter, half, three quarters and all of the steps, whatever the target is.
 
     The last column does not hang on a target either: the baseline's step that first was as good as the method at half
     of its steps (seed by seed, median).
@@ -57,7 +57,7 @@ def fixed_step_table(runs: Runs) -> Table:
     base = spec.label(spec.baseline)
     return Table(
         name="fixed_steps",
-        title="Test metric at fixed steps",
+        title="Metric at fixed steps",
         data=pd.DataFrame(rows),
         text=frame,
         rules=tuple(rules),
@@ -156,7 +156,7 @@ def timing_table(runs: Runs) -> Table:
 
 
 def _at_step(runs: Runs, task: TaskSpec, method: str, step: int) -> dict[str, Any]:
-    values = [value_at(runs.logs[key], step) for key in runs.keys(task.id, method)]
+    values = [value_at(runs.logs[key], step, task.target.split) for key in runs.keys(task.id, method)]
     known = np.array([value for value in values if np.isfinite(value)])
     return {
         "task": task.id,

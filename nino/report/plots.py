@@ -21,7 +21,7 @@ WILD = 3.0  # a perplexity of so many times the baseline's leaves the axis inste
 
 
 def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
-    """The test metric over steps: mean and range over seeds, nowcasts as dots, the target, and where it was reached."""
+    """The metric over steps: mean and range over seeds, nowcasts as dots, the target, and where it was reached."""
     spec = runs.spec
     figure = new_figure(COLUMN, 3.0)
     axes = figure.add_subplot()
@@ -165,8 +165,8 @@ def schedule_figure(spec: ReportSpec) -> Figure:
 
 
 def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
-    """The test metric of a method: a row per step, a column per seed with a run."""
-    series = {key.seed: runs.logs[key].set_index("step").test for key in runs.keys(task.id, method)}
+    """The metric of a method on the target's split: a row per step, a column per seed with a run."""
+    series = {key.seed: runs.logs[key].set_index("step")[task.target.split] for key in runs.keys(task.id, method)}
     return pd.DataFrame(series).sort_index().replace([np.inf, -np.inf], np.nan)
 
 
@@ -189,7 +189,7 @@ def _metric_axis(axes: Axes, runs: Runs, task: TaskSpec) -> None:
     it only where they are better (the oracle): one that goes wild leaves the axis.
     """
     accuracy = task.target.higher_is_better
-    axes.set_ylabel("test accuracy, %" if accuracy else f"test {task.target.metric}")
+    axes.set_ylabel(f"{task.target.split} {task.target.metric}" + (", %" if accuracy else ""))
     base = _mean_from(runs, task, runs.spec.baseline, AXIS_START)
     others = [_mean_from(runs, task, method, 0.5) for method in runs.spec.contenders]
     values = np.concatenate([base, *others])

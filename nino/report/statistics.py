@@ -260,8 +260,9 @@ def worth(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
         if base is None or base.empty:
             continue
         log = runs.logs[key]
+        split = task.target.split
         steps = equivalent_steps(
-            base["step"].to_numpy(), base["test"].to_numpy(), log["test"].to_numpy(), task.target.higher_is_better
+            base["step"].to_numpy(), base[split].to_numpy(), log[split].to_numpy(), task.target.higher_is_better
         )
         curves[key.seed] = pd.Series(steps, index=log["step"].to_numpy())
     return pd.DataFrame(curves).sort_index()
@@ -280,12 +281,13 @@ def worth_at(runs: Runs, task: TaskSpec, method: str, step: float) -> float:
     return float(values[(len(values) - 1) // 2]) if len(values) else float("nan")
 
 
-def value_at(log: pd.DataFrame, step: float) -> float:
-    """The test metric of the last evaluation up to ``step``; NaN before the first one and after a run has ended early.
+def value_at(log: pd.DataFrame, step: float, split: str = "test") -> float:
+    """The metric of the last evaluation up to ``step``; NaN before the first one and after a run has ended early.
 
     Args:
         log: a run's evaluations, sorted by step.
         step: a step.
+        split: data that it was measured on.
     """
     steps = log["step"].to_numpy()
     known = int(np.searchsorted(steps, step, side="right"))
@@ -293,7 +295,7 @@ def value_at(log: pd.DataFrame, step: float) -> float:
         return float("nan")
     gap = np.diff(steps).max() if len(steps) > 1 else 0
     ended_early = step > steps[-1] + gap
-    return float("nan") if ended_early else float(log["test"].to_numpy()[known - 1])
+    return float("nan") if ended_early else float(log[split].to_numpy()[known - 1])
 
 
 def generator(runs: Runs) -> np.random.Generator:

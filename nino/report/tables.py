@@ -56,7 +56,7 @@ def table1(runs: Runs) -> Table:
                 "Parameters": f"{int(parameters):,}" if np.isfinite(parameters) else EMPTY,
                 "Recipe": recipe_text(recipe),
                 "Steps": f"{recipe.steps:,}",
-                "Target": f"{target.metric} {'≥' if target.higher_is_better else '≤'} {target_text(task)}",
+                "Target": f"{target.split} {target.metric} {'≥' if target.higher_is_better else '≤'} {target_text(task)}",
                 "Published target": number(source.value, 1) if source else EMPTY,
                 "Meta-training": "yes" if trained_on else "no",
             }

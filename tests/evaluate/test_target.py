@@ -117,3 +117,13 @@ def test_bad_logs_are_refused_with_the_reason() -> None:
         steps_to_target({"step": [1.5], "test": [90]}, ACCURACY)
     with pytest.raises(ValueError, match="window"):
         steps_to_running_mean(log([90]), ACCURACY, 0)
+
+
+def test_the_target_is_read_on_its_own_split():
+    log = {"step": [1, 2, 3], "validation": [30.0, 19.0, 18.0], "test": [10.0, 10.0, 40.0]}
+    log |= {"train_seconds": [1.0, 2.0, 3.0], "nowcast_seconds": [0.0, 0.0, 0.0]}
+    target = TargetSpec("perplexity", 20.0, split="validation")
+    assert steps_to_target(log, target) == 2
+    assert seconds_to_target(log, target) == 2.0
+    assert best_value(log, target) == 18.0
+    assert steps_to_running_mean(log, target, window=2) == 3

@@ -18,8 +18,8 @@ NAN, MISS = float("nan"), float("inf")
 
 def test_table1_says_what_was_trained(runs: Runs) -> None:
     text = table1(runs).text.set_index("Task")
-    assert text.loc["digits-8", "Target"] == "accuracy ≥ 85 %"
-    assert text.loc["pydoc-2-16", "Target"] == "perplexity ≤ 20"
+    assert text.loc["digits-8", "Target"] == "test accuracy ≥ 85 %"
+    assert text.loc["pydoc-2-16", "Target"] == "test perplexity ≤ 20"
     assert text.loc["digits-8", "Parameters"] == "4,000"
     assert text.loc["digits-8", "Examples (train / val. / test)"] == "1,078 / 180 / 539"
     assert text["Meta-training"].tolist() == ["yes", "no"]
