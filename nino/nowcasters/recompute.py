@@ -59,12 +59,11 @@ class _Errors(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, work: Work, *tensors: Tensor) -> Tensor:
         collected = _Gradients(work, tensors)
-        wanted = any(ctx.needs_input_grad)
         total = torch.zeros((), dtype=tensors[-1].dtype, device=tensors[-1].device)
         for block in work.blocks:
             for tile in work.tiles(block):
-                total += collected.add(block, tile) if wanted else collected.value(block, tile)
-        ctx.gradients = collected.result() if wanted else []
+                total += collected.add(block, tile)
+        ctx.gradients = collected.result()
         return total
 
     @staticmethod
@@ -106,7 +105,10 @@ class _Gradients:
 
 def sum_errors(work: Work, *tensors: Tensor) -> Tensor:
     """Sum of a pass' absolute errors, with gradients to its node tensors and weights."""
-    return _Errors.apply(work, *tensors)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return _Errors.apply(work, *tensors)
+    passed = _Gradients(work, tensors)
+    return torch.stack([passed.value(block, tile) for block in work.blocks for tile in work.tiles(block)]).sum()
 
 
 def sum_messages(work: Work, *tensors: Tensor) -> Tensor:

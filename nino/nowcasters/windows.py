@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import l1_loss
 
 from nino.graphs.core import Block
 from nino.nowcasters.fold import Tile, owners
@@ -115,17 +114,32 @@ class Batch:
         if block.weight is None:
             return None
         mean, divisor = self.scale(block)
-        return (self.window(self.states, block, tile) - mean).div_(divisor).flatten(3).flatten(1, 2)
-
-    def wanted(self, block: Block, tile: Tile) -> Tensor:
-        """Scaled updates to be predicted (B, a, b, F, H)."""
-        last = self.window(self.states, block, tile)[..., -1:]
-        return (self.window(self.targets, block, tile) - last).div_(self.scale(block)[1])
+        window = self.window(self.states, block, tile)
+        # a difference without ``out`` would keep the window's order of strides, and every later step would pay for it
+        scaled = torch.sub(window, mean, out=window.new_empty(window.shape)).div_(divisor)
+        return scaled.flatten(3).flatten(1, 2)
 
     def error(self, update: Tensor, block: Block, tile: Tile) -> Tensor:
         """Sum of absolute errors of a tile's scaled updates, B*a*b*F*H values in this order."""
-        wanted = self.wanted(block, tile)
-        update = update.view(wanted.shape)
-        if self.mask is None:
-            return l1_loss(update, wanted, reduction="sum")
-        return ((update - wanted).abs() * self.mask).sum()
+        last = self.window(self.states, block, tile)[..., -1:]
+        window = self.window(self.targets, block, tile)
+        wanted = torch.sub(window, last, out=window.new_empty(window.shape)).div_(self.scale(block)[1])
+        return _AbsoluteError.apply(update.view(wanted.shape), wanted, self.mask)
+
+
+class _AbsoluteError(torch.autograd.Function):
+    """Sum of masked absolute differences, without a temporary: ``wanted`` is overwritten, later the gradient too."""
+
+    @staticmethod
+    def forward(ctx: Any, update: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
+        difference = wanted.neg_().add_(update)
+        if mask is not None:
+            difference.masked_fill_(~mask, 0.0)
+        total = torch.linalg.vector_norm(difference, 1)
+        ctx.sign = difference.sign_()
+        ctx.dtype = update.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return ctx.sign.mul_(grads[0]).to(ctx.dtype), None, None
