@@ -1,0 +1,1 @@
+"""Measurements: what the library costs, each number with the command and the machine that gave it."""
