@@ -1,0 +1,62 @@
+"""Every stage alone, from a config, at the smallest size that is real."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from nino.config import Layout
+
+PATHS = Layout("tiny")
+CONFIG = ("--config", "tiny.yaml")
+
+
+def test_the_whole_chain_without_snakemake(nino, workplace: Path) -> None:
+    def run(*arguments: object) -> str:
+        ended = nino(*arguments)
+        assert ended.code == 0, ended.err
+        return ended.out
+
+    task = (*CONFIG, "--task", "digits-2")
+    run("data", *task)
+    assert json.loads(Path(PATHS.data("digits-2")).read_text())["parameters"] == 88
+    assert "digits-2, topology released" in run("graph", *task)
+    for shard in (0, 1):
+        run("collect", *task, "--shard", shard)
+    run("join", *task)
+    run("datasheet", PATHS.dataset("digits-2"))
+    assert "digits-2" in Path(PATHS.datasheet("digits-2")).read_text()
+    early = nino("evaluate", *task, "--method", "nino", "--seed", 1000)
+    assert early.code == 1 and "best.safetensors" in early.err
+    run("metatrain", *CONFIG, "--nowcaster", "nino")
+    for method in ("base", "linear", "nino"):
+        for seed in (1000, 2000):
+            run("evaluate", *task, "--method", method, "--seed", seed)
+    assert "digits-2" in run("tables", *CONFIG)
+    run("figures", *CONFIG)
+    run("manifest", *CONFIG)
+    assert "everything agrees" in run("verify", PATHS.root)
+
+    table = Path(PATHS.tables, "table2.csv")
+    first = table.read_bytes()
+    run("tables", *CONFIG)
+    assert table.read_bytes() == first
+
+    log = Path(PATHS.evaluation("digits-2", "base", 1000), "log.csv")
+    log.write_text(log.read_text().replace("10,", "11,", 1))
+    changed = nino("verify", PATHS.root)
+    assert changed.code == 1 and "evaluate/digits-2/base/seed=1000/log.csv" in changed.out
+
+
+def test_a_spec_file_says_the_same_as_the_config(nino, workplace: Path) -> None:
+    from nino.config import load, resolve, write_units
+
+    write_units(resolve(load([Path("tiny.yaml")])))
+    spec = PATHS.evaluation_spec("digits-2", "linear")
+    assert nino("evaluate", *CONFIG, "--task", "digits-2", "--method", "linear", "--seed", 5).code == 0
+    assert nino("evaluate", spec, "--seed", 5, "--out", "again").code == 0
+    kept = [Path(PATHS.evaluation("digits-2", "linear", 5), "log.csv"), Path("again", "log.csv")]
+    first, second = ([line.split(",")[:4] for line in path.read_text().splitlines()] for path in kept)
+    assert first == second and len(first) == 5
+    without = nino("evaluate", spec, "--seed", 5)
+    assert without.code == 2 and "--out: missing" in without.err
