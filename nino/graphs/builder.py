@@ -47,7 +47,9 @@ class Neurons:
         [0, 2, 4]
         """
         if parts < 1 or self.size % parts:
-            raise ValueError(f"group {self.group!r}: {self.size} neurons do not split into `parts` (={parts}) equal parts")
+            raise ValueError(
+                f"group {self.group!r}: {self.size} neurons do not split into `parts` (={parts}) equal parts"
+            )
         size = self.size // parts
         return [self[i * size : (i + 1) * size] for i in range(parts)]
 
@@ -185,9 +187,7 @@ class GraphBuilder:
         """Say why a parameter is placed on no edge; ``build`` refuses it with this reason, or carries it."""
         self._reasons.setdefault(self._by_name[_plain(name)].name, reason)
 
-    def dense(
-        self, source: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType | None = None
-    ) -> None:
+    def dense(self, source: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType | None = None) -> None:
         """Join every source to every target by a weight; kernels of more than 9 positions take parallel edges.
 
         Args:
@@ -292,6 +292,11 @@ class GraphBuilder:
 
     def residual(self, source: Neurons, target: Neurons, edge_type: EdgeType = EdgeType.RESIDUAL) -> None:
         """Carry each source over to the target of the same number: auxiliary edges."""
+        if source.size != target.size:
+            raise ValueError(
+                f"{source.size} neurons of {source.group!r} cannot be carried over to {target.size} of {target.group!r}: "
+                f"a residual joins as many sources as targets"
+            )
         self._blocks.append((f"{source.group}->{target.group}", source, target, edge_type, "diagonal", None))
 
     def heads(self, heads: Neurons, *neurons: Neurons) -> None:
@@ -319,9 +324,9 @@ class GraphBuilder:
         if carried and unknown == "error":
             reasons = "; ".join(dict.fromkeys(self._reasons[name] for name in carried if name in self._reasons))
             raise ValueError(
-                f"{model}: {_some(carried)} lie on no edge of the neural graph{f' ({reasons})' * bool(reasons)}. Declare the architecture "
-                f'(nino.graphs.register_graph, see docs/graphs.md), or pass unknown="carry" to let the base optimizer '
-                f"alone train them"
+                f"{model}: {_some(carried)} lie on no edge of the neural graph{f' ({reasons})' * bool(reasons)}. Declare the "
+                f'architecture (nino.graphs.register_graph, see docs/graphs.md), or pass unknown="carry" to let the base '
+                f"optimizer alone train them"
             )
         groups, num_nodes = self._number()
         blocks = tuple(

@@ -5,6 +5,7 @@ Shape legend: P parameters, N nodes, S sources and T targets of a block, F kerne
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -57,11 +58,11 @@ class Nodes:
         return self.start + self.size
 
     @property
-    def slice(self) -> slice:
+    def slice(self) -> builtins.slice:
         """The range as a slice into node arrays."""
         return slice(self.start, self.stop)
 
-    def __getitem__(self, part: slice) -> Nodes:
+    def __getitem__(self, part: builtins.slice) -> Nodes:
         """A sub-range, by a slice of step 1.
 
         >>> Nodes(10, 6)[2:4]
@@ -158,6 +159,6 @@ class Parameter:
         return n
 
     @property
-    def slice(self) -> slice:
+    def slice(self) -> builtins.slice:
         """Its part of the flat vector."""
         return slice(self.offset, self.offset + self.numel)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 #: Operators up to this size are decomposed whole.
-_DENSE = 400
+DENSE = 400
 
 
 def largest_eigenpairs(product: Callable[[Array], Array], size: int, count: int) -> tuple[Array, Array]:
@@ -34,7 +34,7 @@ def largest_eigenpairs(product: Callable[[Array], Array], size: int, count: int)
     [0.998, 0.996]
     """
     count = min(count, size)
-    if size <= _DENSE:
+    if size <= DENSE:
         matrix = product(np.eye(size))
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         return values[::-1][:count], vectors[:, ::-1][:, :count]

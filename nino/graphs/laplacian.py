@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from nino.graphs.core import Block
-from nino.graphs.lanczos import largest_eigenpairs
+from nino.graphs.lanczos import DENSE, largest_eigenpairs
 
 Array = NDArray[np.float64]
 Range = tuple[int, int, int, int, bool]
@@ -73,7 +73,7 @@ class BlockAdjacency:
         """Classes of nodes with the same neighbours, (N,) numbers from 0: whole atoms, but for nodes of diagonals."""
         first = self._starts[self._atom]
         alone = self._diagonal.getnnz(axis=1) > 0
-        return np.unique(np.where(alone, np.arange(len(first)), first), return_inverse=True)[1]
+        return np.unique(np.where(alone, np.arange(len(first)) + len(first), first), return_inverse=True)[1]
 
     @property
     def cliques(self) -> NDArray[np.bool_]:
@@ -138,7 +138,7 @@ def _encoding(num_nodes: int, blocks: tuple[Range, ...], k: int) -> NDArray[np.f
     adjacency = BlockAdjacency(num_nodes, blocks)
     degree = adjacency @ np.ones((num_nodes, 1))
     scale = np.divide(1.0, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0)
-    twins = adjacency.twins()
+    twins = adjacency.twins() if num_nodes > DENSE else np.arange(num_nodes)
     size = np.bincount(twins)
     spread = sparse.csr_matrix((1 / np.sqrt(size[twins]), (np.arange(num_nodes), twins)))  # orthonormal columns
     gather = spread.T.tocsr()
@@ -163,8 +163,9 @@ def _zero_sum(twins: NDArray[np.int64], apart: NDArray[np.bool_], count: int) ->
     size = np.bincount(twins)
     count = min(count, int((np.bincount(twins, weights=apart) - 1).clip(min=0).sum()))
     vectors = np.random.default_rng(1).standard_normal((len(twins), count)) * apart[:, None]
-    means = np.stack([np.bincount(twins, weights=column) for column in vectors.T], axis=1) / size[:, None] if count else 0
-    return np.linalg.qr(vectors - means[twins])[0] if count else vectors
+    for column in vectors.T:
+        column -= (np.bincount(twins, weights=column) / size)[twins]
+    return np.linalg.qr(vectors)[0]
 
 
 def _signed(vectors: Array) -> Array:

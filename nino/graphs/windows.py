@@ -18,7 +18,7 @@ def view_of(w: Tensor) -> WeightView:
 def positions(w: Tensor, neurons: int, name: str) -> Tensor:
     """Flatten the kernel dimensions, those after the first ``neurons``, without copying."""
     try:
-        return w.flatten(neurons).view(*w.shape[:neurons], -1) if w.ndim > neurons else w.unsqueeze(neurons)
+        return w.view(*w.shape[:neurons], -1) if w.ndim > neurons else w.unsqueeze(neurons)
     except RuntimeError as error:
         raise ValueError(f"weight {name!r}: the kernel dimensions of this window are not contiguous") from error
 

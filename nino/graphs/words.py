@@ -24,7 +24,9 @@ def sample_words(graph: NeuralGraph, rows: Tensor) -> tuple[dict[str, Any], Tens
     rows = rows.to("cpu", torch.long)
     if not rows.numel() or rows[0] < 0 or rows[-1] >= words.size or bool((rows.diff() <= 0).any()):
         raise ValueError(f"`rows` must ascend within 0..{words.size - 1}, without repeats: sort and deduplicate them")
-    touched = {b.name for b in graph.blocks if b.weight is not None and (_within(b.source, words) or _within(b.target, words))}
+    touched = {
+        b.name for b in graph.blocks if b.weight is not None and (_within(b.source, words) or _within(b.target, words))
+    }
     parameters, kept = _keep_rows(graph.parameters, touched, words.size, rows)
     moved = {old.name: (old, new) for old, new in zip(graph.parameters, parameters, strict=True)}
     less = words.size - rows.numel()

@@ -45,7 +45,15 @@ def gpt2(d: int, layers: int, heads: int, words: int, positions: int, **options:
 
 
 def llama(
-    d: int, layers: int, heads: int, kv: int, ff: int, words: int, kind: str = "Llama", tied: bool = False, **options: object
+    d: int,
+    layers: int,
+    heads: int,
+    kv: int,
+    ff: int,
+    words: int,
+    kind: str = "Llama",
+    tied: bool = False,
+    **options: object,
 ) -> nn.Module:
     import transformers
 

@@ -25,7 +25,8 @@ def attention(
     """Declare queries, keys and values of one attention layer.
 
     ``released``: queries and values stand in one stack of nodes; key edges point from the first query nodes back to
-    ``x``, the key bias hangs on ``x``, head h is joined to query head h and value head h, and the output projection
+    ``x``, the key bias hangs on ``x`` (where it
+    fits, else on the keys), head h is joined to query head h and value head h, and the output projection
     reads the last ``heads * d_head`` nodes of the stack (with grouped queries most of them are queries).
 
     ``exact``: the key bias hangs on the keys. With grouped queries, or norms of their own, keys are neurons of their
@@ -51,7 +52,8 @@ def attention(
         norms = None
     q, k, v, out = (_exact if b.exact else _released)(b, name, x, heads, kv_heads, weights, norms is not None)
     if biases is not None:
-        for target, bias in zip((q, k if b.exact else x, v), biases, strict=True):
+        on_stream = not b.exact and biases[1].numel() == x.size
+        for target, bias in zip((q, x if on_stream else k, v), biases, strict=True):
             b.bias(target, bias)
     if b.exact and rotary:
         rotations = [_rotate(b, f"{name}.q.rotary", q, heads)]

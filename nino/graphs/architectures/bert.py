@@ -66,17 +66,19 @@ def _layer(b: GraphBuilder, x: Neurons, name: str, i: int, heads: int) -> Neuron
 def _language_head(b: GraphBuilder, words: Neurons, embedded: Neurons, x: Neurons) -> None:
     """Transform and decoder of masked language modelling; a tied decoder is the word embedding's block."""
     tied = "cls.predictions.decoder.weight" not in b
-    bias = "cls.predictions.bias" if "cls.predictions.bias" in b else "cls.predictions.decoder.bias"
+    biases = [name for name in ("cls.predictions.bias", "cls.predictions.decoder.bias") if name in b]
     if tied and not b.exact:  # the released graphs take the words for the bias' sources
-        node = b.group(bias, 1, before=embedded)
-        b.dense(words, node, b.weight(bias).unsqueeze(0), EdgeType.BIAS)
+        for bias in biases:
+            b.dense(words, b.group(bias, 1, before=embedded), b.weight(bias).unsqueeze(0), EdgeType.BIAS)
     transform = b.group("transform", x.size)
     b.linear(x, transform, "cls.predictions.transform.dense")
     b.norm(transform, "cls.predictions.transform.LayerNorm")
     if tied and b.exact:  # the tied decoder multiplies transform neuron i with column i of the word embedding
-        b.bias(words, bias)
+        for bias in biases:
+            b.bias(words, bias)
         b.residual(embedded, transform)
     elif not tied:
         logits = b.group("logits", words.size, fixed=True)
         b.dense(transform, logits, "cls.predictions.decoder.weight")
-        b.bias(logits, bias)
+        for bias in biases:  # where the two are not tied, only the decoder's acts
+            b.bias(logits, bias)

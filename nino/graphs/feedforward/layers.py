@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
@@ -132,7 +132,7 @@ def flattened(x: Value) -> Value:
     return Signal(x.parts, flat=True, moved=x.moved, fresh=False) if isinstance(x, Signal) else x
 
 
-def _bias(w: Wiring, bias: nn.Parameter | None, output: Signal) -> None:
+def _bias(w: Wiring, bias: Tensor | None, output: Signal) -> None:
     if bias is not None and not w.b.placed(w.name(bias)):
         w.star(output, w.name(bias), EdgeType.BIAS)
 

@@ -88,7 +88,13 @@ def _concatenate(w: Wiring, x: Value, args: Sequence[Any], kwargs: dict[str, Any
 
 
 def _split(w: Wiring, x: Value, args: Sequence[Any], kwargs: dict[str, Any], name: str) -> Value:
-    return _parts(x, args, kwargs, name, lambda size, given: given if isinstance(given, list | tuple) else [given] * (size // given))
+    return _parts(
+        x,
+        args,
+        kwargs,
+        name,
+        lambda size, given: given if isinstance(given, list | tuple) else [given] * (size // given),
+    )
 
 
 def _chunk(w: Wiring, x: Value, args: Sequence[Any], kwargs: dict[str, Any], name: str) -> Value:
@@ -99,7 +105,9 @@ def _parts(
     x: Value, args: Sequence[Any], kwargs: dict[str, Any], name: str, sizes: Callable[[int, Any], Sequence[int]]
 ) -> Value:
     dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
-    given = args[0] if args else next(kwargs[k] for k in ("chunks", "split_size", "split_size_or_sections") if k in kwargs)
+    given = (
+        args[0] if args else next(kwargs[k] for k in ("chunks", "split_size", "split_size_or_sections") if k in kwargs)
+    )
     if not isinstance(x, Signal) or dim not in (1, -1) or sum(sizes(x.size, given)) != x.size:
         return Unknown(f"{name!r} splits other than channels into whole parts")
     bounds = [0]

@@ -25,15 +25,15 @@ class Wiring:
         self._inputs: dict[tuple[str, int], Neurons] = {}
         self._features: dict[tuple[tuple[Neurons, ...], int], Neurons] = {}
 
-    def name(self, parameter: nn.Parameter) -> str:
+    def name(self, parameter: Tensor) -> str:
         """The (first) name of a parameter."""
         return self._names[id(parameter)]
 
-    def window(self, parameter: nn.Parameter) -> Tensor:
+    def window(self, parameter: Tensor) -> Tensor:
         """A parameter as a meta tensor (see ``GraphBuilder.weight``)."""
         return self.b.weight(self.name(parameter))
 
-    def leave(self, parameter: nn.Parameter | None, reason: str) -> None:
+    def leave(self, parameter: Tensor | None, reason: str) -> None:
         """Place a parameter on no edge, and say why."""
         if parameter is not None:
             self.b.leave(self.name(parameter), reason)
@@ -106,7 +106,7 @@ class Wiring:
         for part, span in target.spans():
             self.b.dense(node, part, rows[span], edge_type)
 
-    def shared(self, weight: nn.Parameter, source: Signal | Unknown) -> Signal | None:
+    def shared(self, weight: Tensor, source: Signal | Unknown) -> Signal | None:
         """The output of a weight that has been placed: its neurons are the same, and so are those that it reads."""
         seen = self._seen.get(self.name(weight))
         if seen is None:
@@ -116,7 +116,7 @@ class Wiring:
             self._carry(source, first)
         return target.stale()
 
-    def remember(self, weight: nn.Parameter, source: Signal | Unknown, target: Signal) -> None:
+    def remember(self, weight: Tensor, source: Signal | Unknown, target: Signal) -> None:
         """Note what a weight reads and gives, for when it is used again."""
         self._seen[self.name(weight)] = (source, target)
 
