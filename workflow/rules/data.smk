@@ -15,20 +15,20 @@ DATA_DIR = f"--data-dir={RUN.data_dir}" if RUN.data_dir else ""
 
 
 rule data:
-    message:
-        "data: {wildcards.task}"
     input:
         spec=PATHS.task_spec("{task}"),
     output:
         PATHS.data("{task}"),
     log:
         PATHS.log("data", "{task}"),
-    params:
-        data_dir=DATA_DIR,
+    conda:
+        "../../envs/nino.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/nino.yaml"
+    params:
+        data_dir=DATA_DIR,
+    message:
+        "data: {wildcards.task}"
     shell:
         "nino data {input.spec} --out {output} {params.data_dir} 2> {log}"

@@ -2,8 +2,6 @@
 
 
 rule metatrain:
-    message:
-        "meta-training: {wildcards.nowcaster}"
     input:
         spec=PATHS.metatrain_spec("{nowcaster}"),
         trajectories=lambda wildcards: [PATHS.dataset(t) for t in RUN.nowcasters[wildcards.nowcaster].tasks],
@@ -13,20 +11,28 @@ rule metatrain:
         ],
     output:
         best=PATHS.checkpoint("{nowcaster}"),
-        rest=multiext(PATHS.fit("{nowcaster}") + "/", "last.safetensors", "log.csv", "validation.csv"),
+        rest=multiext(
+            PATHS.fit("{nowcaster}") + "/",
+            "last.safetensors",
+            "log.csv",
+            "validation.csv",
+        ),
     log:
         PATHS.log("metatrain", "{nowcaster}"),
     benchmark:
         PATHS.benchmark("metatrain", "{nowcaster}")
-    params:
-        out=PATHS.fit("{nowcaster}"),
-        trajectories=lambda wildcards, input: [f"--trajectories={path}" for path in input.trajectories],
-        data_dir=DATA_DIR,
+    priority: 10  # what meta-training waits for first, so that evaluations fill the time beside it
+    conda:
+        "../../envs/nino.yaml"
     threads: 1
     resources:
         mem_mb=8000,
         runtime=1440,
-    conda:
-        "../../envs/nino.yaml"
+    params:
+        out=subpath(output.best, parent=True),
+        trajectories=lambda wildcards, input: [f"--trajectories={path}" for path in input.trajectories],
+        data_dir=DATA_DIR,
+    message:
+        "meta-training: {wildcards.nowcaster}"
     shell:
         "nino metatrain {input.spec} {params.trajectories} --out {params.out} {params.data_dir} 2> {log}"

@@ -4,8 +4,6 @@ RUNS = expand(rules.evaluate.output, task=RUN.evaluated, method=RUN.methods, see
 
 
 rule tables:
-    message:
-        "report: tables"
     input:
         spec=PATHS.report_spec,
         runs=RUNS,
@@ -19,26 +17,31 @@ rule tables:
             )
             for name in names.TABLES
         ],
-        expand("{folder}/{name}.{kind}", folder=PATHS.tables, name=names.TABLES, kind=("csv", "md", "tex")),
+        expand(
+            "{folder}/{name}.{kind}",
+            folder=PATHS.tables,
+            name=names.TABLES,
+            kind=("csv", "md", "tex"),
+        ),
         expand("{folder}/captions/{name}.rst", folder=PATHS.tables, name=names.TABLES),
         f"{PATHS.tables}/summary.json",
     log:
         PATHS.log("report", "tables"),
-    params:
-        results=PATHS.root,
-        out=PATHS.tables,
+    conda:
+        "../../envs/nino.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/nino.yaml"
+    params:
+        results=subpath(output[0], ancestor=2),
+        out=subpath(output[0], parent=True),
+    message:
+        "report: tables"
     shell:
         "nino tables {input.spec} --results {params.results} --out {params.out} > {log} 2>&1"
 
 
 rule figures:
-    message:
-        "report: figures"
     input:
         spec=PATHS.report_spec,
         runs=RUNS,
@@ -57,22 +60,22 @@ rule figures:
         [f"{PATHS.figures}/captions/{figure.name}.rst" for figure in names.figures(RUN.report)],
     log:
         PATHS.log("report", "figures"),
-    params:
-        results=PATHS.root,
-        out=PATHS.figures,
-        data_dir=DATA_DIR,
+    conda:
+        "../../envs/nino.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/nino.yaml"
+    params:
+        results=subpath(output[0], ancestor=2),
+        out=subpath(output[0], parent=True),
+        data_dir=DATA_DIR,
+    message:
+        "report: figures"
     shell:
         "nino figures {input.spec} --results {params.results} --out {params.out} {params.data_dir} > {log} 2>&1"
 
 
 rule manifest:
-    message:
-        "report: manifest"
     input:
         spec=PATHS.report_spec,
         config=PATHS.config,
@@ -83,12 +86,14 @@ rule manifest:
         PATHS.manifest,
     log:
         PATHS.log("report", "manifest"),
-    params:
-        results=PATHS.root,
+    conda:
+        "../../envs/nino.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/nino.yaml"
+    params:
+        results=subpath(output[0], parent=True),
+    message:
+        "report: manifest"
     shell:
         "nino manifest {input.spec} --resolved {input.config} --results {params.results} > {log} 2>&1"

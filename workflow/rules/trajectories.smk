@@ -2,8 +2,6 @@
 
 
 rule collect:
-    message:
-        "trajectories: {wildcards.task}, shard {wildcards.shard}"
     input:
         spec=PATHS.trajectory_spec("{task}"),
         data=PATHS.data("{task}"),
@@ -13,39 +11,41 @@ rule collect:
         PATHS.log("collect", "{task}", "shard={shard}"),
     benchmark:
         PATHS.benchmark("collect", "{task}", "shard={shard}")
-    params:
-        data_dir=DATA_DIR,
+    priority: 10  # what meta-training waits for first, so that evaluations fill the time beside it
+    conda:
+        "../../envs/nino.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=240,
-    conda:
-        "../../envs/nino.yaml"
+    params:
+        data_dir=DATA_DIR,
+    message:
+        "trajectories: {wildcards.task}, shard {wildcards.shard}"
     shell:
         "nino collect {input.spec} --shard {wildcards.shard} --out {output} {params.data_dir} 2> {log}"
 
 
 rule join:
-    message:
-        "trajectories: join {wildcards.task}"
     input:
         lambda wildcards: [PATHS.shard(wildcards.task, i) for i in RUN.shards(wildcards.task)],
     output:
         PATHS.dataset("{task}"),
     log:
         PATHS.log("join", "{task}"),
+    priority: 10  # what meta-training waits for first, so that evaluations fill the time beside it
+    conda:
+        "../../envs/nino.yaml"
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../../envs/nino.yaml"
+    message:
+        "trajectories: join {wildcards.task}"
     shell:
         "nino join {input} --out {output} 2> {log}"
 
 
 rule datasheet:
-    message:
-        "trajectories: datasheet of {wildcards.task}"
     input:
         PATHS.dataset("{task}"),
     output:
@@ -57,10 +57,12 @@ rule datasheet:
         ),
     log:
         PATHS.log("datasheet", "{task}"),
+    conda:
+        "../../envs/nino.yaml"
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../../envs/nino.yaml"
+    message:
+        "trajectories: datasheet of {wildcards.task}"
     shell:
         "nino datasheet {input} --out {output} 2> {log}"
