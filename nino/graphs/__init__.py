@@ -1,8 +1,9 @@
 """A network's parameters as a neural graph: groups of neurons joined by blocks of edges."""
 
-from nino.graphs.builder import MAX_FEATURES, GraphBuilder, Neurons
+from nino.graphs.builder import MAX_FEATURES, GraphBuilder
 from nino.graphs.core import Block, EdgeType, Nodes, Parameter, WeightView
 from nino.graphs.graph import NeuralGraph, window
+from nino.graphs.neurons import Neurons
 from nino.graphs.registry import Declaration, neural_graph, register_graph
 
 __all__ = [

@@ -3,55 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from nino.graphs.core import Block, EdgeType, Nodes, Parameter
+from nino.graphs.core import EdgeType, Parameter
+from nino.graphs.declared import Declared, number_groups, unplaced
 from nino.graphs.graph import NeuralGraph
-from nino.graphs.windows import positions, scrambled_rows, view_of
+from nino.graphs.neurons import Neurons
+from nino.graphs.windows import positions, scrambled_rows
 
 #: Kernel positions that one edge of the released networks holds (a 3 x 3 convolution).
 MAX_FEATURES = 9
-
-
-@dataclass(frozen=True, slots=True)
-class Neurons:
-    """A range of a declared group; node numbers are given when the graph is built.
-
-    Args:
-        group: the group's name.
-        start: first neuron within the group.
-        size: number of neurons.
-    """
-
-    group: str
-    start: int
-    size: int
-
-    def __getitem__(self, part: slice) -> Neurons:
-        """A sub-range, by a slice of step 1.
-
-        >>> Neurons("h", 0, 6)[2:4]
-        Neurons(group='h', start=2, size=2)
-        """
-        inside = Nodes(self.start, self.size)[part]
-        return Neurons(self.group, inside.start, inside.size)
-
-    def split(self, parts: int) -> list[Neurons]:
-        """Cut into equal consecutive parts.
-
-        >>> [n.start for n in Neurons("q", 0, 6).split(3)]
-        [0, 2, 4]
-        """
-        if parts < 1 or self.size % parts:
-            raise ValueError(
-                f"group {self.group!r}: {self.size} neurons do not split into `parts` (={parts}) equal parts"
-            )
-        size = self.size // parts
-        return [self[i * size : (i + 1) * size] for i in range(parts)]
 
 
 @dataclass(slots=True)
@@ -67,8 +32,8 @@ class GraphBuilder:
     """Collects groups and the blocks between them, and numbers the nodes at the end.
 
     Weights are named, or windows on a named one: ``weight(name)`` is a meta tensor of the parameter's shape that is
-    sliced, transposed and reshaped like any tensor; only where it points is kept. Weights are (target, source, *kernel),
-    as those of ``nn.Linear`` and ``nn.Conv2d`` are.
+    sliced, transposed and reshaped like any tensor; only where it points is kept. Weights are (target, source,
+    *kernel), as those of ``nn.Linear`` and ``nn.Conv2d`` are.
 
     Args:
         parameters: the model, or (name, shape) of all its parameters in ``named_parameters`` order.
@@ -98,7 +63,7 @@ class GraphBuilder:
         self._groups: dict[str, _Group] = {}
         self._satellites: dict[str, list[str]] = {}
         self._order: list[str] = []
-        self._blocks: list[tuple[str, Neurons, Neurons, EdgeType, str, Tensor | None]] = []
+        self._blocks: list[Declared] = []
         self._words: str | None = None
         self._reasons: dict[str, str] = {}
 
@@ -155,7 +120,7 @@ class GraphBuilder:
 
     def fix_ends(self) -> None:
         """Fix every group that no edge leaves: nothing in the network reads it, so it is an output."""
-        read = {source.group for _, source, *_ in self._blocks}
+        read = {block.source.group for block in self._blocks}
         for name, group in self._groups.items():
             group.fixed = group.fixed or name not in read
 
@@ -181,7 +146,7 @@ class GraphBuilder:
     def placed(self, name: str) -> bool:
         """Whether some block holds the parameter already."""
         held = self._by_name[_plain(name)].name
-        return any(held == block for block, *_, weight in self._blocks if weight is not None)
+        return any(block.name == held and block.weight is not None for block in self._blocks)
 
     def leave(self, name: str, reason: str) -> None:
         """Say why a parameter is placed on no edge; ``build`` refuses it with this reason, or carries it."""
@@ -208,7 +173,7 @@ class GraphBuilder:
         if edge_type is None:
             edge_type = EdgeType.CONV if w.ndim > 2 else EdgeType.LINEAR
         for part in positions(w, 2, name).split(MAX_FEATURES, dim=2):
-            self._blocks.append((name, source, target, edge_type, "dense", part.transpose(0, 1)))
+            self._blocks.append(Declared(name, source, target, edge_type, "dense", part.transpose(0, 1)))
 
     def diagonal(self, source: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType) -> None:
         """Join the i-th source to the i-th target by a weight (a depth-wise convolution, a scale).
@@ -225,11 +190,11 @@ class GraphBuilder:
         w, name = self._window(weight)
         if w.ndim < 1 or not w.shape[0] == source.size == target.size:
             raise ValueError(
-                f"weight {name!r} of shape {tuple(w.shape)} cannot join {source.size} neurons of {source.group!r} one by "
-                f"one to {target.size} of {target.group!r}: pass a window of shape (neurons, *kernel)"
+                f"weight {name!r} of shape {tuple(w.shape)} cannot join {source.size} neurons of {source.group!r} one "
+                f"by one to {target.size} of {target.group!r}: pass a window of shape (neurons, *kernel)"
             )
         for part in positions(w, 1, name).split(MAX_FEATURES, dim=1):
-            self._blocks.append((name, source, target, edge_type, "diagonal", part.unsqueeze(1)))
+            self._blocks.append(Declared(name, source, target, edge_type, "diagonal", part.unsqueeze(1)))
 
     def embedding(
         self, rows: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType, *, scrambled: bool = False
@@ -288,16 +253,16 @@ class GraphBuilder:
 
     def link(self, source: Neurons, target: Neurons, edge_type: EdgeType = EdgeType.HEAD, name: str = "") -> None:
         """Join every source to every target by auxiliary edges, which carry a constant."""
-        self._blocks.append((name or f"{source.group}->{target.group}", source, target, edge_type, "dense", None))
+        self._blocks.append(Declared(name or f"{source.group}->{target.group}", source, target, edge_type, "dense"))
 
     def residual(self, source: Neurons, target: Neurons, edge_type: EdgeType = EdgeType.RESIDUAL) -> None:
         """Carry each source over to the target of the same number: auxiliary edges."""
         if source.size != target.size:
             raise ValueError(
-                f"{source.size} neurons of {source.group!r} cannot be carried over to {target.size} of {target.group!r}: "
-                f"a residual joins as many sources as targets"
+                f"{source.size} neurons of {source.group!r} cannot be carried over to {target.size} of "
+                f"{target.group!r}: a residual joins as many sources as targets"
             )
-        self._blocks.append((f"{source.group}->{target.group}", source, target, edge_type, "diagonal", None))
+        self._blocks.append(Declared(f"{source.group}->{target.group}", source, target, edge_type, "diagonal"))
 
     def heads(self, heads: Neurons, *neurons: Neurons) -> None:
         """Join node h of ``heads`` to the h-th of ``heads.size`` equal parts of each of ``neurons``."""
@@ -320,65 +285,26 @@ class GraphBuilder:
         Raises:
             ValueError: if a parameter lies on no edge, in part, or twice.
         """
-        carried = self._missing()
+        carried = unplaced(self.parameters, self._blocks)
         if carried and unknown == "error":
             reasons = "; ".join(dict.fromkeys(self._reasons[name] for name in carried if name in self._reasons))
             raise ValueError(
-                f"{model}: {_some(carried)} lie on no edge of the neural graph{f' ({reasons})' * bool(reasons)}. Declare the "
-                f'architecture (nino.graphs.register_graph, see docs/graphs.md), or pass unknown="carry" to let the base '
-                f"optimizer alone train them"
+                f"{model}: {_some(carried)} lie on no edge of the neural graph{reasons and f' ({reasons})'}. Declare "
+                f'the architecture (nino.graphs.register_graph, see docs/graphs.md), or pass unknown="carry" to let '
+                f"the base optimizer alone train them"
             )
-        groups, num_nodes = self._number()
-        blocks = tuple(
-            Block(
-                name=name,
-                source=Nodes(groups[source.group].start + source.start, source.size),
-                target=Nodes(groups[target.group].start + target.start, target.size),
-                edge_type=edge_type,
-                kind="diagonal" if kind == "diagonal" else "dense",
-                weight=None if w is None else view_of(w),
-                features=1 if w is None else w.shape[2],
-            )
-            for name, source, target, edge_type, kind, w in self._blocks
-        )
+        sizes = {name: group.size for name, group in self._groups.items()}
+        groups = number_groups(self._order, self._satellites, sizes)
         return NeuralGraph(
             groups=groups,
-            blocks=blocks,
+            blocks=tuple(block.numbered(groups) for block in self._blocks),
             parameters=tuple(self.parameters),
-            num_nodes=num_nodes,
+            num_nodes=sum(sizes.values()),
             topology=self.topology,
             fixed=frozenset(g.name for g in self._groups.values() if g.fixed),
             word_nodes=groups[self._words] if self._words is not None else None,
             carried=tuple(carried),
         )
-
-    def _number(self) -> tuple[dict[str, Nodes], int]:
-        """Give nodes to groups: in order of declaration, satellites before what they are attached to."""
-        groups: dict[str, Nodes] = {}
-        start = 0
-        for name in self._ordered(self._order):
-            groups[name] = Nodes(start, self._groups[name].size)
-            start += groups[name].size
-        return groups, start
-
-    def _ordered(self, names: list[str]) -> Iterator[str]:
-        for name in names:
-            yield from self._ordered(self._satellites.get(name, []))
-            yield name
-
-    def _missing(self) -> list[str]:
-        """Parameters on no edge; raises for those in part or twice on edges."""
-        placed = dict.fromkeys((p.name for p in self.parameters), 0)
-        for name, *_, w in self._blocks:
-            if w is not None:
-                placed[name] += w.numel()
-        for p in self.parameters:
-            if placed[p.name] not in (0, p.numel):
-                raise ValueError(
-                    f"parameter {p.name!r} has {p.numel} elements, but {placed[p.name]} lie on edges: "
-                    f"declare each element on exactly one edge"
-                )
-        return [p.name for p in self.parameters if p.numel and not placed[p.name]]
 
     def _window(self, weight: str | Tensor) -> tuple[Tensor, str]:
         """The window and the parameter that it lies in."""

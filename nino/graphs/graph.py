@@ -103,7 +103,7 @@ class NeuralGraph:
         return replace(self, **changes, _cache={}), kept
 
     def signature(self) -> str:
-        """Hash of parameter names and shapes and of the topology: tells states, graphs and models of different kind apart."""
+        """Hash of parameter names, shapes and topology: tells states, graphs and models of different kind apart."""
         text = repr((self.topology, [(p.name, p.shape) for p in self.parameters]))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

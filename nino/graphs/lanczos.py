@@ -11,15 +11,17 @@ Array = NDArray[np.float64]
 
 #: Operators up to this size are decomposed whole.
 DENSE = 400
+#: Steps between looks at the residuals.
+_CHECK = 5
 
 
 def largest_eigenpairs(product: Callable[[Array], Array], size: int, count: int) -> tuple[Array, Array]:
     r"""Largest eigenvalues and their eigenvectors, by block Lanczos with full reorthogonalisation.
 
     The basis of the block Krylov space :math:`[V, AV, A^2V, \dots]` grows until the residual of every wanted Ritz pair
-    is at rounding level. As the start block has as many columns as pairs are wanted, eigenvalues that occur several times
-    are found as often as they occur, which a single start vector does not promise. The start is a fixed
-    pseudo-random block, so that equal operators give equal bits.
+    is at rounding level. As the start block has as many columns as pairs are wanted, eigenvalues that occur
+    several times are found as often as they occur, which a single start vector does not promise. The start is a
+    fixed pseudo-random block, so that equal operators give equal bits.
 
     Args:
         product: the operator on columns, (size, n) -> (size, n); symmetric, of norm about 1.
@@ -39,21 +41,23 @@ def largest_eigenpairs(product: Callable[[Array], Array], size: int, count: int)
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         return values[::-1][:count], vectors[:, ::-1][:, :count]
     block = np.linalg.qr(np.random.default_rng(0).standard_normal((size, count)))[0]
-    basis, projected = np.empty((size, 0)), np.empty((0, 0))
-    while True:
+    basis, projected = block[:, :0], np.empty((0, 0))
+    for step in range(1, size + 1):
+        old = basis.shape[1]
         basis = np.concatenate([basis, block], axis=1)
         image = product(block)
         column = basis.T @ image
-        old = len(projected)
         projected = np.block([[projected, column[:old]], [column[:old].T, (column[old:] + column[old:].T) / 2]])
-        values, rotations = np.linalg.eigh(projected)
-        values, rotations = values[::-1][:count], rotations[:, ::-1][:, :count]
-        image = image - basis @ column
+        image -= basis @ column
         image -= basis @ (basis.T @ image)  # once more: rounding left a trace of the basis
-        residuals = np.linalg.norm(image @ rotations[old:], axis=0)
         block = _orthonormal(image)
-        if residuals.max() < 1e-11 or block.shape[1] == 0 or basis.shape[1] + block.shape[1] > size:
-            return values, basis @ rotations
+        last = block.shape[1] == 0 or basis.shape[1] + block.shape[1] > size  # the Krylov space is exhausted
+        if last or step % _CHECK == 0:
+            values, rotations = np.linalg.eigh(projected)
+            values, rotations = values[::-1][:count], rotations[:, ::-1][:, :count]
+            if last or np.linalg.norm(image @ rotations[old:], axis=0).max() < 1e-11:
+                break
+    return values, basis @ rotations
 
 
 def _orthonormal(block: Array, tolerance: float = 1e-12) -> Array:

@@ -90,9 +90,9 @@ def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> T
     join it. Nodes with the same neighbours are twins: an eigenvector is constant on them, or it sums to zero on each
     class of twins and vanishes elsewhere, with eigenvalue 1 (more, where twins are joined). The constant ones are
     sought with an unknown a class (see :func:`nino.graphs.lanczos.largest_eigenpairs`); where the graph has fewer than
-    k + 1 of them below eigenvalue 1, as small networks do, the others fill up. All starts are fixed, so that the result is
-    the same to the bit every time; of each eigenvector and its negative the one is taken whose first entry of at least
-    half the largest magnitude is positive. Within equal eigenvalues the basis is arbitrary.
+    k + 1 of them below eigenvalue 1, as shallow networks do, the others fill up. All starts are fixed, so that the
+    result is the same to the bit every time; of each eigenvector and its negative the one is taken whose first
+    entry of at least half the largest magnitude is positive. Within equal eigenvalues the basis is arbitrary.
 
     Args:
         num_nodes: N.

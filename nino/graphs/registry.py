@@ -103,8 +103,9 @@ def declaration_of(model: nn.Module) -> Declaration:
     model_type = getattr(getattr(model, "config", None), "model_type", None)
     if model_type not in _BY_TYPE:
         raise ValueError(
-            f"{type(model).__name__}: no neural graph is declared for the transformers model type {model_type!r} (there "
-            f"are {', '.join(_BY_TYPE)}); declare it with nino.graphs.register_graph({model_type!r}, ...), see docs/graphs.md"
+            f"{type(model).__name__}: no neural graph is declared for the transformers model type {model_type!r} "
+            f"(there are {', '.join(_BY_TYPE)}); declare it with nino.graphs.register_graph({model_type!r}, ...), "
+            f"see docs/graphs.md"
         )
     return _BY_TYPE[model_type]
 

@@ -2,8 +2,8 @@
 
 Colour refinement: nodes start with equal colours, but for nodes of fixed groups, which each have their own. A node's
 colour is then mixed with the sum over its edges of a hash of (direction, type, weights, neighbour's colour), until the
-number of colours stays. Isomorphic graphs always get equal colours, so that unequal ones prove the opposite; where every node has
-a colour of its own the renumbering can be read off and is checked edge by edge.
+number of colours stays. Isomorphic graphs always get equal colours, so that unequal ones prove the opposite; where
+every node has a colour of its own the renumbering can be read off and is checked edge by edge.
 """
 
 from __future__ import annotations

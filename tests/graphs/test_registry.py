@@ -57,6 +57,19 @@ def test_layers_that_a_declaration_does_not_know_are_refused(models: Makers) -> 
     assert all("cross" in name for name in graph.carried)
 
 
+def test_transformers_models_inside_others_are_not_guessed(models: Makers) -> None:
+    class Classifier(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = models["bert"]("BertModel"), nn.Linear(12, 3)
+
+        def forward(self, words: torch.Tensor) -> torch.Tensor:
+            return self.head(self.body(words).pooler_output)
+
+    with pytest.raises(ValueError, match=r"module 'body' \(BertModel\) is not known"):
+        neural_graph(Classifier())
+
+
 @pytest.mark.parametrize("topology", ["released", "exact"])
 @pytest.mark.parametrize(
     "kind", ["GPT2ForSequenceClassification", "GPT2ForTokenClassification", "GPT2Model", "GPT2ForQuestionAnswering"]
@@ -144,7 +157,8 @@ def test_registered_classes_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_importing_graphs_imports_no_model_library() -> None:
-    code = "import sys, nino.graphs; print([m for m in ('transformers', 'torchvision', 'torch_geometric') if m in sys.modules])"
+    libraries = ("transformers", "torchvision", "torch_geometric")
+    code = f"import sys, nino.graphs; print([m for m in {libraries} if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )

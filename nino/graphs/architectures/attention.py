@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from nino.graphs.builder import GraphBuilder, Neurons
+from nino.graphs.builder import GraphBuilder
 from nino.graphs.core import EdgeType
+from nino.graphs.neurons import Neurons
 
 
 def attention(

@@ -6,8 +6,9 @@ from typing import Any
 
 from nino.graphs.architectures.attention import attention
 from nino.graphs.architectures.heads import body_of, linear_heads
-from nino.graphs.builder import GraphBuilder, Neurons
+from nino.graphs.builder import GraphBuilder
 from nino.graphs.core import EdgeType
+from nino.graphs.neurons import Neurons
 
 
 def declare_bert(b: GraphBuilder, model: Any) -> None:

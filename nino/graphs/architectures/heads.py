@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from nino.graphs.builder import GraphBuilder, Neurons
+from nino.graphs.builder import GraphBuilder
+from nino.graphs.neurons import Neurons
 
 
 def body_of(model: Any) -> tuple[Any, str]:

@@ -1,4 +1,4 @@
-"""Llama and what is laid out like it (Mistral, Qwen2, Qwen3, Gemma): RMSNorm, rotary embeddings, grouped queries, gated MLP."""
+"""Llama and the like (Mistral, Qwen2, Qwen3, Gemma): RMSNorm, rotary embeddings, grouped queries, gated MLP."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 from nino.graphs.architectures.attention import attention
 from nino.graphs.architectures.heads import body_of, linear_heads
-from nino.graphs.builder import GraphBuilder, Neurons
+from nino.graphs.builder import GraphBuilder
 from nino.graphs.core import EdgeType
+from nino.graphs.neurons import Neurons
 
 
 def declare_llama(b: GraphBuilder, model: Any) -> None:

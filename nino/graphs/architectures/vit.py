@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from nino.graphs.architectures.attention import attention
 from nino.graphs.architectures.heads import body_of, linear_heads
-from nino.graphs.builder import MAX_FEATURES, GraphBuilder, Neurons
+from nino.graphs.builder import MAX_FEATURES, GraphBuilder
 from nino.graphs.core import EdgeType
+from nino.graphs.neurons import Neurons
 
 
 def declare_torchvision_vit(b: GraphBuilder, model: Any) -> None:
@@ -69,7 +70,7 @@ def declare_vit(b: GraphBuilder, model: Any) -> None:
 
 
 def _embed(b: GraphBuilder, token: str, patch: str, positions: str) -> Neurons:
-    """Class token, patch embedding and positions; patches of more than 9 pixels are a linear map of h*w*channels inputs."""
+    """Class token, patches and positions; patches of more than 9 pixels are a linear map of h*w*channels inputs."""
     weight = b.weight(f"{patch}.weight")  # (d, channels, h, w)
     d, channels = weight.shape[:2]
     token_node = b.group("class token", 1, fixed=True, words=True)

@@ -121,15 +121,19 @@ def _declare_tree(w: Wiring, model: nn.Module) -> None:
     inside: set[nn.Module] = set()
     for name, module in model.named_modules():
         layer = layer_of(module)
-        if layer is None or module in inside:
+        if module in inside or (layer is None and not _declared_apart(module)):
             continue
         inside.update(module.modules())
         if isinstance(value, Signal):
             value = replace(value, flat=True)  # no trace says where positions are flattened
-        if layer is not None:
-            result = layer(w, module, name, value)
-            value = result[0] if isinstance(result, tuple) else result
+        result = _layer(w, module, name, [value], {})
+        value = result[0] if isinstance(result, tuple) else result
     _finish(w, value)
+
+
+def _declared_apart(module: nn.Module) -> bool:
+    """Whether a module is a transformers model, whose layers do not follow each other as in its tree."""
+    return any(cls.__name__ == "PreTrainedModel" for cls in type(module).__mro__)
 
 
 def _finish(w: Wiring, output: Any) -> None:

@@ -14,14 +14,16 @@ from nino.graphs.feedforward.wiring import Wiring
 _SUM = "add iadd add_ radd sub isub sub_ subtract".split()
 _PRODUCT = "mul imul mul_ rmul multiply truediv div div_ true_divide".split()
 #: Nothing but positions, or the layout in memory, changes.
-_SAME = """contiguous clone detach to float half double type type_as dropout dropout1d dropout2d dropout_ feature_dropout
-    stochastic_depth drop_path identity squeeze unsqueeze expand expand_as""".split()
+_SAME = """contiguous clone detach to float half double type type_as dropout dropout1d dropout2d dropout_
+    feature_dropout stochastic_depth drop_path identity squeeze unsqueeze expand expand_as""".split()
 #: Each neuron for itself, or over positions only.
-_EACH = """relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu celu gelu silu mish softplus hardswish hardtanh hardsigmoid
-    hardswish_ sigmoid sigmoid_ tanh tanh_ logsigmoid softsign softmax log_softmax exp log sqrt pow square abs neg clamp
-    clamp_ mean sum amax amin max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d
-    adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d interpolate upsample pad normalize
-    repeat""".split()
+_EACH = """
+    relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu celu gelu silu mish softplus hardswish hardtanh
+    hardsigmoid hardswish_ sigmoid sigmoid_ tanh tanh_ logsigmoid softsign softmax log_softmax exp log sqrt pow
+    square abs neg clamp clamp_ mean sum amax amin max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d
+    avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
+    adaptive_max_pool2d interpolate upsample pad normalize repeat
+""".split()
 _PERMUTE = "permute transpose movedim moveaxis swapaxes swapdims".split()
 
 

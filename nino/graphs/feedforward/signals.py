@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nino.graphs.builder import Neurons
+from nino.graphs.neurons import Neurons
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from nino.graphs.architectures.attention import attention
-from nino.graphs.builder import Neurons
 from nino.graphs.feedforward.signals import Signal, Unknown, Value
 from nino.graphs.feedforward.wiring import Wiring
+from nino.graphs.neurons import Neurons
 
 
 def self_attention(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nino.graphs.builder import GraphBuilder, Neurons
+from nino.graphs.builder import GraphBuilder
 from nino.graphs.core import EdgeType
 from nino.graphs.feedforward.signals import Attribute, Input, Signal, Unknown, Value
+from nino.graphs.neurons import Neurons
 
 
 class Wiring:
@@ -180,7 +181,7 @@ class Wiring:
         return Signal((total,), fresh=not gate, **flags)
 
     def attribute(self, value: Value, attribute: Attribute, edge_type: EdgeType) -> Value:
-        """Add (or scale by, or prepend) a parameter of the forward's own: a vector, a number, or a table of positions."""
+        """Add (scale by, prepend) a parameter of the forward's own: a vector, a number, or a table of positions."""
         if not isinstance(value, Signal):
             reason = value.reason if isinstance(value, Unknown) else "it meets no layer's output"
             self.b.leave(attribute.name, reason)
