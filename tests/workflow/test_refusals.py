@@ -1,0 +1,40 @@
+"""What stops before any job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.driver import ROOT, TINY, snakemake
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("evaluate: {shedule: {}}", "evaluate.shedule: unknown key; did you mean 'schedule'?"),
+        ("evaluate: {tasks: [digits-3]}", "evaluate.tasks[0] (='digits-3'): no such task; did you mean 'digits-2'?"),
+        ("tasks: {digits-2: {recipe: {steps: -40}}}", "tasks.digits-2.recipe.steps (=-40) must be at least 1"),
+        ("evaluate: {seeds: [1000, 1000]}", "evaluate.seeds (=[1000, 1000]) holds 1000 twice"),
+        ("evaluate: {seeds: [1]}", "evaluate.seeds[0] (=1) is a seed of trajectories.digits-2 (0 to 2)"),
+    ],
+)
+def test_a_wrong_config_stops_before_any_job(tmp_path: Path, text: str, says: str) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(text)
+    ended = snakemake(tmp_path, "--cores", 1, overlays=(TINY, overlay))
+    assert ended.code != 0 and says in ended.text and "Traceback" not in ended.text
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_papers_benchmark_can_be_planned(tmp_path: Path) -> None:
+    planned = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "reason", overlays=())
+    assert planned.code == 0, planned.text[-2000:]
+    assert planned.jobs["evaluate"] == 630 and planned.jobs["collect"] == 124 and planned.jobs["metatrain"] == 2
+
+
+def test_smoke_can_be_planned(tmp_path: Path) -> None:
+    planned = snakemake(tmp_path, "--dry-run", overlays=(ROOT / "workflow" / "configs" / "smoke.yaml",))
+    assert planned.code == 0 and planned.jobs["metatrain"] == 2 and planned.jobs["data"] == 4

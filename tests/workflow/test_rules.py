@@ -1,0 +1,48 @@
+"""The shape of the workflow's own files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.driver import ROOT
+
+RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+
+
+def rules() -> list[tuple[str, str]]:
+    """Name and body of every rule of the stages."""
+    found = []
+    for path in RULES:
+        for name, body in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", path.read_text() + "\n", re.MULTILINE):
+            found.append((name, body))
+    return found
+
+
+def test_every_stage_has_rules() -> None:
+    assert {path.stem for path in RULES} == {"data", "trajectories", "metatrain", "evaluate", "report"}
+    assert {name for name, _ in rules()} >= {"data", "collect", "join", "datasheet", "metatrain", "evaluate", "tables"}
+
+
+@pytest.mark.parametrize(("name", "body"), [pytest.param(*rule, id=rule[0]) for rule in rules()])
+def test_a_rule_calls_one_command_and_logs(name: str, body: str) -> None:
+    shell = body.partition("shell:")[2]
+    assert re.match(r'\s+"nino [a-z]+ ', shell), "a rule calls the nino command"
+    assert not re.search(r"^    (run|script|notebook|wrapper):", body, re.MULTILINE)
+    for needed in ("log:", "message:", "resources:", "mem_mb=", "runtime=", "conda:"):
+        assert needed in body, f"{name}: no {needed}"
+    assert "{log}" in shell
+
+
+def test_lint_is_clean() -> None:
+    done = subprocess.run([sys.executable, "-m", "snakemake", "--lint"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_package_does_not_know_snakemake() -> None:
+    for path in Path(ROOT, "nino").rglob("*.py"):
+        assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path

@@ -1,0 +1,102 @@
+"""What a run of the whole workflow does, and what another one after it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.driver import RUN, TINY, Finished, snakemake
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+EVERYTHING = {
+    "data": 1, "collect": 2, "join": 1, "datasheet": 1, "metatrain": 1, "evaluate": 6,
+    "tables": 1, "figures": 1, "manifest": 1, "all": 1,
+}  # fmt: skip
+RESULTS = {"tables": 1, "figures": 1, "manifest": 1, "all": 1}
+
+
+def overlay(folder: Path, values: object) -> tuple[Path, Path]:
+    path = folder / "overlay.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return TINY, path
+
+
+def test_a_killed_run_is_finished_by_the_next(finished: Finished) -> None:
+    assert finished.after_kill is not None and finished.after_kill.code == 0
+    assert finished.again is not None
+    jobs = finished.again.jobs
+    assert finished.done_when_killed and jobs["evaluate"] == 6 - len(finished.done_when_killed)
+    assert "data" not in jobs and "evaluate" in jobs
+    manifest = json.loads(finished.path("manifest.json").read_text())
+    assert len(manifest["runs"]) == 6
+
+
+def test_a_second_driver_is_refused(finished: Finished) -> None:
+    assert finished.while_running is not None and finished.while_running.code != 0
+    assert "cannot be locked" in finished.while_running.text
+
+
+def test_everything_asked_for_is_there(finished: Finished) -> None:
+    for name in ("table1.md", "table2.csv", "table2.tex", "table2.md"):
+        assert finished.path("tables", name).stat().st_size
+    assert finished.path("figures", "curves-digits-2.svg").stat().st_size
+    assert "digits-2" in finished.path("trajectories", "digits-2.md").read_text()
+    assert not [path for path in finished.path().rglob("*") if path.suffix == ".part"]
+
+
+def test_a_second_run_does_nothing(finished: Finished) -> None:
+    again = snakemake(finished.folder, "--cores", 2)
+    assert again.code == 0 and "Nothing to be done" in again.text
+
+
+def test_a_deleted_run_is_redone_alone(finished: Finished) -> None:
+    gone = finished.path("evaluate", "digits-2", "linear", "seed=2000", "run.json")
+    others = {p: p.stat().st_mtime_ns for p in finished.path("evaluate").rglob("run.json") if p != gone}
+    before = finished.path("tables", "table2.csv").read_bytes()
+    gone.unlink()
+    again = snakemake(finished.folder, "--cores", 2)
+    assert again.code == 0 and again.jobs == {"evaluate": 1, **RESULTS}
+    assert gone.exists() and {p: p.stat().st_mtime_ns for p in others} == others
+    assert finished.path("tables", "table2.csv").read_bytes() == before
+
+
+def test_a_fresh_clone_runs_everything_though_its_tables_are_there(finished: Finished, tmp_path: Path) -> None:
+    for part in ("tables", "figures"):
+        shutil.copytree(finished.path(part), tmp_path / RUN / part)
+    shutil.copy(finished.path("manifest.json"), tmp_path / RUN)
+    planned = snakemake(tmp_path, "--dry-run")
+    assert planned.code == 0 and planned.jobs == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        ({"evaluate": {"seeds": [1000, 2000, 3000]}}, {"evaluate": 3, **RESULTS}),
+        ({"evaluate": {"methods": {"linear": {"label": "Line"}}}}, {"evaluate": 2, **RESULTS}),
+        ({"evaluate": {"methods": {"linear": None}}}, RESULTS),
+        ({"report": {"confidence": 0.9}}, RESULTS),
+        ({"metatrain": {"recipe": {"lr": 0.01}}}, {"metatrain": 1, "evaluate": 2, **RESULTS}),
+        ({"trajectories": {"digits-2": {"state_every": 1}}}, EVERYTHING | {"evaluate": 2, "data": 0}),
+        ({"tasks": {"digits-2": {"recipe": {"lr": 0.02}}}}, EVERYTHING),
+    ],
+    ids=["seed", "label", "method", "report", "metatrain", "trajectories", "task"],
+)
+def test_a_change_redoes_what_depends_on_it(finished: Finished, tmp_path: Path, change: object, jobs: object) -> None:
+    assert isinstance(jobs, dict)
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    planned = snakemake(folder, "--dry-run", overlays=overlay(tmp_path, change))
+    assert planned.code == 0 and planned.jobs == {rule: count for rule, count in jobs.items() if count}
+
+
+def test_the_report_holds_tables_and_figures(finished: Finished, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    made = snakemake(finished.folder, "--report", page)
+    assert made.code == 0, made.text
+    text = page.read_text()
+    assert "table2.html" in text and "curves-digits-2.svg" in text and "datasheet" in text.lower()
