@@ -1,16 +1,26 @@
-"""Commands for one's own model: its neural graph."""
+"""Commands for one's own model: its neural graph, and a nowcast from its checkpoints."""
 
 from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nino.cli import select
-from nino.cli.options import ConfigFiles, DataDir, SpecFile, TaskName
+from nino.cli.options import ConfigFiles, DataDir, Device, SpecFile, TaskName
+from nino.cli.stages import device_of
+from nino.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def add_to(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (graph,):
+    for command in (graph, step):
         app.command()(command)
 
 
@@ -37,3 +47,68 @@ def graph(
             f"  block  {block.name:<32} {block.edge_type.name.lower()}, {block.kind}: "
             f"{block.source.size} x {block.target.size} nodes, {block.num_weights} weights"
         )
+
+
+def step(
+    directory: Annotated[Path, typer.Argument(help="Run folder: checkpoint-200, step_200.pt, model-200.safetensors.")],
+    nowcaster: Annotated[str, typer.Option("--nowcaster", help="File, known name (nino_no_posw), or: linear.")],
+    k: Annotated[int | None, typer.Option("--k", min=1, help="Horizon, in checkpoints.")] = None,
+    max_train_steps: Annotated[
+        int | None, typer.Option("--max-train-steps", min=1, help="Steps of the whole run: k by the decay, for no --k.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="package.module:function that builds it; not for Hugging Face folders."),
+    ] = None,
+    spacing: Annotated[
+        int | None, typer.Option("--spacing", min=1, help="Steps between checkpoints; default what is there.")
+    ] = None,
+    pattern: Annotated[str | None, typer.Option("--pattern", help="Shell pattern of the checkpoints' names.")] = None,
+    topology: Annotated[str, typer.Option("--topology", help="released or exact.")] = "released",
+    update_scale: Annotated[float, typer.Option("--update-scale", help="Factor on the change.")] = 1.0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Checkpoint to write; default DIRECTORY/nowcast/ and the last's name.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Nowcast once, offline, from a run's last checkpoints; write one that training resumes from."""
+    from nino.nowcasters import LineFit
+    from nino.optim import offline
+
+    done = offline.step(
+        directory,
+        LineFit() if nowcaster == "linear" else nowcaster,
+        k,
+        max_train_steps=max_train_steps,
+        model=None if model is None else build(model),
+        spacing=spacing,
+        pattern=pattern,
+        topology=topology,
+        update_scale=update_scale,
+        out=out,
+        device=device_of(device),
+    )
+    typer.echo(f"{done.path}: steps {', '.join(map(str, done.steps))}, k = {done.k}, norm {done.norm:.4g}")
+
+
+def build(path: str) -> nn.Module:
+    """Call the function that ``--model`` names; modules are looked for in the working directory too.
+
+    Raises:
+        ConfigError: where there is no such function, or it does not give a module.
+    """
+    from torch import nn
+
+    module, _, function = path.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        model = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            [f"--model (={path}) must be package.module:function, importable from here: {error}"]
+        ) from error
+    finally:
+        sys.path.pop(0)
+    if not isinstance(model, nn.Module):
+        raise ConfigError([f"--model (={path}) gave {type(model).__name__}, not a torch module"])
+    return model

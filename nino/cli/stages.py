@@ -51,7 +51,7 @@ def collect(
     from nino.tasks import load_task
     from nino.trajectories import collect_shard
 
-    loaded = load_task(job.unit.task, job.data_dir(data_dir), device=_device(device))
+    loaded = load_task(job.unit.task, job.data_dir(data_dir), device=device_of(device))
     collect_shard(loaded, job.unit.trajectories, shard, path)
 
 
@@ -112,7 +112,7 @@ def metatrain(
     from nino.metatrain import open_sources
 
     paths = dict(zip(unit.tasks, trajectories or (), strict=True))
-    fit(unit.metatrain, open_sources(paths, data_dir=job.data_dir(data_dir)), folder, device=_device(device))
+    fit(unit.metatrain, open_sources(paths, data_dir=job.data_dir(data_dir)), folder, device=device_of(device))
 
 
 def evaluate(
@@ -137,11 +137,12 @@ def evaluate(
     from nino.evaluate import evaluate_run
     from nino.tasks import load_task
 
-    loaded = load_task(unit.task, job.data_dir(data_dir), device=_device(device))
+    loaded = load_task(unit.task, job.data_dir(data_dir), device=device_of(device))
     evaluate_run(loaded, unit.method, seed, unit.schedule, folder, nowcaster)
 
 
-def _device(name: str) -> str:
+def device_of(name: str) -> str:
+    """What ``--device`` means here: ``auto`` is the GPU if there is one."""
     if name != "auto":
         return name
     import torch

@@ -204,7 +204,7 @@ def check_agreement(folder: Path, info: Mapping[str, Any], log: pd.DataFrame, ta
     Raises:
         CorruptRunError: where they differ, as after a cut or edited log or a changed target.
     """
-    hit = steps_to_target(log, target)
+    hit = steps_to_target({"step": log.step, target.split: log[target.split]}, target)
     if hit != info["step_at_target"]:
         raise CorruptRunError(
             f"{folder / 'log.csv'}: target {target.value:g} met at step {hit}, run.json says {info['step_at_target']}"

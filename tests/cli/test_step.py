@@ -1,0 +1,47 @@
+"""``nino step``: one nowcast from the checkpoints of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+BUILDER = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+"""
+
+
+@pytest.fixture
+def run(workplace: Path) -> Path:
+    """Five checkpoints on a line, and a module that builds their model."""
+    (workplace / "ownnet.py").write_text(BUILDER)
+    folder = workplace / "out"
+    folder.mkdir()
+    torch.manual_seed(0)
+    start = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)).state_dict()
+    for n in range(1, 6):
+        torch.save({name: value + n for name, value in start.items()}, folder / f"step_{n * 20}.pt")
+    return folder
+
+
+def test_it_writes_the_nowcast_checkpoint(nino, run):
+    ended = nino("step", run, "--nowcaster", "linear", "--k", 3, "--model", "ownnet:build")
+    assert ended.code == 0, ended.err
+    written = run / "nowcast" / "step_100.pt"
+    assert str(written) in ended.out and "k = 3" in ended.out
+    last, ahead = (torch.load(path, weights_only=True) for path in (run / "step_100.pt", written))
+    for name, value in last.items():
+        torch.testing.assert_close(ahead[name], value + 3)
+
+
+def test_a_gap_and_a_wrong_model_are_errors_in_one_line(nino, run):
+    ended = nino("step", run, "--nowcaster", "linear", "--k", 3, "--model", "ownnet:nothing")
+    assert ended.code == 2 and "--model (=ownnet:nothing)" in ended.err and "Traceback" not in ended.err
+    (run / "step_60.pt").unlink()
+    ended = nino("step", run, "--nowcaster", "linear", "--k", 3, "--model", "ownnet:build")
+    assert ended.code == 1 and "only 4 checkpoints" in ended.err
+    assert not (run / "nowcast").exists()
