@@ -132,6 +132,18 @@ def test_untied_bert_and_biased_llama_have_no_lonely_nodes(models: Makers) -> No
             assert len({(b.source, b.target, b.weight) for b in copies}) == len(copies)
 
 
+def test_classes_are_known_by_their_library_not_by_their_bare_name() -> None:
+    class VisionTransformer(nn.Module):  # as other libraries call theirs
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(x)
+
+    assert list(neural_graph(VisionTransformer()).groups) == ["x", "head.bias", "head"]
+
+
 def test_topology_and_unknown_are_checked() -> None:
     with pytest.raises(ValueError, match="`topology` \\(='naive'\\) must be one of 'released', 'exact'"):
         neural_graph(nn.Linear(2, 2), "naive")  # type: ignore[arg-type]
