@@ -204,14 +204,15 @@ def check_agreement(folder: Path, info: Mapping[str, Any], log: pd.DataFrame, ta
     Raises:
         CorruptRunError: where they differ, as after a cut or edited log or a changed target.
     """
-    hit = steps_to_target({"step": log.step, target.split: log[target.split]}, target)
+    values = log[target.split]
+    hit = steps_to_target({"step": log.step, target.split: values}, target)
     if hit != info["step_at_target"]:
         raise CorruptRunError(
             f"{folder / 'log.csv'}: target {target.value:g} met at step {hit}, run.json says {info['step_at_target']}"
         )
-    if info["status"] == "done" and not np.isclose(log[target.split].iloc[-1], info["final"], rtol=1e-6):
+    if info["status"] == "done" and not np.isclose(values.iloc[-1], info["final"], rtol=1e-6):
         raise CorruptRunError(
-            f"{folder / 'log.csv'}: ends with {log[target.split].iloc[-1]:g}, run.json's final metric is {info['final']:g}: "
+            f"{folder / 'log.csv'}: ends with {values.iloc[-1]:g}, run.json's final metric is {info['final']:g}: "
             "rows are missing"
         )
 

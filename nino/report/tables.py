@@ -56,7 +56,7 @@ def table1(runs: Runs) -> Table:
                 "Parameters": f"{int(parameters):,}" if np.isfinite(parameters) else EMPTY,
                 "Recipe": recipe_text(recipe),
                 "Steps": f"{recipe.steps:,}",
-                "Target": f"{target.split} {target.metric} {'≥' if target.higher_is_better else '≤'} {target_text(task)}",
+                "Target": target_text(task),
                 "Published target": number(source.value, 1) if source else EMPTY,
                 "Meta-training": "yes" if trained_on else "no",
             }
@@ -177,8 +177,10 @@ def recipe_text(recipe: RecipeSpec) -> str:
 
 
 def target_text(task: TaskSpec) -> str:
-    """A task's target value with its unit."""
-    return f"{task.target.value:g} {METRIC_UNITS.get(task.target.metric, '')}".strip()
+    """A task's target: where it is checked, the metric, its direction and value."""
+    target = task.target
+    bound = "≥" if target.higher_is_better else "≤"
+    return f"{target.split} {target.metric} {bound} {target.value:g} {METRIC_UNITS.get(target.metric, '')}".strip()
 
 
 def reached_text(row: Comparison) -> str:
