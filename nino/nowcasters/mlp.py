@@ -106,7 +106,7 @@ class WNNPlus(nn.Module, Nowcaster):
                 if block.weight is None:
                     continue
                 gain, pull = reader.parameter(block)[1].undo(unscale)
-                for tile in tiles(block, max(chunk // block.features, 1)):
+                for tile in reader.tiles(block, max(chunk // block.features, 1)):
                     x = reader.read(block, tile, raw).view(-1, self.context)
                     h = silu(torch.addmm(weights[1][int(block.edge_type)], x, weights[0].T), inplace=True)
                     for weight, bias in zip(weights[2:-2:2], weights[3:-2:2], strict=True):

@@ -52,7 +52,8 @@ class Reader:
 
     def __init__(self, graph: NeuralGraph, states: States, scales: list[Scale], device: torch.device) -> None:
         """Remember which parameter each block's window starts in."""
-        self._states, self._scales, self._device = states, scales, device
+        self._states, self._scales = states, scales
+        self._staged = device != states.device
         self._parameters = graph.parameters
         self._owner = owners(graph)
 
@@ -62,26 +63,33 @@ class Reader:
         index = self._owner[block.weight.offset]
         return self._parameters[index], self._scales[index]
 
+    def tiles(self, block: Block, size: int) -> list[Tile]:
+        """The block's tiles; where states come from another device, such as lie in one piece of memory."""
+        if self._staged and block.weight is not None:
+            source, target, _ = block.weight.strides
+            return tiles(block, size, narrow=block.target.size if source > target else 1)
+        return tiles(block, size)
+
     def read(self, block: Block, tile: Tile, out: Tensor) -> Tensor:
         """Scaled features of a tile, (n, F*c) in ``out``'s first elements."""
         parameter, scale = self.parameter(block)
         assert block.weight is not None
-        rows, columns = tile.shape
-        shape = (rows, columns, block.features)
-        context = self._states.shape[1]
-        chunk = out[: rows * columns * block.features * context].view(*shape, context)
-        local = replace(block.weight, offset=block.weight.offset - parameter.offset)
-        start = 0
+        shape = (*tile.shape, block.features)
+        context, size = self._states.shape[1], tile.shape[0] * tile.shape[1]
+        chunk = out[: size * block.features * context].view(*shape, context)
+        start = first(block.weight, tile) - parameter.offset
+        column = 0
         for part in self._states.parts(parameter):
+            begin = start
+            if self._staged:  # strided reads happen where the tile goes; what travels is one run of memory a state
+                stop = start + 1 + sum((n - 1) * s for n, s in zip(shape, block.weight.strides, strict=True))
+                part, begin = part[start:stop].T.to(out.device).T, 0
             step, column_step = part.stride()
-            view = part.as_strided(
-                (*shape, part.shape[1]),
-                (*(s * step for s in local.strides), column_step),
-                part.storage_offset() + first(local, tile) * step,
-            )
-            chunk[..., start : start + part.shape[1]].copy_(view)
-            start += part.shape[1]
-        return chunk.sub_(scale.mean).div_(scale.std + EPSILON).view(rows * columns, -1)
+            strides = (*(s * step for s in block.weight.strides), column_step)
+            view = part.as_strided((*shape, part.shape[1]), strides, part.storage_offset() + begin * step)
+            chunk[..., column : column + part.shape[1]].copy_(view)
+            column += part.shape[1]
+        return chunk.sub_(scale.mean).div_(scale.std + EPSILON).view(size, -1)
 
 
 def first(view: WeightView, tile: Tile) -> int:
@@ -145,7 +153,7 @@ class Stream:
         layer = self.folded.messages[depth]
         for block in blocks:
             bias = constant(layer, depth, block, self.folded.context)
-            for tile in tiles(block, self.chunk):
+            for tile in self.reader.tiles(block, self.chunk):
                 u, spare = self.hidden(block, tile, self.read(block, tile), ends)
                 sources, targets = within(block.source, tile.source), within(block.target, tile.target)
                 rows = tile.shape[0]
@@ -178,7 +186,7 @@ class Stream:
             bias = constant(folded.out, len(ends), block, folded.context)
             last, shift = folded.last[: block.features, k - 1].T, folded.last_bias[: block.features, k - 1]
             gain, pull = self.reader.parameter(block)[1].undo(unscale)
-            for tile in tiles(block, self.chunk):
+            for tile in self.reader.tiles(block, self.chunk):
                 features = self.reader.read(block, tile, self._raw)
                 cast = features
                 if self._features is not self._raw:

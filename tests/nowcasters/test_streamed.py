@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nino.graphs import NeuralGraph, neural_graph
-from nino.nowcasters import FileStates, NiNoNet
+from nino.nowcasters import FileStates, NiNoNet, WNNPlus
+from nino.nowcasters.streamed import Reader
 from tests.nowcasters.helpers import MODELS, history, lively, random_graph
 
 
@@ -161,6 +163,25 @@ def test_bfloat16_products_are_close() -> None:
     exact = net.predict(graph, states, 20)
     rough = net.predict(graph, states, 20, precision=torch.bfloat16)
     assert 0 < relative(rough, exact, states[:, -1]) < 0.1
+
+
+def test_states_staged_from_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens between CPU states and a GPU engine, tried on one device: runs of memory travel, not elements."""
+    original = Reader.__init__
+
+    def staged(self: Reader, *args: Any) -> None:
+        original(self, *args)
+        self._staged = True
+
+    for graph in (*map(random_graph, range(4)), neural_graph(MODELS["tiny_llama"]())):
+        states = history(graph.num_parameters)
+        for net in (lively(NiNoNet(hidden=16)), lively(WNNPlus(hidden=16))):
+            for budget in (None, 3_000):
+                wanted = net.predict(graph, states, 20, memory_budget=budget)
+                with monkeypatch.context() as patched:
+                    patched.setattr(Reader, "__init__", staged)
+                    found = net.predict(graph, states.T.contiguous().T, 20, memory_budget=budget)
+                assert relative(found, wanted, states[:, -1]) < 1e-5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
