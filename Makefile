@@ -29,7 +29,7 @@ smoke: $(INSTALLED) ## the whole workflow on embedded data: results/smoke/
 	@python workflow/smoke.py $(SMOKE) $(CORES)
 
 test: $(INSTALLED) ## the tests
-	@python -m pytest -n $(CORES)
+	@python -m pytest -n $(CORES) --dist loadgroup
 
 lint: $(INSTALLED) ## style, types and the workflow's lint
 	ruff check .

@@ -5,12 +5,16 @@ Usage: python workflow/smoke.py CONFIG CORES. Everything that Snakemake says is 
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import psutil
 
 from nino.config import Layout, load
 
@@ -18,8 +22,8 @@ JOB = re.compile(r"^(?:Job|localrule|rule) (\d+): (.*)")
 FINISHED = re.compile(r"^Finished jobid: (\d+)")
 PROGRESS = re.compile(r"^(\d+) of (\d+) steps \((\d+)%\) done")
 NOISE = re.compile(
-    r"^(\[\w{3} \w{3} |Select jobs|Execute \d|Finished job|Complete log|Elapsed time|Assuming unres|Using shell|Provided"
-    r"|Using workflow specific profile|Rules claiming|Conda env|Config file|Building DAG|Reason:|\s*$)"
+    r"^(\[\w{3} \w{3} |Select jobs|Execute \d|Finished job|Complete log|Elapsed time|Assuming unres|Using shell"
+    r"|Provided|Using workflow specific profile|Rules claiming|Conda env|Config file|Building DAG|Reason:|\s*$)"
 )
 
 
@@ -63,12 +67,40 @@ def snakemake(*arguments: str, start: float) -> int:
     command = [sys.executable, "-m", "snakemake", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
+        # Ctrl-C reaches Snakemake by itself; being terminated must stop its jobs, too
+        signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
         try:
             for line in condense(process.stdout, start):
                 print(line, flush=True)
-        except KeyboardInterrupt:  # Snakemake got it too: let it stop its jobs and unlock the folder
+        except KeyboardInterrupt:
             print("smoke: stopping; `make smoke` goes on from here", flush=True)
+            process.stdout.read()
     return process.returncode
+
+
+def drivers() -> list[int]:
+    """Processes of other Snakemake runs in this folder."""
+    here, found = Path.cwd(), []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        words = process.info["cmdline"] or []
+        if process.pid != os.getpid() and any(Path(word).name == "snakemake" for word in words[:4]):
+            try:
+                if Path(process.cwd()) == here:
+                    found.append(process.pid)
+            except psutil.Error:  # it ended meanwhile, or is not ours
+                continue
+    return found
+
+
+def unlock(common: tuple[str, ...], start: float) -> int:
+    """Take away the lock that a killed run left behind; refuse where a run is alive."""
+    if not any(Path(".snakemake", "locks").glob("*")):
+        return 0
+    if others := drivers():
+        print(f"smoke: another run is at work in this folder (process {others[0]}): wait for it, or stop it")
+        return 1
+    print("smoke: the last run was killed; going on where it stopped", flush=True)
+    return snakemake(*common, "--unlock", start=start)
 
 
 def main() -> int:
@@ -80,7 +112,7 @@ def main() -> int:
     before = manifest.stat().st_mtime_ns if page.exists() and manifest.exists() else None
     common = ("--configfile", config, "--cores", cores)
     print(f"smoke: {config} on {cores} cores -> {root}/", flush=True)
-    if code := snakemake(*common, "--quiet", "reason", "host", start=start):
+    if code := unlock(common, start) or snakemake(*common, "--quiet", "reason", "host", start=start):
         print(f"smoke: failed after {clock(time.monotonic() - start)}; see the messages above", flush=True)
         return code
     fresh = before is not None and manifest.stat().st_mtime_ns == before

@@ -26,7 +26,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     try:
         wait_until(lambda: any(run.path().glob("trajectories/*/shard=*.h5")), process)
         run.while_running = snakemake(run.folder, "--cores", 1)
-        wait_until(lambda: any(run.path().glob("evaluate/*/*/*/run.json")), process)
+        wait_until(lambda: len(list(run.path().glob("evaluate/*/*/*/run.json"))) >= 3, process)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

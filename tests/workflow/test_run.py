@@ -30,8 +30,9 @@ def test_a_killed_run_is_finished_by_the_next(finished: Finished) -> None:
     assert finished.after_kill is not None and finished.after_kill.code == 0
     assert finished.again is not None
     jobs = finished.again.jobs
-    assert finished.done_when_killed and jobs["evaluate"] == 6 - len(finished.done_when_killed)
-    assert "data" not in jobs and "evaluate" in jobs
+    # two jobs ran when it was killed: their outputs do not count, though they may look whole
+    assert len(finished.done_when_killed) >= 3 and 6 - len(finished.done_when_killed) <= jobs["evaluate"] <= 5
+    assert "data" not in jobs
     manifest = json.loads(finished.path("manifest.json").read_text())
     assert len(manifest["runs"]) == 6
 
