@@ -60,18 +60,28 @@ class Precision:
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
 
 
-def loss_of(net: NiNoNet | WNNPlus, windows: Windows, spec: MetatrainSpec, precision: Precision, engine: str) -> Tensor:
-    """The nowcaster's training loss on a group of windows: a scalar."""
+def loss_of(
+    net: NiNoNet | WNNPlus, group: Sequence[Windows], spec: MetatrainSpec, precision: Precision, engine: str
+) -> Tensor:
+    """The nowcaster's training loss on windows that share a graph: a scalar, in which each target counts alike."""
     with precision.autocast():
         return net.training_loss(
-            windows.graph,
-            windows.states,
-            windows.targets,
-            windows.mask,
-            windows.lpe,
+            group[0].graph,
+            torch.cat([windows.states for windows in group]),
+            torch.cat([windows.targets for windows in group]),
+            torch.cat([windows.mask for windows in group]),
+            torch.cat([windows.lpe for windows in group]),
             scaling=cast(ScalingMode, spec.scaling),
             engine=engine,
         )
+
+
+def sharing_graphs(batch: Sequence[Windows]) -> list[list[Windows]]:
+    """A batch's windows by graph; samples of a word embedding's rows are graphs of their own."""
+    groups: dict[int, list[Windows]] = {}
+    for windows in batch:
+        groups.setdefault(id(windows.graph), []).append(windows)
+    return list(groups.values())
 
 
 def learning_rate(spec: MetatrainSpec, iteration: int) -> float:
@@ -135,7 +145,8 @@ class Trainer:
 
         Args:
             iteration: from 0; sets the learning rate.
-            batch: groups of windows, each of which counts alike.
+            batch: windows of each trajectory. Those that share a graph go through the nowcaster together, and count
+                as much as the trajectories they come from.
 
         Returns:
             What came of it.
@@ -143,14 +154,15 @@ class Trainer:
         Raises:
             FloatingPointError: after too many failures in a row.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.spec, iteration)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = learning_rate(self.spec, iteration)
         self.optimizer.zero_grad()
         loss = 0.0
-        for windows in batch:
-            part = loss_of(self.net, windows.to(self.precision.device), self.spec, self.precision, self.engine)
-            (part / len(batch)).backward()
-            loss += part.item() / len(batch)
+        for group in sharing_graphs(batch):
+            moved = [windows.to(self.precision.device) for windows in group]
+            part = loss_of(self.net, moved, self.spec, self.precision, self.engine) * (len(group) / len(batch))
+            part.backward()
+            loss += part.item()
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.spec.clip_norm).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._fail(iteration, loss, norm)

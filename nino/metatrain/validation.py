@@ -55,7 +55,7 @@ def validate(net: NiNoNet | WNNPlus, sampler: WindowSampler, precision: Precisio
     with torch.no_grad():
         for group in sampler.validation():
             windows = group.to(precision.device)
-            loss = loss_of(net, windows, sampler.spec, precision, engine)
+            loss = loss_of(net, [windows], sampler.spec, precision, engine)
             losses.setdefault(group.task, []).append(loss.item())
             identities.setdefault(group.task, []).append(identity_loss(windows, sampler.spec.scaling).item())
     if not losses:

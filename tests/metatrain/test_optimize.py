@@ -46,7 +46,7 @@ def test_identity_loss_is_the_loss_of_a_network_that_predicts_nothing(
     torch.nn.init.zeros_(last.bias)
     spec = replace(recipe, scaling=scaling)
     for windows in WindowSampler({"digits-4": digits, "pydoc-1-8": pydoc}, spec).validation():
-        loss = loss_of(net, windows, spec, CPU, "streamed")
+        loss = loss_of(net, [windows], spec, CPU, "streamed")
         torch.testing.assert_close(loss.detach(), identity_loss(windows, scaling), rtol=1e-5, atol=0)
 
 
@@ -55,7 +55,7 @@ def test_validation_means(digits: Source, pydoc: Source, recipe: MetatrainSpec) 
     net = _net()
     found = validate(net, sampler, CPU, "streamed")
     assert found is not None
-    losses = [loss_of(net, w, recipe, CPU, "streamed").item() for w in sampler.validation() if w.task == "digits-4"]
+    losses = [loss_of(net, [w], recipe, CPU, "streamed").item() for w in sampler.validation() if w.task == "digits-4"]
     assert found.loss["digits-4"] == pytest.approx(sum(losses) / len(losses))
     assert found.mean_loss == pytest.approx((found.loss["digits-4"] + found.loss["pydoc-1-8"]) / 2)
     assert validate(net, WindowSampler({"digits-4": digits}, replace(recipe, validation_models=0)), CPU, "x") is None
@@ -67,7 +67,9 @@ def test_a_step_is_plain_adamw_on_the_mean_loss(digits: Source, recipe: Metatrai
     plain = _net()
     optimizer = torch.optim.AdamW(plain.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     for iteration in range(2):
-        loss = torch.stack([loss_of(plain, windows, recipe, CPU, "edges") for windows in batch]).mean()
+        targets = torch.tensor([int(windows.mask.sum()) for windows in batch])  # of one task: each counts alike
+        losses = torch.stack([loss_of(plain, [windows], recipe, CPU, "edges") for windows in batch])
+        loss = (losses * targets).sum() / targets.sum()
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.01)
@@ -81,6 +83,16 @@ def test_a_step_is_plain_adamw_on_the_mean_loss(digits: Source, recipe: Metatrai
         assert step.grad_norm > 0.01  # so that clipping has been at work
     for mine, theirs in zip(trainer.net.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_tasks_count_as_much_as_their_trajectories(digits: Source, pydoc: Source, recipe: MetatrainSpec) -> None:
+    sampler = WindowSampler({"digits-4": digits, "pydoc-1-8": pydoc}, replace(recipe, trajectories_per_batch=3))
+    batch = next(b for b in map(sampler.batch, range(50)) if [w.task for w in b].count("digits-4") == 2)
+    vision = [windows for windows in batch if windows.task == "digits-4"]
+    language = [windows for windows in batch if windows.task == "pydoc-1-8"]
+    parts = [loss_of(_net(), group, recipe, CPU, "edges").item() for group in (vision, language)]
+    step = Trainer(_net(), recipe, CPU).step(0, batch)
+    assert step.loss == pytest.approx((2 * parts[0] + parts[1]) / 3, rel=1e-5)
 
 
 def test_a_failure_rolls_back_to_the_last_good_state(digits: Source, recipe: MetatrainSpec) -> None:
