@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,16 +31,31 @@ def digits(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     Returns:
         Images of 1 x 8 x 8, 10 classes.
     """
-    from sklearn.datasets import load_digits
-
     expect_source(spec, "embedded")
     no_options(spec)
-    bunch = load_digits()
-    pixels = torch.from_numpy(bunch.images.astype(np.uint8)).unsqueeze(1)
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    table = _digits_table()
+    pixels = torch.from_numpy(table[:, :-1].reshape(-1, 1, 8, 8).astype(np.uint8))
+    labels = torch.from_numpy(table[:, -1].astype(np.int64))
     parts = stratified(labels, (0.6, 0.1, 0.3), seed=0)
     train, validation, test = [(pixels[i], labels[i]) for i in parts]
     return image_data(train, validation, test, 10, {"source": "scikit-learn load_digits"})
+
+
+def _digits_table() -> np.ndarray:
+    """The table (1797, 65) behind scikit-learn's ``load_digits``: 64 pixels of 0 to 16, then the class.
+
+    Read from the installed package without importing it: that takes longer than a whole training on these images.
+
+    Raises:
+        FileNotFoundError: where scikit-learn is not installed.
+    """
+    package = find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise FileNotFoundError(
+            "the data set 'digits' ships with scikit-learn, which is not installed: pip install 'nino[benchmark]'"
+        )
+    path = Path(package.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
+    return np.loadtxt(path, delimiter=",", dtype=np.int16)
 
 
 def fashion_mnist(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nino.specs import DataSpec
-from nino.tasks import DATASETS, load_task
+from nino.tasks import DATASETS, load_task, vision
 from nino.tasks.vision import stratified
 
 
@@ -213,3 +213,17 @@ def test_fashion_mnist_from_the_reference_file(shared, tmp_path, make_vision):
     # the statistics everyone uses, of all 60,000, are 0.2860 and 0.3530
     assert task.data.facts["mean"][0] / 255 == pytest.approx(0.2860, abs=1e-3)
     assert task.data.facts["std"][0] / 255 == pytest.approx(0.3530, abs=1e-3)
+
+
+def test_digits_are_scikit_learns(digits):
+    from sklearn.datasets import load_digits
+
+    table = vision._digits_table()
+    images, labels = load_digits(return_X_y=True)
+    assert (table[:, :-1] == images).all() and (table[:, -1] == labels).all()
+
+
+def test_digits_without_scikit_learn_say_what_to_install(monkeypatch):
+    monkeypatch.setattr(vision, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="pip install"):
+        vision._digits_table()
