@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from nino.config import ConfigError, Layout, resolve, write_units
+from nino.config import ConfigError, Layout, read_site, resolve, write_units
 from nino.report import names
 
 min_version("9.0")
@@ -17,6 +17,7 @@ configfile: Path(workflow.basedir, "config.yaml")
 
 try:
     RUN = resolve(config)
+    SITE = read_site(Path(workflow.basedir, "workflow", "profiles", "slurm"))
 except ConfigError as error:
     raise WorkflowError("The config cannot be run:", *error.problems) from None
 
@@ -48,3 +49,5 @@ rule all:
             method=RUN.methods,
             seed=RUN.seeds,
         ),
+    message:
+        "all of it"

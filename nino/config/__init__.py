@@ -5,6 +5,7 @@ from nino.config.experiment import Experiment
 from nino.config.layout import Layout
 from nino.config.load import load, merge
 from nino.config.resolve import resolve
+from nino.config.site import Site, read_site
 from nino.config.units import EvaluationUnit, MetatrainUnit, TrajectoryUnit, read_unit, write_units
 
 __all__ = [
@@ -13,9 +14,11 @@ __all__ = [
     "Experiment",
     "Layout",
     "MetatrainUnit",
+    "Site",
     "TrajectoryUnit",
     "load",
     "merge",
+    "read_site",
     "read_unit",
     "resolve",
     "write_units",

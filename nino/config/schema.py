@@ -25,25 +25,31 @@ _BOUNDS = {
 }
 
 
-@cache
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the config, ``nino/config/schema.json``."""
-    loaded: dict[str, Any] = json.loads(files("nino.config").joinpath("schema.json").read_text(encoding="utf-8"))
+    return load_schema("schema.json")
+
+
+@cache
+def load_schema(name: str) -> dict[str, Any]:
+    """A JSON Schema of this folder."""
+    loaded: dict[str, Any] = json.loads(files("nino.config").joinpath(name).read_text(encoding="utf-8"))
     return loaded
 
 
-def problems(config: Mapping[str, Any]) -> list[str]:
+def problems(config: Mapping[str, Any], against: Mapping[str, Any] | None = None) -> list[str]:
     """Everything that the schema does not allow, one sentence each, in the order of the keys.
 
     Args:
         config: the merged mapping.
+        against: the schema; default that of the config.
 
     Returns:
         Sentences that name the key, its value and what is allowed; none where the config is well-formed.
     """
     from jsonschema import Draft202012Validator  # costs 0.4 s that a job with a resolved spec need not pay
 
-    errors = Draft202012Validator(schema()).iter_errors(config)
+    errors = Draft202012Validator(schema() if against is None else against).iter_errors(config)
     found = (
         sentence for error in sorted(errors, key=lambda e: dotted(e.absolute_path)) for sentence in _explain(error)
     )

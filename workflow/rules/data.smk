@@ -24,8 +24,9 @@ rule data:
     conda:
         "../../envs/nino.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        **SITE.where(),
+        mem_mb=SITE.memory(4000),
+        runtime=SITE.minutes(60),
     params:
         data_dir=DATA_DIR,
     message:

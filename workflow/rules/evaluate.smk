@@ -17,12 +17,15 @@ rule evaluate:
         PATHS.log("evaluate", "{task}", "{method}", "seed={seed}"),
     benchmark:
         PATHS.benchmark("evaluate", "{task}", "{method}", "seed={seed}")
+    group:
+        SITE.training_group(RUN)
     conda:
         "../../envs/nino.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=480,
+        **SITE.where(lambda wildcards: RUN.tasks[wildcards.task].model.name),
+        mem_mb=SITE.memory(8000),
+        runtime=SITE.minutes(480, group=SITE.training_group(RUN)),
     params:
         out=subpath(output[0], parent=True),
         weights=lambda wildcards, input: [f"--nowcaster={path}" for path in input.weights],

@@ -26,8 +26,9 @@ rule metatrain:
         "../../envs/nino.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        **SITE.where("metatrain"),
+        mem_mb=SITE.memory(16000),
+        runtime=SITE.minutes(1440),
     params:
         out=subpath(output.best, parent=True),
         trajectories=lambda wildcards, input: [f"--trajectories={path}" for path in input.trajectories],

@@ -30,8 +30,9 @@ rule tables:
     conda:
         "../../envs/nino.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **SITE.where(),
+        mem_mb=SITE.memory(2000),
+        runtime=SITE.minutes(30),
     params:
         results=subpath(output[0], ancestor=2),
         out=subpath(output[0], parent=True),
@@ -63,8 +64,9 @@ rule figures:
     conda:
         "../../envs/nino.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        **SITE.where(),
+        mem_mb=SITE.memory(4000),
+        runtime=SITE.minutes(60),
     params:
         results=subpath(output[0], ancestor=2),
         out=subpath(output[0], parent=True),
@@ -89,8 +91,9 @@ rule manifest:
     conda:
         "../../envs/nino.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **SITE.where(),
+        mem_mb=SITE.memory(2000),
+        runtime=SITE.minutes(30),
     params:
         results=subpath(output[0], parent=True),
     message:

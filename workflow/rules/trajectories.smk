@@ -16,8 +16,9 @@ rule collect:
         "../../envs/nino.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        **SITE.where(lambda wildcards: RUN.tasks[wildcards.task].model.name),
+        mem_mb=SITE.memory(4000),
+        runtime=SITE.minutes(1440),
     params:
         data_dir=DATA_DIR,
     message:
@@ -34,11 +35,14 @@ rule join:
     log:
         PATHS.log("join", "{task}"),
     priority: 10  # what meta-training waits for first, so that evaluations fill the time beside it
+    group:
+        "merge"
     conda:
         "../../envs/nino.yaml"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        **SITE.where(),
+        mem_mb=SITE.memory(2000),
+        runtime=SITE.minutes(60),
     message:
         "trajectories: join {wildcards.task}"
     shell:
@@ -57,11 +61,14 @@ rule datasheet:
         ),
     log:
         PATHS.log("datasheet", "{task}"),
+    group:
+        "merge"
     conda:
         "../../envs/nino.yaml"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        **SITE.where(),
+        mem_mb=SITE.memory(2000),
+        runtime=SITE.minutes(60),
     message:
         "trajectories: datasheet of {wildcards.task}"
     shell:
