@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,14 +22,46 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to. Whatever was written is removed if the block raises.
+
+    Raises:
+        OSError: where the disk is full; names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        if not _is_full(error, path.parent):
+            raise
+        reason = "the disk is full, so nothing was written; make room and run the same command again"
+        raise OSError(errno.ENOSPC, reason, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_space(path: Path, size: int) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Args:
+        path: the file that is going to be written.
+        size: of it, at least [bytes].
+
+    Raises:
+        OSError: where less is free; names ``path``, what is needed and what there is.
+    """
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        reason = f"the disk is too full: {size:,} bytes are needed, {free:,} are free; make room or write elsewhere"
+        raise OSError(errno.ENOSPC, reason, str(path))
+
+
+def _is_full(error: OSError | RuntimeError, folder: Path) -> bool:
+    """Whether an error means that no space is left; torch says only that its archive has not the size that it wrote."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "inline_container" in str(error) and shutil.disk_usage(folder).free < 2**20
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from nino.files import replacing
+from nino.files import replacing, require_space
 from nino.trajectories.format import (
     FORMAT,
     FORMAT_VERSION,
@@ -134,12 +134,14 @@ def writing_shard(path: Path, header: Header, seeds: Sequence[int]) -> Iterator[
 
     Raises:
         FileExistsError: if ``path`` exists: a finished shard is never written again.
+        OSError: where the disk has no room for all states.
     """
     if path.exists():
         raise FileExistsError(f"{path} is finished already: delete it to collect it again")
     for leftover in path.parent.glob(f".{path.name}.*.part"):
         log.warning("%s: removing what a killed job left", leftover)
         leftover.unlink()
+    require_space(path, 2 * len(seeds) * len(header.stored_steps) * header.num_parameters)
     with replacing(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
         writer = ShardWriter(file, header, seeds)
         yield writer

@@ -1,0 +1,79 @@
+"""A disk that is full: a small tmpfs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from nino.files import replacing, require_space, write_text
+
+SIZE = 64 * 1024
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KB; skips where only root may mount one."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no small disk: only root may mount a tmpfs")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def fill(folder: Path) -> None:
+    with (folder / "ballast").open("wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(1024))
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_full_disk_keeps_what_was_there(small: Path) -> None:
+    write_text(small / "table.csv", "old")
+    with pytest.raises(OSError, match="the disk is full.*make room.*table.csv") as refused:
+        write_text(small / "table.csv", "new" * SIZE)
+    assert refused.value.errno == errno.ENOSPC
+    assert (small / "table.csv").read_text() == "old" and left(small) == ["table.csv"]
+
+
+def test_a_checkpoint_that_does_not_fit(small: Path) -> None:
+    with pytest.raises(OSError, match="the disk is full"), replacing(small / "weights.pt") as temporary:
+        torch.save(torch.zeros(SIZE), temporary)
+    assert left(small) == []
+
+
+def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
+    for error in (RuntimeError("inline_container: broken"), PermissionError("no")):
+        with pytest.raises(type(error), match=str(error)), replacing(tmp_path / "file"):
+            raise error
+
+
+def test_what_cannot_fit_is_not_begun(small: Path) -> None:
+    require_space(small / "new" / "shard.h5", SIZE // 2)
+    with pytest.raises(OSError, match="131,072 bytes are needed, 65,536 are free.*shard.h5"):
+        require_space(small / "new" / "shard.h5", 2 * SIZE)
+
+
+@pytest.mark.parametrize("stage", ["collect", "evaluate"])
+def test_a_stage_on_a_full_disk_says_so_and_leaves_nothing_to_read(small: Path, stage: str) -> None:
+    fill(small)
+    job = {
+        "collect": ["--shard", "0", "--task", "digits-2", "--out", small / "shard.h5"],
+        "evaluate": ["--seed", "1000", "--task", "digits-2", "--method", "base", "--out", small],
+    }
+    config = ["--config", "tests/workflow/tiny.yaml"]
+    command = [sys.executable, "-m", "nino.cli", "--quiet", stage, *config, *map(str, job[stage])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1, json.dumps([done.stdout, done.stderr])
+    assert done.stderr.startswith("nino: error: [Errno 28] the disk is ") and "Traceback" not in done.stderr
+    assert left(small) == ["ballast"]
