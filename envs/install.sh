@@ -26,10 +26,11 @@ if ! "$python" -m venv --clear "$folder"; then
     exit 1
 fi
 # Modules are compiled when they are first imported: compiling all of them here takes longer than everything else.
-"$folder/bin/python" -m pip install --no-compile --disable-pip-version-check -r "$here/requirements.lock" |
+"$folder/bin/python" -m pip install --no-compile --disable-pip-version-check --requirement "$here/requirements.lock" 2>&1 |
     awk -v total="$total" '
-        /^Collecting/ && ++n % 20 == 0 { printf "install: %d of %d packages found\n", n, total; fflush() }
-        /^Installing collected/ { print "install: unpacking"; fflush() }'
+        /^Collecting/ { if (++n % 20 == 0) print "install: " n " of " total " packages found"; fflush(); next }
+        /^Installing collected/ { print "install: unpacking"; fflush() }
+        /^ERROR|^WARNING: Retrying|rror:/ { print; fflush() }'
 "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
     --editable "$here/.."
 echo "install: done after $((SECONDS - start)) s"
