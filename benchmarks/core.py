@@ -1,9 +1,11 @@
 """The nowcasting core's numbers: time, memory, cost a parameter, arithmetic, meta-training; table, plot and manifest.
 
     python -m benchmarks.core                         # everything; half an hour on 2 cores, the 111M model needs 6 GB
-    python -m benchmarks.core --models gpt2-1-8 --against gpt2-1-8 --train fm-16 --hidden 16 --repeats 1   # a try
+    python -m benchmarks.core --models --against --train fm-16              # these rows again, the others as they were
+    python -m benchmarks.core --models gpt2-1-8 --against gpt2-1-8 --train fm-16 --hidden 16 --repeats 1 --out try
 
-Writes ``core.json`` (every measurement), ``core.md``, ``core.svg``, ``core.png`` and ``core.manifest.json``.
+Writes ``core.json`` (every measurement, with its commit and time), ``core.md``, ``core.svg``, ``core.png`` and
+``core.manifest.json``.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from statistics import median
 from typing import Any
 
 from nino.files import replacing, write_json, write_text
-from nino.provenance import provenance
+from nino.provenance import git_commit, provenance
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = ("gpt2-3-24", "gpt2-3-64", "gpt2-4-128", "gpt2-6-384", "llama-6-384")
@@ -40,7 +42,8 @@ def measure(what: str, model: str, engine: str, args: argparse.Namespace) -> Row
     if done.returncode:
         logger.warning("%s %s %s failed: %s", what, model, engine, done.stderr.strip().splitlines()[-1:])
         return {"what": what, "model": model, "engine": engine, "failed": done.returncode}
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    row: Row = json.loads(done.stdout.splitlines()[-1])
+    return row | {"git": git_commit(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def collect(args: argparse.Namespace) -> list[Row]:
@@ -49,6 +52,16 @@ def collect(args: argparse.Namespace) -> list[Row]:
     rows += [measure("nowcast", model, "edges", args) for model in args.against]
     rows += [measure("train", model, engine, args) for model in args.train for engine in ("streamed", "edges")]
     return rows
+
+
+def merged(old: list[Row], new: list[Row]) -> list[Row]:
+    """Rows of an earlier run, those measured again in their new form.
+
+    >>> merged([{"what": "nowcast", "model": "a", "engine": "edges"}], [])
+    [{'what': 'nowcast', 'model': 'a', 'engine': 'edges'}]
+    """
+    rows = {(row["what"], row["model"], row["engine"]): row for row in [*old, *new]}
+    return list(rows.values())
 
 
 def table(rows: list[Row]) -> str:
@@ -101,7 +114,7 @@ def draw(rows: list[Row], folder: Path) -> None:
         height = median(row["seconds"]) / size * 1e9
         axes.annotate(row["model"], (size, height), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=7)
     axes.set(xscale="log", xlabel="parameters", ylabel="nanoseconds a parameter", title="A full-graph nowcast")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=1.2 * axes.get_ylim()[1])
     axes.margins(x=0.15)
     for ending in ("svg", "png"):
         with replacing(folder / f"core.{ending}") as path:
@@ -122,7 +135,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    rows = collect(args)
+    before = args.out / "core.json"
+    rows = merged(json.loads(before.read_text(encoding="utf-8")) if before.exists() else [], collect(args))
     write_json(args.out / "core.json", rows)
     write_text(args.out / "core.md", table(rows))
     draw(rows, args.out)
