@@ -39,9 +39,9 @@ LEFT_OUT = re.compile(r"(nino|pip|nvidia-.*|cuda-.*|triton)==")
 
 
 def pins(frozen: str) -> list[str]:
-    """The lines of ``pip freeze`` that belong in the lock, without local version labels.
+    r"""The lines of ``pip freeze`` that belong in the lock, without local version labels.
 
-    >>> pins("nino==0.1.0\\ntorch==2.13.0+cpu\\nnvidia-cublas==13.1\\n-e /somewhere/nino\\n# a comment\\n")
+    >>> pins("nino==0.1.0\ntorch==2.13.0+cpu\nnvidia-cublas==13.1\n-e /somewhere/nino\n# a comment\n")
     ['torch==2.13.0']
     """
     lines = [line.split("+")[0].strip() for line in frozen.splitlines()]
