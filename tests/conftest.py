@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# A core a test process: threads of several processes on the same cores wait for each other, many times longer than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
