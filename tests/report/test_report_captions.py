@@ -16,8 +16,10 @@ from nino.report.figures import write_figures
 from nino.report.spec import ReportSpec
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "report"
-CAPTIONS = sorted({*names.TABLES, *names.TASK_FIGURES, *names.GRAPH_FIGURES, *names.RUN_FIGURES, "workflow"})
+FIGURES = {*names.TASK_FIGURES, *names.GRAPH_FIGURES, *names.RUN_FIGURES}
+CAPTIONS = sorted({*names.TABLES, *FIGURES, "workflow", "datasheet"})
 COMPUTED = {
+    "datasheet": '<span class="pre">digits-8</span>',
     "table2": "fewer steps than Adam",
     "summary": "fewer steps than Adam",
     "workflow": "fewer steps than Adam",
@@ -66,7 +68,7 @@ def test_caption_renders_with_the_computed_sentences(
     # Snakemake's own environment, but strict: a key that the config does not have is an error
     environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     text = environment.from_string((FOLDER / f"{name}.rst").read_text()).render(
-        snakemake=SimpleNamespace(config=config)
+        snakemake=SimpleNamespace(config=config, wildcards=SimpleNamespace(task="digits-8"))
     )
     body = docutils.publish_parts(text, writer="html", settings_overrides={"report_level": 1, "halt_level": 2})["body"]
     assert "system-message" not in body
