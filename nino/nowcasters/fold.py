@@ -150,6 +150,11 @@ class Tile:
         rows = self.source.stop - self.source.start
         return rows, 1 if self.paired else self.target.stop - self.target.start
 
+    @property
+    def num_edges(self) -> int:
+        """Edges in the tile."""
+        return self.shape[0] * self.shape[1]
+
 
 def tiles(block: Block, size: int, narrow: int = 8) -> list[Tile]:
     """Cut a block into tiles of at most ``size`` edges; sums over sources like tall ones, at least ``narrow`` wide.

@@ -169,4 +169,4 @@ class _Pass:
         h = silu(linear(x, weights[0]) + weights[1][int(block.edge_type)])
         for weight, bias in zip(weights[2:-2:2], weights[3:-2:2], strict=True):
             h = silu(linear(h, weight, bias))
-        return self.batch.error(linear(h, weights[-2], weights[-1]), block, tile)
+        return self.batch.error(h, weights[-2], weights[-1], block, tile)

@@ -1,12 +1,15 @@
-"""Autograd over tiles: a pass keeps its node-sized inputs only and runs a tile again when its gradient is asked for.
+"""Autograd over tiles: a pass keeps its node-sized inputs and runs a tile again when its gradient is asked for.
+
+Small graphs need not be that frugal: the first tiles' own graphs are kept, up to a number of edges.
 
 Shape legend: B windows, N nodes, d hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -29,28 +32,45 @@ class Work(Protocol):
     def run(self, block: Block, tile: Tile, nodes: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
 
 
+@dataclass(frozen=True)
+class _Run:
+    """A tile that was run with a graph of its own.
+
+    Args:
+        places: where its node tensors were read.
+        parts: these, as leaves.
+        value: the result.
+    """
+
+    places: list[slice]
+    parts: list[Tensor]
+    value: Tensor
+
+
 class _Aggregate(torch.autograd.Function):
-    """Sums of messages (B, N, d) of one pass; backward runs the tiles again."""
+    """Sums of messages (B, N, d) of one pass; backward runs those tiles again that were not kept."""
 
     @staticmethod
-    def forward(ctx: Any, work: Work, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, work: Work, room: int, *tensors: Tensor) -> Tensor:
         passed = _Gradients(work, tensors)
         out = torch.zeros_like(passed.nodes[-1])
-        for block in work.blocks:
-            for tile in work.tiles(block):
-                out[:, within(block.target, tile.target)] += passed.value(block, tile)
-        ctx.work = work
-        ctx.save_for_backward(*tensors)
+        kept = []
+        for block, tile in _tiles(work):
+            room -= len(out) * tile.num_edges
+            if room >= 0:
+                kept.append(passed.run(block, tile))
+            value = kept[-1].value.detach() if room >= 0 else passed.value(block, tile)
+            out[:, within(block.target, tile.target)] += value
+        ctx.work, ctx.passed, ctx.kept = work, passed, iter(kept)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        work: Work = ctx.work
-        collected = _Gradients(work, ctx.saved_tensors)
-        for block in work.blocks:
-            for tile in work.tiles(block):
-                collected.add(block, tile, grads[0][:, within(block.target, tile.target)])
-        return None, *collected.result()
+        collected: _Gradients = ctx.passed
+        for block, tile in _tiles(ctx.work):
+            run = next(ctx.kept, None) or collected.run(block, tile)
+            collected.take(run, grads[0][:, within(block.target, tile.target)])
+        return None, None, *collected.result()
 
 
 class _Errors(torch.autograd.Function):
@@ -60,9 +80,10 @@ class _Errors(torch.autograd.Function):
     def forward(ctx: Any, work: Work, *tensors: Tensor) -> Tensor:
         collected = _Gradients(work, tensors)
         total = torch.zeros((), dtype=tensors[-1].dtype, device=tensors[-1].device)
-        for block in work.blocks:
-            for tile in work.tiles(block):
-                total += collected.add(block, tile)
+        for block, tile in _tiles(work):
+            run = collected.run(block, tile)
+            collected.take(run)
+            total += run.value.detach()
         ctx.gradients = collected.result()
         return total
 
@@ -80,17 +101,19 @@ class _Gradients:
         self.gradients = [torch.zeros_like(t) for t in self.nodes]
         self.weights = [t.detach().requires_grad_() for t in tensors[work.num_nodes :]]
 
-    def add(self, block: Block, tile: Tile, gradient: Tensor | None = None) -> Tensor:
-        """Run a tile with a graph of its own and take its gradient; returns its value."""
+    def run(self, block: Block, tile: Tile) -> _Run:
+        """Run a tile with a graph of its own."""
         places = self.work.slices(block, tile)
         parts = [t[:, at].detach().requires_grad_() for t, at in zip(self.nodes, places, strict=True)]
         with torch.enable_grad(), self.work.precision():
-            value = self.work.run(block, tile, parts, self.weights)
-        torch.autograd.backward(value, gradient)
-        for total, part, at in zip(self.gradients, parts, places, strict=True):
+            return _Run(places, parts, self.work.run(block, tile, parts, self.weights))
+
+    def take(self, run: _Run, gradient: Tensor | None = None) -> None:
+        """Add a tile's gradient."""
+        torch.autograd.backward(run.value, gradient)
+        for total, part, at in zip(self.gradients, run.parts, run.places, strict=True):
             if part.grad is not None:
                 total[:, at] += part.grad
-        return value.detach()
 
     def value(self, block: Block, tile: Tile) -> Tensor:
         """Run a tile without a graph."""
@@ -103,14 +126,30 @@ class _Gradients:
         return [*self.gradients, *(torch.zeros_like(w) if w.grad is None else w.grad for w in self.weights)]
 
 
+def _tiles(work: Work) -> Iterator[tuple[Block, Tile]]:
+    """All tiles of a pass."""
+    return ((block, tile) for block in work.blocks for tile in work.tiles(block))
+
+
+def _differentiable(tensors: Sequence[Tensor]) -> bool:
+    """Whether gradients will be asked for."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
 def sum_errors(work: Work, *tensors: Tensor) -> Tensor:
     """Sum of a pass' absolute errors, with gradients to its node tensors and weights."""
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    if _differentiable(tensors):
         return _Errors.apply(work, *tensors)
     passed = _Gradients(work, tensors)
-    return torch.stack([passed.value(block, tile) for block in work.blocks for tile in work.tiles(block)]).sum()
+    return torch.stack([passed.value(block, tile) for block, tile in _tiles(work)]).sum()
 
 
-def sum_messages(work: Work, *tensors: Tensor) -> Tensor:
-    """Sums of messages (B, N, d), with gradients to the pass' node tensors and weights."""
-    return _Aggregate.apply(work, *tensors)
+def sum_messages(work: Work, room: int, *tensors: Tensor) -> Tensor:
+    """Sums of messages (B, N, d), with gradients to the pass' node tensors and weights.
+
+    Args:
+        work: the pass.
+        room: edges times windows whose graphs may be kept for backward.
+        tensors: node tensors, then weights.
+    """
+    return _Aggregate.apply(work, room if _differentiable(tensors) else 0, *tensors)

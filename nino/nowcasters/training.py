@@ -1,8 +1,8 @@
-"""The meta-training loss: by the edge list, and streamed with gradients and without stored edge states.
+"""The meta-training loss: by the edge list, and streamed with gradients and few stored edge states.
 
 The streamed loss runs the passes of ``nino.nowcasters.streamed`` over B windows that share a graph, each pass one
-autograd function (``nino.nowcasters.recompute``). The last pass takes the loss' gradient while a tile is at hand, so
-that only the cheap first hidden states are computed twice.
+autograd function (``nino.nowcasters.recompute``). The last pass takes the loss' gradient while a tile is at hand;
+those over messages keep their first tiles for theirs and run the others again.
 
 Shape legend: B windows, N nodes, P parameters, d hidden, H horizons; a tile has a sources x b targets = n edges.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nino.nowcasters.nino import NiNoNet
 
 ROWS = 4096  # edges times windows in a tile: its ten or so temporaries then stay in the last level of cache
+KEPT = 1 << 15  # edges times windows that a pass over messages keeps for its gradient: below 100 MB at 128 hidden
 
 
 def edges_loss(
@@ -125,8 +126,8 @@ class Pass:
         if self.predicts:
             assert u is not None
             last, bias = (w[: block.features] for w in weights[-2:])
-            update = linear(silu(linear(u, columns(layer, u), shared)), last.flatten(0, 1), bias.flatten())
-            return self.batch.error(update, block, tile)
+            h = silu(linear(u, columns(layer, u), shared))
+            return self.batch.error(h, last.flatten(0, 1), bias.flatten(), block, tile)
         d = layer.weight.shape[0] // 2
         y, z = at_source[-1], at_target[-1]
         if tile.paired or a == 1 or u is None:
@@ -155,7 +156,7 @@ def streamed_loss(
     """The loss of ``NiNoNet.training_loss``, streamed; ``memory_budget`` bounds a tile's temporaries in bytes."""
     device = states.device
     batch = Batch.of(graph, states, targets, mask, scaling)
-    rows = ROWS if memory_budget is None else max(memory_budget // (40 * net.hidden), 1)
+    rows, room = (ROWS, KEPT) if memory_budget is None else (max(memory_budget // (40 * net.hidden), 1), 0)
     autocast = Autocast.current(device)
     blocks, depth = all_blocks(graph), net.layers - 1
     with torch.autocast(device.type, enabled=False):
@@ -170,7 +171,7 @@ def streamed_loss(
             y, z = linear(x, layer.source), linear(x, layer.target, layer.target_bias)
             message = folded.messages[i]
             work = Pass(batch, blocks, i, folded.context, rows, False, autocast)
-            total = sum_messages(work, *sources, y, *ends, z, *weights, message.weight, message.bias)
+            total = sum_messages(work, room, *sources, y, *ends, z, *weights, message.weight, message.bias)
             x = silu(linear(x, layer.keep, layer.bias) + linear(total / degree, layer.gather))
             sources.append(linear(x, folded.ends[i][0]))
             ends.append(linear(x, folded.ends[i][1]))

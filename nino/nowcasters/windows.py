@@ -119,27 +119,48 @@ class Batch:
         scaled = torch.sub(window, mean, out=window.new_empty(window.shape)).div_(divisor)
         return scaled.flatten(3).flatten(1, 2)
 
-    def error(self, update: Tensor, block: Block, tile: Tile) -> Tensor:
-        """Sum of absolute errors of a tile's scaled updates, B*a*b*F*H values in this order."""
+    def error(self, hidden: Tensor, weight: Tensor, bias: Tensor, block: Block, tile: Tile) -> Tensor:
+        """Sum of absolute errors of a tile's scaled updates, ``weight @ hidden + bias``.
+
+        Args:
+            hidden: (..., d), rows whose updates are B*a*b*F*H values in this order.
+            weight: (m, d).
+            bias: (m,), m = F*H or H.
+            block: the tile's block.
+            tile: the tile.
+        """
         last = self.window(self.states, block, tile)[..., -1:]
         window = self.window(self.targets, block, tile)
-        wanted = torch.sub(window, last, out=window.new_empty(window.shape)).div_(self.scale(block)[1])
-        return _AbsoluteError.apply(update.view(wanted.shape), wanted, self.mask)
+        wanted = torch.sub(window, last, out=window.new_empty(window.shape))
+        offset = bias.detach().view(-1, window.shape[-1])
+        torch.addcdiv(offset, wanted, self.scale(block)[1], value=-1, out=wanted)
+        return _AbsoluteError.apply(hidden.flatten(0, -2), weight, bias, wanted, self.mask)
 
 
 class _AbsoluteError(torch.autograd.Function):
-    """Sum of masked absolute differences, without a temporary: ``wanted`` is overwritten, later the gradient too."""
+    """Sum of masked absolute values of ``weight @ hidden + offset``: the widest layer, of which only signs are kept.
+
+    The offset, bias - wanted, is overwritten; the gradient to the bias is the sum of signs.
+    """
 
     @staticmethod
-    def forward(ctx: Any, update: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
-        difference = wanted.neg_().add_(update)
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
+        rows = offset.view(-1, len(weight))
+        if hidden.dtype == rows.dtype:
+            rows.addmm_(hidden, weight.T)
+        else:
+            rows.add_(hidden @ weight.T)
         if mask is not None:
-            difference.masked_fill_(~mask, 0.0)
-        total = torch.linalg.vector_norm(difference, 1)
-        ctx.sign = difference.sign_()
-        ctx.dtype = update.dtype
+            offset.masked_fill_(~mask, 0.0)
+        total = torch.linalg.vector_norm(offset, 1)
+        ctx.sign = rows.sign_()
+        ctx.save_for_backward(hidden, weight)
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        return ctx.sign.mul_(grads[0]).to(ctx.dtype), None, None
+        hidden, weight = ctx.saved_tensors
+        sign = ctx.sign.to(hidden.dtype)
+        to_hidden = sign @ (weight * grads[0]).to(hidden.dtype)
+        to_weight = (sign.T @ hidden).to(weight.dtype) * grads[0]
+        return to_hidden, to_weight, ctx.sign.sum(0) * grads[0], None, None

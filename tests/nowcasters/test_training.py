@@ -44,6 +44,15 @@ def test_equals_the_edge_list(seed: int, scaling: str) -> None:
         torch.testing.assert_close(streamed, gradients)
 
 
+@pytest.mark.parametrize("kept", [0, 200])
+def test_tiles_kept_and_run_again(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, net = random_graph(1), lively(NiNoNet(hidden=8)).double()
+    batch = windows(graph)
+    wanted = loss_and_gradients(net, graph, *batch)
+    monkeypatch.setattr("nino.nowcasters.training.KEPT", kept)
+    torch.testing.assert_close(loss_and_gradients(net, graph, *batch), wanted)
+
+
 @pytest.mark.parametrize("layers", [1, 2, 4])
 def test_any_depth_and_words(layers: int) -> None:
     graph, _ = neural_graph(MODELS["tiny_gpt2"]()).sample_words(torch.tensor([0, 4, 11]))
