@@ -140,7 +140,7 @@ def main() -> None:
     write_json(args.out / "core.json", rows)
     write_text(args.out / "core.md", table(rows))
     draw(rows, args.out)
-    about = provenance(options={name: str(value) for name, value in vars(args).items()})
+    about = provenance(options={name: str(value) for name, value in vars(args).items() if name != "out"})
     about |= {"command": " ".join(sys.orig_argv[1:]), "load": os.getloadavg(), "when": datetime.now(UTC).isoformat()}
     write_json(args.out / "core.manifest.json", about)
     logger.info("%s", table(rows))
