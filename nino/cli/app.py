@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from nino.allocator import keep_freed_memory
 from nino.cli import config, models, reports, stages
 from nino.config.errors import ConfigError
 
@@ -51,6 +52,7 @@ def common(
 
 def main() -> None:
     """Run the command line; errors that a user can act on end in one line and an exit code."""
+    keep_freed_memory()
     try:
         app()
     except ConfigError as error:

@@ -17,15 +17,22 @@ MEMORY = 0.9
 # Scores closer than this share of their size may change places with the batch an image is computed in: such an image
 # is not counted as missed, and the full evaluation decides.
 TIE = 1e-4
+CPU_PART = 128  # images
+# Misses that every class is taken to have had, as many as foreseen, before the first is seen.
+PRIOR = 5.0
+# Hardness of an image that has never been missed.
+FLOOR = 0.01
 
 
 class TargetCheck:
     r"""Rules a target out as soon as enough images of the test split are certainly missed, hardest images first.
 
     A target accuracy allows :math:`m` misses among n images. Images are taken in the order of how often they were
-    missed lately; once :math:`m + 1` are missed the target is out of reach, whatever the others give. What is not
-    ruled out is *not* decided: it takes ``task.evaluate``. So a first hit found with this check is the one that full
-    evaluation at every step finds. Perplexities are never ruled out: no block of text weighs enough.
+    missed lately, those first whose class is being missed more often than that lets expect (from step to step it is
+    whole classes that a network trades for others); once :math:`m + 1` are missed the target is out of reach, whatever
+    the others give. What is not ruled out is *not* decided: it takes ``task.evaluate``. So a first hit found with this
+    check is the one that full evaluation at every step finds. Perplexities are never ruled out: no block of text weighs
+    enough.
 
     Args:
         task: whose target is checked on whose test images.
@@ -45,6 +52,10 @@ class TargetCheck:
             self._total = len(task.data.split("test"))
             self._allowed = self._total - needed(task.spec.target, self._total)
             self.hardness = torch.zeros(self._total, device=task.device)
+            self._labels = task.data.split("test").slice(0, self._total)[1]
+            self._by_class = torch.zeros(task.data.outputs, device=task.device)
+            # on a CPU a small part costs an image no more; on a GPU each is a wait, and fewer can hardly hold enough
+            self._part = CPU_PART if task.device.type == "cpu" else self._allowed + self._allowed // 4 + 64
 
     @torch.no_grad()
     def rules_out(self, model: nn.Module) -> bool:
@@ -65,30 +76,34 @@ class TargetCheck:
         return verdict
 
     def _count(self, model: nn.Module) -> bool:
-        order = self.hardness.argsort(descending=True, stable=True)
-        missed, start = 0, 0
-        size = self._allowed + self._allowed // 4 + 64  # fewer can hardly hold one miss more than is allowed
-        while start < self._total:
-            part = order[start : start + size]
+        left = torch.ones_like(self.hardness, dtype=torch.bool)
+        found, foreseen = torch.zeros_like(self._by_class), torch.zeros_like(self._by_class)
+        missed = seen = 0
+        while seen < self._total:
+            surprise = ((found + PRIOR) / (foreseen + PRIOR)).sqrt()[self._labels]
+            order = torch.where(left, (self.hardness + FLOOR) * surprise, -1.0)
+            part = order.topk(min(self._part, self._total - seen), sorted=False).indices
+            left[part] = False
             miss = self._certainly_missed(model, part)
+            found.index_add_(0, self._labels[part], miss)
+            foreseen.index_add_(0, self._labels[part], self.hardness[part])
             self.hardness[part] = MEMORY * self.hardness[part] + (1 - MEMORY) * miss
             missed += int(miss.sum())
-            start += len(part)
+            seen += len(part)
             self.images += len(part)
             if missed > self._allowed:
                 return True
-            if start - missed >= self._total - self._allowed:
+            if seen - missed >= self._total - self._allowed:
                 return False  # so many are right, or too close to call, that the target may be met
-            size = max(256, self._allowed // 4)
         return False
 
     def _certainly_missed(self, model: nn.Module, part: Tensor) -> Tensor:
-        """(n,) bool; images whose scores are not finite count as missed, for such an accuracy meets no target."""
+        """(n,) float32 of 0 and 1; scores that are not finite are misses, for such an accuracy meets no target."""
         inputs, targets = self._task.data.split("test").select(part)
         scores = self._task.outputs(model, inputs)
         best = scores.amax(1)
         behind = best - scores.gather(1, targets.unsqueeze(1)).squeeze(1)
-        return ~(behind <= TIE * scores.abs().amax(1))
+        return (~(behind <= TIE * scores.abs().amax(1))).float()
 
 
 def needed(target: TargetSpec, total: int) -> int:
