@@ -1,0 +1,30 @@
+"""README.md: what it shows is what the committed results say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def rows(text: str) -> list[tuple[str, ...]]:
+    """The cells of every table row of a Markdown text."""
+    return [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in text.splitlines() if line.startswith("|")]
+
+
+def test_the_table_shown_is_the_one_in_the_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme[readme.index("results/smoke/tables/table2.md)") : readme.index("## On your own model")]
+    table = rows((ROOT / "results" / "smoke" / "tables" / "table2.md").read_text(encoding="utf-8"))
+    heading, _, *body = rows(shown)
+    assert heading == table[0]
+    assert len(body) > 10
+    assert [row for row in body if row not in table] == []
+
+
+def test_every_file_it_names_is_there() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = [link.replace("\\", "") for link in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in link]
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
