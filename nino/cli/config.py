@@ -18,7 +18,7 @@ def validate(config: ConfigFiles = None) -> None:
     """Check a config; say what it would run."""
     run = select.experiment(config)
     shards = sum(len(run.shards(task)) for task in run.collected)
-    runs = len(run.evaluated) * len(run.methods) * len(run.seeds)
+    runs = len(run.evaluations)
     typer.echo(
         f"{run.run}: {shards} shards of trajectories ({', '.join(run.collected) or 'none'}), "
         f"{len(run.fitted)} nowcasters to fit ({', '.join(run.fitted) or 'none'}), "

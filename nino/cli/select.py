@@ -94,7 +94,10 @@ def evaluation_job(
         return from_file
     run = experiment(config)
     chosen = run.methods[_known("--method", method, run.methods)]
-    return Job(EvaluationUnit(run.tasks[_known("--task", task, run.tasks)], chosen, run.schedule), run)
+    name = _known("--task", task, run.tasks)
+    if name not in (planned := run.report.only.get(chosen.name, (name,))):
+        raise ConfigError([f"--task (={name}): {chosen.name} is run on {', '.join(planned)} only (its `tasks`)"])
+    return Job(EvaluationUnit(run.tasks[name], chosen, run.schedule), run)
 
 
 def report_job(spec: Path | None, config: Sequence[Path] | None) -> Job[ReportSpec]:

@@ -30,6 +30,7 @@ def _names(config: Values) -> Iterator[str]:
     fit, evaluate = config["metatrain"], config["evaluate"]
     lists = {"metatrain.tasks": fit["tasks"], "evaluate.tasks": evaluate["tasks"]}
     lists |= {f"metatrain.nowcasters.{n}.tasks": e["tasks"] for n, e in fit["nowcasters"].items() if "tasks" in e}
+    lists["report.notes"] = list(config["report"].get("notes", ()))
     for key, tasks in lists.items():
         for i, task in enumerate(tasks):
             if task not in config["tasks"]:
@@ -41,10 +42,16 @@ def _names(config: Values) -> Iterator[str]:
             yield f"trajectories.{task}: no such task; {suggest(task, config['tasks'])}"
     for name, method in evaluate["methods"].items():
         yield from _method(f"evaluate.methods.{name}", method, fit["nowcasters"])
+        for i, task in enumerate(method.get("tasks", ())):
+            if task not in evaluate["tasks"]:
+                allowed = suggest(task, evaluate["tasks"])
+                yield f"evaluate.methods.{name}.tasks[{i}] (={task!r}): not among evaluate.tasks; {allowed}"
     baseline = config["report"]["baseline"]
     plain = [name for name, method in evaluate["methods"].items() if method["nowcaster"] == "none"]
     if baseline not in plain:
         yield f"report.baseline (={baseline!r}) must be a method without a nowcaster; {suggest(baseline, plain)}"
+    elif "tasks" in evaluate["methods"][baseline]:
+        yield f"evaluate.methods.{baseline}.tasks: {baseline} is the baseline of every task; leave it out"
 
 
 def _method(key: str, method: Values, nowcasters: Values) -> Iterator[str]:

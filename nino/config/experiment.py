@@ -40,7 +40,7 @@ class Experiment:
         evaluated: tasks that are evaluated, in the tables' order.
         seeds: a run each.
         schedule: when nowcasts happen.
-        methods: by name, in the tables' order.
+        methods: by name, in the tables' order; `ReportSpec.plans` says which of them are run on which task.
         report: what the report is told.
         config: the merged mapping that all this was made from.
     """
@@ -72,6 +72,17 @@ class Experiment:
     def used(self) -> tuple[str, ...]:
         """Tasks that the run reads data of."""
         return tuple(dict.fromkeys([*self.collected, *self.evaluated]))
+
+    @property
+    def evaluations(self) -> tuple[tuple[str, str, int], ...]:
+        """Task, method and seed of every training run of the evaluation."""
+        return tuple(
+            (task, method, seed)
+            for task in self.evaluated
+            for method in self.methods
+            if self.report.plans(task, method)
+            for seed in self.seeds
+        )
 
     def shards(self, task: str) -> range:
         """Numbers of a task's shards."""

@@ -34,7 +34,12 @@ def resolve(config: Mapping[str, Any]) -> Experiment:
     fit = config["metatrain"]
     evaluate = config["evaluate"]
     tasks = {name: TaskSpec.from_dict({"id": name, **task}) for name, task in config["tasks"].items()}
-    methods = {name: MethodSpec(name=name, **method) for name, method in evaluate["methods"].items()}
+    # Which tasks a method is run on is the run's plan: the runs themselves are the same without it.
+    only = {name: tuple(method["tasks"]) for name, method in evaluate["methods"].items() if "tasks" in method}
+    methods = {
+        name: MethodSpec(name=name, **{key: value for key, value in method.items() if key != "tasks"})
+        for name, method in evaluate["methods"].items()
+    }
     nowcasters = {
         name: NowcasterEntry(name, tuple(entry.get("tasks", fit["tasks"])), fit_spec(fit["recipe"], entry))
         for name, entry in fit["nowcasters"].items()
@@ -64,6 +69,7 @@ def resolve(config: Mapping[str, Any]) -> Experiment:
             seeds=seeds,
             schedule=schedule,
             trained_on=tuple(dict.fromkeys(trained_on)),
+            only=only,
             **config["report"],
         ),
         config=config,

@@ -74,10 +74,11 @@ def units(experiment: Experiment) -> Iterator[tuple[str, Spec]]:
         yield layout.metatrain_spec(name), MetatrainUnit(name, entry.tasks, entry.spec)
     for task in experiment.evaluated:
         for name, method in experiment.methods.items():
-            yield (
-                layout.evaluation_spec(task, name),
-                EvaluationUnit(experiment.tasks[task], method, experiment.schedule),
-            )
+            if experiment.report.plans(task, name):
+                yield (
+                    layout.evaluation_spec(task, name),
+                    EvaluationUnit(experiment.tasks[task], method, experiment.schedule),
+                )
     yield layout.report_spec, experiment.report
 
 

@@ -25,7 +25,7 @@ class Summary:
     Args:
         method: method name.
         tasks: tasks with at least one pair of the method and the baseline that both reached the target.
-        tasks_planned: tasks in the config.
+        tasks_planned: tasks in the config that the method is planned on.
         reached: seeds, over all tasks, that reached the target.
         run: seeds, over all tasks, with a run.
         mean: mean over tasks of the tasks' mean speed-ups in percent, as published.
@@ -139,7 +139,7 @@ def summarize(runs: Runs, method: str) -> Summary:
     return Summary(
         method=method,
         tasks=len(paired),
-        tasks_planned=len(spec.tasks),
+        tasks_planned=len(spec.planned_tasks(method)),
         reached=int(part.reached.sum()),
         run=int((part.status != "missing").sum()),
         mean=mean_speedup(steps),

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from nino.files import write_json, write_text
-from nino.report.captions import headline, rst_escape, spikes_sentence, worth_sentence
+from nino.report.captions import headline, plan_notes, rst_escape, spikes_sentence, worth_sentence
 from nino.report.measured import fixed_step_table, nowcast_table, timing_table
 from nino.report.runs import Runs, read_runs
 from nino.report.spec import ReportSpec
 from nino.report.table import Table
-from nino.report.tables import summary_table, table1, table2
+from nino.report.tables import summary_table, table2
+from nino.report.task_table import table1
 
 MAIN_TABLES = ("table1", "table2", "summary")  # what `console_text` prints
 
@@ -21,7 +22,7 @@ def build_tables(runs: Runs) -> list[Table]:
     """Every table of the report, with the sentences on what it shows."""
     found = headline(runs)
     spikes = tuple(spikes_sentence(runs, method) for method in runs.spec.contenders)
-    return [
+    tables = [
         table1(runs),
         replace(table2(runs), found=found),
         replace(summary_table(runs), found=found),
@@ -29,6 +30,7 @@ def build_tables(runs: Runs) -> list[Table]:
         replace(nowcast_table(runs), found=spikes),
         timing_table(runs),
     ]
+    return [replace(table, notes=(*table.notes, *plan_notes(runs.spec))) for table in tables]
 
 
 def write_tables(results: Path, spec: ReportSpec, folder: Path | None = None) -> list[Table]:

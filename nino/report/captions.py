@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 
 from nino.report.across import Profile, Summary, summarize
+from nino.report.progress import worth_at
 from nino.report.runs import Runs
-from nino.report.statistics import compare, worth_at
+from nino.report.spec import ReportSpec
+from nino.report.statistics import compare
 from nino.specs import TaskSpec
 
 
@@ -54,7 +56,7 @@ def best_sentence(runs: Runs, best: Summary) -> str:
 def separation_sentence(runs: Runs, method: str) -> str:
     """On how many tasks the paired test separates a method from the baseline."""
     spec = runs.spec
-    separated = [compare(runs, task.id, method).separated for task in spec.tasks]
+    separated = [compare(runs, task.id, method).separated for task in spec.planned_tasks(method)]
     sentence = (
         f"The exact paired test separates it from {spec.label(spec.baseline)} on {sum(separated)} of "
         f"{counted(len(separated), 'task')}"
@@ -69,7 +71,7 @@ def curves_sentence(runs: Runs, task: str) -> str:
     """Where the methods reached a task's target."""
     spec = runs.spec
     parts = []
-    for method in (spec.baseline, *spec.contenders):
+    for method in (m for m in (spec.baseline, *spec.contenders) if spec.plans(task, m)):
         row = compare(runs, task, method)
         if not row.run:
             parts.append(f"{spec.label(method)} has no run")
@@ -127,6 +129,10 @@ def profile_sentence(runs: Runs, profile: Profile) -> str:
     return (
         f"{runs.spec.label(best)} is the fastest of a seed in {100 * profile.rho[best][0]:.0f} % of the runs and "
         f"within twice the fastest in {100 * within:.0f} %; runs that miss their target never count."
+    ) + "".join(
+        f" {runs.spec.label(method)} is planned on some tasks only and left out."
+        for method in runs.spec.contenders
+        if method not in runs.spec.realizable
     )
 
 
@@ -155,6 +161,15 @@ def counted(count: int, noun: str) -> str:
     ('1 task', '2 tasks')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def plan_notes(spec: ReportSpec) -> tuple[str, ...]:
+    """Which methods are planned on some tasks only, and the remarks on the tasks."""
+    partly = (
+        f"n/a: {spec.label(method)} is planned on {', '.join(task.id for task in spec.planned_tasks(method))} only."
+        for method in spec.only
+    )
+    return (*partly, *spec.remarks())
 
 
 def rst_escape(text: str) -> str:

@@ -45,15 +45,16 @@ def write_figures(
 
     with styled():
         for task in spec.tasks:
-            keep(f"curves-{task.id}", curves_figure(runs, task), curves_sentence(runs, task.id))
-            keep(f"worth-{task.id}", worth_figure(runs, task), worth_sentence(runs, task))
+            remarks = spec.remarks(task.id)
+            keep(f"curves-{task.id}", curves_figure(runs, task), curves_sentence(runs, task.id), *remarks)
+            keep(f"worth-{task.id}", worth_figure(runs, task), worth_sentence(runs, task), *remarks)
             spikes = [spikes_sentence(runs, method, task.id) for method in spec.contenders]
-            keep(f"spikes-{task.id}", spikes_figure(runs, task), *spikes)
+            keep(f"spikes-{task.id}", spikes_figure(runs, task), *spikes, *remarks)
             if graphs and task.id in graphs:
                 sentence = graph_sentence(graphs[task.id])
-                keep(f"graph-adjacency-{task.id}", adjacency_figure(graphs[task.id]), sentence)
-                keep(f"graph-layers-{task.id}", layers_figure(graphs[task.id]), sentence)
+                keep(f"graph-adjacency-{task.id}", adjacency_figure(graphs[task.id]), sentence, *remarks)
+                keep(f"graph-layers-{task.id}", layers_figure(graphs[task.id]), sentence, *remarks)
         shown = profile(runs, spec.realizable)
-        keep("profile", profile_figure(runs, shown), profile_sentence(runs, shown))
+        keep("profile", profile_figure(runs, shown), profile_sentence(runs, shown), *spec.remarks())
         keep("schedule", schedule_figure(spec))
     return paths

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nino.report.progress import value_at, worth_at
 from nino.report.runs import Runs
 from nino.report.statistics import (
     generator,
@@ -14,11 +15,10 @@ from nino.report.statistics import (
     sample_mean,
     sample_std,
     speedups,
-    value_at,
-    worth_at,
 )
 from nino.report.table import EMPTY, Table, mean_std, number, once, significant, text_frame
-from nino.report.tables import METRIC_UNITS, interval_text, role
+from nino.report.tables import absent, interval_text, role
+from nino.report.task_table import METRIC_UNITS
 from nino.specs import TaskSpec
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
@@ -41,6 +41,8 @@ def fixed_step_table(runs: Runs) -> Table:
                 row = _at_step(runs, task, method, round(fraction * task.recipe.steps))
                 rows.append(row)
                 cells.append(mean_std(row["mean"], row["std"], 2) if row["seeds"] else EMPTY)
+            if not runs.keys(task.id, method):
+                cells[0] = absent(runs, task.id, method)
             if method == spec.baseline and text:
                 rules.append(len(text))
             unit = METRIC_UNITS.get(task.target.metric, "")
@@ -128,7 +130,9 @@ def timing_table(runs: Runs) -> Table:
                 {
                     "Task": task.id,
                     "Method": _label(runs, method),
-                    "Training, s": mean_std(row["train_seconds"], row["train_seconds_std"], 1),
+                    "Training, s": mean_std(row["train_seconds"], row["train_seconds_std"], 1)
+                    if row["run"]
+                    else absent(runs, task.id, method),
                     "Evaluation, s": number(row["evaluation_seconds"], 1),
                     "Nowcasts, s": number(row["nowcast_seconds"], 2),
                     "Per nowcast, s": significant(row["seconds_per_nowcast"]),
@@ -144,7 +148,7 @@ def timing_table(runs: Runs) -> Table:
     return Table(
         name="timing",
         title="Time and memory",
-        data=pd.DataFrame(rows).drop(columns="interval"),
+        data=pd.DataFrame(rows).drop(columns=["interval", "run"]),
         text=frame,
         rules=tuple(rules),
         notes=(
@@ -210,6 +214,7 @@ def _timing_row(runs: Runs, task: TaskSpec, method: str) -> dict[str, Any]:
         "method": method,
         "role": role(runs, method),
         "seeds": len(done),
+        "run": len(mine),
         "train_seconds": sample_mean(train),
         "train_seconds_std": sample_std(train),
         "evaluation_seconds": sample_mean(done.evaluation_seconds.dropna().to_numpy()),

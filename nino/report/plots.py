@@ -11,9 +11,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from nino.optim import horizons
 from nino.report.across import Profile
 from nino.report.drawing import COLUMN, PAGE, Look, looks, new_figure
+from nino.report.progress import worth
 from nino.report.runs import Runs
 from nino.report.spec import ReportSpec
-from nino.report.statistics import compare, worth
+from nino.report.statistics import compare
 from nino.specs import TaskSpec
 
 AXIS_START = 0.1  # the baseline sets the axis of a training curve from this share of the steps on

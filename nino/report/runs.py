@@ -91,7 +91,7 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
     rows, logs, nowcasts, info, faults = [], {}, {}, {}, []
     for task in spec.tasks:
         for method in spec.methods:
-            for seed in spec.seeds:
+            for seed in spec.seeds if spec.plans(task.id, method.name) else ():
                 key = Key(task.id, method.name, seed)
                 folder = key.folder(results)
                 if not (folder / "run.json").exists():
@@ -219,7 +219,12 @@ def check_agreement(folder: Path, info: Mapping[str, Any], log: pd.DataFrame, ta
 
 def unplanned(results: Path, spec: ReportSpec) -> list[Path]:
     """Folders of runs below ``results`` that no row of the report stands for."""
-    planned = {Key(t.id, m.name, s).folder(results) for t in spec.tasks for m in spec.methods for s in spec.seeds}
+    planned = {
+        Key(task.id, method.name, seed).folder(results)
+        for method in spec.methods
+        for task in spec.planned_tasks(method.name)
+        for seed in spec.seeds
+    }
     return sorted(path.parent for path in results.glob("evaluate/*/*/seed=*/run.json") if path.parent not in planned)
 
 

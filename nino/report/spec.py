@@ -26,9 +26,13 @@ class ReportSpec(Spec):
         confidence: level of intervals, in (0, 1).
         resamples: bootstrap resamples.
         seed: of the bootstrap's random generator.
+        notes: remarks by task id, such as how its data differs from the original; shown under every table and in the
+            caption of every figure that holds the task.
+        only: method -> the tasks that it is planned on; methods that are not named are planned on all of them.
 
     Raises:
-        ValueError: where the baseline is no method, or a task, method or seed stands twice.
+        ValueError: where the baseline is no method or not planned on every task, or a task, method or seed stands
+            twice.
     """
 
     run: str
@@ -41,6 +45,8 @@ class ReportSpec(Spec):
     confidence: float = 0.95
     resamples: int = 10_000
     seed: int = 0
+    notes: Mapping[str, str] = field(default_factory=dict)
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what no comparison can be made of."""
@@ -51,6 +57,10 @@ class ReportSpec(Spec):
         for kind, values in (("tasks", [task.id for task in self.tasks]), ("methods", names), ("seeds", seeds)):
             if twice := sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"`{kind}`: {twice[0]} stands there twice; each may stand there once")
+        if self.baseline in self.only:
+            raise ValueError(
+                f"`only` names the baseline {self.baseline!r}: every task is compared with it; leave it out"
+            )
         if not 0 < self.confidence < 1:
             raise ValueError(f"`confidence` (={self.confidence}) must lie between 0 and 1")
 
@@ -66,6 +76,7 @@ class ReportSpec(Spec):
         nested["methods"] = tuple(MethodSpec.from_dict(method) for method in values["methods"])
         nested["seeds"] = tuple(values["seeds"])
         nested["trained_on"] = tuple(values.get("trained_on", ()))
+        nested["only"] = {method: tuple(tasks) for method, tasks in values.get("only", {}).items()}
         if "schedule" in values:
             nested["schedule"] = ScheduleSpec.from_dict(values["schedule"])
         return super().from_dict(nested)
@@ -77,6 +88,19 @@ class ReportSpec(Spec):
     def label(self, method: str) -> str:
         """How tables and figures call a method."""
         return next(m.label or m.name for m in self.methods if m.name == method)
+
+    def plans(self, task: str, method: str) -> bool:
+        """Whether a method is to be run on a task."""
+        return task in self.only.get(method, (task,))
+
+    def planned_tasks(self, method: str) -> tuple[TaskSpec, ...]:
+        """The tasks that a method is to be run on."""
+        return tuple(task for task in self.tasks if self.plans(task.id, method))
+
+    def remarks(self, *tasks: str) -> tuple[str, ...]:
+        """The remarks on some tasks, on all of them without names, in the tables' order; each begins with its task."""
+        shown = tasks or tuple(task.id for task in self.tasks)
+        return tuple(f"{task}: {self.notes[task]}" for task in shown if task in self.notes)
 
     @property
     def contenders(self) -> tuple[str, ...]:
@@ -95,6 +119,7 @@ class ReportSpec(Spec):
 
     @property
     def realizable(self) -> tuple[str, ...]:
-        """All methods but the oracle, which looks into the future and so must not set the pace of a profile."""
+        """The methods of a profile: planned on every task, and not the oracle, which looks into the future."""
         oracles = {m.name for m in self.methods if m.nowcaster == "oracle"}
-        return tuple(name for name in self.row_order if name not in oracles)
+        everywhere = (name for name in self.row_order if len(self.planned_tasks(name)) == len(self.tasks))
+        return tuple(name for name in everywhere if name not in oracles)

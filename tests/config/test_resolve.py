@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from nino.config import ConfigError, load, resolve
+from nino.config import ConfigError, Layout, load, resolve
+from nino.config.units import units
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,6 +59,17 @@ def complaint(config: dict[str, Any]) -> str:
         ("evaluate.methods.linear.nowcaster", "liner", "did you mean 'linear'? Allowed: checkpoint, identity"),
         ("tasks.digits-8.data.name", "digit", "did you mean 'digits'?"),
         # names
+        ("report.notes", {"digits": "x"}, "report.notes[0] (='digits'): no such task; did you mean 'digits-8'?"),
+        (
+            "evaluate.methods.nino.tasks",
+            ["pydoc"],
+            "evaluate.methods.nino.tasks[0] (='pydoc'): not among evaluate.tasks",
+        ),
+        (
+            "evaluate.methods.base.tasks",
+            ["digits-8"],
+            "evaluate.methods.base.tasks: base is the baseline of every task",
+        ),
         ("evaluate.tasks", ["digits-9"], "evaluate.tasks[0] (='digits-9'): no such task; did you mean 'digits-8'?"),
         ("metatrain.tasks", ["pydoc-2-16"], "(='pydoc-2-16'): has no entry in trajectories; allowed: digits-8"),
         ("trajectories.digit", {"models": 1, "models_per_shard": 1, "state_every": 1}, "trajectories.digit: no such"),
@@ -154,3 +166,18 @@ def test_committed_configs_resolve() -> None:
     assert resolve(load([], ROOT / "config.yaml")).run == "paper"
     for overlay in (ROOT / "workflow" / "configs").glob("*.yaml"):
         assert resolve(load([overlay], ROOT / "config.yaml")).evaluated
+
+
+def test_a_method_may_be_planned_on_some_tasks(config: dict[str, Any]) -> None:
+    whole = resolve(config)
+    put(config, "evaluate.methods.linear.tasks", ["digits-8"])
+    put(config, "report.notes", {"digits-8": "small images"})
+    run = resolve(config)
+    assert set(whole.evaluations) - set(run.evaluations) == {("pydoc-2-16", "linear", seed) for seed in (1000, 2000)}
+    assert run.methods == whole.methods  # what a run is told is the same
+    assert run.report.remarks() == ("digits-8: small images",)
+    specs = {name: unit.to_dict() for name, unit in units(run)}
+    for name, unit in units(whole):
+        if "/evaluate/" in name:
+            assert specs.get(name, unit.to_dict()) == unit.to_dict()
+    assert Layout("small").evaluation_spec("pydoc-2-16", "linear") not in specs

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nino.report.measured import fixed_step_table, nowcast_table, timing_table
+from nino.report.progress import worth, worth_at
 from nino.report.runs import Key, Runs, read_runs
-from nino.report.statistics import worth, worth_at
 
 from .conftest import hit_runs, write_run
 
@@ -77,7 +77,8 @@ def test_timing_counts_nowcasts_and_pairs_by_seed(tmp_path: Path) -> None:
     assert row.overhead_percent == pytest.approx(5.0)
 
 
-def test_timing_of_missing_runs_is_empty(tmp_path: Path) -> None:
+def test_timing_of_missing_runs_says_so(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400], "nino": [float("nan")]})
     text = timing_table(runs).text.set_index("Method").loc["NiNo"]
-    assert set(text.drop("Task")) == {"–"}
+    assert text["Training, s"] == "missing"
+    assert set(text.drop(["Task", "Training, s"])) == {"–"}

@@ -1,6 +1,10 @@
 # Tables, figures and the record of where every number comes from.
 
-RUNS = expand(rules.evaluate.output, task=RUN.evaluated, method=RUN.methods, seed=RUN.seeds)
+RUNS = [
+    path
+    for task, method, seed in RUN.evaluations
+    for path in expand(rules.evaluate.output, task=task, method=method, seed=seed)
+]
 
 
 rule tables:
