@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from nino.files import write_json, write_text
-from nino.report.captions import headline, plan_notes, rst_escape, spikes_sentence, worth_sentence
+from nino.report.captions import headline, plan_notes, spikes_sentence, worth_sentence
 from nino.report.measured import fixed_step_table, nowcast_table, timing_table
 from nino.report.runs import Runs, read_runs
 from nino.report.spec import ReportSpec
-from nino.report.table import Table
+from nino.report.table import Table, rst_escape
 from nino.report.tables import summary_table, table2
 from nino.report.task_table import table1
 
@@ -36,7 +36,7 @@ def build_tables(runs: Runs) -> list[Table]:
 def write_tables(results: Path, spec: ReportSpec, folder: Path | None = None) -> list[Table]:
     """Read a run's logs and write its tables.
 
-    Writes ``<name>.{csv,md,tex,html}`` for each table, ``summary.json`` (the headline numbers and sentences) and
+    Writes ``<name>.{csv,md,tex,html,rst}`` for each table, ``summary.json`` (the headline numbers and sentences) and
     ``captions/<name>.rst`` (the computed part of the report's captions).
 
     Args:

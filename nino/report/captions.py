@@ -170,12 +170,3 @@ def plan_notes(spec: ReportSpec) -> tuple[str, ...]:
         for method in spec.only
     )
     return (*partly, *spec.remarks())
-
-
-def rst_escape(text: str) -> str:
-    r"""Text for reStructuredText, its markup characters escaped.
-
-    >>> print(rst_escape("wnn_plus *"))
-    wnn\_plus \*
-    """
-    return "".join(f"\\{character}" if character in "\\*`_|" else character for character in text)

@@ -147,6 +147,11 @@ class Table:
             notes="\n".join(f"<p>{html.escape(note)}</p>" for note in self.notes),
         )
 
+    def rst(self) -> str:
+        """The table alone in reStructuredText, for the report's first page."""
+        rows = self._cells(rst_escape, lambda value: f"**{value}**")
+        return tabulate(rows, headers=list(self.text.columns), tablefmt="grid", disable_numparse=True) + "\n"
+
     def plain(self) -> str:
         """For a terminal: the table with title, findings and notes, these wrapped to 120 columns."""
         rows = self._cells(str, lambda value: f"*{value}")
@@ -158,12 +163,18 @@ class Table:
         return "\n".join([self.title, *lead, "", table, "", *notes])
 
     def write(self, folder: Path) -> list[Path]:
-        """Write ``<name>.csv``, ``.md``, ``.tex`` and ``.html`` to a folder.
+        """Write ``<name>.csv``, ``.md``, ``.tex``, ``.html`` and ``.rst`` to a folder.
 
         Returns:
             The files.
         """
-        texts = {"csv": self.csv(), "md": self.markdown(), "tex": self.latex(), "html": self.html()}
+        texts = {
+            "csv": self.csv(),
+            "md": self.markdown(),
+            "tex": self.latex(),
+            "html": self.html(),
+            "rst": self.rst(),
+        }
         paths = []
         for extension, text in texts.items():
             paths.append(folder / f"{self.name}.{extension}")
@@ -188,6 +199,15 @@ def latex_escape(text: str) -> str:
     50 \% $\pm$ 2
     """
     return "".join(LATEX.get(character, character) for character in text)
+
+
+def rst_escape(text: str) -> str:
+    r"""Text for reStructuredText, its markup characters escaped.
+
+    >>> print(rst_escape("wnn_plus *"))
+    wnn\_plus \*
+    """
+    return "".join(f"\\{character}" if character in "\\*`_|" else character for character in text)
 
 
 def number(value: float, digits: int = 0) -> str:

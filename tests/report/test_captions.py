@@ -9,12 +9,12 @@ from nino.report.captions import (
     curves_sentence,
     headline,
     profile_sentence,
-    rst_escape,
     smallest_n,
     spikes_sentence,
     worth_sentence,
 )
 from nino.report.runs import Runs
+from nino.report.table import rst_escape
 
 from .conftest import hit_runs
 

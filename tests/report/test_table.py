@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import html
 import io
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -61,6 +63,15 @@ def test_html_is_well_formed_and_needs_nothing_from_elsewhere(table: Table) -> N
     parser = Balance()
     parser.feed(text)
     assert not parser.open
+
+
+def test_rst_has_every_cell_and_no_markup_of_its_own(table: Table) -> None:
+    docutils = pytest.importorskip("docutils.core")
+    body = docutils.publish_parts(table.rst(), writer="html")["body"]
+    assert body.count("<tr") == len(table.text) + 1
+    assert body.count("<strong>") == len(table.bold)
+    cells = [html.unescape(re.sub("<[^>]+>", "", cell)).strip() for cell in re.findall(r"<td>(.*?)</td>", body, re.S)]
+    assert [cell for cell in cells if cell] == [cell for cell in table.text.to_numpy().flatten() if cell]
 
 
 def test_plain_text_rules_off_groups(table: Table) -> None:

@@ -25,7 +25,7 @@ rule tables:
             "{folder}/{name}.{kind}",
             folder=PATHS.tables,
             name=names.TABLES,
-            kind=("csv", "md", "tex"),
+            kind=("csv", "md", "tex", "rst"),
         ),
         expand("{folder}/captions/{name}.rst", folder=PATHS.tables, name=names.TABLES),
         f"{PATHS.tables}/summary.json",
