@@ -153,6 +153,8 @@ class TrajectorySpec(Spec):
         state_every: steps between stored states.
         first_seed: seed of network 0; evaluation seeds must not fall into the range used here.
         steps: steps each network is trained; None takes the recipe's.
+        members_per_job: networks of a shard that are trained at once (``nino.ensemble``); None takes 1 on a CPU, 8 on a
+            GPU. It changes states by rounding alone.
     """
 
     models: int
@@ -160,6 +162,7 @@ class TrajectorySpec(Spec):
     state_every: int
     first_seed: int = 0
     steps: int | None = None
+    members_per_job: int | None = None
 
 
 @dataclass(frozen=True)

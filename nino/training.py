@@ -53,9 +53,13 @@ class Training:
         """Number of parameters P."""
         return sum(p.numel() for p in self.parameters)
 
+    def next_indices(self) -> Tensor:
+        """Which training examples (batch_size,) long the step to come sees; asking for them changes nothing."""
+        return self._order.indices(self.steps)
+
     def next_batch(self) -> Batch:
         """The batch of the step to come; asking for it changes nothing."""
-        return self.task.data.train.select(self._order.indices(self.steps))
+        return self.task.data.train.select(self.next_indices())
 
     def step(self) -> Tensor | None:
         """Do one update.

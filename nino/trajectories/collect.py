@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from nino.ensemble import Ensemble, members_at_once
 from nino.graphs.core import Parameter
 from nino.provenance import git_commit, versions
 from nino.specs import TrajectorySpec
@@ -57,7 +58,8 @@ def collect_shard(
     """Train a shard's networks and store their states, metrics and seeds in ``path``.
 
     A network whose loss or parameters stop being finite (in float16, whose largest value is 65504) has diverged: what
-    came before is kept, its training ends and the others go on. The global random state is left as it was.
+    came before is kept, its training ends and the others go on. ``spec.members_per_job`` networks are trained at once.
+    The global random state is left as it was.
 
     Args:
         task: what to train.
@@ -87,38 +89,46 @@ def collect_shard(
         writing_shard(path, header, seeds) as writer,
         tqdm(total=len(seeds) * len(steps), unit="state", desc=path.stem, disable=None if progress else True) as bar,
     ):
-        for trajectory, seed in enumerate(seeds):
-            _collect_network(Training(task, seed), writer, trajectory, measured, summary, bar)
+        together = members_at_once(task, spec.members_per_job, len(seeds))
+        for first in range(0, len(seeds), together):
+            group = Ensemble([Training(task, seed) for seed in seeds[first : first + together]])
+            _collect_group(group, writer, first, measured, summary, bar)
     return summary
 
 
-def _collect_network(
-    training: Training, writer: ShardWriter, trajectory: int, measured: set[int], summary: ShardSummary, bar: tqdm
+def _collect_group(
+    group: Ensemble, writer: ShardWriter, first: int, measured: set[int], summary: ShardSummary, bar: tqdm
 ) -> None:
-    """Train one network and store its states, until its last step or until it diverges."""
+    """Train networks at once and store their states, each until its last step or until it diverges."""
     stored, last = set(writer.steps), writer.steps[-1]
+    going = list(range(len(group.members)))  # those that have not diverged
     for step in range(last + 1):
         start = time.perf_counter()
-        state, metrics = None, {}
+        states, metrics = None, {}
         if step in stored:
-            state = training.flat_parameters().to(torch.float16).cpu().numpy()
+            states = group.flat_parameters().to(torch.float16).cpu().numpy()
         written = time.perf_counter()
         if step in measured:
-            metrics = {split: training.evaluate(split) for split in ("validation", "test")}
+            metrics = {i: {s: group.members[i].evaluate(s) for s in ("validation", "test")} for i in going}
         evaluated = time.perf_counter()
         # The loss whose gradient makes the next update is that of the state just read. The update after the last
         # state is made for its loss alone.
-        loss = training.step()
+        losses = group.step()
         trained = time.perf_counter()
         summary.train_seconds += trained - evaluated
         summary.evaluation_seconds += evaluated - written
-        if state is not None and loss is not None:
-            if not writer.write(trajectory, state, metrics | {"train_loss": loss.item()}):
-                log.warning("%s: seed %d diverged before step %d", summary.path, training.seed, step)
-                summary.diverged.append(training.seed)
+        if states is not None:
+            for i, loss in zip(list(going), losses[going].tolist(), strict=True):
+                if writer.write(first + i, states[i], metrics.get(i, {}) | {"train_loss": loss}):
+                    summary.states += 1
+                    bar.update()
+                else:
+                    seed = group.members[i].seed
+                    log.warning("%s: seed %d diverged before step %d", summary.path, seed, step)
+                    summary.diverged.append(seed)
+                    going.remove(i)
+            if not going:
                 return
-            summary.states += 1
-            bar.update()
         summary.write_seconds += written - start + time.perf_counter() - trained
 
 

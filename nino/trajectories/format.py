@@ -12,7 +12,7 @@ A *shard* stores ``params`` itself, a *joined* file maps it onto its shards (an 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,8 +76,8 @@ class Header:
         return list(range(0, self.num_steps + 1, self.trajectories.state_every))
 
     def identity(self) -> dict[str, Any]:
-        """What shards of one data set must have in common: all but the library and code versions."""
-        fields = self.to_attributes()
+        """What shards of one data set must have in common: all but versions, and how many were trained at once."""
+        fields = replace(self, trajectories=replace(self.trajectories, members_per_job=None)).to_attributes()
         return {name: value for name, value in fields.items() if name not in ("versions", "code_version")}
 
     def to_attributes(self) -> dict[str, str]:

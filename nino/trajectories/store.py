@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 # Any bytes that a reader sees are covered by a checksum; small ones need a chunked layout for that.
 CHECKED = {"fletcher32": True}
-# States are handed to HDF5 a few megabytes at a time: between training steps, each call of its own finds cold caches
-# and costs several times what it does in a row.
+# A trajectory's states are handed to HDF5 a few megabytes at a time: between training steps, each call of its own finds
+# cold caches and costs several times what it does in a row.
 BUFFER_BYTES = 4 * 1024 * 1024
 
 
@@ -49,16 +49,15 @@ class ShardWriter:
         n, s, p = len(self.seeds), len(self.steps), header.num_parameters
         self.valid = np.zeros(n, np.int64)
         self.metrics = {name: np.full((n, s), np.nan, np.float32) for name in METRICS}
-        self._buffer = np.empty((min(s, max(1, BUFFER_BYTES // (2 * p))), p), np.float16)
-        self._buffered = 0
-        self._trajectory = 0
+        self._room = min(s, max(1, BUFFER_BYTES // (2 * p)))  # states
+        self._waiting: dict[int, list[np.ndarray]] = {}
         # A state that was never written reads as NaN, which no stored state holds.
         self.params = file.create_dataset(
             "params", (n, s, p), np.float16, chunks=(1, 1, chunk_size(p)), fillvalue=np.nan, **CHECKED
         )
 
     def write(self, trajectory: int, state: np.ndarray, metrics: Mapping[str, float]) -> bool:
-        """Append a state to a trajectory; fastest where those of a trajectory follow one another.
+        """Append a state to a trajectory; a few megabytes of each unfinished one wait in memory.
 
         A state with NaN, infinity or a value beyond float16 (65504) is not stored: the trajectory ends before it.
 
@@ -74,23 +73,26 @@ class ShardWriter:
             half = np.asarray(state).astype(np.float16, copy=False)
         if not np.isfinite(half).all() or not all(np.isfinite(value) for value in metrics.values()):
             return False
-        if trajectory != self._trajectory or self._buffered == len(self._buffer):
-            self.flush()
-            self._trajectory = trajectory
-        self._buffer[self._buffered] = half
-        self._buffered += 1
+        waiting = self._waiting.setdefault(trajectory, [])
+        waiting.append(half.copy())
         index = int(self.valid[trajectory])
         for name, value in metrics.items():
             self.metrics[name][trajectory, index] = value
         self.valid[trajectory] += 1
+        if len(waiting) == self._room or index + 1 == len(self.steps):
+            self._flush(trajectory)
         return True
 
     def flush(self) -> None:
-        """Hand buffered states to HDF5."""
-        stop = int(self.valid[self._trajectory])
-        if self._buffered:
-            self.params[self._trajectory, stop - self._buffered : stop] = self._buffer[: self._buffered]
-        self._buffered = 0
+        """Hand all waiting states to HDF5."""
+        for trajectory in list(self._waiting):
+            self._flush(trajectory)
+
+    def _flush(self, trajectory: int) -> None:
+        """Hand a trajectory's waiting states to HDF5."""
+        if waiting := self._waiting.pop(trajectory, []):
+            stop = int(self.valid[trajectory])
+            self.params[trajectory, stop - len(waiting) : stop] = np.stack(waiting)
 
     def finish(self) -> None:
         """Write what is left, then what is small, then the mark that the file is whole."""

@@ -92,6 +92,50 @@ def test_a_diverging_network_is_data(digits: Task, tmp_path: Path) -> None:
     assert "diverged networks | 7, 8" in datasheet(tmp_path / "0.h5")
 
 
+def test_networks_trained_at_once_are_those_trained_alone(
+    digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nino.trajectories.store.BUFFER_BYTES", 5000)  # a few states wait at a time
+    spec = replace(SPEC, models=3, models_per_shard=3)
+    paths = [tmp_path / "one.h5", tmp_path / "two.h5"]
+    for path, at_once in zip(paths, (1, 2), strict=True):  # of three networks two, then the third
+        summary = collect_shard(digits, replace(spec, members_per_job=at_once), 0, path, progress=False)
+        assert summary.states == 33 and summary.diverged == []
+    one, two = (TrajectoryReader(path) for path in paths)
+    assert one.seeds.tolist() == two.seeds.tolist() == [7, 8, 9]
+    for i in range(3):
+        np.testing.assert_allclose(one.window(i, 0, 1, 11), two.window(i, 0, 1, 11), atol=2e-3)
+    np.testing.assert_allclose(one.metrics["train_loss"], two.metrics["train_loss"], rtol=1e-3)
+    assert np.array_equal(np.isnan(one.metrics["test"]), np.isnan(two.metrics["test"]))
+    assert two.verify(progress=False) == []
+
+
+def test_shards_of_other_group_sizes_belong_together(digits: Task, tmp_path: Path) -> None:
+    for shard, at_once in enumerate((2, 1)):
+        spec = replace(SPEC, members_per_job=at_once)
+        collect_shard(digits, spec, shard, tmp_path / f"{shard}.h5", progress=False)
+    join_shards([tmp_path / "0.h5", tmp_path / "1.h5"], tmp_path / "all.h5", progress=False)
+    assert TrajectoryReader(tmp_path / "all.h5").seeds.tolist() == [7, 8, 9]
+
+
+def test_a_network_that_diverges_beside_others(digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = Task.build_model
+
+    def poisoned(self: Task, seed: int) -> torch.nn.Module:
+        model = build(self, seed)
+        if seed == 8:
+            torch.nn.init.constant_(next(model.parameters()), 1e5)  # beyond float16 from the start of step 0
+        return model
+
+    monkeypatch.setattr(Task, "build_model", poisoned)
+    spec = replace(SPEC, models=3, models_per_shard=3, members_per_job=3)
+    summary = collect_shard(digits, spec, 0, tmp_path / "0.h5", progress=False)
+    reader = TrajectoryReader(tmp_path / "0.h5")
+    assert summary.diverged == [8] and reader.valid.tolist() == [11, 0, 11]
+    states, _ = _plain_states(digits, 9, 40, 4)
+    np.testing.assert_allclose(reader.window(2, 0, 1, 11), states, atol=2e-3)
+
+
 def test_bad_arguments(digits: Task, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`shard` \(=2\) must lie in 0..1"):
         collect_shard(digits, SPEC, 2, tmp_path / "x.h5")
