@@ -83,7 +83,7 @@ def test_plain_text_rules_off_groups(table: Table) -> None:
 def test_writing_twice_gives_the_same_bytes(table: Table, tmp_path: Path) -> None:
     first = [path.read_bytes() for path in table.write(tmp_path)]
     assert [path.read_bytes() for path in table.write(tmp_path)] == first
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".html", ".md", ".tex"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".html", ".md", ".rst", ".tex"]
 
 
 def test_optional_columns_vanish_only_where_empty() -> None:
