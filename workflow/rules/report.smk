@@ -56,7 +56,7 @@ rule figures:
                 f"{PATHS.figures}/{figure.name}.svg",
                 caption=f"../report/{figure.kind}.rst",
                 category="Figures",
-                subcategory=figure.task,
+                subcategory=figure.task or "all tasks",
                 labels={"figure": figure.kind, "task": figure.task},
             )
             for figure in names.figures(RUN.report)
