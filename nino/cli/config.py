@@ -61,5 +61,6 @@ def _leaves(node: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
         yield from _leaves(child, f"{path}.{name}" if path else name)
     if isinstance(node.get("additionalProperties"), dict):
         yield from _leaves(node["additionalProperties"], f"{path}.NAME")
-    for case in node.get("allOf", ()):
-        yield from _leaves({"type": "object", "properties": case["then"]["properties"]}, path)
+    for case in (*node.get("allOf", ()), node):
+        for branch in (case[key] for key in ("then", "else") if key in case):
+            yield from _leaves({"type": "object", "properties": branch["properties"]}, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,10 +18,12 @@ from nino.config.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
+    from nino.nowcasters import Nowcaster
+
 
 def add_to(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (graph, step):
+    for command in (graph, step, check):
         app.command()(command)
 
 
@@ -89,6 +92,35 @@ def step(
         device=device_of(device),
     )
     typer.echo(f"{done.path}: steps {', '.join(map(str, done.steps))}, k = {done.k}, norm {done.norm:.4g}")
+
+
+def check(
+    nowcaster: Annotated[str, typer.Argument(help="FILE.py:CLASS, MODULE:CLASS, a control, or a file of weights.")],
+    options: Annotated[str, typer.Option(help="Arguments of the class (JSON).")] = "{}",
+) -> None:
+    """Hold a nowcaster to what every one must do, on small networks; exit with 1 if it does not."""
+    try:
+        arguments = json.loads(options)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            [f"--options (={options}) must be a JSON mapping, as '{{\"decay\": 0.5}}': {error}"]
+        ) from error
+    from nino.evaluate.own import own_nowcaster
+    from nino.nowcasters import NOWCASTERS, load_nowcaster
+    from nino.nowcasters.contract import violations
+
+    def make() -> Nowcaster:
+        if ":" in nowcaster:
+            return own_nowcaster(nowcaster, 0, **arguments)
+        return NOWCASTERS[nowcaster](**arguments) if nowcaster in NOWCASTERS else load_nowcaster(nowcaster)
+
+    make()  # what cannot be built is an error, not a violation
+    found = violations(make)
+    for sentence in found:
+        typer.echo(sentence)
+    typer.echo(f"{nowcaster}: {len(found)} violations" if found else f"{nowcaster}: keeps the contract of a nowcaster")
+    if found:
+        raise typer.Exit(1)
 
 
 def build(path: str) -> nn.Module:

@@ -7,6 +7,8 @@ from typing import Any
 
 from nino.config.errors import suggest
 from nino.config.experiment import fit_spec
+from nino.config.references import Reference
+from nino.config.schema import schema
 from nino.specs import MetatrainSpec, ScheduleSpec
 
 Values = Mapping[str, Any]
@@ -56,6 +58,10 @@ def _names(config: Values) -> Iterator[str]:
 
 def _method(key: str, method: Values, nowcasters: Values) -> Iterator[str]:
     kind = method["nowcaster"]
+    if own := Reference.parse(kind):
+        common = schema()["$defs"]["method_options"]["properties"]  # what every method may say
+        options = {name: value for name, value in method.get("options", {}).items() if name not in common}
+        yield from (f"{key} (={kind}): {problem}" for problem in own.problems(options))
     for needed, owner in (("source", "metatrained"), ("path", "checkpoint")):
         if kind == owner and needed not in method:
             yield f"{key}.{needed}: missing; a method with nowcaster {owner!r} needs it"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nino.config.layout import Layout
+from nino.config.references import Reference
 from nino.report.spec import ReportSpec
 from nino.specs import MetatrainSpec, MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
 
@@ -96,3 +97,8 @@ class Experiment:
             return [Layout(self.run).checkpoint(spec.source)]
         given = spec.path if spec.nowcaster == "checkpoint" else None
         return [given] if given is not None and Path(given).is_file() else []
+
+    def sources(self, method: str) -> list[str]:
+        """The Python file that a method's nowcaster is defined in, where it is a class of the user's own."""
+        own = Reference.parse(self.methods[method].nowcaster)
+        return [str(own.file)] if own is not None and own.file is not None else []

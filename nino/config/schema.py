@@ -78,6 +78,10 @@ def _explain(error: ValidationError) -> Iterator[str]:
         yield f"{subject} must be {wanted}{_number_hint(value, wanted)}; {_meaning(leaf)}"
     elif rule == "enum":
         yield f"{subject}: {suggest(str(value), map(str, bound))}"
+    elif rule == "anyOf":  # a name of a list, or something of the form that the other case describes
+        names = [name for case in bound for name in case.get("enum", ())]
+        others = [case["description"] for case in bound if "description" in case]
+        yield f"{subject}: {'; or '.join([suggest(str(value), names), *others])}"
     elif rule == "pattern":
         yield f"{subject} must match {bound}; {_meaning(leaf)}"
     elif rule == "uniqueItems":

@@ -21,7 +21,9 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from nino.config.references import Reference
 from nino.evaluate.oracle import Oracle
+from nino.evaluate.own import own_nowcaster
 from nino.nowcasters import NOWCASTERS, load_nowcaster
 from nino.nowcasters.base import Nowcaster
 from nino.optim import NiNo
@@ -69,7 +71,8 @@ def build_nowcaster(
 
     Args:
         method: a row of the table.
-        seed: of the run; ``random`` draws its directions from ``derive(seed, "random")``.
+        seed: of the run; ``random`` draws its directions from ``derive(seed, "random")``, and a class of the user's
+            own that takes a ``seed`` is given ``derive(seed, "nowcaster")``.
         schedule: gives the steps between states, which ``oracle`` needs.
         path: file of the weights for ``checkpoint`` and ``metatrained``.
 
@@ -92,8 +95,10 @@ def build_nowcaster(
         return None
     if method.nowcaster == "oracle":
         return Oracle(spacing=schedule.period // schedule.context)
+    if Reference.parse(method.nowcaster):
+        return own_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
     if method.nowcaster not in NOWCASTERS:
-        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE])
+        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE, "FILE.py:CLASS"])
         raise ValueError(f"method {method.name!r}: nowcaster is {method.nowcaster!r}; allowed are {allowed}")
     if method.nowcaster == "random":
         options["seed"] = derive(seed, "random")

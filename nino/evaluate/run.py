@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from nino.config.references import Reference
 from nino.evaluate.checkpoint import Checkpoint
 from nino.evaluate.loop import DivergedError, EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, nowcaster_file, start_training
@@ -97,6 +98,8 @@ def _inputs(
 ) -> dict[str, Any]:
     """What the numbers follow from; two jobs of the same inputs are the same job."""
     inputs = {"task": task.spec, "data": task.data_checksum, "method": method, "seed": seed, "schedule": schedule}
+    if own := Reference.parse(method.nowcaster):
+        return inputs | {"nowcaster": own.record()}
     file = nowcaster_file(method, nowcaster_path)
     # a known name is not a file: the weights it stands for come with the package, whose version is recorded
     return inputs | {"nowcaster": file if file is None or file.exists() else file.as_posix()}

@@ -18,11 +18,14 @@ class Nowcaster(ABC):
         context: states c that ``predict`` reads (5 in the paper); None where any number of at least 2 will do.
         max_horizon: largest k; None where any k >= 1 will do.
         fixed_horizon: the only k that will do, if there is only one.
+        equivariant: whether a permutation of hidden neurons that keeps the network's function permutes the prediction
+            alike; the contract's checks (``nino.nowcasters.contract``) hold it to that.
     """
 
     context: int | None = 5
     max_horizon: int | None = None
     fixed_horizon: int | None = None
+    equivariant: bool = True
 
     @abstractmethod
     def predict(

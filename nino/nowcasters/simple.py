@@ -60,6 +60,8 @@ class RandomJump(LineFit):
         seed: of the directions.
     """
 
+    equivariant = False
+
     def __init__(self, seed: int = 0) -> None:
         """Remember the seed."""
         self.seed = seed

@@ -6,6 +6,7 @@ rule evaluate:
         spec=PATHS.evaluation_spec("{task}", "{method}"),
         data=PATHS.data("{task}"),
         weights=lambda wildcards: RUN.weights(wildcards.method),
+        source=lambda wildcards: RUN.sources(wildcards.method),  # changed code is another method
     output:
         multiext(
             PATHS.evaluation("{task}", "{method}", "{seed}") + "/",
