@@ -116,7 +116,10 @@ def metatrain(
 
 
 def evaluate(
-    seed: Annotated[int, typer.Option(help="Seed of the run; the same for every method of a comparison.", min=0)],
+    seed: Annotated[
+        list[int],
+        typer.Option(help="Seed of the run; the same for every method of a comparison. May be repeated.", min=0),
+    ],
     spec: SpecFile = None,
     config: ConfigFiles = None,
     task: TaskName = None,
@@ -127,18 +130,26 @@ def evaluate(
     out: OutFolder = None,
     data_dir: DataDir = None,
     device: Device = "auto",
+    members: Annotated[
+        int | None, typer.Option(help="Seeds trained at once; default 1 on a CPU, 8 on a GPU.", min=1)
+    ] = None,
 ) -> None:
-    """Train a task with a method and measure when it meets its target; go on where a killed run stopped."""
+    """Train a task with a method and measure when it meets its target; go on where a killed run stopped.
+
+    Of several seeds, --members are trained at once; each then has a folder seed=N in that of --out.
+    """
     job = select.evaluation_job(spec, config, task, method)
     unit = job.unit
-    folder = job.out(out, job.layout.evaluation(unit.task.id, unit.method.name, seed))
+    given = [out if out is None or len(seed) == 1 else out / f"seed={each}" for each in seed]
+    places = zip(given, seed, strict=True)
+    folders = [job.out(g, job.layout.evaluation(unit.task.id, unit.method.name, s)) for g, s in places]
     if nowcaster is None and job.experiment is not None and unit.method.source is not None:
         nowcaster = Path(job.layout.checkpoint(unit.method.source))
-    from nino.evaluate import evaluate_run
+    from nino.evaluate import evaluate_runs
     from nino.tasks import load_task
 
     loaded = load_task(unit.task, job.data_dir(data_dir), device=device_of(device))
-    evaluate_run(loaded, unit.method, seed, unit.schedule, folder, nowcaster)
+    evaluate_runs(loaded, unit.method, seed, unit.schedule, folders, nowcaster, members=members)
 
 
 def device_of(name: str) -> str:

@@ -6,13 +6,14 @@ from nino.evaluate.tables import LOG_COLUMNS, NOWCAST_COLUMNS, read_table, write
 from nino.evaluate.target import best_value, seconds_to_target, steps_to_running_mean, steps_to_target
 
 if TYPE_CHECKING:
-    from nino.evaluate.run import evaluate_run
+    from nino.evaluate.run import evaluate_run, evaluate_runs
 
 __all__ = [
     "LOG_COLUMNS",
     "NOWCAST_COLUMNS",
     "best_value",
     "evaluate_run",
+    "evaluate_runs",
     "read_table",
     "seconds_to_target",
     "steps_to_running_mean",
@@ -23,8 +24,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for: reading logs must not cost seconds."""
-    if name == "evaluate_run":
-        from nino.evaluate.run import evaluate_run
+    if name in ("evaluate_run", "evaluate_runs"):
+        from nino.evaluate import run
 
-        return evaluate_run
+        return getattr(run, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

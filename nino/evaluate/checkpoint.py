@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from nino.evaluate.loop import EvaluatedTraining
 from nino.files import replacing
@@ -39,7 +41,7 @@ class Checkpoint:
             return
         run.pause()
         with replacing(self.path) as temporary:
-            torch.save({"job": self._job, "run": run.state_dict()}, temporary)
+            torch.save({"job": self._job, "run": compact(run.state_dict())}, temporary)
         end = time.monotonic()
         self._due = end + max(self._seconds, (end - start) / SHARE)
 
@@ -63,3 +65,12 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file, if there is one."""
         self.path.unlink(missing_ok=True)
+
+
+def compact(state: Any) -> Any:
+    """The same nested state with each tensor that is a part of a larger one copied: a file would hold the whole."""
+    if isinstance(state, Tensor):
+        return state.clone() if state.untyped_storage().nbytes() > state.nbytes else state
+    if isinstance(state, dict):
+        return {key: compact(value) for key, value in state.items()}
+    return type(state)(compact(value) for value in state) if isinstance(state, list | tuple) else state

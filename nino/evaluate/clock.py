@@ -34,6 +34,11 @@ class Clock:
         self._part: str | None = None
         self._since = 0.0
 
+    def charge(self, part: str, seconds: float) -> None:
+        """Add seconds that were measured elsewhere to a part; nothing may be running."""
+        assert self._part is None
+        self.seconds[part] += seconds
+
     def switch(self, part: str | None) -> None:
         """Charge the time since the last switch to the part that ran, and start ``part`` (None: time nothing).
 

@@ -52,6 +52,7 @@ class EvaluatedTraining:
         self._every = training.task.spec.evaluation
         self._hardest = TargetCheck(training.task) if self._every.hardest_first else None
         self._hit = False
+        self._measured = False  # whether the step under way is measured before it is taken
 
     @property
     def finished(self) -> bool:
@@ -67,21 +68,46 @@ class EvaluatedTraining:
         Raises:
             DivergedError: where a loss since the last row was not finite; the row is not written.
         """
-        step = self.training.steps + 1
-        due = step % self._every.test_every == 0 or step == self._steps
         rows = len(self.rows)
+        if self.begin():
+            self.clock.switch("train")
+            self.record(self.training.step())
+        self.end()
+        return len(self.rows) > rows
+
+    def begin(self) -> bool:
+        """Do what comes before the next step, and the step itself where it is a nowcast.
+
+        Returns:
+            Whether the step is the base optimizer's and still to be taken, then told to ``record``; ``end`` is last.
+
+        Raises:
+            DivergedError: as ``advance``.
+        """
         is_nowcast = getattr(self.training.optimizer, "nowcast_next", False)
-        before = is_nowcast and self._every.at_nowcast == "before"
-        if due and before:
-            self._measure(step)
+        self._measured = is_nowcast and self._every.at_nowcast == "before"
+        if self._measured and self._due(self.training.steps + 1):
+            self._measure(self.training.steps + 1)
         if is_nowcast:
             self._nowcast()
-        else:
-            self.clock.switch("train")
-            self._step()
-        if due and not before:
-            self._measure(step)
-        return len(self.rows) > rows
+        return not is_nowcast
+
+    def record(self, loss: Tensor | None) -> None:
+        """Keep the loss of a step that has been taken; None where it had none."""
+        if loss is not None:
+            self._losses.append((self.training.steps, loss))
+
+    def end(self) -> None:
+        """Measure after a step where that is due.
+
+        Raises:
+            DivergedError: as ``advance``.
+        """
+        if not self._measured and self._due(self.training.steps):
+            self._measure(self.training.steps)
+
+    def _due(self, step: int) -> bool:
+        return step % self._every.test_every == 0 or step == self._steps
 
     def pause(self) -> None:
         """Stop the clock until the next step."""
@@ -118,18 +144,13 @@ class EvaluatedTraining:
             row | {f"{part}_seconds": self.clock.seconds[part] for part in ("train", "evaluation", "nowcast")}
         )
 
-    def _step(self) -> None:
-        loss = self.training.step()
-        if loss is not None:
-            self._losses.append((self.training.steps, loss))
-
     def _nowcast(self) -> None:
         self.clock.switch("evaluation")
         self._check()
         batch = self.training.next_batch()
         before = self._loss(batch)
         self.clock.switch(self._jump_part)
-        self._step()
+        self.record(self.training.step())
         optimizer: Any = self.training.optimizer  # NiNo's: no other optimizer has nowcasts
         record = optimizer.last_nowcast
         self.clock.switch("evaluation")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import resource
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,14 @@ import torch
 from tqdm import tqdm
 
 from nino.config.references import Reference
+from nino.ensemble import members_at_once
 from nino.evaluate.checkpoint import Checkpoint
 from nino.evaluate.loop import DivergedError, EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, nowcaster_file, start_training
 from nino.evaluate.oracle import Oracle
+from nino.evaluate.summary import FORMAT, summary
 from nino.evaluate.tables import LOG_COLUMNS, NOWCAST_COLUMNS, write_table
-from nino.evaluate.target import best_value, seconds_to_target, steps_to_running_mean, steps_to_target
+from nino.evaluate.together import train_together
 from nino.files import write_json
 from nino.nowcasters.base import Nowcaster
 from nino.provenance import provenance
@@ -28,7 +29,6 @@ from nino.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
 UNFINISHED = "unfinished.pt"
 
 
@@ -67,29 +67,124 @@ def evaluate_run(
         ValueError: for a method, file or schedule that cannot be used.
         FileNotFoundError: for a file of weights that is missing.
     """
-    origin = provenance(**_inputs(task, method, seed, schedule, nowcaster_path))
-    if resume and (finished := _finished(out_dir, origin["inputs"])):
-        logger.info("%s: already %s, left as it is", out_dir, finished["status"])
-        return finished
+    jobs = (task, method, [seed], schedule, [out_dir], nowcaster_path, resume, checkpoint_seconds)
+    return evaluate_runs(*jobs, members=1)[0]
+
+
+def evaluate_runs(
+    task: Task,
+    method: MethodSpec,
+    seeds: Sequence[int],
+    schedule: ScheduleSpec,
+    out_dirs: Sequence[Path],
+    nowcaster_path: Path | None = None,
+    resume: bool = True,
+    checkpoint_seconds: float = 60.0,
+    members: int | None = None,
+) -> list[dict[str, Any]]:
+    """`evaluate_run` of several seeds, some at once (``nino.ensemble``): the same numbers up to rounding.
+
+    Seconds of a step that runs took together are shared equally between them; ``members_at_once`` in ``run.json`` says
+    how many they were, and seconds of different such numbers do not compare. Memory is the process's in each of them.
+
+    Args:
+        task: as `evaluate_run`.
+        method: as `evaluate_run`; ``random``, and one that accepts nowcasts by the loss, run one seed at a time.
+        seeds: of the runs.
+        schedule: as `evaluate_run`.
+        out_dirs: a folder a seed.
+        nowcaster_path: as `evaluate_run`.
+        resume: as `evaluate_run`.
+        checkpoint_seconds: as `evaluate_run`.
+        members: runs at once; None takes 1 on a CPU and 8 on a GPU, see `nino.ensemble.members_at_once`.
+
+    Returns:
+        The content of each ``run.json``.
+
+    Raises:
+        ValueError: as `evaluate_run`.
+        FileNotFoundError: as `evaluate_run`.
+    """
+    results: dict[int, dict[str, Any]] = {}
+    jobs: list[_Job] = []
+    for seed, out_dir in zip(seeds, out_dirs, strict=True):
+        origin = provenance(**_inputs(task, method, seed, schedule, nowcaster_path))
+        if resume and (finished := _finished(out_dir, origin["inputs"])):
+            logger.info("%s: already %s, left as it is", out_dir, finished["status"])
+            results[seed] = finished
+        else:
+            jobs.append(_start(task, method, seed, schedule, out_dir, nowcaster_path, origin, checkpoint_seconds))
+            if not resume:
+                jobs[-1].checkpoint.remove()
+    at_once = 1 if _needs_to_be_alone(method) else members_at_once(task, members, len(jobs))
+    for first in range(0, len(jobs), at_once):
+        group = jobs[first : first + at_once]
+        _attempt(task, method, schedule, group)
+        for job in group:
+            results[job.seed] = _finish(task, method, schedule, job, len(group))
+    return [results[seed] for seed in seeds]
+
+
+def _needs_to_be_alone(method: MethodSpec) -> bool:
+    """Whether a run beside others would not be that of its seed alone."""
+    # random directions follow from the last bit of the state; a nowcast that the loss refuses is a base step that the
+    # other runs do not take
+    return method.nowcaster == "random" or method.options.get("accept") == "loss"
+
+
+@dataclass
+class _Job:
+    """A run, from its first step to its result."""
+
+    seed: int
+    out_dir: Path
+    origin: dict[str, Any]
+    nowcaster: Nowcaster | None
+    checkpoint: Checkpoint
+    title: str
+    run: EvaluatedTraining | None = None
+    status: str = "done"
+    reason: str | None = None
+
+    def fail(self, status: str, reason: str) -> None:
+        """End with another status than done."""
+        self.status, self.reason = status, reason
+
+
+def _start(
+    task: Task,
+    method: MethodSpec,
+    seed: int,
+    schedule: ScheduleSpec,
+    out_dir: Path,
+    nowcaster_path: Path | None,
+    origin: dict[str, Any],
+    checkpoint_seconds: float,
+) -> _Job:
+    """Clear away what an earlier run left and make everything but the run."""
     for stale in ("run.json", "log.csv", "nowcasts.csv"):
         (out_dir / stale).unlink(missing_ok=True)
     nowcaster = build_nowcaster(method, seed, schedule, nowcaster_path)
     checkpoint = Checkpoint(out_dir / UNFINISHED, json.dumps(origin["inputs"], sort_keys=True), checkpoint_seconds)
-    if not resume:
-        checkpoint.remove()
     title = f"{task.spec.id} {method.label or method.name} seed={seed}"
-    run, status, reason = _attempt(task, method, seed, schedule, nowcaster, checkpoint, title)
-    if reason is not None:
-        logger.warning("%s %s: %s", title, status, reason)
-    result = _summary(run, task, method, seed, schedule) | {"status": status, "reason": reason, "provenance": origin}
-    if isinstance(nowcaster, Oracle) and run is not None:
-        steps = nowcaster.spacing * sum(row["k"] for row in run.nowcasts)
+    return _Job(seed, out_dir, origin, nowcaster, checkpoint, title)
+
+
+def _finish(task: Task, method: MethodSpec, schedule: ScheduleSpec, job: _Job, at_once: int) -> dict[str, Any]:
+    """Write the three files of a result."""
+    run = job.run
+    if job.reason is not None:
+        logger.warning("%s %s: %s", job.title, job.status, job.reason)
+    result = summary(run, task, method, job.seed, schedule)
+    result |= {"members_at_once": at_once, "status": job.status, "reason": job.reason, "provenance": job.origin}
+    if isinstance(job.nowcaster, Oracle) and run is not None:
+        steps = job.nowcaster.spacing * sum(row["k"] for row in run.nowcasts)
         result |= {"fork_steps": steps, "fork_seconds": run.clock.seconds["free"]}
-    write_table(out_dir / "log.csv", run.rows if run else [], LOG_COLUMNS)
-    write_table(out_dir / "nowcasts.csv", run.nowcasts if run else [], NOWCAST_COLUMNS)
-    write_json(out_dir / "run.json", result)
-    if status != "failed":  # with more memory it may go on
-        checkpoint.remove()
+    write_table(job.out_dir / "log.csv", run.rows if run else [], LOG_COLUMNS)
+    write_table(job.out_dir / "nowcasts.csv", run.nowcasts if run else [], NOWCAST_COLUMNS)
+    write_json(job.out_dir / "run.json", result)
+    if job.status != "failed":  # with more memory it may go on
+        job.checkpoint.remove()
     return result
 
 
@@ -119,95 +214,70 @@ def _finished(out_dir: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
     return result if same else None
 
 
-def _attempt(
-    task: Task,
-    method: MethodSpec,
-    seed: int,
-    schedule: ScheduleSpec,
-    nowcaster: Nowcaster | None,
-    checkpoint: Checkpoint,
-    title: str,
-) -> tuple[EvaluatedTraining | None, str, str | None]:
-    """Train to the end, or to where it cannot go on: the run, its status and the reason."""
-    run = None
+def _attempt(task: Task, method: MethodSpec, schedule: ScheduleSpec, jobs: Sequence[_Job]) -> None:
+    """Train to the end, or to where it cannot go on: each job's run, its status and the reason."""
     try:
         if task.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(task.device)
-        training = start_training(task, method, seed, schedule, nowcaster)
-        run = EvaluatedTraining(training, free=isinstance(nowcaster, Oracle))
-        checkpoint.restore(run)
-        _train(run, checkpoint, title)
+        runs = []
+        for job in jobs:
+            training = start_training(task, method, job.seed, schedule, job.nowcaster)
+            job.run = EvaluatedTraining(training, free=isinstance(job.nowcaster, Oracle))
+            job.checkpoint.restore(job.run)
+            runs.append(job.run)
+        if len(jobs) == 1:
+            _train(runs[0], jobs[0].checkpoint, jobs[0].title)
+        else:
+            _train_at_once(runs, jobs)
     except DivergedError as error:
-        return run, "diverged", str(error)
+        jobs[0].fail("diverged", str(error))
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        return run, "failed", f"out of memory: {str(error).partition(chr(10))[0] or type(error).__name__}"
-    return run, "done", None
+        for job in jobs:
+            if job.status == "done":
+                job.fail("failed", f"out of memory: {str(error).partition(chr(10))[0] or type(error).__name__}")
 
 
 def _train(run: EvaluatedTraining, checkpoint: Checkpoint, title: str) -> None:
     """Advance to the last step, with a progress bar, a log line every tenth of the way, and checkpoints."""
-    steps = run.training.task.spec.recipe.steps
     metric, split = run.training.task.spec.target.metric, run.training.task.spec.target.split
-    with tqdm(total=steps, initial=run.training.steps, desc=title, unit="step", disable=None) as bar:
+    with _bar([run], title) as bar:
         while not run.finished:
             if run.advance():
                 bar.set_postfix({metric: f"{run.rows[-1][split]:.2f}"}, refresh=False)
             bar.update()
-            done = run.training.steps
-            if done * 10 // steps > (done - 1) * 10 // steps:
-                latest = f"{metric} {run.rows[-1][split]:.2f}" if run.rows else "not measured yet"
-                logger.info("%s: step %d of %d, %s", title, done, steps, latest)
+            _tell(run, title)
             checkpoint.maybe_save(run)
         run.pause()
+
+
+def _train_at_once(runs: Sequence[EvaluatedTraining], jobs: Sequence[_Job]) -> None:
+    """The same for several runs."""
+    with _bar(runs, f"{jobs[0].title} and {len(jobs) - 1} more") as bar:
+
+        def stepped(i: int) -> None:
+            bar.update()
+            _tell(runs[i], jobs[i].title)
+            jobs[i].checkpoint.maybe_save(runs[i])
+
+        train_together(runs, lambda i, reason: jobs[i].fail("diverged", reason), stepped)
+
+
+def _bar(runs: Sequence[EvaluatedTraining], title: str) -> tqdm:
+    steps = [run.training.task.spec.recipe.steps for run in runs]
+    done = sum(run.training.steps for run in runs)
+    return tqdm(total=sum(steps), initial=done, desc=title, unit="step", disable=None)
+
+
+def _tell(run: EvaluatedTraining, title: str) -> None:
+    """Log a line every tenth of the way."""
+    target, steps, done = run.training.task.spec.target, run.training.task.spec.recipe.steps, run.training.steps
+    if done * 10 // steps > (done - 1) * 10 // steps:
+        latest = f"{target.metric} {run.rows[-1][target.split]:.2f}" if run.rows else "not measured yet"
+        logger.info("%s: step %d of %d, %s", title, done, steps, latest)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says so: Python's, a GPU's, or the plain RuntimeError of torch's allocator on the CPU."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _summary(
-    run: EvaluatedTraining | None, task: Task, method: MethodSpec, seed: int, schedule: ScheduleSpec
-) -> dict[str, Any]:
-    """The numbers of ``run.json``; the running mean covers a tenth of a period."""
-    target, rows = task.spec.target, run.rows if run else []
-    log = {name: [row[name] for row in rows] for name in LOG_COLUMNS}
-    seconds = run.clock.seconds if run else dict.fromkeys(("train", "evaluation", "nowcast"), 0.0)
-    final = rows[-1][target.split] if rows else None
-    # rows that a hardest-first evaluation adds lie where the metric peaks: a mean may not be taken over them
-    level = [row for row in rows if row["validation"] is not None] if task.spec.evaluation.hardest_first else rows
-    levels = {name: [row[name] for row in level] for name in ("step", target.split)}
-    window = max(1, schedule.period // 10)
-    return {
-        "format": FORMAT,
-        "task": task.spec.id,
-        "method": method.name,
-        "label": method.label or method.name,
-        "seed": seed,
-        "metric": target.metric,
-        "higher_is_better": target.higher_is_better,
-        "target": target.value,
-        "split": target.split,
-        "steps": task.spec.recipe.steps,
-        "step_at_target": steps_to_target(log, target),
-        "seconds_at_target": seconds_to_target(log, target),
-        "running_mean_window": window,
-        "step_at_target_running_mean": steps_to_running_mean(levels, target, window),
-        "best": best_value(log, target),
-        "final": final if final is not None and math.isfinite(final) else None,
-        "parameters": task.num_parameters(),
-        "train_seconds": seconds["train"],
-        "evaluation_seconds": seconds["evaluation"],
-        "nowcast_seconds": seconds["nowcast"],
-        "peak_memory_bytes": _peak_memory_bytes(task.device),
-    }
-
-
-def _peak_memory_bytes(device: torch.device) -> int:
-    """Of the GPU's memory since the run began; on a CPU of the whole process, this job being all it does."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kilobytes
