@@ -28,6 +28,18 @@ write_units(RUN)
 report: "workflow/report/workflow.rst"
 
 
+onstart:
+    # Before any job, where jobs are about to run: trajectories take nearly all of the disk that a run needs.
+    shards = [job.output[0] for job in workflow.dag.needrun_jobs() if job.rule.name == "collect"]
+    try:
+        if shards:
+            from nino.plan import require_room
+
+            require_room(RUN, shards)
+    except OSError as error:
+        raise WorkflowError(error.strerror) from None
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/trajectories.smk"
 include: "workflow/rules/metatrain.smk"

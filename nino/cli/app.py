@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from nino.allocator import keep_freed_memory
-from nino.cli import config, models, reports, stages
+from nino.cli import config, models, plan, reports, stages
 from nino.config.errors import ConfigError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+plan.add_to(app)
 stages.add_to(app)
 reports.add_to(app)
 models.add_to(app)

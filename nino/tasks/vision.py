@@ -60,19 +60,17 @@ def _digits_table() -> np.ndarray:
 
 def fashion_mnist(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """Fashion-MNIST (Xiao et al., 2017): 1 x 28 x 28, 10 classes; 55,000 train, 5,000 validation, 10,000 test."""
-    return standard(spec, data_dir, download, TorchvisionSet("FashionMNIST", "FashionMNIST/raw", _IDX_FILES), 10)
+    return standard(spec, data_dir, download, TORCHVISION["fashion-mnist"], 10)
 
 
 def cifar10(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """CIFAR-10 (Krizhevsky, 2009): 3 x 32 x 32, 10 classes; 45,834 train, 4,166 validation, 10,000 test."""
-    files = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
-    return standard(spec, data_dir, download, TorchvisionSet("CIFAR10", "cifar-10-batches-py", files), 10)
+    return standard(spec, data_dir, download, TORCHVISION["cifar10"], 10)
 
 
 def cifar100(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """CIFAR-100 (Krizhevsky, 2009): 3 x 32 x 32, 100 classes; 45,834 train, 4,166 validation, 10,000 test."""
-    files = ("train", "test", "meta")
-    return standard(spec, data_dir, download, TorchvisionSet("CIFAR100", "cifar-100-python", files), 100)
+    return standard(spec, data_dir, download, TORCHVISION["cifar100"], 100)
 
 
 def images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
@@ -89,6 +87,12 @@ class TorchvisionSet(NamedTuple):
 
 
 _IDX_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+_BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+TORCHVISION = {
+    "fashion-mnist": TorchvisionSet("FashionMNIST", "FashionMNIST/raw", _IDX_FILES),
+    "cifar10": TorchvisionSet("CIFAR10", "cifar-10-batches-py", _BATCHES),
+    "cifar100": TorchvisionSet("CIFAR100", "cifar-100-python", ("train", "test", "meta")),
+}
 
 
 def standard(

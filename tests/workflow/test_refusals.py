@@ -29,6 +29,17 @@ def test_a_wrong_config_stops_before_any_job(tmp_path: Path, text: str, says: st
     assert not (tmp_path / "results").exists()
 
 
+def test_a_disk_that_is_too_small_stops_before_any_job(tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("trajectories: {digits-2: {state_every: 1, steps: 1000000000000}}")
+    planned = snakemake(tmp_path, "--cores", 1, "--dry-run", overlays=(TINY, overlay))
+    assert planned.code == 0 and planned.jobs["collect"] == 2
+    ended = snakemake(tmp_path, "--cores", 1, overlays=(TINY, overlay))
+    assert ended.code != 0 and "Traceback" not in ended.text
+    assert "the disk is too small for this run:" in ended.text and "trajectories of digits-2 alone" in ended.text
+    assert not (tmp_path / "results" / "tiny" / "data").exists()
+
+
 def test_the_papers_benchmark_can_be_planned(tmp_path: Path) -> None:
     planned = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "reason", overlays=())
     assert planned.code == 0, planned.text[-2000:]

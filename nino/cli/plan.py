@@ -1,0 +1,34 @@
+"""``nino plan``: what a run will take, before anything starts."""
+
+from __future__ import annotations
+
+import errno
+import json
+from typing import Annotated
+
+import typer
+
+from nino.cli import select
+from nino.cli.options import ConfigFiles, Device
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this module's command."""
+    app.command()(plan)
+
+
+def plan(
+    config: ConfigFiles = None,
+    device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print plain values instead of a table.")] = False,
+) -> None:
+    """Estimate jobs, hours, disk and memory of a run from short calibrations; exit with 1 if the disk will not do."""
+    run = select.experiment(config)
+    from nino.cli.stages import device_of
+    from nino.plan import as_dict, as_text, shortage
+    from nino.plan import plan as estimate
+
+    found = estimate(run, device_of(device).partition(":")[0])
+    typer.echo(json.dumps(as_dict(found), indent=2) if as_json else as_text(found), nl=as_json)
+    if problem := shortage(found.needs):
+        raise OSError(errno.ENOSPC, f"the disk is too small for this run: {problem}")

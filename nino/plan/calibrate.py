@@ -1,0 +1,212 @@
+"""Short real runs of a task on random data of the right shape: what a step, a measurement, a state and a nowcast take.
+
+How long a step takes depends on shapes, not on what the images show. Work that is too large for a short run is done
+in part, a share of the batch or of the words, and scaled to the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from nino.ensemble import Ensemble, members_at_once
+from nino.evaluate.first_hit import TargetCheck, needed
+from nino.graphs import NeuralGraph, neural_graph
+from nino.nowcasters.base import Nowcaster
+from nino.plan.facts import Facts
+from nino.plan.measure import peak_bytes, seconds
+from nino.specs import TaskSpec, TrajectorySpec
+from nino.tasks import Task
+from nino.training import Training
+from nino.trajectories import writing_shard
+from nino.trajectories.collect import make_header
+
+# Elements of the largest output that a calibration may hold.
+ELEMENTS = {"cpu": 2**26, "cuda": 2**31}
+# Parameters whose nowcast is timed; larger networks' with fewer words.
+NOWCAST_PARAMETERS = {"cpu": 2_000_000, "cuda": 200_000_000}
+STATES = 8
+# Images that rule a target out, to the misses that it allows: on fm-16 near its target 1420 to 1050.
+CHECKED = 1.4
+IMAGES = 1024
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the parts of a task's jobs take.
+
+    Args:
+        step: of training [s].
+        collect_step: of one of the networks that a shard's job trains at once [s].
+        validation: measuring the metric on the whole split [s].
+        test: the same [s].
+        check: ruling the target out, hardest images first [s]; None where the task does not.
+        write: copying, converting and writing a state [s].
+        nowcasts: a nowcast, by method [s].
+        train_bytes: memory of a training beside the process's own.
+        collect_bytes: of those that are trained at once.
+        nowcast_bytes: memory of a nowcast beside that, by method.
+        scaled: what was timed in part, in words.
+    """
+
+    step: float
+    collect_step: float
+    validation: float
+    test: float
+    check: float | None
+    write: float
+    nowcasts: Mapping[str, float] = field(default_factory=dict)
+    train_bytes: int = 0
+    collect_bytes: int = 0
+    nowcast_bytes: Mapping[str, int] = field(default_factory=dict)
+    scaled: tuple[str, ...] = ()
+
+
+def calibrate(
+    spec: TaskSpec,
+    facts: Facts,
+    device: torch.device,
+    nowcasters: Mapping[str, Nowcaster],
+    context: int,
+    folder: Path,
+    collected: TrajectorySpec | None = None,
+) -> Calibration:
+    """Time the parts of a task's jobs.
+
+    Args:
+        spec: the task.
+        facts: sizes of its data.
+        device: where its jobs run.
+        nowcasters: by method.
+        context: states that they read.
+        folder: where trajectories will lie; a temporary folder is made in it for a moment.
+        collected: how trajectories are collected; None where they are not.
+
+    Returns:
+        Seconds and bytes.
+    """
+    batch = _part_of_batch(spec, facts, device)
+    part = replace(spec, recipe=replace(spec.recipe, batch_size=batch))
+    measured = min(facts.examples["test"], IMAGES if facts.kind == "vision" else 2)
+    task = Task(part, facts.synthetic(batch, 1, measured), device)
+    training = Training(task, 0)
+    share = spec.recipe.batch_size / batch
+    step, train_bytes = _step(training, share)
+    together, collect_step = _together(task, collected, step, share)
+    example = seconds(lambda: training.evaluate("test"), device) / measured
+    times, memory, words = _nowcasts(training, nowcasters, context)
+    parts = [f"{batch} of {spec.recipe.batch_size} examples a step"] if share > 1 else []
+    return Calibration(
+        step=step,
+        collect_step=collect_step,
+        validation=example * facts.examples["validation"],
+        test=example * facts.examples["test"],
+        check=_check(part, facts, training, device) if spec.evaluation.hardest_first else None,
+        write=_write(task, training, folder),
+        nowcasts=times,
+        train_bytes=train_bytes + facts.held_bytes,
+        collect_bytes=train_bytes * together + facts.held_bytes,
+        nowcast_bytes=memory,
+        scaled=(*parts, *words),
+    )
+
+
+def _part_of_batch(spec: TaskSpec, facts: Facts, device: torch.device) -> int:
+    """Examples of a step that a calibration can hold."""
+    example = facts.shape[0] * facts.outputs if facts.kind == "language" else 16 * math.prod(facts.shape[1:])
+    return max(1, min(spec.recipe.batch_size, ELEMENTS[device.type] // example))
+
+
+def _step(training: Training, share: float) -> tuple[float, int]:
+    """Seconds and bytes of a whole step from one on 1/``share`` of its batch; the optimizer's part does not scale."""
+    device = training.task.device
+    memory = peak_bytes(training.step, device)
+    held = sum(p.numel() * p.element_size() for p in training.parameters)
+    # the first step's growth holds the gradients and the optimizer's moments, which do not scale either
+    fixed = 3 * held
+    step = seconds(lambda: training.step(), device)
+    optimizer = min(step, seconds(training.optimizer.step, device))
+    return (step - optimizer) * share + optimizer, held + fixed + int(max(0, memory - fixed) * share)
+
+
+def _together(task: Task, collected: TrajectorySpec | None, step: float, share: float) -> tuple[int, float]:
+    """How many networks a shard's job trains at once, and the seconds of a step of one of them."""
+    if collected is None:
+        return 1, step
+    together = members_at_once(task, collected.members_per_job, min(collected.models, collected.models_per_shard))
+    if together == 1:
+        return 1, step
+    ensemble = Ensemble([Training(task, seed) for seed in range(together)])
+    return together, seconds(ensemble.step, task.device) * share / together
+
+
+def _check(spec: TaskSpec, facts: Facts, training: Training, device: torch.device) -> float:
+    """Seconds of ruling the target out near the target, from checks far from it."""
+    total = facts.examples["test"]
+    task = Task(spec, facts.synthetic(spec.recipe.batch_size, 1, total), device)
+    check = TargetCheck(task)
+    check.rules_out(training.model)
+    seen = check.images
+    a_check = seconds(lambda: check.rules_out(training.model), device)
+    near = min(total, CHECKED * (total - needed(spec.target, total)))
+    return a_check * near / max(1, seen)
+
+
+def _write(task: Task, training: Training, folder: Path) -> float:
+    """Seconds of copying, converting and writing a state."""
+    spec = TrajectorySpec(models=1, models_per_shard=1, state_every=1, steps=STATES - 1)
+    with TemporaryDirectory(prefix=".plan-", dir=folder) as name:
+
+        def write() -> None:
+            path = Path(name, "states.h5")
+            path.unlink(missing_ok=True)
+            with writing_shard(path, make_header(task, spec), [0]) as writer:
+                for _ in range(STATES):
+                    state = training.flat_parameters().to(torch.float16).cpu().numpy()
+                    writer.write(0, state, {"train_loss": 1.0})
+
+        return seconds(write, task.device) / STATES
+
+
+def _nowcasts(
+    training: Training, nowcasters: Mapping[str, Nowcaster], context: int
+) -> tuple[dict[str, float], dict[str, int], list[str]]:
+    """Seconds and bytes of a nowcast by method, and what was scaled."""
+    times: dict[str, float] = {}
+    memory: dict[str, int] = {}
+    if not nowcasters:
+        return times, memory, []
+    device = training.task.device
+    whole = neural_graph(training.model)
+    graph = _fewer_words(whole, NOWCAST_PARAMETERS[device.type])
+    share = whole.num_parameters / graph.num_parameters
+    states = torch.randn(graph.num_parameters, context, device=device)
+    graph.lpe(8)  # of a network, once a run
+    for method, nowcaster in nowcasters.items():
+        if isinstance(nowcaster, torch.nn.Module):
+            nowcaster.to(device)
+
+        def predict(nowcaster: Nowcaster = nowcaster) -> None:
+            with torch.no_grad():
+                nowcaster.predict(graph, states, 1)
+
+        memory[method] = int(peak_bytes(predict, device) * share) + 4 * context * whole.num_parameters
+        times[method] = seconds(predict, device) * share
+    scaled = [f"nowcasts of {graph.num_parameters:,} of {whole.num_parameters:,} parameters"] if share > 1 else []
+    return times, memory, scaled
+
+
+def _fewer_words(graph: NeuralGraph, most: int) -> NeuralGraph:
+    """The graph with as many rows of its word embedding as leave no more than ``most`` parameters, at least 64."""
+    words = graph.word_nodes
+    if words is None or graph.num_parameters <= most:
+        return graph
+    fewer, kept = graph.sample_words(torch.arange(min(64, words.size)))
+    row = (graph.num_parameters - len(kept)) // max(1, words.size - 64)
+    rows = max(64, (most - fewer.num_parameters) // max(1, row))
+    return graph.sample_words(torch.arange(min(rows, words.size)))[0]

@@ -1,0 +1,257 @@
+"""What a run writes, from exact sizes: nothing is timed, nothing is read but what is there already."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nino.config import Layout
+from nino.config.experiment import Experiment
+from nino.plan.facts import Facts, UnknownSizesError, data_facts
+from nino.specs import MetatrainSpec, TaskSpec, TrajectorySpec
+from nino.tasks import MODELS, default_data_dir
+from nino.trajectories.format import chunk_size, num_shards, shard_seeds
+
+logger = logging.getLogger(__name__)
+
+# Of a chunk: its checksum, its entry in HDF5's index, and what pages of the index leave empty.
+CHUNK_BYTES = 48
+# Of a file: header, attributes and the first pages of its indices.
+FILE_BYTES = 128 * 1024
+# Of a parameter tensor, in a file's attributes: its name and shape.
+TENSOR_BYTES = 256
+# A row of a log, in text.
+ROW_BYTES = 200
+RUN_BYTES = 16 * 1024  # run.json
+REPORT_BYTES = 8 * 1024 * 1024  # tables and figures of a task
+FLOAT = 4
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one part of a run writes, at most.
+
+    Args:
+        stage: ``data``, ``trajectories``, ``metatrain``, ``evaluate`` or ``report``.
+        name: task or nowcaster.
+        path: where.
+        size: of all its files when done [bytes].
+        missing: of those that are not there yet [bytes].
+        scratch: what a job of it takes beside that while it runs [bytes].
+    """
+
+    stage: str
+    name: str
+    path: Path
+    size: int
+    missing: int
+    scratch: int = 0
+
+
+def shard_bytes(spec: TrajectorySpec, shard: int, states: int, parameters: int, tensors: int) -> int:
+    """Size of a shard of trajectories, at most: float16 states, their chunks' checksums and index, small tables.
+
+    Args:
+        spec: networks and shards.
+        shard: which one.
+        states: stored of each network.
+        parameters: P of a network.
+        tensors: parameter tensors of a network.
+    """
+    models = len(shard_seeds(spec, shard))
+    width = chunk_size(parameters)
+    chunks = models * states * -(-parameters // width)
+    tables = states * 8 + models * 16 + 3 * models * states * FLOAT
+    return chunks * (2 * width + CHUNK_BYTES) + tables + FILE_BYTES + TENSOR_BYTES * tensors
+
+
+def stored_states(task: TaskSpec, spec: TrajectorySpec) -> int:
+    """States stored of each network: the initial one, then every ``state_every`` steps.
+
+    >>> from nino.specs import *
+    >>> recipe = RecipeSpec("adam", 1e-3, steps=10_000, batch_size=128)
+    >>> task = TaskSpec("t", DataSpec("digits"), ModelSpec("convnet"), recipe, TargetSpec("accuracy", 90), None)
+    >>> stored_states(task, TrajectorySpec(models=300, models_per_shard=25, state_every=4))
+    2501
+    """
+    steps = task.recipe.steps if spec.steps is None else spec.steps
+    return steps // spec.state_every + 1
+
+
+def fit_bytes(spec: MetatrainSpec, parameters: int) -> tuple[int, int]:
+    """Size of a fitted nowcaster's files, and of the state that it is fitted from while it runs.
+
+    Args:
+        spec: the recipe.
+        parameters: of the nowcaster.
+    """
+    nets = 2 * FLOAT * parameters + FILE_BYTES
+    logs = ROW_BYTES * spec.iterations * 2
+    # weights and two moments, the same of the last good iteration; a new state is written beside the old one
+    return nets + logs, nets + logs + 2 * 6 * FLOAT * parameters
+
+
+def run_bytes(task: TaskSpec, parameters: int, context: int) -> tuple[int, int]:
+    """Size of an evaluated run's files, and of its checkpoint while it runs.
+
+    Args:
+        task: what is trained.
+        parameters: P.
+        context: states that a nowcaster reads.
+    """
+    rows = task.recipe.steps // task.evaluation.test_every + 2
+    checkpoint = (3 + context) * FLOAT * parameters + 2 * ROW_BYTES * rows
+    return rows * ROW_BYTES + RUN_BYTES, 2 * checkpoint
+
+
+def token_bytes(facts: Facts) -> int:
+    """Size of a token cache."""
+    return facts.shape[0] * sum(facts.examples.values()) * (2 if facts.outputs <= 2**16 else 4) + FILE_BYTES
+
+
+def needs(
+    run: Experiment, facts: Mapping[str, Facts], tensors: Mapping[str, list[int]], nowcasters: Mapping[str, int]
+) -> list[Need]:
+    """What every part of a run writes, at most.
+
+    Args:
+        run: the run.
+        facts: sizes of the data of those tasks where they are known; the others are left out.
+        tensors: sizes of the parameter tensors of these tasks' networks.
+        nowcasters: number of parameters of those fitted.
+
+    Returns:
+        A need a stage and task or nowcaster.
+    """
+    found = [*_data(run, facts), *_trajectories(run, tensors), *_fits(run, nowcasters), *_runs(run, tensors)]
+    report = REPORT_BYTES * len(run.evaluated)
+    done = Path(Layout(run.run).manifest).is_file()
+    return [*found, Need("report", run.run, Path(Layout(run.run).tables), report, 0 if done else report)]
+
+
+def _data(run: Experiment, facts: Mapping[str, Facts]) -> Iterator[Need]:
+    """Token caches, once a data set; where a task's record is there, its cache is."""
+    folder = run.data_dir or default_data_dir()
+    seen = []
+    for task, known in facts.items():
+        data = run.tasks[task].data
+        if known.kind == "vision" or data.source == "embedded" or data in seen:
+            continue
+        seen.append(data)
+        size = token_bytes(known)
+        yield Need("data", task, folder / "tokens", size, 0 if Path(Layout(run.run).data(task)).is_file() else size)
+
+
+def _trajectories(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
+    paths = Layout(run.run)
+    for task in run.collected:
+        if task not in tensors:
+            continue
+        spec, states = run.trajectories[task], stored_states(run.tasks[task], run.trajectories[task])
+        sizes = {
+            Path(paths.shard(task, i)): shard_bytes(spec, i, states, sum(tensors[task]), len(tensors[task]))
+            for i in range(num_shards(spec))
+        }
+        joined = states * 8 + spec.models * (16 + 3 * FLOAT * states) + FILE_BYTES
+        missing = sum(size for path, size in sizes.items() if not path.is_file())
+        missing += 0 if Path(paths.dataset(task)).is_file() else joined
+        yield Need("trajectories", task, Path(paths.dataset(task)), sum(sizes.values()) + joined, missing)
+
+
+def _fits(run: Experiment, nowcasters: Mapping[str, int]) -> Iterator[Need]:
+    for name in run.fitted:
+        if name in nowcasters:
+            size, scratch = fit_bytes(run.nowcasters[name].spec, nowcasters[name])
+            path = Path(Layout(run.run).checkpoint(name))
+            done = path.is_file()
+            yield Need("metatrain", name, path.parent, size, 0 if done else size, 0 if done else scratch)
+
+
+def _runs(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
+    paths = Layout(run.run)
+    for task in run.evaluated:
+        if task not in tensors:
+            continue
+        size, scratch = run_bytes(run.tasks[task], sum(tensors[task]), run.schedule.context)
+        folders = [Path(paths.evaluation(*each)) for each in run.evaluations if each[0] == task]
+        left = sum(not (folder / "run.json").is_file() for folder in folders)
+        path = Path(paths.under("evaluate", task))
+        yield Need("evaluate", task, path, size * len(folders), size * left, scratch if left else 0)
+
+
+def shortage(found: Iterable[Need]) -> str | None:
+    """Whether a disk will not suffice.
+
+    Args:
+        found: what is going to be written.
+
+    Returns:
+        A sentence with the path, what is needed and what is free; None where all disks suffice.
+    """
+    disks: dict[int, list[Need]] = defaultdict(list)
+    for need in found:
+        disks[_existing(need.path).stat().st_dev].append(need)
+    for parts in disks.values():
+        size = sum(need.missing for need in parts) + max(need.scratch for need in parts)
+        largest = max(parts, key=lambda need: need.missing)
+        folder = _existing(largest.path)
+        free = shutil.disk_usage(folder).free
+        if size > free:
+            return (
+                f"{folder}: {size:,} bytes are needed at most, {free:,} are free ({largest.stage} of {largest.name} "
+                f"alone: {largest.missing:,}); make room, collect fewer models or states, or work on another disk"
+            )
+    return None
+
+
+def require_room(run: Experiment, shards: Iterable[str]) -> None:
+    """Refuse to begin what the disk cannot hold: the trajectories that are going to be collected.
+
+    Nothing else of a run is large. Nothing is timed: it takes the seconds that building the networks takes.
+
+    Args:
+        run: the run.
+        shards: the files that are going to be written.
+
+    Raises:
+        OSError: where less is free; names the folder, what is needed and what is free.
+    """
+    asked = set(shards)
+    found = []
+    for task in run.collected:
+        spec, path = run.trajectories[task], Layout(run.run)
+        numbers = [i for i in range(num_shards(spec)) if path.shard(task, i) in asked]
+        if not numbers:
+            continue
+        try:
+            facts = data_facts(run.tasks[task], run.data_dir or default_data_dir(), Path(path.data(task)))
+        except UnknownSizesError as error:
+            logger.warning("%s: the disk it needs is not known before its data is there (%s)", task, error)
+            continue
+        tensors = tensor_sizes(run.tasks[task], facts)
+        states = stored_states(run.tasks[task], spec)
+        size = sum(shard_bytes(spec, i, states, sum(tensors), len(tensors)) for i in numbers)
+        found.append(Need("trajectories", task, Path(path.dataset(task)), size, size))
+    if found and (problem := shortage(found)):
+        raise OSError(errno.ENOSPC, f"the disk is too small for this run: {problem}")
+
+
+def tensor_sizes(spec: TaskSpec, facts: Facts) -> list[int]:
+    """Elements of each parameter tensor of a task's network, counted without allocating it."""
+    data = facts.synthetic(1, 1, 1)
+    with torch.device("meta"):
+        model = MODELS[spec.model.name](data, spec.model.options)
+    return [parameter.numel() for parameter in model.parameters()]
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())

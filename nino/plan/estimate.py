@@ -1,0 +1,273 @@
+"""A run's plan: calibrations times counts, a row a stage and task."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from nino.config import Layout
+from nino.config.experiment import Experiment
+from nino.graphs import NeuralGraph, neural_graph
+from nino.nowcasters import NiNoNet, WNNPlus
+from nino.nowcasters.base import Nowcaster
+from nino.optim.schedule import horizons
+from nino.plan.calibrate import Calibration, calibrate
+from nino.plan.disk import Need, needs, stored_states, tensor_sizes
+from nino.plan.facts import Facts, UnknownSizesError, data_facts
+from nino.plan.fits import FitCalibration, calibrate_fit, fresh_nowcaster, iteration_seconds, validation_seconds
+from nino.plan.measure import resident_bytes
+from nino.plan.stand_ins import stand_in
+from nino.specs import MethodSpec, TaskSpec
+from nino.tasks import MODELS, default_data_dir
+from nino.tasks.presence import absent
+from nino.trajectories.format import num_shards
+
+logger = logging.getLogger(__name__)
+
+STAGES = ("data", "trajectories", "metatrain", "evaluate", "report")
+EVALUATIONS = 11  # of each network that is collected
+REPORT_JOBS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one part of a stage takes.
+
+    Args:
+        stage: of ``STAGES``.
+        name: task, nowcaster or run.
+        jobs: of the workflow.
+        seconds: of all its jobs together, each on one GPU or one core; None where that is not known.
+        longest: of the longest of them [s].
+        size: what it leaves on disk, at most [bytes]; None where that is not known.
+        memory: of its largest job, at most [bytes].
+    """
+
+    stage: str
+    name: str
+    jobs: int
+    seconds: float | None = None
+    longest: float | None = None
+    size: int | None = None
+    memory: int | None = None
+
+
+@dataclass
+class Plan:
+    """What a run takes.
+
+    Args:
+        run: its name.
+        device: that was calibrated on: ``cpu`` (one core a job) or ``cuda``.
+        rows: in the order of the stages.
+        needs: on disk.
+        notes: what was estimated and how, what is not known.
+        calibrations: by task.
+        fits: calibrations by nowcaster.
+    """
+
+    run: str
+    device: str
+    rows: list[Row] = field(default_factory=list)
+    needs: list[Need] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
+    fits: dict[str, FitCalibration] = field(default_factory=dict)
+
+
+def plan(run: Experiment, device: str = "cpu", *, progress: bool = True) -> Plan:
+    """Estimate what a run takes from short calibrations: seconds a task, whatever its size.
+
+    Args:
+        run: the run.
+        device: where its jobs will run, ``cpu`` or ``cuda``.
+        progress: show a bar on a terminal.
+
+    Returns:
+        The plan; what could not be estimated is None in its row and named in its notes.
+    """
+    planner = _Planner(run, torch.device(device))
+    with (
+        one_thread(planner.device),
+        tqdm(total=planner.parts, desc="calibrating", disable=None if progress else True) as bar,
+    ):
+        planner.work(bar)
+    return planner.finish()
+
+
+@contextmanager
+def one_thread(device: torch.device) -> Iterator[None]:
+    """Compute on one core, as the workflow's jobs do where there is no GPU."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Planner:
+    def __init__(self, run: Experiment, device: torch.device) -> None:
+        self.run, self.device, self.paths = run, device, Layout(run.run)
+        self.plan = Plan(run.run, device.type)
+        self.facts: dict[str, Facts] = {}
+        self.tensors: dict[str, list[int]] = {}
+        self.nets: dict[str, NiNoNet | WNNPlus] = {}
+        self.notes: dict[str, list[str]] = {}
+        self._learn_sizes()
+        self.base = resident_bytes() if device.type == "cpu" else 0
+
+    @property
+    def parts(self) -> int:
+        return len(self.facts) + len(self.run.fitted)
+
+    def _learn_sizes(self) -> None:
+        folder = self.run.data_dir or default_data_dir()
+        for task in self.run.used:
+            spec = self.run.tasks[task]
+            if (lack := absent(spec.data, folder)) is not None:
+                self._note(task, f"data that is not there yet ({lack})")
+            try:
+                facts = data_facts(spec, folder, Path(self.paths.data(task)))
+            except UnknownSizesError as error:
+                self._note(task, f"not estimated; {error}")
+                continue
+            self.facts[task], self.tensors[task] = facts, tensor_sizes(spec, facts)
+            if facts.basis not in ("the data", "the data set's definition"):
+                self._note(task, f"about {sum(facts.examples.values()):,} blocks, by {facts.basis}")
+
+    def _note(self, name: str, text: str) -> None:
+        names = self.notes.setdefault(text, [])
+        if name not in names:
+            names.append(name)
+
+    def work(self, bar: tqdm) -> None:
+        """Calibrate tasks, then fits."""
+        for name in self.run.fitted:
+            entry = self.run.nowcasters[name]
+            if all(task in self.facts for task in entry.tasks):
+                known = [self.facts[task] for task in entry.tasks]
+                words = {task: f.outputs for task, f in zip(entry.tasks, known, strict=True) if f.kind == "language"}
+                self.nets[name] = fresh_nowcaster(entry.spec, words)
+        for task in self.facts:
+            bar.set_postfix_str(task)
+            self._task(task)
+            bar.update()
+        for name in self.run.fitted:
+            bar.set_postfix_str(name)
+            if name in self.nets:
+                graphs = {task: self._graph(task) for task in self.run.nowcasters[name].tasks}
+                spec = self.run.nowcasters[name].spec
+                self.plan.fits[name] = calibrate_fit(spec, self.nets[name], graphs, self.device)
+            bar.update()
+
+    def _task(self, task: str) -> None:
+        evaluated = [m for t, m in self._runs() if t == task]
+        nowcasters: dict[str, Nowcaster] = {}
+        for name in dict.fromkeys(evaluated):
+            nowcaster = self._nowcaster(self.run.methods[name])
+            if nowcaster is not None:
+                nowcasters[name] = nowcaster
+        folder = existing_folder(Path(self.paths.root))
+        context = self.run.schedule.context
+        collected = self.run.trajectories[task] if task in self.run.collected else None
+        found = calibrate(self.run.tasks[task], self.facts[task], self.device, nowcasters, context, folder, collected)
+        self.plan.calibrations[task] = found
+        for part in found.scaled:
+            self._note(task, f"timed on {part}, scaled to the whole")
+
+    def _nowcaster(self, method: MethodSpec) -> Nowcaster | None:
+        if method.nowcaster == "metatrained":
+            return self.nets.get(str(method.source))
+        nowcaster, note = stand_in(method, self.run.schedule)
+        if note:
+            self._note(method.name, note)
+        return nowcaster
+
+    def _graph(self, task: str) -> NeuralGraph:
+        spec, facts = self.run.tasks[task].model, self.facts[task]
+        return neural_graph(MODELS[spec.name](facts.synthetic(1, 1, 1), spec.options))
+
+    def _runs(self) -> list[tuple[str, str]]:
+        """Task and method of every run that is evaluated."""
+        return [(task, method) for task, method, _ in self.run.evaluations]
+
+    def finish(self) -> Plan:
+        """Put rows together."""
+        counts = {name: sum(p.numel() for p in net.parameters()) for name, net in self.nets.items()}
+        self.plan.needs = needs(self.run, self.facts, self.tensors, counts)
+        rows = self.plan.rows
+        rows.append(Row("data", f"{len(self.run.used)} tasks", len(self.run.used), size=self._size("data")))
+        rows += [self._trajectories(task) for task in self.run.collected]
+        rows += [self._fit(name) for name in self.run.fitted]
+        rows += [self._evaluations(task) for task in self.run.evaluated]
+        rows.append(Row("report", self.run.run, REPORT_JOBS, size=self._size("report")))
+        self.plan.notes = [f"{', '.join(names)}: {text}" for text, names in self.notes.items()]
+        self.plan.notes.append("all of it timed on random data of the right shape")
+        self.plan.notes.append("not timed: fetching data, making tokens, joining shards, tables and figures")
+        return self.plan
+
+    def _size(self, stage: str, name: str | None = None) -> int | None:
+        sizes = [need.size for need in self.plan.needs if need.stage == stage and name in (None, need.name)]
+        return sum(sizes) if sizes or name is None else None
+
+    def _trajectories(self, task: str) -> Row:
+        spec = self.run.trajectories[task]
+        jobs = num_shards(spec) + 2
+        found = self.plan.calibrations.get(task)
+        if found is None:
+            return Row("trajectories", task, jobs)
+        steps = (spec.steps or self.run.tasks[task].recipe.steps) + 1
+        states = stored_states(self.run.tasks[task], spec)
+        measured = min(EVALUATIONS, states) * (found.validation + found.test)
+        network = steps * found.collect_step + states * found.write + measured
+        longest = min(spec.models, spec.models_per_shard) * network
+        memory = self.base + found.collect_bytes
+        return Row("trajectories", task, jobs, spec.models * network, longest, self._size("trajectories", task), memory)
+
+    def _fit(self, name: str) -> Row:
+        found = self.plan.fits.get(name)
+        if found is None:
+            return Row("metatrain", name, 1)
+        spec = self.run.nowcasters[name].spec
+        validations = spec.iterations // spec.validate_every + 1
+        seconds = spec.iterations * iteration_seconds(found) + validations * validation_seconds(found, spec)
+        return Row("metatrain", name, 1, seconds, seconds, self._size("metatrain", name), self.base + found.memory)
+
+    def _evaluations(self, task: str) -> Row:
+        methods = [self.run.methods[method] for t, method in self._runs() if t == task]
+        found = self.plan.calibrations.get(task)
+        lacks = [m.name for m in methods if m.nowcaster == "metatrained" and m.source not in self.nets]
+        if found is None or lacks:
+            return Row("evaluate", task, len(methods), size=self._size("evaluate", task))
+        times = [self._run_seconds(self.run.tasks[task], method, found) for method in methods]
+        memory = self.base + found.train_bytes + max(found.nowcast_bytes.values(), default=0)
+        return Row("evaluate", task, len(times), sum(times), max(times), self._size("evaluate", task), memory)
+
+    def _run_seconds(self, spec: TaskSpec, method: MethodSpec, found: Calibration) -> float:
+        every, steps, schedule = spec.evaluation, spec.recipe.steps, self.run.schedule
+        tests, validations = steps // every.test_every, steps // every.validation_every
+        if found.check is None:
+            measured = tests * found.test
+        else:
+            measured = tests * found.check + validations * found.test
+        seconds = steps * found.step + measured + validations * found.validation
+        if method.nowcaster == "none":
+            return seconds
+        reach = horizons(steps, schedule.period, schedule.max_horizon, schedule.power)
+        if method.nowcaster == "oracle":
+            return seconds + sum(reach) * (schedule.period // schedule.context) * found.step
+        return seconds + len(reach) * found.nowcasts[method.name]
+
+
+def existing_folder(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())

@@ -1,0 +1,119 @@
+"""Short real fits of a nowcaster: iterations on random states of the right size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nino.graphs import NeuralGraph
+from nino.metatrain.optimize import Precision, Trainer, loss_of
+from nino.metatrain.sampler import VALIDATION_STARTS
+from nino.metatrain.windows import Windows
+from nino.nowcasters import NiNoNet, WNNPlus, build_nowcaster
+from nino.plan.measure import peak_bytes, seconds
+from nino.specs import MetatrainSpec
+
+# A batch is timed whole where its first trajectory says that it takes no longer [s].
+WHOLE_BATCH_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class FitCalibration:
+    """What a fit's parts take, by task, were all of a batch of it.
+
+    Args:
+        iteration: [s].
+        validation: a held-out trajectory [s].
+        memory: of an iteration, beside the process's own [bytes].
+    """
+
+    iteration: Mapping[str, float]
+    validation: Mapping[str, float]
+    memory: int
+
+
+def fresh_nowcaster(spec: MetatrainSpec, vocabularies: Mapping[str, int]) -> NiNoNet | WNNPlus:
+    """The nowcaster that a fit begins with; ``word_positions: true`` takes the tasks' largest vocabulary.
+
+    Args:
+        spec: the recipe.
+        vocabularies: size of each language task's.
+    """
+    options: dict[str, Any] = dict(spec.model)
+    if isinstance(options.get("word_positions"), bool):
+        options["word_positions"] = max(vocabularies.values(), default=0) if options["word_positions"] else 0
+    return build_nowcaster(spec.kind, context=spec.context, max_horizon=spec.max_horizon, seed=0, **options)
+
+
+def calibrate_fit(
+    spec: MetatrainSpec, net: NiNoNet | WNNPlus, graphs: Mapping[str, NeuralGraph], device: torch.device
+) -> FitCalibration:
+    """Time iterations of a fit.
+
+    Args:
+        spec: the recipe.
+        net: the nowcaster; changed.
+        graphs: of each task's network.
+        device: where the fit runs.
+
+    Returns:
+        Seconds and bytes.
+    """
+    precision = Precision.choose(device, spec.amp)
+    trainer = Trainer(net, spec, precision)
+    iteration, validation, memory = {}, {}, 0
+    for task, graph in graphs.items():
+        windows = synthetic_windows(task, graph, spec)
+        first = seconds(lambda windows=windows: trainer.step(0, [windows]), device)  # type: ignore[misc]
+        iteration[task] = first * spec.trajectories_per_batch
+        if iteration[task] < WHOLE_BATCH_SECONDS:
+            batch = _batch(windows, spec, graph)
+            iteration[task] = seconds(lambda batch=batch: trainer.step(0, batch), device)  # type: ignore[misc]
+        memory = max(memory, peak_bytes(lambda windows=windows: trainer.step(0, [windows]), device))  # type: ignore[misc]
+
+        def held_out(windows: Windows = windows) -> None:
+            with torch.no_grad():
+                loss_of(net, [windows.to(device)], spec, precision, "streamed")
+
+        validation[task] = seconds(held_out, device) * VALIDATION_STARTS
+    parameters = sum(p.numel() for p in net.parameters())
+    return FitCalibration(iteration, validation, memory + 24 * parameters)
+
+
+def synthetic_windows(task: str, graph: NeuralGraph, spec: MetatrainSpec) -> Windows:
+    """Windows of random states, of the first of a word embedding's rows where a fit samples them."""
+    words = graph.word_nodes
+    if words is not None and words.size > spec.words:
+        graph, _ = graph.sample_words(torch.arange(spec.words))
+    count = spec.windows_per_trajectory
+    length = count - 1 + spec.context + spec.max_horizon
+    return Windows(
+        task=task,
+        trajectory=0,
+        start=0,
+        graph=graph,
+        values=torch.randn(graph.num_parameters, length),
+        mask=torch.ones(count, spec.max_horizon, dtype=torch.bool),
+        positions=torch.randn(graph.num_nodes, 8),
+        context=spec.context,
+    )
+
+
+def _batch(windows: Windows, spec: MetatrainSpec, graph: NeuralGraph) -> list[Windows]:
+    """A batch of this task alone: windows share a graph, unless words are sampled for each trajectory."""
+    if windows.graph is graph:
+        return [windows] * spec.trajectories_per_batch
+    return [synthetic_windows(windows.task, graph, spec) for _ in range(spec.trajectories_per_batch)]
+
+
+def iteration_seconds(found: FitCalibration) -> float:
+    """An iteration's seconds: each trajectory of a batch is of a task drawn uniformly."""
+    return sum(found.iteration.values()) / len(found.iteration)
+
+
+def validation_seconds(found: FitCalibration, spec: MetatrainSpec) -> float:
+    """A validation's seconds: all held-out trajectories of all tasks."""
+    return sum(found.validation.values()) * spec.validation_models

@@ -1,0 +1,40 @@
+"""Nowcasters of the right size where weights are not there yet: a nowcast takes as long whatever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nino.evaluate.methods import build_nowcaster
+from nino.nowcasters import WNN, Nowcaster, load_nowcaster
+from nino.nowcasters import build_nowcaster as build_net
+from nino.specs import MethodSpec, ScheduleSpec
+
+PUBLISHED: dict[str, Callable[[], Nowcaster]] = {
+    "nino_no_posw": lambda: build_net("nino", hidden=128),
+    "nino_mlp": lambda: build_net("wnn+", hidden=128),
+    "nino_mlp_h32": lambda: build_net("wnn+", hidden=32),
+    "wnn": WNN,
+}
+
+
+def stand_in(method: MethodSpec, schedule: ScheduleSpec) -> tuple[Nowcaster | None, str | None]:
+    """What to time in place of a method's nowcaster.
+
+    Args:
+        method: any but a ``metatrained`` one.
+        schedule: when nowcasts happen.
+
+    Returns:
+        The nowcaster, None where a run has none of its own (the base optimizer, the oracle); and what to note.
+    """
+    if method.nowcaster == "oracle":
+        return None, None
+    if method.nowcaster != "checkpoint" or method.path is None:
+        return build_nowcaster(method, 0, schedule), None
+    if Path(method.path).is_file():
+        return load_nowcaster(method.path), None
+    name = method.path.removesuffix(".pt")
+    if name in PUBLISHED:
+        return PUBLISHED[name](), None
+    return PUBLISHED["nino_no_posw"](), f"no file {method.path}; timed as a NiNo of hidden size 128"

@@ -1,0 +1,30 @@
+"""A tiny run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nino.config import load, resolve
+from nino.config.experiment import Experiment
+from nino.plan import Facts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    """The workflow tests' run, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return resolve(load([ROOT / "tests" / "workflow" / "tiny.yaml"], ROOT / "config.yaml"))
+
+
+@pytest.fixture
+def digits() -> Facts:
+    return Facts("vision", (1, 8, 8), 10, {"train": 1079, "validation": 180, "test": 538}, "the data")
+
+
+@pytest.fixture
+def words() -> Facts:
+    return Facts("language", (16,), 256, {"train": 900, "validation": 50, "test": 70}, "the data")
