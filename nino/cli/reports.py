@@ -18,7 +18,7 @@ Results = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (tables, figures, manifest, verify):
+    for command in (tables, figures, manifest, verify, release, leaderboard):
         app.command()(command)
 
 
@@ -65,15 +65,40 @@ def manifest(
 
 
 def verify(results: Annotated[Path, typer.Argument(help="Folder of a run, e.g. results/smoke")]) -> None:
-    """Build a run's tables again from its logs and compare everything with the manifest; exit with 1 if it differs."""
-    from nino.report.manifest import verify as differences
+    """Build a run's tables again from its logs and compare everything with the manifest; exit with 1 if it differs.
 
-    found = differences(results)
+    A release is held to its own record, too.
+    """
+    from nino.report import manifest, release
+
+    found = (release if (results / release.NAME).exists() else manifest).verify(results)
     for sentence in found:
         typer.echo(sentence)
     typer.echo(f"{results}: {len(found)} differences" if found else f"{results}: everything agrees")
     if found:
         raise typer.Exit(1)
+
+
+def release(
+    name: Annotated[str, typer.Argument(help="Name of the run; its folder is results/NAME.")],
+    folder: Annotated[Path, typer.Option("--results", help="Folder of all results.")] = Path("results"),
+) -> None:
+    """Freeze a complete run as results/NAME-v<N>: tables, figures, manifest, checksums, what moved since before."""
+    from nino.report.release import release as freeze
+
+    made = freeze(folder / name)
+    logs = "with its logs" if made.record["logs_kept"] else "without its logs, which are large"
+    typer.echo(f"{made.folder}: {len(made.record['files'])} files, {logs}; what moved: {made.folder / 'CHANGES.md'}")
+
+
+def leaderboard(
+    folder: Annotated[Path, typer.Option("--results", help="Folder of all results.")] = Path("results"),
+) -> None:
+    """Write the table of all releases and their methods (Markdown, HTML, CSV)."""
+    from nino.report.leaderboard import write_leaderboard
+
+    for path in write_leaderboard(folder):
+        typer.echo(path)
 
 
 def _results(given: Path | None, job: select.Job[select.ReportSpec]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,7 +29,9 @@ def cross_checks(config: Values) -> list[str]:
 
 
 def _names(config: Values) -> Iterator[str]:
-    """Tasks, nowcasters and methods that are named but not defined."""
+    """Tasks, nowcasters and methods that are named but not defined, and a run that is named like a release."""
+    if re.search(r"-v\d+$", config["run"]):
+        yield f"run (={config['run']!r}): names that end in -v<number> are those of releases, which never change"
     fit, evaluate = config["metatrain"], config["evaluate"]
     lists = {"metatrain.tasks": fit["tasks"], "evaluate.tasks": evaluate["tasks"]}
     lists |= {f"metatrain.nowcasters.{n}.tasks": e["tasks"] for n, e in fit["nowcasters"].items() if "tasks" in e}

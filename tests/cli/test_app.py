@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 
-STAGES = ("data", "collect", "join", "datasheet", "metatrain", "evaluate", "tables", "figures", "manifest", "verify")
+STAGES = (
+    "data",
+    "collect",
+    "join",
+    "datasheet",
+    "metatrain",
+    "evaluate",
+    "tables",
+    "figures",
+    "manifest",
+    "verify",
+    "release",
+)
 EVALUATE = ("evaluate", "--config", "tiny.yaml")
 FIT = ("metatrain", "--config", "tiny.yaml")
 

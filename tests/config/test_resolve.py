@@ -35,7 +35,7 @@ def complaint(config: dict[str, Any]) -> str:
         # misspelt, unknown and missing keys
         ("evalute", {}, "evalute: unknown key; did you mean 'evaluate'?"),
         ("evaluate.schedule.perod", 20, "evaluate.schedule.perod: unknown key; did you mean 'period'?"),
-        ("tasks.digits-8.recipe.learning_rate", 1, "allowed: batch_size, lr, optimizer, steps, weight_decay"),
+        ("tasks.digits-8.recipe.learning_rate", 1, "allowed: accumulate, batch_size, lr, optimizer, precision, steps, weight_decay"),
         ("tasks.digits-8.model.options.chanels", [8], "chanels: unknown key; did you mean 'channels'?"),
         ("tasks.digits-8.data.options", {"block": 3}, "tasks.digits-8.data.options.block: unknown key; nothing is"),
         ("tasks.pydoc-2-16.model.options.cells", 2, "options.cells: unknown key; allowed: dropout"),
@@ -55,6 +55,8 @@ def complaint(config: dict[str, Any]) -> str:
         ("evaluate.seeds", [-1], "evaluate.seeds[0] (=-1) must be at least 0"),
         ("evaluate.tasks", ["digits-8", "digits-8"], "holds 'digits-8' twice"),
         ("run", "a/b", 'run (="a/b") must match'),
+        ("run", "smoke-v1", "run (='smoke-v1'): names that end in -v<number> are those of releases"),
+        ("run", "smoke-v1", "run (='smoke-v1'): names that end in -v<number> are those of releases"),
         ("tasks.digits-8.recipe.optimizer", "adm", "did you mean 'adam'? Allowed: adam, adamw"),
         ("evaluate.methods.linear.nowcaster", "liner", "did you mean 'linear'? Allowed: checkpoint, identity"),
         ("tasks.digits-8.data.name", "digit", "did you mean 'digits'?"),
