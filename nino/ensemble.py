@@ -179,6 +179,8 @@ def obstacle(task: Task) -> str | None:
     name = task.spec.recipe.optimizer
     if name not in STACKABLE:
         return f"{name} treats a matrix as a whole, not element by element ({', '.join(STACKABLE)} can)"
+    if task.spec.recipe.accumulate > 1:
+        return f"it takes a batch in {task.spec.recipe.accumulate} parts to save memory"
     for module in task.build_model(0).modules():
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
             return f"its dropout ({module.p}) draws masks from one generator, which no member would draw alone"

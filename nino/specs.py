@@ -37,7 +37,8 @@ class DataSpec(Spec):
 
     Args:
         name: a key of ``nino.tasks.DATASETS``.
-        source: ``embedded`` (ships with a dependency), ``torchvision``, ``hub``, ``npz``, ``parquet`` or ``text``.
+        source: ``embedded`` (ships with a dependency), ``torchvision``, ``hub``, ``npz``, ``folder`` (of image files),
+            ``parquet`` or ``text``.
         path: local file or folder for sources that need one.
         options: what only this data set knows (block length in tokens, tokenizer, ...).
     """
@@ -66,6 +67,10 @@ class RecipeSpec(Spec):
         steps: T, steps of the whole run.
         batch_size: examples a step (blocks of tokens for language).
         weight_decay: decoupled for adamw; never on biases.
+        accumulate: parts that a batch is taken in, one after the other, their gradients added up: the same step in
+            less memory. Divides ``batch_size``.
+        precision: ``float32``, or ``bfloat16`` for automatic mixed precision: large products in bfloat16, parameters,
+            gradients and optimizer in float32.
     """
 
     optimizer: str
@@ -73,6 +78,8 @@ class RecipeSpec(Spec):
     steps: int
     batch_size: int
     weight_decay: float = 0.0
+    accumulate: int = 1
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)

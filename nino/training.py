@@ -70,15 +70,23 @@ class Training:
         """
         loss = None
         if getattr(self.optimizer, "need_grads", True):
-            with self._seeded_dropout():
-                loss = self.task.loss(self.model, self.next_batch())
             for parameter in self.parameters:  # what `zero_grad` does, less its bookkeeping
                 parameter.grad = None
-            loss.backward()
-            loss = loss.detach()
+            with self._seeded_dropout():
+                loss = self._backward()
         self.optimizer.step()
         self.steps += 1
         return loss
+
+    def _backward(self) -> Tensor:
+        """The loss of the step to come, detached, its gradient in the parameters."""
+        parts = self.task.parts(self.next_batch())
+        losses = []
+        for part in parts:
+            loss = self.task.loss(self.model, part)
+            (loss / len(parts) if len(parts) > 1 else loss).backward()
+            losses.append(loss.detach())
+        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     def flat_parameters(self, out: Tensor | None = None) -> Tensor:
         """All parameters, flattened and concatenated in ``named_parameters`` order.

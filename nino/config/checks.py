@@ -89,10 +89,13 @@ def _tasks(config: Values) -> Iterator[str]:
             )
         if target["metric"] == "accuracy" and target["value"] > 100:
             yield f"tasks.{name}.target.value (={target['value']}) is an accuracy in percent: at most 100"
-        options = task["model"].get("options", {})
-        if task["model"]["name"] == "gpt2" and options["width"] % options["heads"]:
-            key = f"tasks.{name}.model.options"
-            yield f"{key}.width (={options['width']}) must be a multiple of {key}.heads (={options['heads']})"
+        options, key = task["model"].get("options", {}), f"tasks.{name}.model.options"
+        for whole, part in (("width", "heads"), ("heads", "kv_heads")):
+            if part in options and options[whole] % options[part]:
+                yield f"{key}.{whole} (={options[whole]}) must be a multiple of {key}.{part} (={options[part]})"
+        recipe, key = task["recipe"], f"tasks.{name}.recipe"
+        if recipe["batch_size"] % (parts := recipe.get("accumulate", 1)):
+            yield f"{key}.batch_size (={recipe['batch_size']}) must be a multiple of {key}.accumulate (={parts})"
 
 
 def _schedule(config: Values) -> Iterator[str]:

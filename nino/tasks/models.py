@@ -83,10 +83,7 @@ def gpt2(data: Data, options: Mapping[str, Any]) -> nn.Module:
         ValueError: for missing, unknown or unusable options.
     """
     check_options("gpt2", options, required=("layers", "width", "heads"), optional=("dropout",))
-    if options["width"] % options["heads"]:
-        raise ValueError(
-            f"model.options.width (={options['width']}) must be divisible by model.options.heads (={options['heads']})"
-        )
+    _check_divides(options, "width", "heads")
     declare_missing_operators()
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -108,6 +105,100 @@ def gpt2(data: Data, options: Mapping[str, Any]) -> nn.Module:
     )
     model: nn.Module = GPT2LMHeadModel(config)
     return model
+
+
+def llama(data: Data, options: Mapping[str, Any]) -> nn.Module:
+    """A Llama-3-style model of transformers, trained from scratch; its vocabulary and context are the data set's.
+
+    RMS norms (epsilon 1e-5), rotary embeddings (base 500,000), grouped queries, a gated MLP, no biases.
+
+    Args:
+        data: a language data set.
+        options: ``layers``, ``width`` (d), ``heads``, ``kv_heads`` (default ``heads``), ``inner`` (width of the MLP,
+            default 4 d), ``tied`` (whether the head is the word embedding, default no).
+
+    Returns:
+        ``LlamaForCausalLM``, initialised as transformers does.
+
+    Raises:
+        ValueError: for missing, unknown or unusable options.
+    """
+    check_options("llama", options, required=("layers", "width", "heads"), optional=("kv_heads", "inner", "tied"))
+    _check_divides(options, "width", "heads")
+    if "kv_heads" in options:
+        _check_divides(options, "heads", "kv_heads")
+    declare_missing_operators()
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=data.outputs,
+        max_position_embeddings=data.shape[0],
+        hidden_size=options["width"],
+        num_hidden_layers=options["layers"],
+        num_attention_heads=options["heads"],
+        num_key_value_heads=options.get("kv_heads", options["heads"]),
+        intermediate_size=options.get("inner", 4 * options["width"]),
+        tie_word_embeddings=options.get("tied", False),
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
+        bos_token_id=data.outputs - 1,
+        eos_token_id=data.outputs - 1,
+        use_cache=False,
+        attn_implementation="sdpa",
+    )
+    model: nn.Module = LlamaForCausalLM(config)
+    return model
+
+
+def vit(data: Data, options: Mapping[str, Any]) -> nn.Module:
+    """A vision transformer of transformers, trained from scratch; image size and classes are the data set's.
+
+    Pre-norm blocks on square patches and a class token, learned positions, exact GELU, a linear head on the token.
+
+    Args:
+        data: a vision data set of square images.
+        options: ``layers``, ``width`` (d), ``heads``, ``patch`` (pixels a side), ``inner`` (width of the MLP, default
+            4 d), ``dropout`` (residual and embeddings; default 0).
+
+    Returns:
+        ``ViTForImageClassification``, initialised as transformers does.
+
+    Raises:
+        ValueError: for missing, unknown or unusable options, or images that patches do not fill.
+    """
+    check_options("vit", options, required=("layers", "width", "heads", "patch"), optional=("inner", "dropout"))
+    _check_divides(options, "width", "heads")
+    channels, height, width = data.shape
+    if height != width or height % options["patch"]:
+        raise ValueError(
+            f"model.options.patch (={options['patch']}) must divide the side of square images; the data's are "
+            f"{height} x {width}"
+        )
+    declare_missing_operators()
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        image_size=height,
+        patch_size=options["patch"],
+        num_channels=channels,
+        hidden_size=options["width"],
+        num_hidden_layers=options["layers"],
+        num_attention_heads=options["heads"],
+        intermediate_size=options.get("inner", 4 * options["width"]),
+        hidden_dropout_prob=float(options.get("dropout", 0.0)),
+        num_labels=data.outputs,
+        attn_implementation="sdpa",
+    )
+    model: nn.Module = ViTForImageClassification(config)
+    return model
+
+
+def _check_divides(options: Mapping[str, Any], whole: str, part: str) -> None:
+    """Raise a ``ValueError`` unless one option is a multiple of another."""
+    if options[whole] % options[part]:
+        raise ValueError(
+            f"model.options.{whole} (={options[whole]}) must be divisible by model.options.{part} (={options[part]})"
+        )
 
 
 def check_options(name: str, options: Mapping[str, Any], required: Sequence[str], optional: Sequence[str] = ()) -> None:

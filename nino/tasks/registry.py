@@ -10,8 +10,9 @@ from torch import nn
 
 from nino.specs import DataSpec
 from nino.tasks.data import Data
+from nino.tasks.imagenet import imagenet32
 from nino.tasks.language import lm1b, pydoc, text, wikitext103
-from nino.tasks.models import convnet, gpt2
+from nino.tasks.models import convnet, gpt2, llama, vit
 from nino.tasks.vision import cifar10, cifar100, digits, fashion_mnist, images
 
 DataLoader = Callable[[DataSpec, Path, bool], Data]
@@ -25,6 +26,7 @@ DATASETS: dict[str, DataLoader] = {
     "cifar100": cifar100,
     "digits": digits,
     "fashion-mnist": fashion_mnist,
+    "imagenet32": imagenet32,
     "images": images,
     "lm1b": lm1b,
     "pydoc": pydoc,
@@ -35,4 +37,6 @@ DATASETS: dict[str, DataLoader] = {
 MODELS: dict[str, ModelBuilder] = {
     "convnet": convnet,
     "gpt2": gpt2,
+    "llama": llama,
+    "vit": vit,
 }

@@ -19,6 +19,7 @@ from nino.tasks.order import BatchOrder
 from nino.tasks.registry import DATASETS, MODELS
 
 METRICS = {"vision": "accuracy", "language": "perplexity"}
+PRECISIONS = ("float32", "bfloat16")
 
 # Elements of a layer's output held at once while measuring: what fits a CPU's cache, and what keeps a GPU busy.
 _CPU_ELEMENTS = 2**21
@@ -46,6 +47,16 @@ class Task:
             raise ValueError(
                 f"task {spec.id!r}: target.metric is {spec.target.metric!r}, but {spec.data.name!r} is {data.kind} "
                 f"data: use {METRICS[data.kind]!r}"
+            )
+        recipe = spec.recipe
+        if recipe.batch_size % recipe.accumulate:
+            raise ValueError(
+                f"task {spec.id!r}: recipe.batch_size (={recipe.batch_size}) must be a multiple of recipe.accumulate "
+                f"(={recipe.accumulate}): the parts of a batch are of equal size"
+            )
+        if recipe.precision not in PRECISIONS:
+            raise ValueError(
+                f"task {spec.id!r}: recipe.precision is {recipe.precision!r}; allowed are {', '.join(PRECISIONS)}"
             )
         self._order = self.order(0)
 
@@ -118,13 +129,31 @@ class Task:
             yield self.data.train.select(order.indices(step))
             step += 1
 
+    def parts(self, batch: Batch) -> list[Batch]:
+        """A batch in the recipe's ``accumulate`` parts of equal size: the mean of their losses is the batch's."""
+        inputs, targets = (tensor.chunk(self.spec.recipe.accumulate) for tensor in batch)
+        return list(zip(inputs, targets, strict=True))
+
     def outputs(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        """Class scores (B, classes) of images, or next-token scores (B, length, vocabulary) of tokens."""
-        outputs = model(inputs)
-        return outputs if isinstance(outputs, Tensor) else outputs.logits
+        """Class scores (B, classes) of images, or next-token scores (B, length, vocabulary) of tokens; float32."""
+        if self.spec.recipe.precision == "float32":
+            outputs = model(inputs)
+        else:
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                outputs = model(inputs)
+        scores: Tensor = outputs if isinstance(outputs, Tensor) else outputs.logits
+        return scores.float()
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy of a batch, in nats an image or a token; a scalar to be differentiated."""
+        """Mean cross-entropy of a batch, in nats an image or a token; a scalar to be differentiated.
+
+        Where no gradient is recorded, a batch is taken in the recipe's parts, as training takes it.
+        """
+        if self.spec.recipe.accumulate > 1 and not torch.is_grad_enabled():
+            return torch.stack([self._loss(model, part) for part in self.parts(batch)]).mean()
+        return self._loss(model, batch)
+
+    def _loss(self, model: nn.Module, batch: Batch) -> Tensor:
         inputs, targets = batch
         return F.cross_entropy(self.outputs(model, inputs).flatten(0, -2), targets.flatten())
 

@@ -22,7 +22,8 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
         The function from rows to token ids, the size of the vocabulary, SHA-256 of the tokenizer's definition.
 
     Raises:
-        FileNotFoundError: where it is neither a folder nor kept in ``data_dir`` nor may be fetched.
+        FileNotFoundError: where it is neither a folder nor kept in ``data_dir`` nor may or can be fetched; says how to
+            get a gated one.
     """
     declare_missing_operators()
     from transformers import AutoTokenizer, GPT2TokenizerFast
@@ -35,7 +36,14 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
                 f"no tokenizer {name!r}: it is no folder, and {kept} does not exist; put vocab.json and merges.txt "
                 f"there, or name another folder in data.options.tokenizer, or run `nino data` with network access"
             )
-        AutoTokenizer.from_pretrained(name).save_pretrained(kept)
+        try:
+            AutoTokenizer.from_pretrained(name).save_pretrained(kept)
+        except OSError as error:
+            raise FileNotFoundError(
+                f"could not fetch the tokenizer {name!r} from the hub: {error}. If it is gated (Llama's are): accept "
+                f"its terms on its page, make a token, `hf auth login`; or put its tokenizer.json (or vocab.json and "
+                f"merges.txt) into {kept}, or name any other folder or tokenizer in data.options.tokenizer"
+            ) from error
     loader = AutoTokenizer if (folder / "tokenizer.json").is_file() else GPT2TokenizerFast
     tokenizer = loader.from_pretrained(folder)
     definition = tokenizer.backend_tokenizer.to_str()

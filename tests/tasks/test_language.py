@@ -7,6 +7,7 @@ import torch
 from nino.specs import DataSpec
 from nino.tasks import DATASETS, load_task
 from nino.tasks.hub import LM1B, WIKITEXT_103
+from nino.tasks.tokenizers import load_tokenizer
 
 SENTENCES = {split: [f"{split} sentence {i} ab ." for i in range(40)] for split in ("train", "validation", "test")}
 
@@ -159,3 +160,14 @@ def test_wikitext_validation_from_the_reference_files(shared, tmp_path, make_lan
 
     tokenizer = GPT2TokenizerFast.from_pretrained(shared / "data" / "gpt2_tokenizer")
     assert tokenizer.decode(task.data.validation.tokens[0, :12].tolist()).startswith(" = Homarus gammarus = \n")
+
+
+def test_a_gated_tokenizer_says_how_to_get_it(tmp_path, monkeypatch):
+    from transformers import AutoTokenizer
+
+    def gated(name, *_, **__):
+        raise OSError(f"You are trying to access a gated repo: {name}")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", gated)
+    with pytest.raises(FileNotFoundError, match=r"gated repo: a/llama.*accept its terms.*hf auth login.*a--llama"):
+        load_tokenizer("a/llama", tmp_path, download=True)

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from nino.graphs import neural_graph
 from nino.tasks import Data
-from nino.tasks.models import convnet, gpt2
+from nino.tasks.models import convnet, gpt2, llama, vit
 
 
 def data(kind: str, shape: tuple[int, ...], outputs: int) -> Data:
@@ -59,6 +60,48 @@ def test_gpt2_is_causal_and_computes_gpt2s_activation():
     torch.testing.assert_close(model.transformer.h[0].mlp.act(x), ACT2FN["gelu_new"](x))
 
 
+PAPERS_LLAMA = {"layers": 6, "width": 384, "heads": 6, "kv_heads": 2, "inner": 1536}
+PAPERS_VIT = {"layers": 6, "width": 384, "heads": 6, "patch": 4}
+
+
+@pytest.mark.parametrize(
+    ("build", "of", "options", "low", "high"),
+    [
+        (llama, data("language", (1024,), 128_256), PAPERS_LLAMA, 111_000_000, 112_000_000),
+        (vit, data("vision", (3, 32, 32), 1000), PAPERS_VIT, 11_000_000, 11_500_000),
+    ],
+)
+@pytest.mark.parametrize("topology", ["released", "exact"])
+def test_large_models_have_the_published_size_and_a_graph(build, of, options, low, high, topology):
+    with torch.device("meta"):
+        model = build(of, options)
+    assert low <= count(model) < high
+    graph = neural_graph(model, topology)
+    assert graph.num_parameters == count(model)
+    assert not graph.carried
+
+
+def test_llama_is_causal_and_unties_its_head_unless_told():
+    torch.manual_seed(0)
+    of, options = data("language", (8,), 11), {"layers": 1, "width": 8, "heads": 2, "kv_heads": 1}
+    model = llama(of, options).eval()
+    tokens = torch.randint(0, 11, (1, 8))
+    changed = tokens.clone()
+    changed[0, 5] = (changed[0, 5] + 1) % 11
+    first, second = model(tokens).logits, model(changed).logits
+    torch.testing.assert_close(first[:, :5], second[:, :5])
+    assert not torch.allclose(first[:, 5:], second[:, 5:])
+    assert count(model) - count(llama(of, options | {"tied": True})) == 11 * 8
+
+
+def test_vit_sees_every_patch():
+    torch.manual_seed(0)
+    model = vit(data("vision", (1, 8, 8), 10), {"layers": 1, "width": 8, "heads": 2, "patch": 4}).eval()
+    images = torch.rand(1, 1, 8, 8, requires_grad=True)
+    model(images).logits.square().sum().backward()
+    assert images.grad.unfold(2, 4, 4).unfold(3, 4, 4).abs().amax((0, 1, 4, 5)).gt(0).all()
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.25])
 def test_gpt2_dropout_is_the_option(dropout):
     model = gpt2(data("language", (8,), 11), {"layers": 1, "width": 4, "heads": 2, "dropout": dropout})
@@ -72,6 +115,9 @@ def test_gpt2_dropout_is_the_option(dropout):
         (convnet, {"channels": [4], "width": 3}, "has no model.options.width; its options are: channels"),
         (convnet, {"channels": []}, "at least one positive integer"),
         (convnet, {"channels": [4, -1]}, "at least one positive integer"),
+        (llama, {"layers": 1, "width": 8, "heads": 4, "kv_heads": 3}, r"heads \(=4\) must be divisible by .*kv_heads"),
+        (vit, {"layers": 1, "width": 8, "heads": 3, "patch": 4}, r"width \(=8\) must be divisible"),
+        (vit, {"layers": 1, "width": 8, "heads": 2, "patch": 3}, r"patch \(=3\) must divide the side"),
         (gpt2, {"layers": 1, "width": 8}, "needs model.options.heads"),
         (gpt2, {"layers": 1, "width": 8, "heads": 3}, r"width \(=8\) must be divisible by model.options.heads \(=3\)"),
     ],
