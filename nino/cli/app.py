@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from nino.allocator import keep_freed_memory
-from nino.cli import config, models, plan, reports, stages
+from nino.cli import config, convert, models, plan, reports, stages
 from nino.config.errors import ConfigError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 plan.add_to(app)
 stages.add_to(app)
+convert.add_to(app)
 reports.add_to(app)
 models.add_to(app)
 app.add_typer(config.app, name="config", rich_help_panel=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -245,10 +246,15 @@ def require_room(run: Experiment, shards: Iterable[str]) -> None:
 
 def tensor_sizes(spec: TaskSpec, facts: Facts) -> list[int]:
     """Elements of each parameter tensor of a task's network, counted without allocating it."""
+    return [math.prod(shape) for _, shape in parameter_shapes(spec, facts)]
+
+
+def parameter_shapes(spec: TaskSpec, facts: Facts) -> list[tuple[str, tuple[int, ...]]]:
+    """Name and shape of each parameter tensor of a task's network, which is not allocated."""
     data = facts.synthetic(1, 1, 1)
     with torch.device("meta"):
         model = MODELS[spec.model.name](data, spec.model.options)
-    return [parameter.numel() for parameter in model.parameters()]
+    return [(name, tuple(parameter.shape)) for name, parameter in model.named_parameters()]
 
 
 def _existing(path: Path) -> Path:

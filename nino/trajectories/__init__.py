@@ -1,6 +1,7 @@
 """Checkpoints of many trainings: collecting, storing and sampling them."""
 
 from nino.trajectories.collect import ShardSummary, collect_shard
+from nino.trajectories.convert import convert_states, open_source
 from nino.trajectories.datasheet import datasheet
 from nino.trajectories.format import Header, TrajectoryFileError, num_shards, shard_seeds
 from nino.trajectories.join import join_shards
@@ -16,9 +17,11 @@ __all__ = [
     "TrajectoryFileError",
     "TrajectoryReader",
     "collect_shard",
+    "convert_states",
     "datasheet",
     "join_shards",
     "num_shards",
+    "open_source",
     "shard_seeds",
     "writing_shard",
 ]
