@@ -55,7 +55,7 @@ def leaderboard(folder: Path) -> Table:
             "Mean over tasks of the speed-up in steps to target against the baseline of the same release, with its "
             "interval; what each column means stands below the release's own summary table. Speed-ups of releases "
             "with different tasks do not compare.",
-            "Bold (*): best method of a release, controls apart. A release never changes: `nino verify` checks it.",
+            "Bold (*): best method of a release, controls apart. A release never changes; nino verify checks it.",
         ),
         found=tuple(_finding(one) for one in _latest(known)),
     )
@@ -90,15 +90,15 @@ def _text(row: dict[str, Any]) -> dict[str, str]:
     interval = f"[{number(row['interval_low'], 1)}, {number(row['interval_high'], 1)}]"
     return {
         "Release": row["release"],
-        "Date": row["date"],
         "Method": row["label"] + (" (control)" if row["role"] == "control" else ""),
         "Mean speed-up, %": number(row["speedup_percent"], 1),
         "Interval": interval if np.isfinite(row["interval_low"]) else EMPTY,
-        "Geometric mean, %": number(row["geometric_speedup_percent"], 1),
-        "IQM, %": number(row["iqm_speedup_percent"], 1),
-        "P(faster)": number(row["probability_of_improvement"], 2),
-        "Tasks": f"{row['tasks']}/{row['tasks_planned']}",
         "Reached": f"{row['runs_reached']}/{row['runs']}",
+        "Tasks": f"{row['tasks']}/{row['tasks_planned']}",
+        "P(faster)": number(row["probability_of_improvement"], 2),
+        "IQM, %": number(row["iqm_speedup_percent"], 1),
+        "Geometric, %": number(row["geometric_speedup_percent"], 1),
+        "Date": row["date"],
     }
 
 
