@@ -99,7 +99,10 @@ def metatrain(
     data_dir: DataDir = None,
     device: Device = "auto",
 ) -> None:
-    """Fit a nowcaster to trajectories; go on where a killed fit stopped (safetensors)."""
+    """Fit a nowcaster to trajectories; go on where a killed fit stopped (safetensors).
+
+    On several GPUs, or in several processes of a CPU: torchrun --nproc-per-node N -m nino metatrain ...
+    """
     job = select.metatrain_job(spec, config, nowcaster)
     unit = job.unit
     folder = job.out(out, job.layout.fit(unit.name))
@@ -110,9 +113,12 @@ def metatrain(
         raise ConfigError([f"--trajectories: give {len(unit.tasks)} files, for {', '.join(unit.tasks)}; got {given}"])
     from nino.metatrain import metatrain as fit
     from nino.metatrain import open_sources
+    from nino.metatrain.ranks import joined
 
     paths = dict(zip(unit.tasks, trajectories or (), strict=True))
-    fit(unit.metatrain, open_sources(paths, data_dir=job.data_dir(data_dir)), folder, device=device_of(device))
+    sources = open_sources(paths, data_dir=job.data_dir(data_dir))
+    with joined(device_of(device)) as (ranks, place):
+        fit(unit.metatrain, sources, folder, device=place, ranks=ranks)
 
 
 def evaluate(

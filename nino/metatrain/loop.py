@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from nino.metatrain.optimize import Precision, Trainer, learning_rate
 from nino.metatrain.prefetch import Prefetcher
+from nino.metatrain.ranks import Ranks
 from nino.metatrain.record import LOG, VALIDATION, Table, flat, load_state, publish, save_state
 from nino.metatrain.sampler import Sources, WindowSampler
 from nino.metatrain.validation import validate
@@ -54,6 +55,7 @@ def metatrain(
     *,
     device: torch.device | str | None = None,
     engine: str = "streamed",
+    ranks: Ranks | None = None,
     progress: bool = True,
 ) -> Outcome:
     r"""Fit a nowcaster by the paper's recipe (DESIGN 5) and write its checkpoints and log to ``out``.
@@ -63,12 +65,20 @@ def metatrain(
     if it had not been killed. At the end ``out`` holds ``best.safetensors`` (lowest validation loss),
     ``last.safetensors``, ``log.csv`` (a row an iteration) and ``validation.csv`` (a row a validation and task).
 
+    Batches are prepared in a thread of their own while the device computes. In the log ``seconds`` is what an iteration
+    took, ``wait_seconds`` how long it had waited for its batch before, ``windows_per_second`` what both come to,
+    ``failures`` the batches skipped so far because something was not finite. Of several processes (``ranks``) each
+    takes its part of every batch and of the validation; gradients are added up, so that the update is that of one
+    process, up to rounding; rank 0 writes, and its are the seconds. A fit may go on with another number of them.
+
     Args:
         spec: the recipe.
         sources: task -> its graph and trajectories, see ``open_sources``.
         out: folder of the results.
         device: where to compute; None takes the GPU if there is one.
         engine: of the nowcaster's training loss, ``streamed`` or ``edges``.
+        ranks: this process among those that fit the nowcaster together, see `nino.metatrain.ranks.joined`; None is a
+            process on its own.
         progress: show a bar on a terminal.
 
     Returns:
@@ -79,24 +89,41 @@ def metatrain(
         TrajectoryFileError: for a damaged trajectory file.
         FloatingPointError: if too many batches in a row give no finite loss or gradient.
     """
-    run = _Run(spec, sources, out / "state", Precision.choose(device, spec.amp), engine)
-    with tqdm(total=spec.iterations, initial=run.done, desc=out.name, disable=None if progress else True) as bar:
+    ranks = ranks or Ranks()
+    run = _Run(spec, sources, out / "state", Precision.choose(device, spec.amp), engine, ranks)
+    silent = None if progress and ranks.leads else True
+    with tqdm(total=spec.iterations, initial=run.done, desc=out.name, disable=silent) as bar:
         try:
             run.train(bar)
         finally:
             run.close()
-    publish(out / "state", out)
+    if ranks.leads:
+        publish(out / "state", out)
     return run.outcome
 
 
 class _Run:
     """A meta-training in its working folder."""
 
-    def __init__(self, spec: MetatrainSpec, sources: Sources, folder: Path, precision: Precision, engine: str) -> None:
+    def __init__(
+        self,
+        spec: MetatrainSpec,
+        sources: Sources,
+        folder: Path,
+        precision: Precision,
+        engine: str,
+        ranks: Ranks,
+    ) -> None:
+        if spec.trajectories_per_batch % ranks.world:
+            raise ValueError(
+                f"`trajectories_per_batch` (={spec.trajectories_per_batch}) must be a multiple of the {ranks.world} "
+                "processes that share a batch: start another number of them"
+            )
         self.spec = spec
+        self.ranks = ranks
         self.folder = folder
         self.sampler = WindowSampler(sources, spec)
-        self.trainer = Trainer(_new_nowcaster(spec, sources), spec, precision, engine)
+        self.trainer = Trainer(_new_nowcaster(spec, sources), spec, precision, engine, ranks)
         self.fingerprint = _fingerprint(spec, sources)
         self.origin = {
             "metatrain": dumps(spec.to_dict()),
@@ -105,15 +132,18 @@ class _Run:
             "git": dumps(git_commit()),
         }
         self.outcome = Outcome()
-        folder.mkdir(parents=True, exist_ok=True)
-        state = load_state(folder, self.fingerprint)
+        state = ranks.from_first(lambda: load_state(folder, self.fingerprint))
         if state is not None:
             self.trainer.load_state_dict(state["trainer"])
             self.outcome = Outcome(**state["outcome"])
             log.info("%s: going on after %d of %d iterations", folder, self.done, spec.iterations)
         until = None if state is None else self.done
-        self.log = Table(folder / "log.csv", LOG, until)
-        self.validations = Table(folder / "validation.csv", VALIDATION, until)
+        self.log: Table | None = None
+        self.validations: Table | None = None
+        if ranks.leads:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.log = Table(folder / "log.csv", LOG, until)
+            self.validations = Table(folder / "validation.csv", VALIDATION, until)
 
     @property
     def done(self) -> int:
@@ -125,11 +155,12 @@ class _Run:
         pin = self.trainer.precision.device.type == "cuda"
 
         def make(iteration: int) -> list[Windows]:
-            batch = self.sampler.batch(iteration)
+            batch = self.sampler.batch(iteration, self.ranks)
             return [windows.pin() for windows in batch] if pin else batch
 
+        windows = self.spec.trajectories_per_batch * self.spec.windows_per_trajectory
         if self.done == 0:
-            self.log.add(iteration=0, failures=0, **self.validate())
+            self.add(iteration=0, failures=0, **self.validate())
         with Prefetcher(make, self.done, self.spec.iterations) as batches:
             for iteration, batch, wait in batches:
                 start = time.perf_counter()
@@ -139,13 +170,14 @@ class _Run:
                 self.outcome.failures = self.trainer.failures
                 last = self.done == self.spec.iterations
                 measured = self.validate() if last or self.done % self.spec.validate_every == 0 else {}
-                self.log.add(
+                self.add(
                     iteration=self.done,
                     loss=step.loss,
                     lr=learning_rate(self.spec, iteration),
                     grad_norm=step.grad_norm,
                     wait_seconds=f"{wait:.6f}",
                     seconds=f"{seconds:.6f}",
+                    windows_per_second=f"{windows / (wait + seconds):.3f}",
                     failures=self.trainer.failures,
                     **measured,
                 )
@@ -156,11 +188,12 @@ class _Run:
 
     def validate(self) -> dict[str, float]:
         """Validate, keep the nowcaster if it is the best so far, and give the log's cells."""
-        found = validate(self.trainer.net, self.sampler, self.trainer.precision, self.trainer.engine)
+        found = validate(self.trainer.net, self.sampler, self.trainer.precision, self.trainer.engine, self.ranks)
         if found is None:
             return {}
-        for task, loss in found.loss.items():
-            self.validations.add(iteration=self.done, task=task, loss=loss, identity_loss=found.identity[task])
+        if self.validations is not None:
+            for task, loss in found.loss.items():
+                self.validations.add(iteration=self.done, task=task, loss=loss, identity_loss=found.identity[task])
         outcome = self.outcome
         outcome.identity_loss = found.mean_identity
         if math.isnan(outcome.best_loss) or found.mean_loss < outcome.best_loss:
@@ -169,8 +202,15 @@ class _Run:
         log.info("%d: validation %.5f, no change %.5f", self.done, found.mean_loss, found.mean_identity)
         return {"validation_loss": found.mean_loss, "identity_loss": found.mean_identity}
 
+    def add(self, **row: object) -> None:
+        """Add a row to the log."""
+        if self.log is not None:
+            self.log.add(**row)
+
     def checkpoint(self) -> None:
         """Save the nowcaster, then the state that a resumed run starts from."""
+        if not self.ranks.leads:
+            return
         self.save_net("last")
         if math.isnan(self.outcome.best_loss):  # nothing held out: the last one is all we know
             self.save_net("best")
@@ -181,13 +221,16 @@ class _Run:
 
     def save_net(self, name: str) -> None:
         """Write the nowcaster as a checkpoint that says where it comes from."""
+        if not self.ranks.leads:
+            return
         extra = {"iteration": str(self.done), "best_validation_loss": repr(self.outcome.best_loss)}
         save_nowcaster(self.trainer.net, self.folder / f"{name}.safetensors", self.origin | extra)
 
     def close(self) -> None:
         """Close the tables."""
-        self.log.close()
-        self.validations.close()
+        for table in (self.log, self.validations):
+            if table is not None:
+                table.close()
 
 
 def _new_nowcaster(spec: MetatrainSpec, sources: Sources) -> NiNoNet | WNNPlus:

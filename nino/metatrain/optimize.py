@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from nino.metatrain.ranks import Ranks
 from nino.metatrain.windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.scaling import ScalingMode
@@ -123,12 +124,14 @@ class Trainer:
         spec: the recipe.
         precision: device and number format.
         engine: of the nowcaster's training loss.
+        ranks: the processes that share each batch; all of them do the same update.
     """
 
     net: NiNoNet | WNNPlus
     spec: MetatrainSpec
     precision: Precision
     engine: str = "streamed"
+    ranks: Ranks = field(default_factory=Ranks)
     failures: int = 0
     consecutive: int = 0
     optimizer: torch.optim.Optimizer = field(init=False)
@@ -145,8 +148,8 @@ class Trainer:
 
         Args:
             iteration: from 0; sets the learning rate.
-            batch: windows of each trajectory. Those that share a graph go through the nowcaster together, and count
-                as much as the trajectories they come from.
+            batch: windows of each trajectory, those of this process. Those that share a graph go through the nowcaster
+                together, and count as much as the trajectories they come from.
 
         Returns:
             What came of it.
@@ -160,9 +163,11 @@ class Trainer:
         loss = 0.0
         for group in sharing_graphs(batch):
             moved = [windows.to(self.precision.device) for windows in group]
-            part = loss_of(self.net, moved, self.spec, self.precision, self.engine) * (len(group) / len(batch))
+            share = math.fsum(windows.share for windows in group)
+            part = loss_of(self.net, moved, self.spec, self.precision, self.engine) * share
             part.backward()
             loss += part.item()
+        loss = self.ranks.sum_gradients(self.net, loss)
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.spec.clip_norm).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._fail(iteration, loss, norm)

@@ -23,6 +23,7 @@ LOG = (
     "grad_norm",
     "wait_seconds",
     "seconds",
+    "windows_per_second",
     "validation_loss",
     "identity_loss",
     "failures",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nino.graphs import NeuralGraph
+from nino.metatrain.ranks import Ranks
 from nino.metatrain.windows import Windows
 from nino.seeding import derive
 from nino.specs import MetatrainSpec
@@ -120,26 +121,53 @@ class WindowSampler:
             draws.append(Draw(task, trajectory, start, signs, self._rows(task, rng)))
         return draws
 
-    def batch(self, iteration: int) -> list[Windows]:
+    def batch(self, iteration: int, ranks: Ranks | None = None) -> list[Windows]:
         """The training batch of an iteration.
 
         Args:
             iteration: from 0.
+            ranks: the processes that share it; None makes the whole batch.
 
         Returns:
-            A group of windows a trajectory, on the CPU.
+            A group of windows a trajectory of this process's part, on the CPU.
         """
-        return [self.windows(draw) for draw in self.draws(iteration)]
+        draws = self.draws(iteration)
+        shares = self.shares(draws)
+        chosen = (ranks or Ranks()).mine(range(len(draws)))
+        return [replace(self.windows(draws[i]), share=shares[i]) for i in chosen]
+
+    def shares(self, draws: Sequence[Draw]) -> list[float]:
+        """What part each draw has in its batch's loss.
+
+        The batch's loss is the mean over trajectories, and trajectories that share a graph share their weight by their
+        unmasked targets. Known from the draws alone, so that processes need not see each other's windows.
+
+        Args:
+            draws: of a batch.
+
+        Returns:
+            Numbers that sum to 1.
+        """
+        targets = [int(self._mask(draw).sum()) for draw in draws]
+        keys: list[object] = [draw.task if draw.rows is None else i for i, draw in enumerate(draws)]
+        together = [[j for j, other in enumerate(keys) if other == key] for key in keys]
+        return [
+            targets[i] / sum(targets[j] for j in group) * len(group) / len(draws) for i, group in enumerate(together)
+        ]
 
     def validation(self) -> Iterator[Windows]:
-        """Windows of the held-out trajectories, the same each time: evenly spaced starts, no sign flipped."""
+        """Windows of the held-out trajectories, the same each time."""
+        return (self.windows(draw) for draw in self.validation_draws())
+
+    def validation_draws(self) -> Iterator[Draw]:
+        """The draws of `validation`: evenly spaced starts, no sign flipped."""
         for number, (task, held_out) in enumerate(self.held_out.items()):
             starts = np.linspace(0, self._starts(task) - 1, VALIDATION_STARTS).round().astype(int)
             for trajectory in held_out:
                 rng = np.random.default_rng([derive(self.spec.seed, "validation"), number, trajectory])
                 rows = self._rows(task, rng)
                 for start in dict.fromkeys(starts.tolist()):
-                    yield self.windows(Draw(task, trajectory, start, np.ones(8, np.float32), rows))
+                    yield Draw(task, trajectory, start, np.ones(8, np.float32), rows)
 
     def windows(self, draw: Draw) -> Windows:
         """Read the windows of a draw.
@@ -155,16 +183,13 @@ class WindowSampler:
         """
         spec, stride = self.spec, self.strides[draw.task]
         graph, reader = self.sources[draw.task]
-        length = spec.windows_per_trajectory - 1 + spec.context + spec.max_horizon
-        there = min(length, 1 + (len(reader.steps) - 1 - draw.start) // stride)
+        length, there = self._length, self._there(draw)
         stored = torch.from_numpy(reader.window(draw.trajectory, draw.start, stride, there))
         if draw.rows is not None:
             graph, kept = graph.sample_words(torch.from_numpy(draw.rows))
             stored = stored[:, kept]
         values = torch.zeros(stored.shape[1], length)
         values[:, :there] = stored.T
-        # target h of window w is state w + c + h of `values`
-        state = torch.arange(spec.windows_per_trajectory)[:, None] + spec.context + torch.arange(spec.max_horizon)
         signs = torch.from_numpy(draw.signs)
         return Windows(
             task=draw.task,
@@ -172,10 +197,26 @@ class WindowSampler:
             start=draw.start,
             graph=graph,
             values=values,
-            mask=state < there,
+            mask=self._mask(draw),
             positions=self._positions(draw.task, graph) * signs,
             context=spec.context,
         )
+
+    @property
+    def _length(self) -> int:
+        """L, states that the windows of a draw cover."""
+        return self.spec.windows_per_trajectory - 1 + self.spec.context + self.spec.max_horizon
+
+    def _there(self, draw: Draw) -> int:
+        """How many of them lie before the trajectory's end."""
+        states = len(self.sources[draw.task][1].steps)
+        return min(self._length, 1 + (states - 1 - draw.start) // self.strides[draw.task])
+
+    def _mask(self, draw: Draw) -> Tensor:
+        """(W, H) bool, True where a target exists: target h of window w is state w + c + h of those covered."""
+        spec = self.spec
+        state = torch.arange(spec.windows_per_trajectory)[:, None] + spec.context + torch.arange(spec.max_horizon)
+        return state < self._there(draw)
 
     def _rows(self, task: str, rng: np.random.Generator) -> np.ndarray | None:
         """Random rows of the word embedding, sorted; None where there are no more than wanted."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nino.metatrain.optimize import Precision, loss_of
+from nino.metatrain.ranks import Ranks
 from nino.metatrain.sampler import WindowSampler
 from nino.metatrain.windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus
@@ -38,7 +39,9 @@ class Validation:
         return sum(self.identity.values()) / len(self.identity)
 
 
-def validate(net: NiNoNet | WNNPlus, sampler: WindowSampler, precision: Precision, engine: str) -> Validation | None:
+def validate(
+    net: NiNoNet | WNNPlus, sampler: WindowSampler, precision: Precision, engine: str, ranks: Ranks | None = None
+) -> Validation | None:
     """Measure a nowcaster on all held-out windows.
 
     Args:
@@ -46,18 +49,23 @@ def validate(net: NiNoNet | WNNPlus, sampler: WindowSampler, precision: Precisio
         sampler: knows the windows.
         precision: device and number format.
         engine: of the nowcaster's training loss.
+        ranks: the processes that share the windows; None does all of them here.
 
     Returns:
-        The losses; None where nothing is held out.
+        The losses, the same in every process; None where nothing is held out.
     """
+    ranks = ranks or Ranks()
+    mine = []
+    with torch.no_grad():
+        for number, draw in ranks.mine(list(enumerate(sampler.validation_draws()))):
+            windows = sampler.windows(draw).to(precision.device)
+            loss = loss_of(net, [windows], sampler.spec, precision, engine)
+            mine.append((number, draw.task, loss.item(), identity_loss(windows, sampler.spec.scaling).item()))
     losses: dict[str, list[float]] = {}
     identities: dict[str, list[float]] = {}
-    with torch.no_grad():
-        for group in sampler.validation():
-            windows = group.to(precision.device)
-            loss = loss_of(net, [windows], sampler.spec, precision, engine)
-            losses.setdefault(group.task, []).append(loss.item())
-            identities.setdefault(group.task, []).append(identity_loss(windows, sampler.spec.scaling).item())
+    for _, task, of_net, of_identity in sorted(found for part in ranks.gather(mine) for found in part):
+        losses.setdefault(task, []).append(of_net)
+        identities.setdefault(task, []).append(of_identity)
     if not losses:
         return None
     return Validation(*({task: sum(v) / len(v) for task, v in each.items()} for each in (losses, identities)))

@@ -26,6 +26,7 @@ class Windows:
         mask: (W, H) bool, True where a target exists.
         positions: (N, 8) float32, the graph's LPE, some columns negated.
         context: c.
+        share: part that these windows have in their batch's loss.
     """
 
     task: str
@@ -36,6 +37,7 @@ class Windows:
     mask: Tensor
     positions: Tensor
     context: int
+    share: float = 1.0
 
     @property
     def _windows(self) -> Tensor:

@@ -25,7 +25,7 @@ from nino.specs import MetatrainSpec
 from nino.trajectories import TrajectoryFileError, TrajectoryReader
 
 Source = tuple[NeuralGraph, TrajectoryReader]
-TIMES = ("wait_seconds", "seconds")
+TIMES = ("wait_seconds", "seconds", "windows_per_second")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -143,8 +143,8 @@ def test_resuming_after_a_failure_in_the_first_iteration_back(
     """The last good state is part of what is saved."""
     batch = WindowSampler.batch
 
-    def poisoned(self: WindowSampler, i: int) -> Any:
-        made = batch(self, i)
+    def poisoned(self: WindowSampler, i: int, *ranks: Any) -> Any:
+        made = batch(self, i, *ranks)
         if i in (4, 6):
             made[0].values[0, 0] = torch.nan
         return made
