@@ -31,7 +31,7 @@ def graph(
     spec: SpecFile = None,
     config: ConfigFiles = None,
     task: TaskName = None,
-    topology: str = typer.Option("released", help="released or exact."),
+    topology: str = typer.Option("released", help="released, exact or naive."),
     data_dir: DataDir = None,
 ) -> None:
     """Print the neural graph of a task's network: groups of neurons and the blocks that join them."""
@@ -67,7 +67,7 @@ def step(
         int | None, typer.Option("--spacing", min=1, help="Steps between checkpoints; default what is there.")
     ] = None,
     pattern: Annotated[str | None, typer.Option("--pattern", help="Shell pattern of the checkpoints' names.")] = None,
-    topology: Annotated[str, typer.Option("--topology", help="released or exact.")] = "released",
+    topology: Annotated[str, typer.Option("--topology", help="released, exact or naive.")] = "released",
     update_scale: Annotated[float, typer.Option("--update-scale", help="Factor on the change.")] = 1.0,
     out: Annotated[
         Path | None, typer.Option("--out", help="Checkpoint to write; default DIRECTORY/nowcast/ and the last's name.")

@@ -81,6 +81,11 @@ class GraphBuilder:
         """Whether the corrected topology is being declared."""
         return self.topology == "exact"
 
+    @property
+    def naive(self) -> bool:
+        """Whether attention is to be declared without its heads."""
+        return self.topology == "naive"
+
     # -- groups ------------------------------------------------------------------------------------------------------
 
     def group(
@@ -142,6 +147,10 @@ class GraphBuilder:
         if parameter is None:
             raise ValueError(f"no parameter {name!r}: the model has {_some(self._by_name)}")
         return self._flat[parameter.slice].view(parameter.shape)
+
+    def parameter_of(self, weight: Tensor) -> str:
+        """Name of the parameter that a window lies in."""
+        return self._window(weight)[1]
 
     def placed(self, name: str) -> bool:
         """Whether some block holds the parameter already."""

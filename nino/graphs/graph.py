@@ -30,7 +30,7 @@ class NeuralGraph:
         blocks: all edges but the self-loops.
         parameters: all named parameters in order.
         num_nodes: N.
-        topology: ``released`` or ``exact``.
+        topology: ``released``, ``exact`` or ``naive``.
         fixed: groups whose order is part of the function (inputs, outputs, tokens, positions, rotary frequencies).
         word_nodes: nodes of the word embedding (or class token), if any.
         word_ids: their ids (long); None for 0, 1, ....

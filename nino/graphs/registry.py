@@ -13,7 +13,7 @@ from nino.graphs.builder import GraphBuilder
 from nino.graphs.feedforward import declare_feedforward
 from nino.graphs.graph import NeuralGraph
 
-Topology = Literal["released", "exact"]
+Topology = Literal["released", "exact", "naive"]
 Declaration = Callable[[GraphBuilder, nn.Module], None]
 
 #: By transformers' ``config.model_type``. The layouts of Mistral, Qwen2 and Gemma are Llama's.
@@ -40,8 +40,8 @@ def neural_graph(
 
     Args:
         model: any module; only names, shapes and structure are read, so models on the meta device do.
-        topology: ``released``, what the released weights were trained on, or ``exact``, whose symmetries are those
-            of the network.
+        topology: ``released``, what the released weights were trained on; ``exact``, whose symmetries are those
+            of the network; or ``naive``, ``released`` without attention heads (the paper's ablation).
         unknown: what to do with parameters that no declaration places: ``error``, or ``carry`` them (they get no
             edge; the base optimizer alone trains them).
 

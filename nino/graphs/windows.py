@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -21,6 +22,31 @@ def positions(w: Tensor, neurons: int, name: str) -> Tensor:
         return w.view(*w.shape[:neurons], -1) if w.ndim > neurons else w.unsqueeze(neurons)
     except RuntimeError as error:
         raise ValueError(f"weight {name!r}: the kernel dimensions of this window are not contiguous") from error
+
+
+def stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Equally spaced windows of one shape as a single one.
+
+    Args:
+        parts: at least two windows, each as far behind the one before.
+
+    Returns:
+        (*shape, parts): the window whose last dimension counts them.
+
+    Raises:
+        ValueError: for windows that differ in shape or strides, or are not equally spaced.
+
+    >>> import torch
+    >>> flat = torch.arange(6)
+    >>> stacked([flat[0:2], flat[2:4], flat[4:6]]).tolist()
+    [[0, 2, 4], [1, 3, 5]]
+    """
+    first = parts[0]
+    steps = {int(b.storage_offset()) - int(a.storage_offset()) for a, b in pairwise(parts)}
+    if len(steps) != 1 or any((p.shape, p.stride()) != (first.shape, first.stride()) for p in parts):
+        shapes = [tuple(p.shape) for p in parts]
+        raise ValueError(f"`parts` of shapes {shapes} are not equally spaced windows of one shape")
+    return first.as_strided((*first.shape, len(parts)), (*first.stride(), *steps), first.storage_offset())
 
 
 def scrambled_rows(w: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:

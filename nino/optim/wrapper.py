@@ -53,7 +53,7 @@ class NiNo(OptimizerView):
         max_train_steps: T, steps of the whole run; needed for the decay of k.
         nowcaster: a ``Nowcaster`` in place of ``ckpt``. With neither, the base optimizer goes on alone.
         graph: the model's neural graph; None makes it with ``neural_graph(model, topology, unknown)``.
-        topology: ``released`` (what the released weights were trained on) or ``exact``.
+        topology: ``released`` (what the released weights were trained on), ``exact`` or ``naive``.
         unknown: ``error`` refuses modules that the graph does not know; ``carry`` leaves them to the base optimizer.
         context: states c that a nowcast reads; None takes the nowcaster's (5 where it reads any number).
         spacing: steps between states; None takes ``period / context``.

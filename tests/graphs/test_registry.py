@@ -145,8 +145,8 @@ def test_classes_are_known_by_their_library_not_by_their_bare_name() -> None:
 
 
 def test_topology_and_unknown_are_checked() -> None:
-    with pytest.raises(ValueError, match="`topology` \\(='naive'\\) must be one of 'released', 'exact'"):
-        neural_graph(nn.Linear(2, 2), "naive")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`topology` \\(='wrong'\\) must be one of 'released', 'exact', 'naive'"):
+        neural_graph(nn.Linear(2, 2), "wrong")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`unknown` \\(='skip'\\)"):
         neural_graph(nn.Linear(2, 2), unknown="skip")  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Multi-head attention as blocks, in both topologies."""
+"""Multi-head attention as blocks, in all topologies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from nino.graphs.builder import GraphBuilder
 from nino.graphs.core import EdgeType
 from nino.graphs.neurons import Neurons
+from nino.graphs.windows import stacked
 
 
 def attention(
@@ -35,6 +36,9 @@ def attention(
     projection reads, each joined to the value neuron that feeds it. With rotary embeddings position j of every head is
     joined to frequency node j.
 
+    ``naive`` (the paper's ablation): neuron i of queries, keys and values is one node, joined to each of ``x`` by one
+    edge that holds all three weights; heads are not seen. For attention whose weights are one parameter.
+
     Args:
         b: the builder.
         name: prefix of the groups' names.
@@ -48,7 +52,12 @@ def attention(
 
     Returns:
         The neurons that the output projection reads, heads * d_head of them.
+
+    Raises:
+        ValueError: for ``naive`` where queries, keys and values are not equal parts of one parameter.
     """
+    if b.naive:
+        return _naive(b, name, x, weights, biases)
     if norms is not None and norms[0] not in b:
         norms = None
     q, k, v, out = (_exact if b.exact else _released)(b, name, x, heads, kv_heads, weights, norms is not None)
@@ -65,6 +74,24 @@ def attention(
     elif norms is not None:
         _released_norms(b, x, q, norms)
     return out
+
+
+def _naive(
+    b: GraphBuilder, name: str, x: Neurons, weights: Sequence[Tensor], biases: Sequence[Tensor] | None
+) -> Neurons:
+    """One node for neuron i of queries, keys and values."""
+    for kind, parts in (("weights", weights), ("biases", biases or ())):
+        if len(names := {b.parameter_of(part): None for part in parts}) > 1:
+            raise ValueError(
+                f"topology 'naive' needs the {kind} of {name!r} in one parameter, but they are {', '.join(names)}: "
+                f"use 'released' or 'exact'"
+            )
+    merged = b.group(f"{name}.qkv", weights[0].shape[0])
+    b.dense(x, merged, stacked(weights), EdgeType.LINEAR)
+    if biases is not None:
+        node = b.group(b.unused(b.parameter_of(biases[0])), 1, before=merged)
+        b.dense(node, merged, stacked(biases).unsqueeze(1), EdgeType.BIAS)
+    return merged
 
 
 def _released(
