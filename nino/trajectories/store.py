@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ CHECKED = {"fletcher32": True}
 # A trajectory's states are handed to HDF5 a few megabytes at a time: between training steps, each call of its own finds
 # cold caches and costs several times what it does in a row.
 BUFFER_BYTES = 4 * 1024 * 1024
+EXPONENT = np.uint16(0x7C00)  # its bits in a float16
 
 
 class ShardWriter:
@@ -71,7 +73,7 @@ class ShardWriter:
         """
         with np.errstate(over="ignore"):
             half = np.asarray(state).astype(np.float16, copy=False)
-        if not np.isfinite(half).all() or not all(np.isfinite(value) for value in metrics.values()):
+        if not is_finite(half) or not all(math.isfinite(value) for value in metrics.values()):
             return False
         waiting = self._waiting.setdefault(trajectory, [])
         waiting.append(half.copy())
@@ -100,6 +102,17 @@ class ShardWriter:
         write_tables(self.file, self.steps, self.seeds, self.valid, self.metrics)
         set_attributes(self.file, {"kind": "shard"} | self.header.to_attributes())
         seal(self.file)
+
+
+def is_finite(half: np.ndarray) -> bool:
+    """Whether a float16 array holds neither NaN nor infinity, which have all bits of their exponent set.
+
+    Many times as fast as ``np.isfinite``, which takes a good part of the time that writing the state does.
+
+    >>> [is_finite(np.array([1.0, value], np.float16)) for value in (65504, np.nan, -np.inf, 6e-8)]
+    [True, False, False, True]
+    """
+    return not ((half.view(np.uint16) & EXPONENT) == EXPONENT).any()
 
 
 def write_tables(
