@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from nino.config import ConfigError, Layout, read_site, resolve, write_units
+from nino.config import ConfigError, Layout, data_checksum, read_site, resolve, write_units, write_versions
 from nino.report import names
 
 min_version("9.0")
@@ -23,6 +23,7 @@ except ConfigError as error:
 
 PATHS = Layout(RUN.run)
 write_units(RUN)
+write_versions(PATHS)
 
 
 report: "workflow/report/workflow.rst"

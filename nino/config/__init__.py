@@ -1,5 +1,6 @@
 """The config: read, checked against one closed schema, and turned into what each stage is told to do."""
 
+from nino.config.code import data_checksum, write_versions
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.config.layout import Layout
@@ -16,10 +17,12 @@ __all__ = [
     "MetatrainUnit",
     "Site",
     "TrajectoryUnit",
+    "data_checksum",
     "load",
     "merge",
     "read_site",
     "read_unit",
     "resolve",
     "write_units",
+    "write_versions",
 ]

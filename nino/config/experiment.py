@@ -90,6 +90,11 @@ class Experiment:
         spec = self.trajectories[task]
         return range(-(-spec.models // spec.models_per_shard))
 
+    def data_files(self, task: str) -> list[str]:
+        """Local files that a task's data are read from, where its entry names one."""
+        path = self.tasks[task].data.path
+        return [path] if path is not None and Path(path).is_file() else []
+
     def weights(self, method: str) -> list[str]:
         """The file that a method's nowcaster is read from, if it is one: fitted by this run, or given."""
         spec = self.methods[method]

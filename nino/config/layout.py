@@ -56,6 +56,10 @@ class Layout:
         """The whole config as resolved."""
         return self.under("specs", "config.json")
 
+    def code(self, stage: str) -> str:
+        """Version of a stage's code."""
+        return self.under("specs", "code", f"{stage}.txt")
+
     def data(self, task: str) -> str:
         """Record of a task's data: sizes, checksum."""
         return self.under("data", f"{task}.json")

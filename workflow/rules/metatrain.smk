@@ -9,18 +9,18 @@ rule metatrain:
         shards=lambda wildcards: [
             PATHS.shard(t, i) for t in RUN.nowcasters[wildcards.nowcaster].tasks for i in RUN.shards(t)
         ],
+        code=ancient(PATHS.code("metatrain")),
     output:
-        best=PATHS.checkpoint("{nowcaster}"),
-        rest=multiext(
+        multiext(
             PATHS.fit("{nowcaster}") + "/",
-            "last.safetensors",
-            "log.csv",
-            "validation.csv",
+            best="best.safetensors",
+            last="last.safetensors",
+            log="log.csv",
+            validation="validation.csv",
         ),
     log:
         PATHS.log("metatrain", "{nowcaster}"),
-    benchmark:
-        PATHS.benchmark("metatrain", "{nowcaster}")
+    cache: True
     priority: 10  # what meta-training waits for first, so that evaluations fill the time beside it
     conda:
         "../../envs/nino.yaml"
@@ -29,11 +29,9 @@ rule metatrain:
         **SITE.where("metatrain"),
         mem_mb=SITE.memory(16000),
         runtime=SITE.minutes(1440),
-    params:
-        out=subpath(output.best, parent=True),
-        trajectories=lambda wildcards, input: [f"--trajectories={path}" for path in input.trajectories],
         data_dir=DATA_DIR,
     message:
         "meta-training: {wildcards.nowcaster}"
     shell:
-        "nino metatrain {input.spec} {params.trajectories} --out {params.out} {params.data_dir} 2> {log}"
+        "nino metatrain {input.spec} $(printf -- '--trajectories=%s ' {input.trajectories})"
+        " --out $(dirname {output.best}) {resources.data_dir} 2> {log}"

@@ -5,12 +5,12 @@ rule collect:
     input:
         spec=PATHS.trajectory_spec("{task}"),
         data=PATHS.data("{task}"),
+        code=ancient(PATHS.code("collect")),
     output:
         PATHS.shard("{task}", "{shard}"),
     log:
         PATHS.log("collect", "{task}", "shard={shard}"),
-    benchmark:
-        PATHS.benchmark("collect", "{task}", "shard={shard}")
+    cache: True
     priority: 10  # what meta-training waits for first, so that evaluations fill the time beside it
     conda:
         "../../envs/nino.yaml"
@@ -19,12 +19,14 @@ rule collect:
         **SITE.where(lambda wildcards: RUN.tasks[wildcards.task].model.name),
         mem_mb=SITE.memory(4000),
         runtime=SITE.minutes(1440),
-    params:
         data_dir=DATA_DIR,
+    params:
+        shard="{shard}",
+        data=lambda wildcards, input: data_checksum(input.data),
     message:
         "trajectories: {wildcards.task}, shard {wildcards.shard}"
     shell:
-        "nino collect {input.spec} --shard {wildcards.shard} --out {output} {params.data_dir} 2> {log}"
+        "nino collect {input.spec} --shard {params.shard} --out {output} {resources.data_dir} 2> {log}"
 
 
 rule join:
