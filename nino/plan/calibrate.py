@@ -18,6 +18,7 @@ from nino.ensemble import Ensemble, members_at_once
 from nino.evaluate.first_hit import TargetCheck, needed
 from nino.graphs import NeuralGraph, neural_graph
 from nino.nowcasters.base import Nowcaster
+from nino.plan.disk import tensor_sizes
 from nino.plan.facts import Facts
 from nino.plan.measure import peak_bytes, seconds
 from nino.specs import TaskSpec, TrajectorySpec
@@ -91,12 +92,12 @@ def calibrate(
         Seconds and bytes.
     """
     batch = _part_of_batch(spec, facts, device)
-    part = replace(spec, recipe=replace(spec.recipe, batch_size=batch))
+    part = replace(spec, recipe=replace(spec.recipe, batch_size=batch, accumulate=1))
     measured = min(facts.examples["test"], IMAGES if facts.kind == "vision" else 2)
     task = Task(part, facts.synthetic(batch, 1, measured), device)
     training = Training(task, 0)
     share = spec.recipe.batch_size / batch
-    step, train_bytes = _step(training, share)
+    step, train_bytes = _step(training, share, share / spec.recipe.accumulate)
     together, collect_step = _together(task, collected, step, share)
     example = seconds(lambda: training.evaluate("test"), device) / measured
     times, memory, words = _nowcasts(training, nowcasters, context)
@@ -117,13 +118,22 @@ def calibrate(
 
 
 def _part_of_batch(spec: TaskSpec, facts: Facts, device: torch.device) -> int:
-    """Examples of a step that a calibration can hold."""
-    example = facts.shape[0] * facts.outputs if facts.kind == "language" else 16 * math.prod(facts.shape[1:])
-    return max(1, min(spec.recipe.batch_size, ELEMENTS[device.type] // example))
+    """Examples of a step that a calibration can hold, and does in seconds; no more than the step takes at once."""
+    if facts.kind == "language":
+        example = facts.shape[0] * facts.outputs
+    else:  # the more parameters an image goes through, the longer it takes
+        example = max(16 * math.prod(facts.shape[1:]), sum(tensor_sizes(spec, facts)))
+    return max(1, min(spec.recipe.batch_size // spec.recipe.accumulate, ELEMENTS[device.type] // example))
 
 
-def _step(training: Training, share: float) -> tuple[float, int]:
-    """Seconds and bytes of a whole step from one on 1/``share`` of its batch; the optimizer's part does not scale."""
+def _step(training: Training, share: float, room: float) -> tuple[float, int]:
+    """Seconds and bytes of a whole step from one on a part of its batch; the optimizer's part does not scale.
+
+    Args:
+        training: of batches of the part.
+        share: the batch, to that part.
+        room: what is taken at once, to that part.
+    """
     device = training.task.device
     memory = peak_bytes(training.step, device)
     held = sum(p.numel() * p.element_size() for p in training.parameters)
@@ -131,7 +141,7 @@ def _step(training: Training, share: float) -> tuple[float, int]:
     fixed = 3 * held
     step = seconds(lambda: training.step(), device)
     optimizer = min(step, seconds(training.optimizer.step, device))
-    return (step - optimizer) * share + optimizer, held + fixed + int(max(0, memory - fixed) * share)
+    return (step - optimizer) * share + optimizer, held + fixed + int(max(0, memory - fixed) * room)
 
 
 def _together(task: Task, collected: TrajectorySpec | None, step: float, share: float) -> tuple[int, float]:

@@ -17,12 +17,13 @@ from nino.tasks.data import Blocks, Images
 from nino.tasks.language import GPT2_TOKENIZER
 from nino.tasks.text import SPLITS, SUFFIXES
 
-GPT2_VOCABULARY = 50257
+VOCABULARIES = {GPT2_TOKENIZER: 50_257, "meta-llama/Meta-Llama-3-8B": 128_256}
 # Images of 28 x 28 or 32 x 32: shape, classes, and images of train, validation (1/12 of the training set) and test.
 VISION: dict[str, tuple[tuple[int, ...], int, tuple[int, int, int]]] = {
     "fashion-mnist": ((1, 28, 28), 10, (55_000, 5_000, 10_000)),
     "cifar10": ((3, 32, 32), 10, (45_834, 4_166, 10_000)),
     "cifar100": ((3, 32, 32), 100, (45_834, 4_166, 10_000)),
+    "imagenet32": ((3, 32, 32), 1000, (1_271_167, 10_000, 50_000)),
 }
 # GPT-2 tokens of train, validation and test. LM1B: an epoch of 24,500 steps of 32 x 1024 tokens, 5 % held back, 306,688
 # test sentences. WikiText-103: 3,500 such steps an epoch.
@@ -100,7 +101,7 @@ def data_facts(spec: TaskSpec, data_dir: Path, record: Path | None = None) -> Fa
     if record is not None and (known := _recorded(spec, record)):
         return known
     data = spec.data
-    if data.name in VISION:
+    if data.name in VISION and data.source != "folder" and "repository" not in data.options:
         shape, classes, counts = VISION[data.name]
         return Facts("vision", shape, classes, dict(zip(SPLITS, counts, strict=True)), "the data set's definition")
     if data.name in TOKENS or data.name == "text":
@@ -161,10 +162,10 @@ def _tokens_in_files(spec: DataSpec, folder: Path) -> tuple[int, int, int] | Non
 
 
 def _vocabulary(spec: DataSpec, data_dir: Path) -> int:
-    """The tokenizer's size: GPT-2's is known, another one has to be there."""
+    """The tokenizer's size: those of the benchmark's are known, another one has to be there."""
     name = str(spec.options.get("tokenizer", GPT2_TOKENIZER))
-    if name == GPT2_TOKENIZER:
-        return GPT2_VOCABULARY
+    if name in VOCABULARIES and not Path(name).is_dir():
+        return VOCABULARIES[name]
     from nino.tasks.tokenizers import load_tokenizer
 
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nino.evaluate.methods import build_nowcaster
+from nino.l2o import L2ONet
 from nino.nowcasters import WNN, Nowcaster, load_nowcaster
 from nino.nowcasters import build_nowcaster as build_net
 from nino.specs import MethodSpec, ScheduleSpec
@@ -30,8 +31,12 @@ def stand_in(method: MethodSpec, schedule: ScheduleSpec) -> tuple[Nowcaster | No
     """
     if method.nowcaster == "oracle":
         return None, None
+    if method.nowcaster == "l2o":
+        return None, "a learned optimizer: its fit and its steps, a few times the base optimizer's, are not timed"
     if method.nowcaster != "checkpoint" or method.path is None:
-        return build_nowcaster(method, 0, schedule), None
+        built = build_nowcaster(method, 0, schedule)
+        assert not isinstance(built, L2ONet)
+        return built, None
     if Path(method.path).is_file():
         return load_nowcaster(method.path), None
     name = method.path.removesuffix(".pt")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nino.specs import DataSpec
+from nino.tasks.imagenet import BATCHES
 from nino.tasks.language import GPT2_TOKENIZER
 from nino.tasks.text import find_files, wiki_row
 from nino.tasks.vision import TORCHVISION
@@ -18,13 +19,19 @@ def absent(spec: DataSpec, data_dir: Path) -> str | None:
         data_dir: folder of data sets.
 
     Returns:
-        The first file that is missing, in words; None where all are there, or ship with a dependency.
+        The first file that is missing, in words; None where all are there, ship with a dependency, or are images that
+        the hub has: only reading those tells.
     """
     if spec.source == "embedded":
         return None
     if spec.source == "torchvision":
         folder = data_dir / TORCHVISION[spec.name].folder
         return _first_missing([folder / name for name in TORCHVISION[spec.name].files])
+    if spec.name == "imagenet32":
+        folder = Path(spec.path) if spec.path else data_dir / spec.name
+        if spec.source == "npz":
+            return _first_missing([folder / name for name in BATCHES])
+        return None if spec.source == "hub" or folder.is_dir() else f"no folder {folder}"
     if spec.source == "npz":
         return _first_missing([Path(spec.path) if spec.path else data_dir / f"{spec.name}.npz"])
     folder = Path(spec.path) if spec.path and spec.source != "hub" else data_dir / spec.name

@@ -6,10 +6,12 @@ import pytest
 
 from nino.files import write_json
 from nino.plan import Facts, UnknownSizesError, data_facts
+from nino.plan.disk import tensor_sizes
 from nino.specs import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSpec, TaskSpec
 from nino.tasks import load_task
 from nino.tasks.presence import absent
 
+ROOT = Path(__file__).resolve().parents[2]
 VISION = TaskSpec(
     "v",
     DataSpec("digits"),
@@ -59,6 +61,16 @@ def test_a_corpus_that_is_not_there_is_as_published(tmp_path: Path) -> None:
     assert facts.examples["validation"] == facts.examples["test"] == 2000
 
 
+def test_every_task_of_the_benchmark_is_known_without_its_data(tmp_path: Path) -> None:
+    import yaml
+
+    tasks = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["tasks"]
+    found = {name: TaskSpec.from_dict({"id": name, **task}) for name, task in tasks.items()}
+    sizes = {name: sum(tensor_sizes(spec, data_facts(spec, tmp_path))) for name, spec in found.items()}
+    assert (sizes["fm-16"], sizes["lm1b-3-24"], sizes["wiki-llama-6-384"]) == (14_378, 1_252_464, 111_481_728)
+    assert all(size > 10_000 for size in sizes.values()) and absent(found["fm-16"].data, tmp_path)
+
+
 def test_the_record_of_the_data_job_wins(tmp_path: Path) -> None:
     record, spec = tmp_path / "v.json", on(VISION, "images", "npz")
     content = {
@@ -100,6 +112,8 @@ def test_missing_files_are_named(shared: Path, tmp_path: Path) -> None:
     assert "data 'wikitext-103' has no train split" in str(absent(DataSpec("wikitext-103", "hub"), tmp_path))
     for split in ("train", "validation", "test"):
         (tmp_path / f"{split}.txt").write_text("text")
+    assert "train_data_batch_1.npz" in str(absent(DataSpec("imagenet32", "npz"), tmp_path))
+    assert absent(DataSpec("imagenet32", "folder"), tmp_path) == f"no folder {tmp_path / 'imagenet32'}"
     text = DataSpec("text", "text", str(tmp_path))
     assert "no tokenizer openai-community/gpt2" in str(absent(text, tmp_path))
     assert absent(replace(text, options={"tokenizer": str(tmp_path)}), tmp_path) is None
