@@ -18,7 +18,7 @@ Results = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (tables, figures, manifest, verify, release, leaderboard):
+    for command in (tables, figures, manifest, verify, study, release, leaderboard):
         app.command()(command)
 
 
@@ -77,6 +77,21 @@ def verify(results: Annotated[Path, typer.Argument(help="Folder of a run, e.g. r
     typer.echo(f"{results}: {len(found)} differences" if found else f"{results}: everything agrees")
     if found:
         raise typer.Exit(1)
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="Name of the study, such as table3; see nino/report/studies.yaml.")],
+    spec: SpecFile = None,
+    config: ConfigFiles = None,
+    results: Results = None,
+    out: OutFolder = None,
+) -> None:
+    """Write a study's table from a run's logs, published values beside the measured ones, and its figure."""
+    job = select.report_job(spec, config)
+    from nino.report.study_table import write_study
+
+    folder = _results(results, job)
+    typer.echo(write_study(name, folder, job.unit, folder if out is None else out).plain())
 
 
 def release(

@@ -26,12 +26,12 @@ class Published:
     sources: tuple[str, ...]
 
 
-def published(section: str, *keys: str) -> Published | None:
+def published(section: str, *keys: str | int) -> Published | None:
     """Look a published value up.
 
     Args:
         section: a section of ``published.yaml``, such as ``steps_to_target``.
-        keys: the path below its ``values``, such as ``"nino", "fm-16"``.
+        keys: the path below its ``values``, such as ``"nino", "fm-16"``; a position in a list.
 
     Returns:
         The value with its source; None where nothing was published under these keys, so that its cell stays empty.
@@ -51,9 +51,12 @@ def published(section: str, *keys: str) -> Published | None:
     entry = sections[section]
     value: Any = entry["values"]
     for key in keys:
-        if not isinstance(value, Mapping) or key not in value:
+        if isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        elif isinstance(value, Mapping) and key in value:
+            value = value[key]
+        else:
             return None
-        value = value[key]
     return Published(value, entry["unit"], sources_of(entry))
 
 

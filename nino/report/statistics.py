@@ -148,15 +148,29 @@ def permutation_p(steps: np.ndarray, base: np.ndarray, budget: float, rng: np.ra
     both = ~(np.isnan(steps) | np.isnan(base))
     if not both.any():
         return float("nan")
-    pair = [np.log(np.maximum(np.minimum(x[both], budget), 1.0)) for x in (base, steps)]
-    if both.sum() == 1:
+    logs = [np.log(np.maximum(np.minimum(x[both], budget), 1.0)) for x in (base, steps)]
+    return paired_p(logs[0], logs[1], rng)
+
+
+def paired_p(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> float:
+    """Two-sided p-value that pairs do not differ in the mean, by swapping within them; exact up to 16 pairs.
+
+    Args:
+        one: (pairs,) finite values.
+        other: (pairs,) those that they are paired with.
+        rng: for more than 16 pairs, where swaps are drawn.
+
+    >>> paired_p(np.arange(6.0), np.arange(6.0) + 1, np.random.default_rng(0))
+    0.03125
+    """
+    if len(one) == 1:
         return 1.0
     test = stats.permutation_test(
-        pair,
+        (one, other),
         lambda x, y, axis: np.mean(x - y, axis=axis),
         permutation_type="samples",
         vectorized=True,
-        n_resamples=2 ** min(int(both.sum()), EXACT_SEEDS),
+        n_resamples=2 ** min(len(one), EXACT_SEEDS),
         rng=rng,
     )
     return float(test.pvalue)

@@ -104,3 +104,31 @@ rule manifest:
         "report: manifest"
     shell:
         "nino manifest {input.spec} --resolved {input.config} --results {params.results} > {log} 2>&1"
+
+
+# Tables of studies are made when asked for by name: snakemake results/<run>/tables/<study>.md
+for study in studies.study_names():
+
+    rule:
+        name:
+            f"study_{study}"
+        input:
+            spec=PATHS.report_spec,
+            runs=RUNS,
+        output:
+            [PATHS.under(file) for file in studies.study_files(study)],
+        log:
+            PATHS.log("report", study),
+        conda:
+            "../../envs/nino.yaml"
+        resources:
+            **SITE.where(),
+            mem_mb=SITE.memory(2000),
+            runtime=SITE.minutes(30),
+        params:
+            study=study,
+            results=subpath(output[0], ancestor=2),
+        message:
+            "report: study {params.study}"
+        shell:
+            "nino study {params.study} {input.spec} --results {params.results} > {log} 2>&1"

@@ -1,0 +1,164 @@
+"""The paper's studies as data: which tables there are, and what each cell of them measures (``studies.yaml``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from nino.report.published import Published, published, published_speedup
+from nino.specs import Spec
+
+SPEEDUP = "speedup"  # a published speed-up follows from two published numbers of steps
+
+
+@dataclass(frozen=True)
+class Cell(Spec):
+    """What a cell shows.
+
+    Args:
+        measure: a key of ``nino.report.measures.MEASURES``.
+        method: name of a method; empty where the table has none of it.
+        task: id of a task; measures over all tasks need none.
+        step: for ``value_at``.
+        published: path to the published value: a section of ``published.yaml``, then keys and positions.
+        better: ``higher`` or ``lower``; empty where neither is meant, so that no cell is the best.
+        digits: decimals shown.
+    """
+
+    measure: str
+    method: str = ""
+    task: str = ""
+    step: int = 0
+    published: tuple[str | int, ...] = ()
+    better: str = ""
+    digits: int = 1
+
+    def source(self) -> Published | None:
+        """The published value; None where nothing was published."""
+        if len(self.published) < 2:
+            return None
+        section, *keys = self.published
+        if section == SPEEDUP:
+            return published_speedup(str(keys[0]), str(keys[1])) if len(keys) == 2 else None
+        found = published(str(section), *keys)
+        return found if found is not None and isinstance(found.value, int | float) else None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table of a study.
+
+    Args:
+        name: stem of its files.
+        title: what it shows.
+        columns: their titles.
+        rows: their titles.
+        cells: (rows, columns) what is shown.
+        x: a number a row, for a figure; None where a row has none.
+        x_title: what these numbers are; empty for a study without a figure.
+        x_log: whether they are drawn on a logarithmic axis.
+        notes: sentences below it.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+    x: tuple[float | None, ...] = ()
+    x_title: str = ""
+    x_log: bool = False
+    notes: tuple[str, ...] = field(default=())
+
+
+def study(name: str) -> Study:
+    """A study by its name.
+
+    Raises:
+        ValueError: for an unknown name; says which there are.
+
+    >>> study("vit").cells[1][0].source().value
+    50.4
+    """
+    known = _read()
+    if name not in known:
+        raise ValueError(f"`name` (={name!r}) is no study; there are {', '.join(sorted(known))}")
+    return build(name, known[name])
+
+
+def study_names() -> tuple[str, ...]:
+    """Names of all studies, in their order."""
+    return tuple(_read())
+
+
+def study_files(name: str) -> list[str]:
+    """The files that a study's table and figure are, below the run's folder.
+
+    >>> study_files("vit")
+    ['tables/vit.csv', 'tables/vit.md', 'tables/vit.tex', 'tables/vit.html', 'tables/captions/vit.rst']
+    """
+    found = [f"tables/{name}.{kind}" for kind in ("csv", "md", "tex", "html")] + [f"tables/captions/{name}.rst"]
+    if study(name).x_title:
+        found += [f"figures/{name}.svg", f"figures/{name}.png", f"figures/captions/{name}.rst"]
+    return found
+
+
+def build(name: str, entry: Mapping[str, Any]) -> Study:
+    """A study from its entry in ``studies.yaml``.
+
+    Args:
+        name: of the study.
+        entry: ``title``, ``columns`` and ``rows``; ``task`` for all cells, ``x`` and ``notes`` where there are any. A
+            row's ``each`` has an entry a column, laid over all else; its ``published`` goes on where that of the
+            column ends, as that of ``each`` does.
+
+    Returns:
+        The study.
+
+    Raises:
+        ValueError: for an unknown key, or an ``each`` that has not an entry a column.
+    """
+    columns, rows = entry["columns"], entry["rows"]
+    if unknown := sorted(set(entry) - {"title", "columns", "rows", "task", "x", "notes"}):
+        raise ValueError(f"study {name}: unknown key {unknown[0]!r}")
+    cells = []
+    for row in rows:
+        each = row.get("each", [{}] * len(columns))
+        if len(each) != len(columns):
+            raise ValueError(
+                f"study {name}, row {row['title']}: `each` has {len(each)} entries for {len(columns)} columns"
+            )
+        common = {"task": entry["task"]} if "task" in entry else {}
+        cells.append(tuple(_cell(common, column, row, own) for column, own in zip(columns, each, strict=True)))
+    axis = entry.get("x", {})
+    return Study(
+        name=name,
+        title=entry["title"],
+        columns=tuple(column["title"] for column in columns),
+        rows=tuple(row["title"] for row in rows),
+        cells=tuple(cells),
+        x=tuple(row.get("x") for row in rows),
+        x_title=axis.get("title", ""),
+        x_log=axis.get("log", False),
+        notes=tuple(entry.get("notes", ())),
+    )
+
+
+def _cell(common: Mapping[str, Any], *parts: Mapping[str, Any]) -> Cell:
+    merged = dict(common)
+    path: list[str | int] = []
+    for part in parts:
+        path += part.get("published", ())
+        merged |= {key: value for key, value in part.items() if key not in ("title", "x", "each", "published")}
+    return Cell.from_dict({**merged, "published": tuple(path)})
+
+
+@cache
+def _read() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(files("nino.report").joinpath("studies.yaml").read_text("utf-8"))
+    return content

@@ -1,0 +1,192 @@
+"""Tables of studies: what they say of published values, what they measure, what they mark."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nino.report.measures import MEASURES, Measured, measure
+from nino.report.runs import Runs, read_runs
+from nino.report.spec import ReportSpec
+from nino.report.statistics import compare
+from nino.report.studies import Cell, Study, build, study, study_files, study_names
+from nino.report.study_table import best_row, study_figure, study_table, write_study
+
+from .conftest import METHODS, hit_runs, make_task, write_run
+
+
+def little(*columns: dict[str, object]) -> Study:
+    """A study of the test's runs: a row a method."""
+    rows = [{"title": name, "method": name} for name in ("base", "wnn+", "nino", "absent")]
+    return build("little", {"title": "Little", "task": "digits-8", "columns": list(columns), "rows": rows})
+
+
+SPEEDUP = {"title": "Speed-up, %", "measure": "speedup", "better": "higher"}
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_without_runs_every_measured_cell_is_missing(name: str) -> None:
+    wanted = study(name)
+    table = study_table(wanted, None)
+    assert (table.data.seeds == 0).all() and table.data["mean"].isna().all()
+    assert (table.text[list(wanted.columns)] == "missing").all(axis=None)
+    assert table.bold == frozenset() and table.found == ("Nothing of this has been measured yet.",)
+    for row in wanted.cells:
+        for cell in row:
+            assert cell.measure in {*MEASURES, "mean_speedup"}
+            assert cell.better in ("", "higher", "lower")
+            # a path that leads nowhere would be a slip: what was not published has no path, or one without its end
+            assert cell.source() is not None or len(cell.published) < 3
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "column", "value"),
+    [
+        ("table3", "NiNo", "Mean speed-up, %", 48.9),
+        ("table3", "without scaling", "Mean speed-up, %", 32.1),
+        ("table4", "NiNo, 5 % of the edges", "Perplexity, step 14,000", 22.29),
+        ("table6", "AdamW", "Seconds", 0.909),
+        ("table6", "L2O (hidden 32)", "Overhead, %", 0.88),
+        ("learning-rates", "1e-4", "AdamW, step 10,000", 31.85),
+        ("learning-rates", "8e-4", "NiNo, step 14,000", 22.98),
+        ("learning-rates", "4e-4", "Speed-up, %", 21),
+        ("vit", "NiNo", "Top-1 accuracy, %", 50.4),
+        ("training-models", "100", "Mean speed-up, %", 45),
+        ("model-size", "wiki-3-64", "NiNo, speed-up, %", 100 * (1 - 7000 / 13500)),
+    ],
+)
+def test_published_values_stand_where_they_belong(name: str, row: str, column: str, value: float) -> None:
+    data = study_table(study(name), None).data.set_index(["row", "column"])
+    assert data.loc[(row, column), "published"] == pytest.approx(value)
+    assert data.loc[(row, column), "published_source"] in ("review", "release", "table2")
+
+
+def test_what_was_not_published_is_empty() -> None:
+    data = study_table(study("table3"), None).data.set_index("row")
+    assert data.loc["naive graph", ["published", "published_source"]].isna().all()
+
+
+def test_measured_cells_are_those_of_table_2(runs: Runs) -> None:
+    table = study_table(little(SPEEDUP), runs)
+    data = table.data.set_index("row")
+    expected = compare(runs, "digits-8", "nino")
+    assert data.loc["nino", "mean"] == pytest.approx(expected.speedup_mean)
+    assert data.loc["nino", "interval_low"] == pytest.approx(expected.interval.low)
+    assert data.loc["absent", "seeds"] == 0 and table.text["Speed-up, %"].tolist()[-1] == "missing"
+    assert table.bold == {(2, "Speed-up, %")} and data.loc["nino", "best"]
+    assert table.text["Speed-up, %"].tolist()[1].endswith("‡"), "three seeds separate nothing"
+    assert table.found == ("2 of 4 cells are measured.",)
+
+
+def test_the_difference_is_in_half_widths(runs: Runs) -> None:
+    column = SPEEDUP | {"published": ["mean_speedup_percent", "nino"]}
+    data = study_table(little(column), runs).data.set_index("row").loc["nino"]
+    assert data.difference == pytest.approx(data["mean"] - 48.9)
+    assert data.difference_half_widths == pytest.approx(
+        data.difference / ((data.interval_high - data.interval_low) / 2)
+    )
+    text = study_table(little(column), runs).text
+    assert text["Published"].tolist()[2].startswith("48.9 (") and text["Published"].tolist()[3] == "48.9"
+
+
+def test_every_measure_of_known_runs(runs: Runs) -> None:
+    def value(name: str, method: str = "nino", **more: object) -> Measured:
+        return measure(runs, Cell.from_dict({"measure": name, "method": method, "task": "digits-8", **more}))
+
+    frame = runs.frame[(runs.frame.task == "digits-8") & (runs.frame.method == "nino")]
+    assert value("steps").mean == pytest.approx(frame.steps.mean())
+    assert value("best").mean == pytest.approx(frame.best.mean())
+    assert value("final").std == pytest.approx(frame.final.std(ddof=1))
+    assert value("value_at", step=1000).mean == pytest.approx(frame.final.mean())
+    assert value("value_at", step=2000).seeds == 0, "the runs do not go so far"
+    assert value("peak_gb").mean == pytest.approx(0.5)
+    assert value("seconds_per_step").mean == pytest.approx(10.0 / 1000)
+    assert value("seconds_per_nowcast").mean == pytest.approx(0.05)
+    assert value("seconds_per_nowcast", "base").seeds == 0
+    assert value("overhead_percent").mean == pytest.approx(5.0)
+    assert value("speedup", "base").seeds == 0
+    assert value("mean_speedup").interval.kind == "bootstrap"
+    with pytest.raises(ValueError, match=r"`measure` \(='speed'\) must be one of mean_speedup, speedup"):
+        value("speed")
+
+
+def test_misses_and_missing_runs_are_no_numbers(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400, 400, 400], "nino": [200, float("nan"), float("inf")]})
+    found = measure(runs, Cell("speedup", "nino", "digits-8"))
+    assert (found.mean, found.seeds, found.interval.kind) == (50.0, 1, "none")
+    assert found.values == {1000: 50.0}
+
+
+def test_six_seeds_separate_a_row_from_the_best(tmp_path: Path) -> None:
+    hits = {"base": [500.0] * 6, "wnn+": [300.0, 310, 300, 290, 300, 310], "nino": [100.0, 110, 100, 100, 110, 100]}
+    data = study_table(little(SPEEDUP), hit_runs(tmp_path, hits)).data.set_index("row")
+    assert data.loc["wnn+", "separated_from_best"] and data.loc["nino", "best"]
+
+
+def test_lower_is_better_beside_higher_is_better(runs: Runs) -> None:
+    steps = {"title": "Steps", "measure": "steps", "better": "lower", "digits": 0}
+    final = {"title": "Final", "measure": "final", "better": "higher"}
+    plain = {"title": "Memory", "measure": "peak_gb"}
+    table = study_table(little(steps, final, plain), runs)
+    finals = table.data[table.data.column == "Final"].reset_index()
+    assert (2, "Steps") in table.bold and (int(finals["mean"].idxmax()), "Final") in table.bold
+    assert not [cell for cell in table.bold if cell[1] == "Memory"]
+    assert best_row([Measured(), Measured()], "lower") is None
+
+
+def test_unsorted_logs_and_nan_do_not_matter(tmp_path: Path) -> None:
+    task = make_task("digits-8")
+    spec = ReportSpec(run="x", tasks=(task,), methods=METHODS[:1], seeds=(1000,), resamples=50)
+    steps, values = np.array([30, 10, 20, 1000]), np.array([60.0, 20.0, np.nan, 70.0])
+    write_run(tmp_path, next(iter(read_keys(spec))), task, steps[[1, 0, 3]], values[[1, 0, 3]])
+    runs = read_runs(tmp_path, spec)
+    key = next(iter(runs.logs))
+    log = (key.folder(tmp_path) / "log.csv").read_text().splitlines()
+    (key.folder(tmp_path) / "log.csv").write_text("\n".join([log[0], *reversed(log[1:])]) + "\n")
+    again = read_runs(tmp_path, spec)
+    cell = Cell("value_at", "base", "digits-8", step=30)
+    assert measure(runs, cell).mean == measure(again, cell).mean == 60.0
+
+
+def read_keys(spec: ReportSpec):  # type: ignore[no-untyped-def]
+    from nino.report.runs import Key
+
+    return [Key(task.id, method.name, seed) for task in spec.tasks for method in spec.methods for seed in spec.seeds]
+
+
+def test_files_of_a_study(complete: Path, spec: ReportSpec, tmp_path: Path) -> None:
+    few = replace(spec, resamples=50, notes={"digits-8": "small."})
+    table = write_study("learning-rates", complete, few, tmp_path)
+    for kind in ("csv", "md", "tex", "html"):
+        assert (tmp_path / "tables" / f"learning-rates.{kind}").exists()
+    assert "31.85" in (tmp_path / "tables" / "learning-rates.tex").read_text()
+    assert (tmp_path / "figures" / "learning-rates.svg").exists()
+    assert "digits-8: small." in table.notes
+    assert all((tmp_path / file).exists() for file in study_files("learning-rates"))
+    write_study("vit", complete, few, tmp_path)
+    assert not (tmp_path / "figures" / "vit.svg").exists(), "a study without numbers on its rows has no figure"
+    with pytest.raises(ValueError, match=r"`name` \(='table9'\) is no study; there are hidden-depth"):
+        write_study("table9", complete, few, tmp_path)
+
+
+def test_figures_show_only_what_there_is() -> None:
+    axes = study_figure(study("learning-rates"), None).axes[0]
+    assert len(axes.lines) == 5 and axes.get_xscale() == "log", "the published lines"
+    assert len(study_figure(study("hidden-depth"), None).axes[0].lines) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"colums": []}, "study x: unknown key 'colums'"),
+        ({"rows": [{"title": "a", "each": []}]}, "row a: `each` has 0 entries for 1 columns"),
+        ({"rows": [{"title": "a", "methd": "b"}]}, "unknown key 'methd'"),
+    ],
+)
+def test_slips_in_a_study_are_named(change: dict[str, object], says: str) -> None:
+    entry = {"title": "x", "columns": [{"title": "c", "measure": "final"}], "rows": []} | change
+    with pytest.raises(ValueError, match=says):
+        build("x", entry)
