@@ -9,13 +9,14 @@ SHELL := bash
 
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+DOCS_VENV := .venv-docs
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 SMOKE := workflow/configs/smoke.yaml
 
 # Commands come from .venv, and so do those that Snakemake's rules start.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help install smoke test lint format lock clean
+.PHONY: help install smoke test docs lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,15 @@ smoke: $(INSTALLED) ## the whole workflow on embedded data: results/smoke/
 
 test: $(INSTALLED) ## the tests
 	@python -m pytest -n $(CORES) --dist loadgroup
+
+docs: $(DOCS_VENV)/.installed ## the documentation site, guides and a page a module: site/index.html
+	@$(DOCS_VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going -b html -d .doctrees docs site
+	@echo "docs: site/index.html"
+
+$(DOCS_VENV)/.installed: envs/docs.lock
+	@python3 -m venv --clear $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install -qq --disable-pip-version-check --requirement $<
+	@touch $@
 
 lint: $(INSTALLED) ## style, types and the workflow's lint
 	ruff check .
@@ -47,5 +57,5 @@ lock: ## resolve the newest allowed versions and pin them in envs/
 	python3 envs/lock.py
 
 clean: ## remove .venv and everything that can be made again (results/smoke too, but for its tables)
-	rm -rf $(VENV) .snakemake
+	rm -rf $(VENV) $(DOCS_VENV) .doctrees site .snakemake
 	git clean -fdXq results

@@ -1,6 +1,7 @@
 """Resolve the newest versions that pyproject.toml allows and pin them: `make lock`.
 
-Writes requirements.lock (pip) and nino.yaml (conda) beside this file, from one fresh environment.
+Writes requirements.lock (pip) and nino.yaml (conda) beside this file from one fresh environment, and docs.lock from
+another: the documentation site is built without the packages that nino needs.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -19,6 +21,7 @@ HEADER = """\
 # CUDA builds, torch itself asks for the very versions of them that it was built with; where it serves CPU builds,
 # there are none.
 """
+DOCS_HEADER = "# Every package of the extra `docs`, pinned, for `make docs`. Made by `make lock`; do not edit.\n"
 CONDA = """\
 # The environment of the rules, for `snakemake --software-deployment-method conda`. Made by `make lock`; do not edit.
 # Conda brings Python; the packages are those of requirements.lock, so that both kinds of environment hold the same
@@ -48,20 +51,27 @@ def pins(frozen: str) -> list[str]:
     return sorted((line for line in lines if "==" in line and not LEFT_OUT.match(line)), key=str.lower)
 
 
-def resolve(project: Path) -> list[str]:
-    """Install ``project[dev]`` into a fresh environment and say what came."""
+def docs_requirements(project: Path) -> list[str]:
+    """What the extra ``docs`` asks for, without the project itself."""
+    extras = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    return list(extras["docs"])
+
+
+def resolve(wanted: list[str]) -> list[str]:
+    """Install requirements into a fresh environment and say what came."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         python = str(Path(folder, "bin", "python"))
-        wanted = ["setuptools", *HELD, f"{project}[dev]"]
         subprocess.run([python, "-m", "pip", "install", "--upgrade", *wanted], check=True)
         frozen = subprocess.run([python, "-m", "pip", "freeze", "--all"], check=True, capture_output=True, text=True)
     return pins(frozen.stdout)
 
 
 def main() -> None:
-    """Resolve, and write both files."""
-    found = resolve(HERE.parent)
+    """Resolve, and write the three files."""
+    found = resolve(["setuptools", *HELD, f"{HERE.parent}[dev]"])
+    docs = resolve(docs_requirements(HERE.parent))
+    (HERE / "docs.lock").write_text(DOCS_HEADER + "\n".join(docs) + "\n", encoding="utf-8")
     (HERE / "requirements.lock").write_text(HEADER + "\n".join(found) + "\n", encoding="utf-8")
     listed = "\n".join(f"      - {pin}" for pin in found)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -32,8 +32,8 @@ class GraphBuilder:
     """Collects groups and the blocks between them, and numbers the nodes at the end.
 
     Weights are named, or windows on a named one: ``weight(name)`` is a meta tensor of the parameter's shape that is
-    sliced, transposed and reshaped like any tensor; only where it points is kept. Weights are (target, source,
-    *kernel), as those of ``nn.Linear`` and ``nn.Conv2d`` are.
+    sliced, transposed and reshaped like any tensor; only where it points is kept. Weights are
+    ``(target, source, *kernel)``, as those of ``nn.Linear`` and ``nn.Conv2d`` are.
 
     Args:
         parameters: the model, or (name, shape) of all its parameters in ``named_parameters`` order.
@@ -167,7 +167,7 @@ class GraphBuilder:
         Args:
             source: S neurons.
             target: T neurons.
-            weight: (T, S) or (T, S, *kernel): a parameter's name or a window on one.
+            weight: ``(T, S)`` or ``(T, S, *kernel)``: a parameter's name or a window on one.
             edge_type: default CONV where there is a kernel of more than one dimension or position, else LINEAR.
 
         Raises:
@@ -190,7 +190,7 @@ class GraphBuilder:
         Args:
             source: S neurons.
             target: as many.
-            weight: (S,) or (S, *kernel): a parameter's name or a window on one.
+            weight: ``(S,)`` or ``(S, *kernel)``: a parameter's name or a window on one.
             edge_type: the edges' type.
 
         Raises:

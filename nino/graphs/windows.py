@@ -31,7 +31,7 @@ def stacked(parts: Sequence[Tensor]) -> Tensor:
         parts: at least two windows, each as far behind the one before.
 
     Returns:
-        (*shape, parts): the window whose last dimension counts them.
+        ``(*shape, parts)``: the window whose last dimension counts them.
 
     Raises:
         ValueError: for windows that differ in shape or strides, or are not equally spaced.

@@ -26,7 +26,7 @@ GUIDE = (ROOT / "docs" / "own-method.md").read_text(encoding="utf-8")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory with the guide's files and the complete config."""
-    for name, text in re.findall(r"```\w+ title=(\S+)\n(.*?)```", GUIDE, re.DOTALL):
+    for name, text in re.findall(r"```\w+ title=\"(\S+)\"\n(.*?)```", GUIDE, re.DOTALL):
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -32,8 +32,8 @@ def pinned(lines: list[str]) -> dict[str, Version]:
     return found
 
 
-def locked() -> dict[str, Version]:
-    text = (ENVS / "requirements.lock").read_text()
+def locked(name: str = "requirements.lock") -> dict[str, Version]:
+    text = (ENVS / name).read_text()
     return pinned([line for line in text.splitlines() if line and not line.startswith("#")])
 
 
@@ -51,8 +51,17 @@ def wanted(extra: str | None) -> list[Requirement]:
 
 def test_the_lock_satisfies_every_requirement() -> None:
     versions = locked()
-    for requirement in wanted(None) + [r for extra in PROJECT["optional-dependencies"] for r in wanted(extra)]:
+    extras = [extra for extra in PROJECT["optional-dependencies"] if extra != "docs"]
+    for requirement in wanted(None) + [r for extra in extras for r in wanted(extra)]:
         assert versions[canonicalize_name(requirement.name)] in requirement.specifier, str(requirement)
+
+
+def test_the_site_has_a_lock_of_its_own() -> None:
+    versions = locked("docs.lock")
+    for requirement in map(Requirement, lock.docs_requirements(ROOT)):
+        assert versions[canonicalize_name(requirement.name)] in requirement.specifier, str(requirement)
+    assert "torch" not in versions, "the site is built from the text of the modules"
+    assert "sphinx" not in locked(), "make smoke installs nothing that it does not need"
 
 
 def test_the_lock_fits_cpu_and_gpu_machines() -> None:

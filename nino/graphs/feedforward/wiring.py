@@ -88,7 +88,7 @@ class Wiring:
     # -- weights -----------------------------------------------------------------------------------------------------
 
     def dense(self, source: Signal, target: Neurons, weight: Tensor, edge_type: EdgeType | None = None) -> None:
-        """Join a signal to a group by a weight (targets, sources, *kernel)."""
+        """Join a signal to a group by a weight ``(targets, sources, *kernel)``."""
         for part, span in source.spans():
             self.b.dense(part, target, weight[:, span], edge_type)
 
