@@ -1,0 +1,79 @@
+"""Text from repositories as the hub has them, through the real library: a local folder stands for the repository."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nino.specs import DataSpec
+from nino.tasks import DATASETS, language
+from nino.tasks.hub import LM1B, WIKITEXT_103, HubText, fetch
+from nino.tasks.text import find_files, sentence_row, wiki_row
+
+WIKI = {
+    "train": ["", " = Title = \n", "", " First paragraph ab . \n", " Second one , longer . \n"] * 9,
+    "validation": [" = Other = \n", "", " A paragraph of validation . \n"] * 3,
+    "test": ["", " The test paragraph ab . \n"] * 4,
+}
+NEWS = {
+    "train": [f"Sentence number {i} of the news ab ." for i in range(100)],
+    "test": [f"Held-out sentence {i} ." for i in range(9)],
+}
+
+
+def parquet(path: Path, rows: list[str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"text": rows}), path)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder laid out as a repository of Parquet files; nothing is asked of the network."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path / "repository"
+
+
+def local(hub_text: HubText, repository: Path) -> HubText:
+    return replace(hub_text, repository=str(repository), config="default", revision=None)
+
+
+def test_lm1b_holds_back_the_first_twentieth(repository: Path, tmp_path: Path) -> None:
+    for split, rows in NEWS.items():
+        parquet(repository / "data" / f"{split}-00000-of-00001.parquet", rows)
+    fetch(local(LM1B, repository), tmp_path / "lm1b")
+    files = find_files("lm1b", "parquet", tmp_path / "lm1b", {}, sentence_row)
+    assert list(files.rows("train")) == NEWS["train"][5:]
+    assert list(files.rows("validation")) == NEWS["train"][:5]
+    assert list(files.rows("test")) == NEWS["test"]
+
+
+def test_wikitext_is_the_same_from_the_hub_parquet_and_text(
+    repository: Path, tmp_path: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split, rows in WIKI.items():
+        parquet(repository / "data" / f"{split}-00000-of-00001.parquet", rows)
+        parquet(tmp_path / "parquet" / f"{split}.parquet", rows)
+        text = tmp_path / "text" / f"{split}.txt"
+        text.parent.mkdir(exist_ok=True)
+        text.write_text("".join(row or " \n" for row in rows), encoding="utf-8")
+    monkeypatch.setattr(language, "WIKITEXT_103", local(WIKITEXT_103, repository))
+
+    def load(source: str, path: Path | None, download: bool = False) -> str:
+        spec = DataSpec("wikitext-103", source, path and str(path), {"block": 16, "tokenizer": str(tokenizer_folder)})
+        return DATASETS["wikitext-103"](spec, tmp_path, download).checksum
+
+    checksums = {load("text", tmp_path / "text"), load("parquet", tmp_path / "parquet"), load("hub", None, True)}
+    assert len(checksums) == 1
+    assert load("hub", None) in checksums  # kept: the hub is not asked again
+    assert list(find_files("w", "text", tmp_path / "text", {}, wiki_row).rows("train")) == WIKI["train"]
+
+
+def test_a_repository_that_is_not_there_says_what_belongs_where(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"could not fetch .*repository.*put it, a column 'text', into .*train"):
+        fetch(local(WIKITEXT_103, repository), tmp_path / "wiki")
+    assert not list(tmp_path.glob("wiki/*.parquet"))
