@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -139,6 +140,11 @@ def evaluate(
     members: Annotated[
         int | None, typer.Option(help="Seeds trained at once; default 1 on a CPU, 8 on a GPU.", min=1)
     ] = None,
+    attempt: Annotated[int, typer.Option(help="Which attempt at this run it is, from 1.", min=1)] = 1,
+    attempts: Annotated[
+        int | None,
+        typer.Option(help="Attempts to make: where each was killed, the next one records that as the result.", min=1),
+    ] = None,
 ) -> None:
     """Train a task with a method and measure when it meets its target; go on where a killed run stopped.
 
@@ -151,11 +157,23 @@ def evaluate(
     folders = [job.out(g, job.layout.evaluation(unit.task.id, unit.method.name, s)) for g, s in places]
     if nowcaster is None and job.experiment is not None and unit.method.source is not None:
         nowcaster = Path(job.layout.checkpoint(unit.method.source))
+    from nino.evaluate.attempts import give_up, killed, noted
+
+    left = dict(zip(seed, folders, strict=True))
+    for each, folder in zip(seed, folders, strict=True):
+        if attempts is not None and (reason := killed(folder, attempt, attempts)):
+            give_up(unit.task, unit.method, each, unit.schedule, folder, reason)
+            del left[each]
+    if not left:
+        return
     from nino.evaluate import evaluate_runs
     from nino.tasks import load_task
 
-    loaded = load_task(unit.task, job.data_dir(data_dir), device=device_of(device))
-    evaluate_runs(loaded, unit.method, seed, unit.schedule, folders, nowcaster, members=members)
+    with ExitStack() as notes:
+        for folder in left.values() if attempts is not None else ():
+            notes.enter_context(noted(folder, attempt))
+        loaded = load_task(unit.task, job.data_dir(data_dir), device=device_of(device))
+        evaluate_runs(loaded, unit.method, list(left), unit.schedule, list(left.values()), nowcaster, members=members)
 
 
 def device_of(name: str) -> str:

@@ -36,7 +36,7 @@ def test_a_job_killed_while_it_writes_leaves_nothing_that_counts_and_is_redone(t
     )
     shard = tmp_path / "results" / "tiny" / "trajectories" / "digits-2" / "shard=0.h5"
     process = subprocess.Popen(
-        command(tmp_path, "--cores", 1, shard.relative_to(tmp_path), overlays=slow),
+        command(tmp_path, "--cores", 1, "--retries", 0, shard.relative_to(tmp_path), overlays=slow),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -60,17 +60,23 @@ def test_a_job_killed_while_it_writes_leaves_nothing_that_counts_and_is_redone(t
 WILD = {
     # no gradient survives this learning rate
     "diverges": {"recipe": {"optimizer": "sgd", "lr": 1.0e30, "batch_size": 64, "steps": 40}},
+    # more processor time than it is given below
+    "endless": {"recipe": {"optimizer": "adam", "lr": 1.0e-2, "batch_size": 64, "steps": 10_000_000}},
     # more than the memory that it is given below
     "too-large": {"model": {"name": "convnet", "options": {"channels": [12000, 12000]}}},
 }
 
 
-def with_little_memory(folder: Path) -> dict[str, str]:
-    """An environment whose ``nino evaluate`` gets 4 GB of address space for tasks that are too large."""
+def with_limits(folder: Path) -> dict[str, str]:
+    """An environment whose ``nino evaluate`` gets 4 GB of address space for tasks that are too large.
+
+    For those that never end it gets five seconds, after which the kernel kills it as it does where memory runs out.
+    """
     real = shutil.which("nino", path=ENVIRONMENT["PATH"])
     wrapper = folder / "bin" / "nino"
     wrapper.parent.mkdir()
-    wrapper.write_text(f'#!/bin/sh\ncase "$*" in evaluate*too-large*) ulimit -v 4000000 ;; esac\nexec "{real}" "$@"\n')
+    limits = "evaluate*too-large*) ulimit -v 4000000 ;; evaluate*endless*) ulimit -t 5 ;;"
+    wrapper.write_text(f'#!/bin/sh\ncase "$*" in {limits} esac\nexec "{real}" "$@"\n')
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     return {**ENVIRONMENT, "PATH": f"{wrapper.parent}{os.pathsep}{ENVIRONMENT['PATH']}"}
 
@@ -79,15 +85,16 @@ def test_what_cannot_succeed_is_a_row_with_its_reason_and_the_others_complete(tm
     base = yaml.safe_load(TINY.read_text())["tasks"]["digits-2"]
     values = {
         "tasks": {name: base | changes for name, changes in WILD.items()},
-        "evaluate": {"tasks": ["digits-2", *WILD], "seeds": [1000], "methods": {"nino": None}},
+        "evaluate": {"tasks": ["digits-2", *WILD], "seeds": [1000], "methods": {"nino": None, "linear": None}},
     }
     layers = overlay(tmp_path, yaml.safe_dump(values))
     tables = Path("results", "tiny", "tables")
+    once = ("--retries", 1, "--set-resources", "evaluate:attempts=1")
     done = subprocess.run(
-        command(tmp_path, "--cores", 2, tables / "table2.csv", overlays=layers),
+        command(tmp_path, "--cores", 2, tables / "table2.csv", *once, overlays=layers),
         capture_output=True,
         text=True,
-        env=with_little_memory(tmp_path),
+        env=with_limits(tmp_path),
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -96,9 +103,11 @@ def test_what_cannot_succeed_is_a_row_with_its_reason_and_the_others_complete(tm
     assert {task: row["seeds_diverged_or_failed"] for task, row in rows.items()} == {
         "digits-2": "0",
         "diverges": "1",
+        "endless": "1",
         "too-large": "1",
     }
     assert rows["digits-2"]["seeds_reached"] == "1" and rows["digits-2"]["steps_mean"]
     said = (tmp_path / tables / "table2.md").read_text()
     assert "diverges, Adam, seed 1000: diverged (the training loss became nan" in said
     assert "too-large, Adam, seed 1000: failed (out of memory" in said
+    assert "endless, Adam, seed 1000: failed (killed: most likely" in said

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.workflow.driver import ROOT
 
@@ -36,6 +37,12 @@ def test_a_rule_calls_one_command_and_logs(name: str, body: str) -> None:
     for needed in ("log:", "message:", "resources:", "mem_mb=", "runtime=", "conda:"):
         assert needed in body, f"{name}: no {needed}"
     assert "{log}" in shell
+
+
+def test_the_last_retry_finds_that_all_attempts_were_killed() -> None:
+    profile = yaml.safe_load((ROOT / "workflow" / "profiles" / "default" / "config.yaml").read_text())
+    attempts = re.search(r"^        attempts=(\d+),$", dict(rules())["evaluate"], re.MULTILINE)
+    assert attempts is not None and int(attempts[1]) == profile["retries"]
 
 
 def test_lint_is_clean() -> None:

@@ -27,6 +27,9 @@ rule evaluate:
         **SITE.where(lambda wildcards: RUN.tasks[wildcards.task].model.name),
         mem_mb=SITE.memory(8000),
         runtime=SITE.minutes(480, group=SITE.training_group(RUN)),
+        # as many as `retries` in the profile: the one after them writes down why they were killed
+        attempt=lambda wildcards, attempt: attempt,
+        attempts=3,
     params:
         out=subpath(output[0], parent=True),
         weights=lambda wildcards, input: [f"--nowcaster={path}" for path in input.weights],
@@ -35,4 +38,5 @@ rule evaluate:
         "evaluation: {wildcards.task}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "nino evaluate {input.spec} --seed {wildcards.seed} {params.weights}"
-        " --out {params.out} {params.data_dir} 2> {log}"
+        " --out {params.out} {params.data_dir}"
+        " --attempt {resources.attempt} --attempts {resources.attempts} 2> {log}"
