@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from nino.report.progress import value_at, worth_at
-from nino.report.runs import Runs
+from nino.report.runs import Key, Runs
 from nino.report.statistics import (
     generator,
     mean_interval,
@@ -22,6 +23,7 @@ from nino.report.task_table import METRIC_UNITS
 from nino.specs import TaskSpec
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+SPEED = ("machine", "cpu", "cores", "threads", "gpus")  # the hardware that decides how long a step takes
 
 
 def fixed_step_table(runs: Runs) -> Table:
@@ -51,6 +53,8 @@ def fixed_step_table(runs: Runs) -> Table:
                     "Task": f"{task.id} ({task.target.metric}{', ' + unit if unit else ''})",
                     "Method": _label(runs, method),
                     **{f"{100 * f:g} % of steps": cell for f, cell in zip(FRACTIONS, cells, strict=True)},
+                    "Best": _best_text(runs, task, method),
+                    "Running mean at target": _steady_text(runs, task, method),
                     "Half the steps are worth": _worth_text(runs, task, method),
                 }
             )
@@ -64,7 +68,9 @@ def fixed_step_table(runs: Runs) -> Table:
         text=frame,
         rules=tuple(rules),
         notes=(
-            "Mean ± sample standard deviation over seeds of the last evaluation up to that step.",
+            "Mean ± sample standard deviation over seeds of the last evaluation up to that step. Best: of all of them.",
+            "Running mean at target: the step at which the mean over a tenth of a period first met the target, and the "
+            "seeds it did with. A first hit is met by a peak of the jitter between evaluations; this is not.",
             f"Half the steps are worth: the step at which {base} was first as good as the method had been within half "
             "of its steps, median over seeds; > where it never was.",
         ),
@@ -153,10 +159,22 @@ def timing_table(runs: Runs) -> Table:
         rules=tuple(rules),
         notes=(
             "Means over the seeds whose run finished. Seconds to target count training and nowcasts, not evaluation; "
-            "time saved is paired by seed.",
+            "time saved is paired by seed, pairs that were not run on the same machine left out.",
             "Seconds differ between machines and between two runs on one machine; Tables 1 and 2 do not.",
         ),
     )
+
+
+def same_machine(runs: Runs, task: str, method: str, seed: int) -> bool:
+    """Whether a run and the baseline's of its seed ran on the same hardware, alone or in equally large company."""
+    mine, base = (runs.info.get(Key(task, name, seed)) for name in (method, runs.spec.baseline))
+    return mine is not None and base is not None and _place(mine) == _place(base)
+
+
+def _place(info: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What seconds depend on: the hardware as far as a run's record names it, and how many runs shared the steps."""
+    hardware = (info.get("provenance") or {}).get("hardware") or {}
+    return (info.get("members_at_once", 1), *(hardware.get(name) for name in SPEED))
 
 
 def _at_step(runs: Runs, task: TaskSpec, method: str, step: int) -> dict[str, Any]:
@@ -170,6 +188,22 @@ def _at_step(runs: Runs, task: TaskSpec, method: str, step: int) -> dict[str, An
         "mean": sample_mean(known),
         "std": sample_std(known),
     }
+
+
+def _best_text(runs: Runs, task: TaskSpec, method: str) -> str:
+    best = _part(runs, task, method).best.dropna().to_numpy()
+    return mean_std(sample_mean(best), sample_std(best), 2)
+
+
+def _steady_text(runs: Runs, task: TaskSpec, method: str) -> str:
+    """Mean step at which the running mean met the target, and with how many of the seeds that were run."""
+    part = _part(runs, task, method)
+    steps, run = part.steady_steps.dropna().to_numpy(), int((part.status != "missing").sum())
+    return f"{mean_std(sample_mean(steps), sample_std(steps))} ({len(steps)}/{run})" if run else EMPTY
+
+
+def _part(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
+    return runs.frame[(runs.frame.task == task.id) & (runs.frame.method == method)]
 
 
 def _worth_text(runs: Runs, task: TaskSpec, method: str) -> str:
@@ -204,6 +238,8 @@ def _timing_row(runs: Runs, task: TaskSpec, method: str) -> dict[str, Any]:
     total = float(mine.nowcast_seconds.sum())
     is_base = method == runs.spec.baseline
     base_seconds = base.seconds.reindex(mine.index).to_numpy()
+    alike = np.array([same_machine(runs, task.id, method, int(seed)) for seed in mine.index], dtype=bool)
+    base_seconds = np.where(alike, base_seconds, np.nan)
     saved = np.empty(0) if is_base else speedups(mine.seconds.to_numpy(), base_seconds)
     hits = mine.seconds.dropna().to_numpy()
     interval = mean_interval(saved, runs.spec.confidence, runs.spec.resamples, generator(runs))
@@ -225,6 +261,7 @@ def _timing_row(runs: Runs, task: TaskSpec, method: str) -> dict[str, Any]:
         "seconds_to_target": sample_mean(hits),
         "seconds_to_target_std": sample_std(hits),
         "time_saved_percent": sample_mean(saved),
+        "pairs_of_two_machines": 0 if is_base else int(np.count_nonzero(~alike)),
         "interval": interval,
         "interval_low": interval.low,
         "interval_high": interval.high,

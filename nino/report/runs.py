@@ -46,9 +46,9 @@ class Runs:
     Args:
         spec: the report they belong to.
         frame: a row per planned run in the spec's order: task, method, seed, status (``done``, ``diverged``, ``failed``
-            or ``missing``), reason, reached, steps (to target; NaN where not reached), seconds (to target, training and
-            nowcasting), budget (steps a run may take), best, final, parameters, train_seconds, evaluation_seconds,
-            nowcast_seconds, peak_memory_bytes.
+            or ``missing``), reason, reached, steps (to target; NaN where not reached), steady_steps (to a running mean
+            at target), seconds (to target, training and nowcasting), budget (steps a run may take), best, final,
+            parameters, train_seconds, evaluation_seconds, nowcast_seconds, peak_memory_bytes.
         logs: the evaluations of each run that exists, sorted by step.
         nowcasts: its nowcasts, sorted by step.
         info: its ``run.json``.
@@ -247,6 +247,7 @@ def _row(key: Key, task: TaskSpec, info: Mapping[str, Any]) -> dict[str, Any]:
         "reason": info["reason"],
         "reached": bool(np.isfinite(steps)),
         "steps": steps,
+        "steady_steps": number("step_at_target_running_mean"),
         "seconds": number("seconds_at_target"),
         "budget": float(info.get("steps", task.recipe.steps)),
         **{

@@ -11,7 +11,7 @@ from nino.report.across import Summary, summarize
 from nino.report.captions import counted, smallest_n
 from nino.report.published import Published, published, published_speedup
 from nino.report.runs import Runs
-from nino.report.statistics import Comparison, Interval, best_of, comparisons, separated_from
+from nino.report.statistics import Comparison, Interval, best_of, comparisons, sample_mean, sample_std, separated_from
 from nino.report.table import EMPTY, Table, mean_std, number, once, significant, text_frame
 from nino.specs import TaskSpec
 
@@ -129,6 +129,12 @@ def _table2_data(runs: Runs, row: Comparison, is_best: bool, behind: bool | None
     steps, speedup = published_values(runs, spec.task(row.task), row.method)
     difference = row.speedup_mean - speedup.value if speedup else np.nan
     half_width = row.interval.half_width
+    part = runs.frame[(runs.frame.task == row.task) & (runs.frame.method == row.method)]
+    spread = {
+        f"{name}_{kind}": value(part[name].dropna().to_numpy())
+        for name in ("best", "final", "steady_steps")
+        for kind, value in (("mean", sample_mean), ("std", sample_std))
+    }
     return {
         "task": row.task,
         "method": row.method,
@@ -155,6 +161,8 @@ def _table2_data(runs: Runs, row: Comparison, is_best: bool, behind: bool | None
         "published_source": " ".join(steps.sources) if steps else None,
         "difference_points": difference,
         "difference_half_widths": difference / half_width if half_width > 0 else np.nan,
+        **spread,
+        "steady_reached": int(part.steady_steps.notna().sum()),
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 from nino.report.measured import fixed_step_table, nowcast_table, timing_table
 from nino.report.progress import worth, worth_at
 from nino.report.runs import Key, Runs, read_runs
+from nino.report.tables import table2
 
 from .conftest import hit_runs, write_run
 
@@ -82,3 +83,29 @@ def test_timing_of_missing_runs_says_so(tmp_path: Path) -> None:
     text = timing_table(runs).text.set_index("Method").loc["NiNo"]
     assert text["Training, s"] == "missing"
     assert set(text.drop(["Task", "Training, s"])) == {"–"}
+
+
+def test_seconds_of_two_machines_are_not_compared(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400, 400, 400], "nino": [200, 100, 100]})
+    task = runs.spec.tasks[0]
+    for seed, change in ((1000, {"provenance": {"hardware": {"cpu": "another"}}}), (2000, {"members_at_once": 8})):
+        log = runs.logs[Key(task.id, "nino", seed)]
+        write_run(tmp_path, Key(task.id, "nino", seed), task, log.step.to_numpy(), log.test.to_numpy(), **change)
+    row = timing_table(read_runs(tmp_path, runs.spec)).data.set_index("method").loc["nino"]
+    assert row.pairs_of_two_machines == 2
+    assert row.time_saved_percent == pytest.approx(75.0)  # seed 3000 alone
+    assert row.seconds_to_target == pytest.approx((2 + 1 + 1) / 3)
+
+
+def test_best_and_running_mean_stand_beside_the_first_hit(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400, 400], "nino": [200, MISS]})
+    task = runs.spec.tasks[0]
+    log = runs.logs[Key(task.id, "nino", 1000)]
+    more = {"step_at_target_running_mean": 250}
+    write_run(tmp_path, Key(task.id, "nino", 1000), task, log.step.to_numpy(), log.test.to_numpy(), **more)
+    runs = read_runs(tmp_path, runs.spec)
+    text = fixed_step_table(runs).text.set_index("Method").loc["NiNo"]
+    assert text["Running mean at target"] == "250 (1/2)" and text["Best"] == "72.50 ± 31.82"
+    data = table2(runs).data.set_index("method").loc["nino"]
+    assert (data.steady_steps_mean, data.steady_reached) == (250.0, 1)
+    assert (data.best_mean, data.final_mean) == (72.5, 72.5)
