@@ -6,7 +6,7 @@
 #   stop     cancel its jobs, stop exactly those daemons, remove everything that start wrote outside the lab's folder
 #   records  what the scheduler knows of every job since the start, a line a job (scontrol show job)
 #
-# The GPUs are device files, two of type rtx8000 and one a100; processors and memory are declared, not measured. There is
+# The GPUs are device files, four of type rtx8000 and one a100; processors and memory are declared, not measured. There is
 # no accounting daemon: ended jobs stay visible in the controller's memory. Every client command runs under a time limit,
 # because clients wait for a controller that is gone. State and logs lie in $SLURM_LAB, default /var/tmp/nino-slurm.
 set -euo pipefail
@@ -59,7 +59,7 @@ configure() {
     install -d -m 755 "$LAB" "$LAB/state" "$LAB/spool" /etc/slurm
     install -d -m 755 "$LAB/munge"
     (umask 077 && head -c 128 /dev/urandom >"$LAB/munge/key")
-    for gpu in rtx8000-0 rtx8000-1 a100-0; do
+    for gpu in rtx8000-{0..3} a100-0; do
         [ -e "$LAB/$gpu" ] || mknod -m 666 "$LAB/$gpu" c 1 3 2>/dev/null || touch "$LAB/$gpu"
     done
     cat >"$CONF" <<CONF
@@ -82,7 +82,10 @@ SlurmdSpoolDir=$LAB/spool
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+# a job that takes more memory than it asked for is killed, as cgroups do it on a real cluster
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
 # what the node line says counts, not what the machine has
@@ -95,15 +98,14 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
 EnforcePartLimits=ALL
-NodeName=$NODE NodeAddr=127.0.0.1 CPUs=4 RealMemory=64000 Gres=gpu:rtx8000:2,gpu:a100:1 State=UNKNOWN
+NodeName=$NODE NodeAddr=127.0.0.1 CPUs=6 RealMemory=64000 Gres=gpu:rtx8000:4,gpu:a100:1 State=UNKNOWN
 PartitionName=cpu Nodes=$NODE Default=YES MaxTime=2-00:00:00 State=UP
 PartitionName=gpu Nodes=$NODE MaxTime=2-00:00:00 State=UP
 CONF
     cat >/etc/slurm/gres.conf <<CONF
 $MARK
 AutoDetect=off
-NodeName=$NODE Name=gpu Type=rtx8000 File=$LAB/rtx8000-0
-NodeName=$NODE Name=gpu Type=rtx8000 File=$LAB/rtx8000-1
+NodeName=$NODE Name=gpu Type=rtx8000 File=$LAB/rtx8000-[0-3]
 NodeName=$NODE Name=gpu Type=a100 File=$LAB/a100-0
 CONF
 }

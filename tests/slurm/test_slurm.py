@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -27,7 +28,7 @@ def test_everything_is_done(on_cluster: OnCluster) -> None:
     assert on_cluster.code == 0, on_cluster.text[-6000:]
     results = on_cluster.folder / "results" / "cluster"
     manifest = json.loads((results / "manifest.json").read_text())
-    assert {entry["status"] for entry in manifest["runs"].values()} == {"done"} and len(manifest["runs"]) == 12
+    assert {entry["status"] for entry in manifest["runs"].values()} == {"done"} and len(manifest["runs"]) == 6
     assert not [path for path in results.rglob("*") if path.name.endswith(".part")]
     assert verify(results) == []
 
@@ -53,7 +54,7 @@ def test_jobs_ask_for_the_gpu_of_their_rule(on_cluster: OnCluster) -> None:
 
 def test_trainings_share_entries_that_a_node_can_hold(on_cluster: OnCluster) -> None:
     entries = [r for r in second_driver(on_cluster) if r["Comment"].endswith("_evaluate")]
-    assert len(entries) <= 4, "12 trainings"
+    assert len(entries) <= 4, "6 trainings"
     for record in on_cluster.records:
         assert record["NumCPUs"] == "1" and int(record["MinMemoryNode"].rstrip("M")) <= 64000
 
@@ -75,3 +76,17 @@ def test_a_killed_driver_is_followed_by_another_that_goes_on(on_cluster: OnClust
 
 def test_a_second_driver_is_refused(on_cluster: OnCluster) -> None:
     assert "cannot be locked" in on_cluster.refused
+
+
+def test_what_slurm_kills_each_time_is_a_row_with_its_reason_and_the_others_complete(doomed: OnCluster) -> None:
+    assert doomed.code == 0, doomed.text[-6000:]
+    results = doomed.folder / "results" / "doomed"
+    with (results / "tables" / "table2.csv").open() as file:
+        rows = {row["task"]: row for row in csv.DictReader(file)}
+    failed = {task: row["seeds_diverged_or_failed"] for task, row in rows.items()}
+    assert failed == {"digits-2": "0", "endless": "1", "too-large": "1"}
+    assert rows["digits-2"]["steps_mean"]
+    said = (results / "tables" / "table2.md").read_text()
+    assert "endless, Adam, seed 1000: failed (killed: its wall time ran out (SLURM job" in said
+    assert "too-large, Adam, seed 1000: failed (killed: most likely its memory ran out (SLURM job" in said
+    assert sorted(r["JobState"] for r in of(doomed, "convnet")) == [*["COMPLETED"] * 3, "FAILED", "TIMEOUT"]
