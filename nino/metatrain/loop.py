@@ -21,7 +21,7 @@ from nino.metatrain.sampler import Sources, WindowSampler
 from nino.metatrain.validation import validate
 from nino.metatrain.windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus, build_nowcaster, save_nowcaster
-from nino.provenance import git_commit, versions
+from nino.provenance import git_commit, hardware, versions
 from nino.seeding import derive
 from nino.specs import MetatrainSpec
 from nino.trajectories.format import dumps
@@ -130,6 +130,7 @@ class _Run:
             "trajectories": dumps(_origins(sources)),
             "versions": dumps(versions()),
             "git": dumps(git_commit()),
+            "hardware": dumps(hardware()),
         }
         self.outcome = Outcome()
         state = ranks.from_first(lambda: load_state(folder, self.fingerprint))

@@ -12,11 +12,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
+import pandas as pd
+from safetensors import safe_open
+
 from nino.files import sha256, write_json
 from nino.provenance import git_commit, hardware, versions
 from nino.report.build import write_tables
 from nino.report.runs import CorruptRunError, Key, Runs, read_runs
 from nino.report.spec import ReportSpec
+from nino.trajectories.format import get_attributes
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -69,6 +74,8 @@ def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None)
         "provenance": {"versions": versions(), "hardware": hardware(), "git": git_commit()},
         "made_with": {key: distinct(entry.get(key) for entry in made) for key in ("versions", "hardware", "git")},
         "runs": {"/".join(map(str, key)): _run_entry(results, runs, key) for key in planned(runs)},
+        "trajectories": {path.stem: trajectories_entry(path) for path in sorted(results.glob("trajectories/*.h5"))},
+        "fits": {path.parent.name: fit_entry(path) for path in sorted(results.glob("metatrain/*/best.safetensors"))},
         "checkpoints": checksums(results, results.glob("metatrain/*/best.safetensors")),
         "artifacts": checksums(
             results,
@@ -169,6 +176,34 @@ def distinct(values: Iterable[Any]) -> list[Any]:
         if value is not None and value not in seen:
             seen.append(value)
     return seen
+
+
+def trajectories_entry(path: Path) -> dict[str, Any]:
+    """What a data set of trajectories says of itself: data, spec, seeds, versions, commit.
+
+    Args:
+        path: the joined file. Its shards guard their own content, chunk by chunk; they are too large to be read here.
+    """
+    with h5py.File(path, "r") as file:
+        known = get_attributes(file)
+        seeds = file["seed"][:].tolist()
+    kept = {name: known.get(name) for name in ("data_checksum", "code_version")}
+    read = {name: json.loads(known[name]) for name in ("trajectory_spec", "versions") if name in known}
+    return kept | read | {"seeds": seeds}
+
+
+def fit_entry(path: Path) -> dict[str, Any]:
+    """What a fitted nowcaster's checkpoint says of itself, and how long the fit took.
+
+    Args:
+        path: the checkpoint, with the fit's ``log.csv`` beside it.
+    """
+    with safe_open(path, framework="np") as file:
+        known = file.metadata() or {}
+    names = ("metatrain", "trajectories", "versions", "git", "hardware")
+    entry: dict[str, Any] = {name: json.loads(known[name]) for name in names if name in known}
+    log = path.with_name("log.csv")
+    return entry | {"seconds": float(pd.read_csv(log)["seconds"].sum()) if log.exists() else None}
 
 
 def _run_entry(results: Path, runs: Runs, key: Key) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nino.report.manifest import verify
 from tests.workflow.driver import RUN, TINY, Finished, snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
@@ -48,6 +49,20 @@ def test_everything_asked_for_is_there(finished: Finished) -> None:
     assert finished.path("figures", "curves-digits-2.svg").stat().st_size
     assert "digits-2" in finished.path("trajectories", "digits-2.md").read_text()
     assert not [path for path in finished.path().rglob("*") if path.suffix == ".part"]
+
+
+def test_the_manifest_says_where_everything_comes_from(finished: Finished) -> None:
+    manifest = json.loads(finished.path("manifest.json").read_text())
+    data = json.loads(finished.path("data", "digits-2.json").read_text())["data"]["checksum"]
+    trajectories, fit = manifest["trajectories"]["digits-2"], manifest["fits"]["nino"]
+    assert trajectories["data_checksum"] == data and trajectories["seeds"] == [0, 1, 2]
+    assert fit["trajectories"]["digits-2"]["data_checksum"] == data
+    assert fit["metatrain"]["iterations"] == 6 and fit["seconds"] > 0
+    for made in (fit, *(json.loads(p.read_text())["provenance"] for p in finished.path("evaluate").rglob("run.json"))):
+        assert made["versions"]["torch"] and made["hardware"]["cpu"] and made["git"]["commit"]
+    assert manifest["checkpoints"].keys() == {"metatrain/nino/best.safetensors"}
+    assert manifest["config"]["tasks"]["digits-2"]["recipe"]["lr"] == 0.01 and manifest["seeds"] == [1000, 2000]
+    assert verify(finished.path()) == []
 
 
 def test_a_second_run_does_nothing(finished: Finished) -> None:
