@@ -24,7 +24,8 @@ FINISHED = re.compile(r"^Finished jobid: (\d+)")
 PROGRESS = re.compile(r"^(\d+) of (\d+) steps \((\d+)%\) done")
 NOISE = re.compile(
     r"^(\[\w{3} \w{3} |Select jobs|Execute \d|Finished job|Complete log|Elapsed time|Assuming unres|Using shell"
-    r"|Provided|Using workflow specific profile|Rules claiming|Conda env|Config file|Building DAG|Reason:|\s*$)"
+    r"|Provided|Using workflow specific profile|Workflow defines that rule|Rules claiming|Conda env|Config file"
+    r"|Building DAG|Reason:|\s*$)"
 )
 
 
