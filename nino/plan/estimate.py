@@ -259,7 +259,7 @@ class _Planner:
         else:
             measured = tests * found.check + validations * found.test
         seconds = steps * found.step + measured + validations * found.validation
-        if method.nowcaster == "none":
+        if method.nowcaster in ("none", "l2o"):
             return seconds
         reach = horizons(steps, schedule.period, schedule.max_horizon, schedule.power)
         if method.nowcaster == "oracle":

@@ -92,6 +92,8 @@ def test_methods_without_their_weights_are_timed_as_what_they_are() -> None:
     for name, options in (("nino_no_posw", {"hidden": 128}), ("nino_mlp_h32", {"hidden": 32})):
         nowcaster, note = stand_in(MethodSpec("x", "checkpoint", path=name), SCHEDULE)
         assert note is None and nowcaster.config["hidden"] == options["hidden"]  # type: ignore[union-attr]
+    nowcaster, note = stand_in(MethodSpec("x", "l2o", source="y"), SCHEDULE)
+    assert nowcaster is None and "its fit is not estimated" in str(note)
     assert stand_in(MethodSpec("x", "none"), SCHEDULE) == (None, None)
     assert stand_in(MethodSpec("x", "linear"), SCHEDULE)[0] is not None
     assert stand_in(MethodSpec("x", "checkpoint", path="gone.safetensors"), SCHEDULE)[1] == (
