@@ -56,6 +56,11 @@ class Ensemble:
         if len(self.members) > 1:
             if reason := obstacle(first.task):
                 raise ValueError(f"`members`: networks of {first.task.spec.id!r} cannot be trained at once: {reason}")
+            if other := [
+                m for m in self.members if type(_base(m)).__name__.lower() != first.task.spec.recipe.optimizer
+            ]:
+                name = type(_base(other[0])).__name__
+                raise ValueError(f"`members`: seed {other[0].seed} is trained by {name}, not by the recipe's optimizer")
             self._gather()
 
     def step(self) -> Tensor:

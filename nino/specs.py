@@ -196,10 +196,11 @@ class MethodSpec(Spec):
     Args:
         name: its key in the config.
         nowcaster: ``none`` (the base optimizer alone), ``identity``, ``linear``, ``random``, ``oracle``,
-            ``checkpoint`` (a file at ``path``) or ``metatrained`` (the config's own nowcaster of name ``source``).
+            ``checkpoint`` (a file at ``path``) or ``metatrained`` (the config's own nowcaster of name ``source``);
+            ``l2o`` trains with a learned optimizer instead of the recipe's, of name ``source`` or from ``path``.
         label: how tables and figures call it; default its name.
-        source: key under ``metatrain.nowcasters`` for ``metatrained``.
-        path: file or known name for ``checkpoint``.
+        source: key under ``metatrain.nowcasters`` for ``metatrained``, under ``metatrain.optimizers`` for ``l2o``.
+        path: file or known name for ``checkpoint``, file for ``l2o``.
         options: further arguments of the nowcaster.
     """
 
@@ -256,3 +257,35 @@ class MetatrainSpec(Spec):
     validate_every: int = 200
     checkpoint_every: int = 200
     amp: str = "auto"
+
+
+@dataclass(frozen=True)
+class L2OSpec(Spec):
+    """How a learned optimizer is fitted to trainings of a task, by truncated unrolls.
+
+    Args:
+        seed: of initialisation and of the trainings that it learns from.
+        iterations: unrolls, each followed by one update of the learned optimizer.
+        hidden: width of its network (32 in the source).
+        lr: peak learning rate, AdamW, cosine to 0.
+        clip_norm: gradient norm bound.
+        unroll: training steps of an unroll.
+        trainings: kept under way, taken in turn, so that the learned optimizer sees young and old networks.
+        max_steps: longest of them; each ends after a number of steps drawn from ``unroll`` .. ``max_steps``, evenly on
+            a logarithmic scale, and a new one begins.
+        validation_steps: of the training of a seed of its own whose mean loss decides which state is the best.
+        validate_every: iterations between validations.
+        checkpoint_every: iterations between checkpoints.
+    """
+
+    seed: int = 0
+    iterations: int = 5000
+    hidden: int = 32
+    lr: float = 3e-3
+    clip_norm: float = 1.0
+    unroll: int = 20
+    trainings: int = 8
+    max_steps: int = 2000
+    validation_steps: int = 500
+    validate_every: int = 250
+    checkpoint_every: int = 50

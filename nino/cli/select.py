@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from nino.config.errors import ConfigError, suggest
 from nino.config.experiment import Experiment
 from nino.config.layout import Layout
-from nino.config.units import EvaluationUnit, MetatrainUnit, TrajectoryUnit, read_unit
+from nino.config.units import EvaluationUnit, L2OUnit, MetatrainUnit, TrajectoryUnit, read_unit
 from nino.report.spec import ReportSpec
 from nino.specs import Spec, TaskSpec
 
@@ -84,6 +84,15 @@ def metatrain_job(spec: Path | None, config: Sequence[Path] | None, nowcaster: s
     run = experiment(config)
     entry = run.nowcasters[_known("--nowcaster", nowcaster, run.nowcasters)]
     return Job(MetatrainUnit(entry.name, entry.tasks, entry.spec), run)
+
+
+def l2o_job(spec: Path | None, config: Sequence[Path] | None, optimizer: str | None) -> Job[L2OUnit]:
+    """Fitting a learned optimizer."""
+    if from_file := _from_file(spec, config, L2OUnit, {"--optimizer": optimizer}):
+        return from_file
+    run = experiment(config)
+    entry = run.optimizers[_known("--optimizer", optimizer, run.optimizers)]
+    return Job(L2OUnit(entry.name, run.tasks[entry.task], entry.spec), run)
 
 
 def evaluation_job(

@@ -15,7 +15,7 @@ from nino.config.errors import ConfigError
 
 def add_to(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (data, collect, join, datasheet, metatrain, evaluate):
+    for command in (data, collect, join, datasheet, metatrain, l2o, evaluate):
         app.command()(command)
 
 
@@ -122,6 +122,24 @@ def metatrain(
         fit(unit.metatrain, sources, folder, device=place, ranks=ranks)
 
 
+def l2o(
+    spec: SpecFile = None,
+    config: ConfigFiles = None,
+    optimizer: Annotated[str | None, typer.Option(help="Which of metatrain.optimizers, with --config.")] = None,
+    out: OutFolder = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+) -> None:
+    """Fit a learned optimizer to trainings of a task; go on where a killed fit stopped (safetensors)."""
+    job = select.l2o_job(spec, config, optimizer)
+    folder = job.out(out, job.layout.l2o(job.unit.name))
+    from nino.l2o import fit_l2o
+    from nino.tasks import load_task
+
+    task = load_task(job.unit.task, job.data_dir(data_dir), device=device_of(device))
+    fit_l2o(job.unit.l2o, task, folder)
+
+
 def evaluate(
     seed: Annotated[
         list[int],
@@ -155,8 +173,10 @@ def evaluate(
     given = [out if out is None or len(seed) == 1 else out / f"seed={each}" for each in seed]
     places = zip(given, seed, strict=True)
     folders = [job.out(g, job.layout.evaluation(unit.task.id, unit.method.name, s)) for g, s in places]
-    if nowcaster is None and job.experiment is not None and unit.method.source is not None:
-        nowcaster = Path(job.layout.checkpoint(unit.method.source))
+    source = unit.method.source
+    if nowcaster is None and job.experiment is not None and source is not None:
+        learned = unit.method.nowcaster == "l2o"
+        nowcaster = Path(job.layout.l2o_checkpoint(source) if learned else job.layout.checkpoint(source))
     from nino.evaluate.attempts import give_up, killed, noted
 
     left = dict(zip(seed, folders, strict=True))

@@ -10,7 +10,7 @@ from nino.config.errors import suggest
 from nino.config.experiment import fit_spec
 from nino.config.references import Reference
 from nino.config.schema import schema
-from nino.specs import MetatrainSpec, ScheduleSpec
+from nino.specs import L2OSpec, MetatrainSpec, ScheduleSpec
 
 Values = Mapping[str, Any]
 
@@ -46,11 +46,17 @@ def _names(config: Values) -> Iterator[str]:
         if task not in config["tasks"]:
             yield f"trajectories.{task}: no such task; {suggest(task, config['tasks'])}"
     for name, method in evaluate["methods"].items():
-        yield from _method(f"evaluate.methods.{name}", method, fit["nowcasters"])
+        yield from _method(f"evaluate.methods.{name}", method, fit)
         for i, task in enumerate(method.get("tasks", ())):
             if task not in evaluate["tasks"]:
                 allowed = suggest(task, evaluate["tasks"])
                 yield f"evaluate.methods.{name}.tasks[{i}] (={task!r}): not among evaluate.tasks; {allowed}"
+    for name, entry in fit.get("optimizers", {}).items():
+        key, task = f"metatrain.optimizers.{name}", entry["task"]
+        if task not in config["tasks"]:
+            yield f"{key}.task (={task!r}): no such task; {suggest(task, config['tasks'])}"
+        if (longest := entry.get("max_steps", L2OSpec.max_steps)) < (unroll := entry.get("unroll", L2OSpec.unroll)):
+            yield f"{key}.max_steps (={longest}) must be at least {key}.unroll (={unroll})"
     baseline = config["report"]["baseline"]
     plain = [name for name, method in evaluate["methods"].items() if method["nowcaster"] == "none"]
     if baseline not in plain:
@@ -59,8 +65,11 @@ def _names(config: Values) -> Iterator[str]:
         yield f"evaluate.methods.{baseline}.tasks: {baseline} is the baseline of every task; leave it out"
 
 
-def _method(key: str, method: Values, nowcasters: Values) -> Iterator[str]:
-    kind = method["nowcaster"]
+def _method(key: str, method: Values, fit: Values) -> Iterator[str]:
+    kind, nowcasters = method["nowcaster"], fit["nowcasters"]
+    if kind == "l2o":
+        yield from _learned(key, method, fit.get("optimizers", {}))
+        return
     if own := Reference.parse(kind):
         common = schema()["$defs"]["method_options"]["properties"]  # what every method may say
         options = {name: value for name, value in method.get("options", {}).items() if name not in common}
@@ -73,6 +82,15 @@ def _method(key: str, method: Values, nowcasters: Values) -> Iterator[str]:
     if kind == "metatrained" and method.get("source", next(iter(nowcasters), "")) not in nowcasters:
         source = method["source"]
         yield f"{key}.source (={source!r}): no such entry of metatrain.nowcasters; {suggest(source, nowcasters)}"
+
+
+def _learned(key: str, method: Values, optimizers: Values) -> Iterator[str]:
+    if ("source" in method) == ("path" in method):
+        yield f"{key}: nowcaster 'l2o' needs either source, one of metatrain.optimizers, or path, a file"
+    if (source := method.get("source")) is not None and source not in optimizers:
+        yield f"{key}.source (={source!r}): no such entry of metatrain.optimizers; {suggest(source, optimizers)}"
+    if method.get("options"):
+        yield f"{key}.options: a method with nowcaster 'l2o' has none; leave them out"
 
 
 def _tasks(config: Values) -> Iterator[str]:

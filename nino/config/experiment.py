@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nino.config.layout import Layout
 from nino.config.references import Reference
 from nino.report.spec import ReportSpec
-from nino.specs import MetatrainSpec, MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
+from nino.specs import L2OSpec, MetatrainSpec, MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,15 @@ class NowcasterEntry:
     name: str
     tasks: tuple[str, ...]
     spec: MetatrainSpec
+
+
+@dataclass(frozen=True)
+class OptimizerEntry:
+    """A learned optimizer that the run fits: how, and to which task's trainings."""
+
+    name: str
+    task: str
+    spec: L2OSpec
 
 
 def fit_spec(recipe: Mapping[str, Any], entry: Mapping[str, Any]) -> MetatrainSpec:
@@ -44,6 +53,7 @@ class Experiment:
         methods: by name, in the tables' order; `ReportSpec.plans` says which of them are run on which task.
         report: what the report is told.
         config: the merged mapping that all this was made from.
+        optimizers: learned ones by name, whether used or not.
     """
 
     run: str
@@ -57,6 +67,7 @@ class Experiment:
     methods: dict[str, MethodSpec]
     report: ReportSpec
     config: Mapping[str, Any]
+    optimizers: Mapping[str, OptimizerEntry] = field(default_factory=dict)
 
     @property
     def fitted(self) -> tuple[str, ...]:
@@ -70,9 +81,16 @@ class Experiment:
         return tuple(dict.fromkeys(task for name in self.fitted for task in self.nowcasters[name].tasks))
 
     @property
+    def learned(self) -> tuple[str, ...]:
+        """Names of the learned optimizers that a method needs, in the order of the methods."""
+        sources = (m.source for m in self.methods.values() if m.nowcaster == "l2o" and m.source is not None)
+        return tuple(dict.fromkeys(sources))
+
+    @property
     def used(self) -> tuple[str, ...]:
         """Tasks that the run reads data of."""
-        return tuple(dict.fromkeys([*self.collected, *self.evaluated]))
+        learned_on = [self.optimizers[name].task for name in self.learned]
+        return tuple(dict.fromkeys([*self.collected, *learned_on, *self.evaluated]))
 
     @property
     def evaluations(self) -> tuple[tuple[str, str, int], ...]:
@@ -100,7 +118,9 @@ class Experiment:
         spec = self.methods[method]
         if spec.nowcaster == "metatrained" and spec.source is not None:
             return [Layout(self.run).checkpoint(spec.source)]
-        given = spec.path if spec.nowcaster == "checkpoint" else None
+        if spec.nowcaster == "l2o" and spec.source is not None:
+            return [Layout(self.run).l2o_checkpoint(spec.source)]
+        given = spec.path if spec.nowcaster in ("checkpoint", "l2o") else None
         return [given] if given is not None and Path(given).is_file() else []
 
     def sources(self, method: str) -> list[str]:

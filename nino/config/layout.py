@@ -42,6 +42,10 @@ class Layout:
         """Resolved spec of a fit."""
         return self.under("specs", "metatrain", f"{nowcaster}.json")
 
+    def l2o_spec(self, optimizer: str) -> str:
+        """Resolved spec of a learned optimizer's fit."""
+        return self.under("specs", "l2o", f"{optimizer}.json")
+
     def evaluation_spec(self, task: str, method: str) -> str:
         """Resolved spec of a task's runs with a method."""
         return self.under("specs", "evaluate", task, f"{method}.json")
@@ -83,6 +87,14 @@ class Layout:
     def checkpoint(self, nowcaster: str) -> str:
         """Best checkpoint of a fitted nowcaster."""
         return f"{self.fit(nowcaster)}/best.safetensors"
+
+    def l2o(self, optimizer: str) -> str:
+        """Folder of a learned optimizer."""
+        return self.under("l2o", optimizer)
+
+    def l2o_checkpoint(self, optimizer: str) -> str:
+        """Best checkpoint of a learned optimizer."""
+        return f"{self.l2o(optimizer)}/best.safetensors"
 
     def evaluation(self, task: str, method: str, seed: int | str) -> str:
         """Folder of one training run."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from nino.config.checks import cross_checks
 from nino.config.errors import ConfigError
-from nino.config.experiment import Experiment, NowcasterEntry, fit_spec
+from nino.config.experiment import Experiment, NowcasterEntry, OptimizerEntry, fit_spec
 from nino.config.load import without_nulls
 from nino.config.schema import problems
 from nino.report.spec import ReportSpec
-from nino.specs import MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
+from nino.specs import L2OSpec, MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
 
 
 def resolve(config: Mapping[str, Any]) -> Experiment:
@@ -44,6 +44,10 @@ def resolve(config: Mapping[str, Any]) -> Experiment:
         name: NowcasterEntry(name, tuple(entry.get("tasks", fit["tasks"])), fit_spec(fit["recipe"], entry))
         for name, entry in fit["nowcasters"].items()
     }
+    optimizers = {
+        name: OptimizerEntry(name, entry["task"], L2OSpec(**{k: v for k, v in entry.items() if k != "task"}))
+        for name, entry in fit.get("optimizers", {}).items()
+    }
     schedule = ScheduleSpec.from_dict(evaluate["schedule"])
     seeds = tuple(evaluate["seeds"])
     trained_on = [
@@ -73,4 +77,5 @@ def resolve(config: Mapping[str, Any]) -> Experiment:
             **config["report"],
         ),
         config=config,
+        optimizers=optimizers,
     )

@@ -12,7 +12,7 @@ from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.config.layout import Layout
 from nino.files import write_text
-from nino.specs import MetatrainSpec, MethodSpec, ScheduleSpec, Spec, TaskSpec, TrajectorySpec
+from nino.specs import L2OSpec, MetatrainSpec, MethodSpec, ScheduleSpec, Spec, TaskSpec, TrajectorySpec
 
 T = TypeVar("T", bound=Spec)
 
@@ -45,6 +45,20 @@ class MetatrainUnit(Spec):
 
 
 @dataclass(frozen=True)
+class L2OUnit(Spec):
+    """Fitting a learned optimizer to trainings of a task."""
+
+    name: str
+    task: TaskSpec
+    l2o: L2OSpec
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a nested mapping."""
+        return cls(values["name"], TaskSpec.from_dict(values["task"]), L2OSpec.from_dict(values["l2o"]))
+
+
+@dataclass(frozen=True)
 class EvaluationUnit(Spec):
     """Training a task with a method; the seed comes beside it."""
 
@@ -72,6 +86,9 @@ def units(experiment: Experiment) -> Iterator[tuple[str, Spec]]:
     for name in experiment.fitted:
         entry = experiment.nowcasters[name]
         yield layout.metatrain_spec(name), MetatrainUnit(name, entry.tasks, entry.spec)
+    for name in experiment.learned:
+        learned = experiment.optimizers[name]
+        yield layout.l2o_spec(name), L2OUnit(name, experiment.tasks[learned.task], learned.spec)
     for task in experiment.evaluated:
         for name, method in experiment.methods.items():
             if experiment.report.plans(task, name):

@@ -11,6 +11,8 @@ The controls bound the table:
 - ``random`` jumps as far as ``linear`` does, in a direction drawn from ``derive(seed, "random")``: the floor.
 - ``linear`` extrapolates a line through the states: what a forecast is worth without a graph or meta-training.
 - ``oracle`` jumps to the run's own later state: what a perfect forecast would buy.
+
+``l2o`` is no nowcaster: a learned optimizer takes every step in the base optimizer's place.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from torch.optim import Optimizer
 from nino.config.references import Reference
 from nino.evaluate.oracle import Oracle
 from nino.evaluate.own import own_nowcaster
+from nino.l2o import L2ONet, load_l2o
+from nino.l2o.fit import start as start_learned
 from nino.nowcasters import NOWCASTERS, load_nowcaster
 from nino.nowcasters.base import Nowcaster
 from nino.optim import NiNo
@@ -32,7 +36,7 @@ from nino.specs import MethodSpec, ScheduleSpec
 from nino.tasks import Task
 from nino.training import Training
 
-FROM_FILE = ("checkpoint", "metatrained")
+FROM_FILE = ("checkpoint", "metatrained", "l2o")
 WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", "max_horizon", "power", "horizons")
 """Keys of ``MethodSpec.options`` that are ``NiNo``'s (horizons win over the schedule's); others, the nowcaster's."""
 
@@ -66,15 +70,15 @@ def nowcaster_file(method: MethodSpec, path: Path | None) -> Path | None:
 
 def build_nowcaster(
     method: MethodSpec, seed: int, schedule: ScheduleSpec, path: Path | None = None
-) -> Nowcaster | None:
-    """A method's nowcaster.
+) -> Nowcaster | L2ONet | None:
+    """A method's nowcaster, or its learned optimizer.
 
     Args:
         method: a row of the table.
         seed: of the run; ``random`` draws its directions from ``derive(seed, "random")``, and a class of the user's
             own that takes a ``seed`` is given ``derive(seed, "nowcaster")``.
         schedule: gives the steps between states, which ``oracle`` needs.
-        path: file of the weights for ``checkpoint`` and ``metatrained``.
+        path: file of the weights for ``checkpoint``, ``metatrained`` and ``l2o``.
 
     Returns:
         The nowcaster; None for the base optimizer alone.
@@ -89,6 +93,8 @@ def build_nowcaster(
             f"method {method.name!r}: option {next(iter(options))!r} means nothing to nowcaster {method.nowcaster!r}; "
             f"allowed are {', '.join(WRAPPER_OPTIONS)}"
         )
+    if method.nowcaster == "l2o":
+        return load_l2o(Path(str(file)))
     if file is not None:
         return load_nowcaster(file)
     if method.nowcaster == "none":
@@ -106,9 +112,9 @@ def build_nowcaster(
 
 
 def start_training(
-    task: Task, method: MethodSpec, seed: int, schedule: ScheduleSpec, nowcaster: Nowcaster | None
+    task: Task, method: MethodSpec, seed: int, schedule: ScheduleSpec, nowcaster: Nowcaster | L2ONet | None
 ) -> Training:
-    """A run before its first step: the recipe's optimizer alone, or wrapped in ``NiNo``.
+    """A run before its first step: the recipe's optimizer alone or wrapped in ``NiNo``, or a learned optimizer.
 
     Args:
         task: what is trained; its recipe says for how many steps.
@@ -125,6 +131,8 @@ def start_training(
     """
     if nowcaster is None:
         return Training(task, seed)
+    if isinstance(nowcaster, L2ONet):
+        return start_learned(task, seed, nowcaster.to(task.device))
     bases: list[Optimizer] = []
     options: dict[str, Any] = {"max_horizon": schedule.max_horizon, "power": schedule.power}
     if (fixed := getattr(nowcaster, "fixed_horizon", None)) is not None:

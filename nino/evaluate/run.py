@@ -22,6 +22,7 @@ from nino.evaluate.summary import FORMAT, summary
 from nino.evaluate.tables import LOG_COLUMNS, NOWCAST_COLUMNS, write_table
 from nino.evaluate.together import train_together
 from nino.files import write_json
+from nino.l2o import L2ONet
 from nino.nowcasters.base import Nowcaster
 from nino.provenance import provenance
 from nino.specs import MethodSpec, ScheduleSpec
@@ -127,9 +128,9 @@ def evaluate_runs(
 
 def _needs_to_be_alone(method: MethodSpec) -> bool:
     """Whether a run beside others would not be that of its seed alone."""
-    # random directions follow from the last bit of the state; a nowcast that the loss refuses is a base step that the
-    # other runs do not take
-    return method.nowcaster == "random" or method.options.get("accept") == "loss"
+    # random directions follow from the last bit of the state; a learned optimizer does not treat elements alone; a
+    # nowcast that the loss refuses is a base step that the other runs do not take
+    return method.nowcaster in ("random", "l2o") or method.options.get("accept") == "loss"
 
 
 @dataclass
@@ -139,7 +140,7 @@ class _Job:
     seed: int
     out_dir: Path
     origin: dict[str, Any]
-    nowcaster: Nowcaster | None
+    nowcaster: Nowcaster | L2ONet | None
     checkpoint: Checkpoint
     title: str
     run: EvaluatedTraining | None = None

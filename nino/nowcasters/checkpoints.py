@@ -89,10 +89,10 @@ def save_nowcaster(net: NiNoNet | WNNPlus | WNN, path: str | Path, extra: Mappin
     tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
     data = save(tensors, metadata={**(extra or {}), "nino": json.dumps(config, sort_keys=True)})
     with replacing(Path(path)) as temporary:
-        temporary.write_bytes(_metadata_in_order(data))
+        temporary.write_bytes(metadata_in_order(data))
 
 
-def _metadata_in_order(data: bytes) -> bytes:
+def metadata_in_order(data: bytes) -> bytes:
     """A safetensors file with its metadata sorted: the library writes them in a random order, other bytes each time."""
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])

@@ -60,3 +60,31 @@ def test_a_spec_file_says_the_same_as_the_config(nino, workplace: Path) -> None:
     assert first == second and len(first) == 5
     without = nino("evaluate", spec, "--seed", 5)
     assert without.code == 2 and "--out: missing" in without.err
+
+
+L2O = """
+metatrain:
+  optimizers:
+    l2o: {task: digits-2, iterations: 3, hidden: 4, unroll: 3, trainings: 1, max_steps: 6, validation_steps: 2}
+evaluate:
+  methods:
+    l2o: {nowcaster: l2o, source: l2o, label: L2O}
+"""
+
+
+def test_a_learned_optimizer_and_several_seeds(nino, workplace: Path) -> None:
+    Path("l2o.yaml").write_text(L2O)
+    config = (*CONFIG, "--config", "l2o.yaml")
+    task = (*config, "--task", "digits-2")
+    wrong = nino("l2o", *config, "--optimizer", "l3o")
+    assert wrong.code == 2 and "--optimizer (=l3o): not in the config; did you mean 'l2o'?" in wrong.err
+    assert nino("l2o", *config, "--optimizer", "l2o").code == 0
+    assert Path(PATHS.l2o_checkpoint("l2o")).is_file()
+    seeds = ("--seed", 1000, "--seed", 2000, "--members", 2)
+    for method, at_once in (("base", 2), ("l2o", 1)):
+        assert nino("evaluate", *task, "--method", method, *seeds).code == 0
+        for seed in (1000, 2000):
+            run = json.loads(Path(PATHS.evaluation("digits-2", method, seed), "run.json").read_text())
+            assert (run["status"], run["seed"], run["members_at_once"]) == ("done", seed, at_once)
+    assert nino("evaluate", *task, "--method", "base", *seeds, "--out", "elsewhere").code == 0
+    assert sorted(path.name for path in Path("elsewhere").iterdir()) == ["seed=1000", "seed=2000"]

@@ -16,6 +16,7 @@ from nino.report.spec import ReportSpec
 from nino.specs import (
     DataSpec,
     EvaluationSpec,
+    L2OSpec,
     MetatrainSpec,
     MethodSpec,
     ModelSpec,
@@ -45,10 +46,11 @@ OWNERS: dict[str, tuple[type[Spec], set[str]]] = {
     "schedule": (ScheduleSpec, set()),
     "method": (MethodSpec, {"name"}),
     "fit": (MetatrainSpec, {"kind", "model"}),
+    "l2o": (L2OSpec, set()),
 }
 
 # Keys that say what is run, not how: they must not enter what a run is told.
-PLAN = {"method": {"tasks"}}
+PLAN = {"method": {"tasks"}, "l2o": {"task"}}
 
 
 def objects(node: Any, path: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -150,7 +152,7 @@ def test_names_are_those_of_the_code() -> None:
     assert allowed("model", "name") == set(MODELS)
     assert allowed("recipe", "optimizer") == set(OPTIMIZERS)
     named, own = definitions["method"]["properties"]["nowcaster"]["anyOf"]
-    assert set(named["enum"]) == {"none", "oracle", "checkpoint", "metatrained", *NOWCASTERS}
+    assert set(named["enum"]) == {"none", "oracle", "checkpoint", "metatrained", "l2o", *NOWCASTERS}
     assert not any(re.search(own["pattern"], name) for name in named["enum"])
 
 

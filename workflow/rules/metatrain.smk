@@ -1,4 +1,4 @@
-# Nowcasters fitted to trajectories.
+# Nowcasters fitted to trajectories, learned optimizers fitted to trainings.
 
 
 rule metatrain:
@@ -35,3 +35,35 @@ rule metatrain:
     shell:
         "nino metatrain {input.spec} $(printf -- '--trajectories=%s ' {input.trajectories})"
         " --out $(dirname {output.best}) {resources.data_dir} 2> {log}"
+
+
+rule l2o:
+    input:
+        spec=PATHS.l2o_spec("{optimizer}"),
+        data=lambda wildcards: PATHS.data(RUN.optimizers[wildcards.optimizer].task),
+    output:
+        best=PATHS.l2o_checkpoint("{optimizer}"),
+        rest=multiext(
+            PATHS.l2o("{optimizer}") + "/",
+            "last.safetensors",
+            "log.csv",
+        ),
+    log:
+        PATHS.log("l2o", "{optimizer}"),
+    benchmark:
+        PATHS.benchmark("l2o", "{optimizer}")
+    priority: 10  # its runs wait for it, the others fill the time beside it
+    conda:
+        "../../envs/nino.yaml"
+    threads: 1
+    resources:
+        **SITE.where("metatrain"),
+        mem_mb=SITE.memory(8000),
+        runtime=SITE.minutes(1440),
+    params:
+        out=subpath(output.best, parent=True),
+        data_dir=DATA_DIR,
+    message:
+        "learned optimizer: {wildcards.optimizer}"
+    shell:
+        "nino l2o {input.spec} --out {params.out} {params.data_dir} 2> {log}"

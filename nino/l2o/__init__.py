@@ -1,0 +1,7 @@
+"""L2O: a learned optimizer, a small network that makes each parameter's update, as a baseline (DESIGN 5)."""
+
+from nino.l2o.fit import fit_l2o
+from nino.l2o.net import L2ONet, load_l2o, save_l2o
+from nino.l2o.optimizer import L2O
+
+__all__ = ["L2O", "L2ONet", "fit_l2o", "load_l2o", "save_l2o"]

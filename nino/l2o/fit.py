@@ -1,0 +1,239 @@
+"""Fitting a learned optimizer: truncated unrolls of trainings of a task, one update after each."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from nino.l2o.net import L2ONet, save_l2o
+from nino.l2o.optimizer import L2O
+from nino.metatrain.record import Table, flat, load_state, publish, save_state
+from nino.provenance import git_commit, versions
+from nino.seeding import derive
+from nino.specs import L2OSpec
+from nino.tasks import Task
+from nino.training import Training
+from nino.trajectories.format import dumps
+
+log = logging.getLogger(__name__)
+
+LOG = ("iteration", "loss", "lr", "grad_norm", "seconds", "validation_loss", "failures")
+# Trainings in a row that became useless at once: then the learned optimizer is at fault, not its luck.
+MAX_CONSECUTIVE_FAILURES = 50
+
+
+@dataclass
+class Outcome:
+    """What a fit came to.
+
+    Args:
+        iterations: done.
+        best_loss: lowest validation loss, the mean of a training's losses.
+        best_iteration: after how many iterations that was.
+        first_loss: that of the optimizer which has learned nothing and moves nothing.
+        failures: unrolls that gave no finite loss or gradient, skipped.
+    """
+
+    iterations: int = 0
+    best_loss: float = math.inf
+    best_iteration: int = 0
+    first_loss: float = math.nan
+    failures: int = 0
+
+
+def fit_l2o(spec: L2OSpec, task: Task, out: Path, *, progress: bool = True) -> Outcome:
+    """Fit a learned optimizer to trainings of a task and write ``best.safetensors``, ``last.safetensors``, ``log.csv``.
+
+    Each iteration goes on with one of several trainings for a few steps and takes the gradient of the sum of their
+    losses in the learned optimizer's parameters (`L2O`). A killed fit goes on bit by bit as if it had not been killed.
+
+    Args:
+        spec: the recipe.
+        task: whose networks and batches it learns from, on the device where that happens.
+        out: folder of the results; ``out/state`` while it runs.
+        progress: show a bar on a terminal.
+
+    Returns:
+        What it came to.
+
+    Raises:
+        ValueError: for a state in ``out`` of another fit.
+        FloatingPointError: if too many trainings in a row give no finite loss.
+    """
+    run = _Fit(spec, task, out / "state")
+    with tqdm(
+        total=spec.iterations, initial=run.outcome.iterations, desc=out.name, disable=None if progress else True
+    ) as bar:
+        try:
+            while run.outcome.iterations < spec.iterations:
+                run.iterate()
+                bar.set_postfix(best=f"{run.outcome.best_loss:.4f}", refresh=False)
+                bar.update()
+        finally:
+            run.log.close()
+    publish(out / "state", out)
+    return run.outcome
+
+
+class _Fit:
+    """A fit in its working folder."""
+
+    def __init__(self, spec: L2OSpec, task: Task, folder: Path) -> None:
+        self.spec, self.task, self.folder = spec, task, folder
+        self.net = L2ONet(spec.hidden, derive(spec.seed, "init")).to(task.device)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=spec.lr, weight_decay=0.0)
+        self.lives = [0] * spec.trainings
+        self.trainings: list[Training] = []
+        self.consecutive = 0
+        self.outcome = Outcome()
+        about = {"recipe": spec.to_dict(), "task": task.spec.to_dict(), "data": task.data_checksum}
+        self.fingerprint = flat(about)
+        self.origin = {name: dumps(value) for name, value in about.items()}
+        self.origin |= {"versions": dumps(versions()), "git": dumps(git_commit())}
+        folder.mkdir(parents=True, exist_ok=True)
+        state = load_state(folder, self.fingerprint)
+        if state is not None:
+            self._load(state)
+        self.trainings = self.trainings or [self._training(i) for i in range(spec.trainings)]
+        self.log = Table(folder / "log.csv", LOG, None if state is None else self.outcome.iterations)
+        if state is None:
+            loss = self.outcome.first_loss = self._validate()
+            self.log.add(iteration=0, validation_loss=loss, failures=0)
+
+    def iterate(self) -> None:
+        """One unroll, one update, and what is due after it."""
+        iteration, spec = self.outcome.iterations, self.spec
+        start = time.perf_counter()
+        loss, norm = self._unroll(iteration)
+        seconds = time.perf_counter() - start
+        self.outcome.iterations = done = iteration + 1
+        measured = {}
+        if done % spec.validate_every == 0 or done == spec.iterations:
+            measured["validation_loss"] = found = self._validate()
+            if found < self.outcome.best_loss:
+                self.outcome.best_loss, self.outcome.best_iteration = found, done
+                self._save("best")
+            log.info("%d: validation %.5f, best %.5f", done, found, self.outcome.best_loss)
+        self.log.add(
+            iteration=done,
+            loss=loss,
+            lr=_rate(spec, iteration),
+            grad_norm=norm,
+            seconds=f"{seconds:.6f}",
+            failures=self.outcome.failures,
+            **measured,
+        )
+        if done % spec.checkpoint_every == 0 or done == spec.iterations:
+            self._checkpoint()
+
+    def _unroll(self, iteration: int) -> tuple[float, float]:
+        """Take some steps of a training and learn from them; mean loss and gradient norm."""
+        which = iteration % self.spec.trainings
+        training = self.trainings[which]
+        optimizer: Any = training.optimizer
+        optimizer.open_unroll()
+        losses = torch.stack([torch.as_tensor(training.step()) for _ in range(self.spec.unroll)])
+        objective = optimizer.close_unroll()
+        self.optimizer.zero_grad()
+        objective.backward()
+        for group in self.optimizer.param_groups:
+            group["lr"] = _rate(self.spec, iteration)
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.spec.clip_norm).item()
+        loss = losses.mean().item()
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.consecutive = 0
+            self.optimizer.step()
+        else:
+            self._fail(iteration, loss, norm)
+        if not math.isfinite(loss) or training.steps >= self._length(which):
+            self.lives[which] += 1
+            self.trainings[which] = self._training(which)
+        return loss, norm
+
+    def _fail(self, iteration: int, loss: float, norm: float) -> None:
+        self.outcome.failures += 1
+        self.consecutive += 1
+        log.warning("iteration %d: loss %g, gradient norm %g: skipped", iteration, loss, norm)
+        if self.consecutive >= MAX_CONSECUTIVE_FAILURES:
+            raise FloatingPointError(
+                f"{self.consecutive} unrolls in a row, up to {iteration}, gave a loss or gradient that is not finite: "
+                f"lower `lr` (={self.spec.lr}) or `unroll` (={self.spec.unroll})"
+            )
+
+    def _seed(self, which: int) -> int:
+        """Of the training that is under way in a place: far from those of runs, which count from 0."""
+        return derive(self.spec.seed, f"training {which}, life {self.lives[which]}")
+
+    def _length(self, which: int) -> int:
+        """Steps after which that training ends."""
+        low, high = math.log(self.spec.unroll), math.log(max(self.spec.max_steps, self.spec.unroll))
+        return round(math.exp(np.random.default_rng(self._seed(which)).uniform(low, high)))
+
+    def _training(self, which: int) -> Training:
+        return start(self.task, self._seed(which), self.net)
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        """The mean loss of a training of a seed of its own; infinite where it is not finite."""
+        training = start(self.task, derive(self.spec.seed, "validation"), self.net)
+        with torch.enable_grad():
+            losses = [torch.as_tensor(training.step()) for _ in range(self.spec.validation_steps)]
+        mean = torch.stack(losses).mean().item()
+        return mean if math.isfinite(mean) else math.inf
+
+    def _save(self, name: str) -> None:
+        extra = {"iteration": str(self.outcome.iterations), "best_validation_loss": repr(self.outcome.best_loss)}
+        save_l2o(self.net, self.folder / f"{name}.safetensors", self.origin | extra)
+
+    def _checkpoint(self) -> None:
+        self._save("last")
+        if self.outcome.best_iteration == 0:  # no validation yet, or none was finite
+            self._save("best")
+        state = {
+            "fingerprint": self.fingerprint,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "lives": self.lives,
+            "trainings": [training.state_dict() for training in self.trainings],
+            "consecutive": self.consecutive,
+            "outcome": vars(self.outcome),
+        }
+        save_state(self.folder, state)
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.lives, self.consecutive = list(state["lives"]), state["consecutive"]
+        self.outcome = Outcome(**state["outcome"])
+        for which, saved in enumerate(state["trainings"]):
+            self.trainings.append(self._training(which))
+            self.trainings[-1].load_state_dict(saved)
+        log.info("%s: going on after %d of %d iterations", self.folder, self.outcome.iterations, self.spec.iterations)
+
+
+def start(task: Task, seed: int, net: L2ONet) -> Training:
+    """A training whose steps are made by a learned optimizer instead of the recipe's.
+
+    Args:
+        task: what is trained.
+        seed: of initialisation and batch order, as for every other method.
+        net: the learned optimizer, on the task's device.
+
+    Returns:
+        The training before its first step.
+    """
+    return Training(task, seed, lambda base, model: L2O(model.parameters(), net))
+
+
+def _rate(spec: L2OSpec, iteration: int) -> float:
+    """Cosine decay to 0."""
+    return spec.lr * (1 + math.cos(math.pi * iteration / spec.iterations)) / 2

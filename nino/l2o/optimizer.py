@@ -1,0 +1,82 @@
+"""A learned optimizer as a ``torch.optim.Optimizer``, and the gradient that teaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from nino.l2o.features import accumulate, features, fresh_state
+from nino.l2o.net import L2ONet
+
+
+class L2O(Optimizer):
+    r"""Updates every tensor by an ``L2ONet``: :math:`\theta \leftarrow \theta - f_\phi(\text{features})`.
+
+    While ``unroll`` is open, updates :math:`u_s` keep their graphs. With :math:`\theta_t = \theta_0 - \sum_{s<t} u_s`
+    and features taken as constants (no second derivatives, as Andrychowicz et al., 2016, do), the gradient of the
+    summed losses of the unrolled steps in :math:`\phi` is that of
+
+    .. math:: -\sum_t \langle g_t, \sum_{s<t} u_s \rangle,
+
+    which needs no gradients but the :math:`g_t` that the steps compute anyway.
+
+    Args:
+        params: parameters of the network to be trained.
+        net: on the parameters' device.
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], net: L2ONet) -> None:
+        """See the class."""
+        super().__init__(params, {})
+        self.net = net
+        self._moved: dict[Tensor, Tensor] | None = None
+        self._objective: Tensor | None = None
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update all parameters that have gradients; returns the closure's loss, if there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad)
+        return loss
+
+    def _update(self, parameter: Tensor, gradient: Tensor) -> None:
+        state = self.state[parameter]
+        if not state:
+            # a number in a tensor of its own, as torch's optimizers have it, so that state dicts are read as plain data
+            state |= {"step": torch.zeros(()), **fresh_state(parameter)}
+        state["step"] += 1
+        accumulate(state, gradient)
+        seen = features(parameter, gradient, state, int(state["step"]))
+        if self._moved is None:
+            parameter.sub_(self.net(seen).view_as(parameter))
+            return
+        with torch.enable_grad():
+            if (moved := self._moved.get(parameter)) is not None:
+                self._objective = (self._objective or 0) - (moved * gradient.reshape(-1)).sum()
+            update = self.net(seen)
+            self._moved[parameter] = update if moved is None else moved + update
+        parameter.sub_(update.detach().view_as(parameter))
+
+    def open_unroll(self) -> None:
+        """Keep the graphs of the updates from now on."""
+        self._moved, self._objective = {}, None
+
+    def close_unroll(self) -> Tensor | None:
+        """Forget them again.
+
+        Returns:
+            A scalar with the gradient of the losses of the steps since ``open_unroll`` in the net's parameters; None
+            where there were fewer than two. The last step's update has been judged by no loss: it counts nothing.
+        """
+        objective, self._moved, self._objective = self._objective, None, None
+        return objective
