@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,7 +16,9 @@ from typer.testing import CliRunner
 
 from nino.cli.app import app
 from nino.config import load, resolve
+from nino.nowcasters import Pointwise
 from nino.nowcasters.base import Nowcaster
+from nino.nowcasters.contract import violations
 from nino.report.figures import write_figures
 from nino.report.spec import ReportSpec
 
@@ -109,3 +112,11 @@ def test_it_is_a_nowcaster(folder: Path) -> None:
     from nino.evaluate.own import own_nowcaster
 
     assert isinstance(own_nowcaster("my_nowcaster.py:MedianSlope", decay=0.5), Nowcaster)
+
+
+def test_the_class_in_the_readme_keeps_the_contract() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "class Damped" in block)
+    names: dict[str, Any] = {"Pointwise": Pointwise}
+    exec(code, names)
+    assert violations(names["Damped"]) == []
