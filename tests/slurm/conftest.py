@@ -17,10 +17,10 @@ from tests.workflow.driver import ENVIRONMENT, ROOT, TINY, wait_until
 HERE = Path(__file__).resolve().parent
 # What a real cluster is asked every 20 seconds, this one is asked every second.
 IMPATIENT = ("--seconds-between-status-checks=1", "--slurm-init-seconds-before-status-checks=1", "--latency-wait=5")
-# The tables alone; one attempt of two minutes and 2 GB a training, in an entry of its own.
+# The tables alone; one attempt of three minutes and 2 GB a training, in an entry of its own.
 SHORT = (
     *("results/doomed/tables/table2.csv", "--retries", "1", "--group-components", "convnet=1", "--set-resources"),
-    *("evaluate:attempts=1", "evaluate:runtime=2", "evaluate:mem_mb=2000"),
+    *("evaluate:attempts=1", "evaluate:runtime=3", "evaluate:mem_mb=2000"),
 )
 
 Record = dict[str, str]
@@ -122,7 +122,7 @@ def slurm() -> Iterator[None]:
 def doomed_driver(
     slurm: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[OnCluster, subprocess.Popen[bytes]]]:
-    """A run that goes on beside the other: its trainings get two minutes and 2 GB, not enough for all of them."""
+    """A run that goes on beside the other: its trainings get three minutes and 2 GB, not enough for all of them."""
     run = OnCluster(tmp_path_factory.mktemp("doomed"), HERE / "doomed.yaml", SHORT)
     process = run.start()
     yield run, process
