@@ -197,7 +197,8 @@ class MethodSpec(Spec):
         name: its key in the config.
         nowcaster: ``none`` (the base optimizer alone), ``identity``, ``linear``, ``random``, ``oracle``,
             ``checkpoint`` (a file at ``path``) or ``metatrained`` (the config's own nowcaster of name ``source``);
-            ``l2o`` trains with a learned optimizer instead of the recipe's, of name ``source`` or from ``path``.
+            ``l2o`` trains with a learned optimizer instead of the recipe's, of name ``source`` or from ``path``;
+            ``FILE.py:CLASS`` or ``MODULE:CLASS``, a class of the user's own.
         label: how tables and figures call it; default its name.
         source: key under ``metatrain.nowcasters`` for ``metatrained``, under ``metatrain.optimizers`` for ``l2o``.
         path: file or known name for ``checkpoint``, file for ``l2o``.
