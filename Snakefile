@@ -46,6 +46,7 @@ include: "workflow/rules/trajectories.smk"
 include: "workflow/rules/metatrain.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/studies.smk"
 
 
 rule all:

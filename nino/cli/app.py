@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from nino.allocator import keep_freed_memory
-from nino.cli import config, convert, models, plan, reports, stages
+from nino.cli import config, convert, models, plan, reports, stages, studies
 from nino.config.errors import ConfigError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ stages.add_to(app)
 convert.add_to(app)
 reports.add_to(app)
 models.add_to(app)
+studies.add_to(app)
 app.add_typer(config.app, name="config", rich_help_panel=None)
 
 _debug = False

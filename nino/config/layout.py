@@ -50,6 +50,14 @@ class Layout:
         """Resolved spec of a task's runs with a method."""
         return self.under("specs", "evaluate", task, f"{method}.json")
 
+    def study_spec(self, study: str) -> str:
+        """Resolved spec of a study."""
+        return self.under("specs", "studies", f"{study}.json")
+
+    def study_manifest(self, study: str) -> str:
+        """Where every number of a study comes from."""
+        return self.under("manifests", f"{study}.json")
+
     @property
     def report_spec(self) -> str:
         """Resolved spec of tables and figures."""

@@ -13,6 +13,7 @@ from nino.config.experiment import Experiment
 from nino.config.layout import Layout
 from nino.files import write_text
 from nino.specs import L2OSpec, MetatrainSpec, MethodSpec, ScheduleSpec, Spec, TaskSpec, TrajectorySpec
+from nino.studies import study_specs
 
 T = TypeVar("T", bound=Spec)
 
@@ -97,6 +98,7 @@ def units(experiment: Experiment) -> Iterator[tuple[str, Spec]]:
                     EvaluationUnit(experiment.tasks[task], method, experiment.schedule),
                 )
     yield layout.report_spec, experiment.report
+    yield from ((layout.study_spec(name), spec) for name, spec in study_specs(experiment.config))
 
 
 def write_units(experiment: Experiment, folder: Path = Path()) -> list[Path]:

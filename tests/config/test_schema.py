@@ -27,6 +27,7 @@ from nino.specs import (
     TaskSpec,
     TrajectorySpec,
 )
+from nino.studies import OverheadSpec, PermutationSpec
 from nino.tasks import DATASETS, MODELS
 from nino.tasks.recipe import OPTIMIZERS
 
@@ -46,6 +47,8 @@ OWNERS: dict[str, tuple[type[Spec], set[str]]] = {
     "schedule": (ScheduleSpec, set()),
     "method": (MethodSpec, {"name"}),
     "fit": (MetatrainSpec, {"kind", "model"}),
+    "permutation_study": (PermutationSpec, set()),
+    "overhead_study": (OverheadSpec, set()),
     "l2o": (L2OSpec, set()),
 }
 

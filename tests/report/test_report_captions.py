@@ -11,13 +11,14 @@ from torch import nn
 
 from nino.graphs import neural_graph
 from nino.report import names
-from nino.report.build import write_tables
+from nino.report.build import write_caption, write_tables
 from nino.report.figures import write_figures
 from nino.report.spec import ReportSpec
+from nino.studies import STUDIES
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "report"
 FIGURES = {*names.TASK_FIGURES, *names.GRAPH_FIGURES, *names.RUN_FIGURES}
-CAPTIONS = sorted({*names.TABLES, *FIGURES, "workflow", "datasheet"})
+CAPTIONS = sorted({*names.TABLES, *FIGURES, "workflow", "datasheet", *STUDIES})
 COMPUTED = {
     "datasheet": '<span class="pre">digits-8</span>',
     "table2": "fewer steps than Adam",
@@ -31,6 +32,8 @@ COMPUTED = {
     "profile": "is the fastest of a seed",
     "graph-adjacency": "nodes in",
     "graph-layers": "nodes in",
+    "permutation": "Found by permutation.",
+    "overhead": "Found by overhead.",
 }
 
 
@@ -42,6 +45,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, complete: Path, spec: ReportS
     graph = neural_graph(nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2)))
     write_tables(complete, spec, root / "results" / "fake" / "tables")
     write_figures(complete, spec, {task.id: graph for task in spec.tasks}, root / "results" / "fake" / "figures")
+    for study in STUDIES:
+        write_caption(root / "results" / "fake" / "tables", study, (f"Found by {study}.",))
     return root
 
 

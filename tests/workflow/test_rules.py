@@ -25,14 +25,14 @@ def rules() -> list[tuple[str, str]]:
 
 
 def test_every_stage_has_rules() -> None:
-    assert {path.stem for path in RULES} == {"data", "trajectories", "metatrain", "evaluate", "report"}
+    assert {path.stem for path in RULES} == {"data", "trajectories", "metatrain", "evaluate", "report", "studies"}
     assert {name for name, _ in rules()} >= {"data", "collect", "join", "datasheet", "metatrain", "evaluate", "tables"}
 
 
 @pytest.mark.parametrize(("name", "body"), [pytest.param(*rule, id=rule[0]) for rule in rules()])
 def test_a_rule_calls_one_command_and_logs(name: str, body: str) -> None:
     shell = body.partition("shell:")[2]
-    assert re.match(r'\s+"nino [a-z]+ ', shell), "a rule calls the nino command"
+    assert re.match(r'\s+"nino [a-z0-9]+ ', shell), "a rule calls the nino command"
     assert not re.search(r"^    (run|script|notebook|wrapper):", body, re.MULTILINE)
     for needed in ("log:", "message:", "resources:", "mem_mb=", "runtime=", "conda:"):
         assert needed in body, f"{name}: no {needed}"

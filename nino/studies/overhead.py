@@ -1,0 +1,301 @@
+"""What nowcasts cost a training, measured: peak memory, seconds a nowcast, share of the training time.
+
+Each row is measured in a process of its own. Weights of the nowcasters are random: what they cost does not depend on
+them.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import re
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from nino.nowcasters import build_nowcaster
+from nino.optim import NiNo
+from nino.report.build import write_caption
+from nino.report.published import published, source_texts
+from nino.report.table import EMPTY, Table, number, significant, text_frame
+from nino.studies.record import write_record
+from nino.studies.spec import OverheadSpec
+from nino.tasks import MODELS as ARCHITECTURES
+from nino.tasks import Data
+
+logger = logging.getLogger(__name__)
+
+NAME = "overhead"
+CONTEXT = 5
+NOWCASTS = 3
+GB = 1e9
+_GPT2, _LLAMA3 = 50_257, 128_256
+
+
+@dataclass(frozen=True)
+class Model:
+    """A language model to be trained.
+
+    Args:
+        architecture: a key of ``nino.tasks.MODELS``.
+        options: its options.
+        vocabulary: its tokens.
+    """
+
+    architecture: str
+    options: dict[str, int]
+    vocabulary: int
+
+
+MODELS = {
+    "gpt2-1-8": Model("gpt2", {"layers": 1, "width": 8, "heads": 2}, 101),  # for tests
+    "gpt2-3-64": Model("gpt2", {"layers": 3, "width": 64, "heads": 4}, _GPT2),
+    "gpt2-6-384": Model("gpt2", {"layers": 6, "width": 384, "heads": 6}, _GPT2),
+    "llama-6-384": Model("llama", {"layers": 6, "width": 384, "heads": 6, "kv_heads": 2, "inner": 1536}, _LLAMA3),
+}
+METHODS = {"adam": "Adam", "wnn+": "WNN+", "nino": "NiNo"}
+PUBLISHED = {  # hidden size and rows of the published measurement, of the largest of the models
+    ("llama-6-384", "adam"): "adam",
+    ("llama-6-384", "wnn+"): "wnn_plus_h32",
+    ("llama-6-384", "nino"): "nino_h32",
+}
+PUBLISHED_HIDDEN = 32
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A row of the table.
+
+    Args:
+        model: a key of ``MODELS``.
+        method: a key of ``METHODS``.
+        parameters: of the model.
+        device: where it was measured.
+        step_seconds: median of the base steps.
+        seconds: of a step (Adam), or of a nowcast, positions computed already (median).
+        first_seconds: of the first nowcast, which computes them.
+        step_bytes: peak memory of base steps, above what the process had before the model.
+        peak_bytes: the same while nowcasting; of the base steps for Adam.
+    """
+
+    model: str
+    method: str
+    parameters: int
+    device: str
+    step_seconds: float
+    seconds: float
+    first_seconds: float | None
+    step_bytes: int
+    peak_bytes: int
+
+    def share(self, period: int) -> float:
+        """Percent that nowcasts add to the seconds of training, one every ``period`` steps."""
+        return 0.0 if self.first_seconds is None else 100 * self.seconds / (period * self.step_seconds)
+
+
+def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
+    """Train a few steps with a nowcast after each five of them.
+
+    Args:
+        spec: batch, length, precision and hidden size.
+        model: a key of ``MODELS``.
+        method: a key of ``METHODS``.
+        device: where to.
+
+    Returns:
+        What it cost.
+    """
+    torch.manual_seed(0)
+    memory = Memory(device)
+    network = build(model, spec.tokens).to(device)
+    optimizer: Any = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    if method != "adam":
+        nowcaster = build_nowcaster(method, hidden=spec.hidden).to(device)
+        steps = CONTEXT * (NOWCASTS + 1)
+        optimizer = NiNo(optimizer, None, network, CONTEXT, steps, nowcaster=nowcaster, context=CONTEXT)
+    tokens = torch.randint(MODELS[model].vocabulary, (spec.batch, spec.tokens + 1), device=device)
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    peaks = {False: 0, True: 0}
+    for _ in range(CONTEXT * NOWCASTS):
+        nowcast = not getattr(optimizer, "need_grads", True)
+        memory.reset()
+        start = time.perf_counter()
+        if not nowcast:
+            _gradient(network, tokens, spec.precision, device)
+        optimizer.step()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        seconds[nowcast].append(time.perf_counter() - start)
+        peaks[nowcast] = max(peaks[nowcast], memory.peak())
+    base = statistics.median(seconds[False][1:])
+    later = statistics.median(seconds[True][1:]) if seconds[True] else base
+    count = sum(p.numel() for p in network.parameters())
+    first = seconds[True][0] if seconds[True] else None
+    return Cost(model, method, count, device, base, later, first, peaks[False], peaks[method != "adam"])
+
+
+def build(model: str, tokens: int) -> nn.Module:
+    """A model with random weights and a context of ``tokens``."""
+    chosen = MODELS[model]
+    unread: Any = None  # a builder looks at the shapes alone
+    data = Data("language", unread, unread, unread, (tokens,), chosen.vocabulary, "")
+    return ARCHITECTURES[chosen.architecture](data, chosen.options)
+
+
+def _gradient(network: nn.Module, tokens: torch.Tensor, precision: str, device: str) -> None:
+    network.zero_grad()
+    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        scores = network(tokens[:, :-1]).logits
+    F.cross_entropy(scores.float().flatten(0, 1), tokens[:, 1:].flatten()).backward()
+
+
+class Memory:
+    """Peak memory above what there was at the start: of the GPU, or resident in the process.
+
+    Args:
+        device: which one.
+    """
+
+    _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+    def __init__(self, device: str) -> None:
+        """Note what there is."""
+        self._gpu = device != "cpu"
+        self._before = 0
+        self.reset()
+        self._before = self.peak()
+
+    def reset(self) -> None:
+        """Forget the peak so far, where the system can (Linux, GPUs)."""
+        if self._gpu:
+            torch.cuda.reset_peak_memory_stats()
+        elif self._CLEAR.exists():
+            self._CLEAR.write_text("5")
+
+    def peak(self) -> int:
+        """Bytes."""
+        if self._gpu:
+            return torch.cuda.max_memory_allocated() - self._before
+        if self._STATUS.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", self._STATUS.read_text())):
+            return int(found[1]) * 1024 - self._before
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return (peak if sys.platform == "darwin" else peak * 1024) - self._before
+
+
+@contextmanager
+def _alone() -> Iterator[ProcessPoolExecutor]:
+    """A process for each task given to it, one at a time."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawn, max_tasks_per_child=1) as pool:
+        yield pool
+
+
+def costs(spec: OverheadSpec, device: str) -> list[Cost]:
+    """Measure every model with every method.
+
+    Raises:
+        ValueError: for a model or method that is not known.
+    """
+    for argument, values, allowed in (("models", spec.models, MODELS), ("methods", spec.methods, METHODS)):
+        for value in values:
+            if value not in allowed:
+                raise ValueError(f"`{argument}` holds {value!r}; allowed are {', '.join(allowed)}")
+    rows = [(model, method) for model in spec.models for method in spec.methods]
+    with _alone() as pool:
+        done = (pool.submit(measure, spec, *row, device).result() for row in rows)
+        return list(tqdm(done, total=len(rows), desc="measuring overhead", unit="row", disable=None))
+
+
+def table(measured: list[Cost], spec: OverheadSpec) -> Table:
+    """The overhead table: measured values, the published ones beside the model and the size they are of."""
+    rows, text = [], []
+    for cost in measured:
+        known = published("overhead_llama_111m", PUBLISHED.get((cost.model, cost.method), ""))
+        values = known.value if known else {}
+        share = cost.share(spec.period)
+        rows.append(
+            vars(cost) | {"share_percent": share} | {f"published_{key}": value for key, value in values.items()}
+        )
+        text.append(
+            {
+                "Model": f"{cost.model} ({cost.parameters / 1e6:.1f}M)",
+                "Method": METHODS[cost.method],
+                "Peak memory, GB": significant(cost.peak_bytes / GB),
+                "Seconds": f"{significant(cost.seconds)} a {'step' if cost.first_seconds is None else 'nowcast'}",
+                "First nowcast, s": EMPTY if cost.first_seconds is None else significant(cost.first_seconds),
+                "Share of training, %": number(share, 2),
+                "Published": _published_text(values),
+            }
+        )
+    device = measured[0].device
+    sources = published("overhead_llama_111m")
+    cited = "; ".join(source_texts()[key] for key in sources.sources) if sources else ""
+    notes = (
+        f"Base step: AdamW, {spec.batch} x {spec.tokens} tokens, {spec.precision}, on {device}. Nowcasters have hidden "
+        f"size {spec.hidden} and random weights. Share: one nowcast every {spec.period} steps.",
+        "Peak memory: above that of the process before the model was built, parameters, optimizer and saved states "
+        "included; of base steps for Adam, while nowcasting for the others (on a CPU with what training has not given "
+        "back).",
+        f"Published: peak memory, seconds, share of training; hidden size {PUBLISHED_HIDDEN}, batch and GPU of the "
+        f"paper ({cited}).",
+    )
+    first = [i for i in range(1, len(measured)) if measured[i].model != measured[i - 1].model]
+    frame = text_frame(text, optional=["Published"])
+    title = "What nowcasts cost a training"
+    return Table(
+        NAME, title, pd.DataFrame(rows), frame, rules=tuple(first), notes=notes, found=findings(measured, spec)
+    )
+
+
+def _published_text(values: dict[str, Any]) -> str:
+    if not values:
+        return EMPTY
+    return f"{values['peak_gb']} GB, {values['seconds']} s a {values['per']}, {values['overhead_percent']} %"
+
+
+def findings(measured: list[Cost], spec: OverheadSpec) -> tuple[str, ...]:
+    """A sentence for the largest model, from the numbers."""
+    largest = max(measured, key=lambda cost: cost.parameters)
+    costs = [c for c in measured if c.model == largest.model and c.first_seconds is not None]
+    cells = [
+        f"{significant(c.seconds)} s a nowcast of {METHODS[c.method]} ({number(c.share(spec.period), 2)} % of training)"
+        for c in costs
+    ]
+    if not cells:
+        return ()
+    name, step = f"{largest.model}, {largest.parameters / 1e6:.1f}M parameters", significant(largest.step_seconds)
+    return (f"{name}: {' and '.join(cells)}, {step} s a base step.",)
+
+
+def study(spec: OverheadSpec, results: Path, device: str = "cpu") -> Table:
+    """Measure and write ``tables/overhead.*`` and ``manifests/overhead.json``.
+
+    Args:
+        spec: what to measure.
+        results: folder of the run.
+        device: where to.
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: for a model or method that is not known.
+    """
+    start = time.perf_counter()
+    result = table(costs(spec, device), spec)
+    files = [*result.write(results / "tables"), write_caption(results / "tables", NAME, result.found)]
+    write_record(results, NAME, spec, files, time.perf_counter() - start)
+    return result

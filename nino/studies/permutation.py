@@ -1,0 +1,328 @@
+"""Whether neural graphs see which permutations of attention keep its function (NiNo paper, figure 2d,e, appendix A.6).
+
+One attention layer of width d with H heads; about a thousand permutations of its hidden neurons, half of which keep the
+function. Each permuted layer is embedded by a graph network on its neural graph. In a graph whose symmetries are those
+of the function, good permutations stay where the layer is and bad ones move away, so that a logistic regression tells
+them apart; in a naive graph they do not.
+
+Shape legend: d width, H heads, P parameters, N nodes, h hidden size of the graph network, n permutations.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs.registry import Topology
+from nino.nowcasters import NiNoNet
+from nino.nowcasters.edges import EdgeList
+from nino.nowcasters.scaling import EPSILON
+from nino.seeding import derive
+
+TOLERANCE = 1e-9
+"""Largest difference of outputs, in float64 and relative to their size, of a permutation that keeps the function."""
+
+BATCH = 10
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a graph network reads a neural graph.
+
+    Args:
+        label: how the table calls it.
+        positions: whether nodes have their Laplacian positions. They follow from the graph without its weights and are
+            no symmetric function of it, so a permutation that keeps the graph may still change the embedding.
+        both_ways: whether messages go against the edges, too. Along them alone no message reaches a head: no edge
+            ends there.
+    """
+
+    label: str
+    positions: bool
+    both_ways: bool
+
+
+READINGS = {
+    "nino": Reading("as NiNo", True, False),
+    "no-positions": Reading("no positions", False, False),
+    "both-ways": Reading("both ways, no positions", False, True),
+}
+
+
+class AttentionLayer(nn.Module):
+    """One multi-head self-attention layer with biases, weights of variance 1/d, in float64.
+
+    Args:
+        width: d.
+        heads: H.
+        seed: of weights and biases.
+
+    Shapes:
+        (tokens, batch, d) -> (tokens, batch, d)
+    """
+
+    def __init__(self, width: int, heads: int, seed: int) -> None:
+        """Draw the parameters from a generator of their own: those of PyTorch have zero biases, which hide faults."""
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(derive(seed, "init"))
+        with torch.no_grad():
+            for parameter in self.attention.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / width**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend."""
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+@dataclass(frozen=True)
+class Permutations:
+    """Renumberings of the hidden neurons of one layer.
+
+    Args:
+        queries: (n, d), which neuron's query and key weights stand at each place.
+        values: (n, d), the same of the value weights.
+        outputs: (n, d), the same of the columns of the output projection.
+        good: (n,), whether the function is kept.
+    """
+
+    queries: NDArray[np.int64]
+    values: NDArray[np.int64]
+    outputs: NDArray[np.int64]
+    good: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """Number of permutations n."""
+        return len(self.good)
+
+
+def draw(width: int, heads: int, count: int, seed: int, layer: nn.Module) -> Permutations:
+    """Draw permutations of four families, equally often, and find out which keep the function by computing it.
+
+    Two families keep it: heads in another order with queries and keys permuted inside each head, and values likewise
+    (independently of them, or alike). Two do not, but for chance: one permutation of all neurons across heads, and
+    queries and values permuted across heads independently. In each pair the first member would move, and the second
+    keep, a graph that merges heads and ties queries to values, or the other way round.
+
+    Args:
+        width: d.
+        heads: H, divides d.
+        count: n.
+        seed: of the draws.
+        layer: the network that they are permutations of.
+
+    Returns:
+        The permutations, in random order.
+    """
+    rng = np.random.default_rng(derive(seed, "permutations"))
+    rows: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    for i in range(count):
+        family = i % 4
+        if family < 2:
+            order = rng.permutation(heads)
+            queries = _inside_heads(rng, order, width // heads)
+            values = _inside_heads(rng, order, width // heads) if family == 0 else queries
+        else:
+            queries = rng.permutation(width)
+            values = rng.permutation(width) if family == 3 else queries
+        rows.append((queries, values, values))
+    shuffled = [rows[i] for i in rng.permutation(count)]
+    queries, values, outputs = (np.stack(part) for part in zip(*shuffled, strict=True))
+    inputs = torch.from_numpy(rng.standard_normal((5, 3, width)))
+    good = _keeps_function(layer, queries, values, outputs, inputs)
+    return Permutations(queries, values, outputs, good)
+
+
+def _inside_heads(rng: np.random.Generator, order: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Heads in a given order, neurons shuffled inside each."""
+    return np.concatenate([head * size + rng.permutation(size) for head in order])
+
+
+def permute(state: dict[str, Tensor], queries: Tensor, values: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+    """The parameters of a layer with its hidden neurons renumbered.
+
+    Args:
+        state: of an ``AttentionLayer``.
+        queries: (d,), order of queries and keys.
+        values: (d,), order of values.
+        outputs: (d,), order of the output projection's columns.
+
+    Returns:
+        Parameters of the same names.
+    """
+    width = len(queries)
+    rows = torch.cat([queries, width + queries, 2 * width + values])
+    return {
+        "attention.in_proj_weight": state["attention.in_proj_weight"][rows],
+        "attention.in_proj_bias": state["attention.in_proj_bias"][rows],
+        "attention.out_proj.weight": state["attention.out_proj.weight"][:, outputs],
+        "attention.out_proj.bias": state["attention.out_proj.bias"],
+    }
+
+
+def _keeps_function(
+    layer: nn.Module, queries: NDArray[np.int64], values: NDArray[np.int64], outputs: NDArray[np.int64], inputs: Tensor
+) -> NDArray[np.bool_]:
+    state = {name: p.detach() for name, p in layer.named_parameters()}
+    good = []
+    with torch.no_grad():
+        wanted = layer(inputs)
+        for orders in zip(queries, values, outputs, strict=True):
+            permuted = permute(state, *map(torch.from_numpy, orders))
+            found = torch.func.functional_call(layer, permuted, (inputs,))
+            good.append(bool((found - wanted).abs().max() <= TOLERANCE * wanted.abs().max()))
+    return np.array(good)
+
+
+def random_network(hidden: int, seed: int) -> NiNoNet:
+    """A NiNo with random weights that carry signals of every size on: variance 1 / inputs, embeddings of variance 1.
+
+    Args:
+        hidden: h.
+        seed: of the weights.
+
+    Returns:
+        The network; one as it is initialised for meta-training (deviation 0.02) would shrink an embedding to rounding.
+    """
+    net = NiNoNet(hidden=hidden)
+    generator = torch.Generator().manual_seed(derive(seed, "weights"))
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.normal_(0, module.in_features**-0.5, generator=generator)
+            elif isinstance(module, nn.Embedding):
+                module.weight.normal_(0, 1, generator=generator)
+    return net
+
+
+class Embedder:
+    """Embeds parameters of a network by the graph network of a nowcaster, as means over nodes and edges.
+
+    The history is c times the same state, scaled per tensor as NiNo does; all convolutions and edge updates are run, in
+    float64.
+
+    Args:
+        net: the nowcaster.
+        graph: of the network.
+        reading: how it is read.
+    """
+
+    def __init__(self, net: NiNoNet, graph: NeuralGraph, reading: Reading = READINGS["nino"]) -> None:
+        """See the class."""
+        self.net = copy.deepcopy(net).double()
+        self.graph = graph
+        self._edges = EdgeList.of(graph)
+        self._both_ways = reading.both_ways
+        width = net.config["lpe"]
+        none = torch.zeros(graph.num_nodes, width, dtype=torch.float64)
+        self._lpe = graph.lpe(width).double() if reading.positions else none
+
+    @torch.no_grad()
+    def __call__(self, parameters: Tensor) -> Tensor:
+        """Embed several networks.
+
+        Args:
+            parameters: (n, P) float64, rows in ``named_parameters`` order.
+
+        Returns:
+            (n, 2 h): mean node states, then mean edge states.
+        """
+        return torch.cat([self._embed(chunk) for chunk in parameters.split(BATCH)])
+
+    def _embed(self, parameters: Tensor) -> Tensor:
+        net, count = self.net, len(parameters)
+        edges = self._edges.repeat(count)
+        scaled = torch.cat([_scaled(row, self.graph) for row in parameters])
+        attributes = edges.features(scaled.unsqueeze(1).expand(-1, net.context), net.max_features)
+        e = net.edge_proj(attributes) + net.layer_embed(edges.edge_type)
+        index = edges.edge_index
+        if self._both_ways:
+            e, index = torch.cat([e, e]), torch.cat([index, index.flip(0)], 1)
+        words = torch.zeros(edges.num_nodes, dtype=torch.long) if net.word_positions else None
+        x = net.nodes(self._lpe.repeat(count, 1), words)
+        for i, conv in enumerate(net.gnn.convs):
+            x = F.silu(conv(x, index, e))
+            if i < len(net.gnn.edge_update):
+                e = net.gnn.edge_update[i](x, index, e)
+        if self._both_ways:
+            e = torch.stack(e.chunk(2)).mean(0)
+        return torch.cat([x.unflatten(0, (count, -1)).mean(1), e.unflatten(0, (count, -1)).mean(1)], 1)
+
+
+def _scaled(parameters: Tensor, graph: NeuralGraph) -> Tensor:
+    parts = [parameters[p.slice] for p in graph.parameters]
+    return torch.cat([(part - part.mean()) / (part.std() + EPSILON) for part in parts])
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What one kind of graph makes of the permutations.
+
+    Args:
+        topology: of the neural graph.
+        reading: a key of ``READINGS``.
+        original: (2 h,) embedding of the layer itself.
+        permuted: (n, 2 h).
+        good: (n,), whether each permutation keeps the function.
+    """
+
+    topology: str
+    reading: str
+    original: NDArray[np.float64]
+    permuted: NDArray[np.float64]
+    good: NDArray[np.bool_]
+
+    def distances(self) -> NDArray[np.float64]:
+        """(n,) distance of each permuted layer to the layer itself, relative to the embedding's norm."""
+        moved: NDArray[np.float64] = np.linalg.norm(self.permuted - self.original, axis=1)
+        return moved / np.linalg.norm(self.original)
+
+
+def embeddings(
+    net: NiNoNet, topologies: Sequence[Topology], width: int, heads: int, count: int, seed: int
+) -> list[Embeddings]:
+    """Embed the same permutations of one layer by each kind of graph, read in each way.
+
+    Args:
+        net: the nowcaster whose graph network embeds.
+        topologies: of the graphs.
+        width: d of the layer.
+        heads: H of the layer, divides d.
+        count: n permutations.
+        seed: of layer and permutations.
+
+    Returns:
+        One entry a topology and a reading.
+
+    Raises:
+        ValueError: where ``heads`` does not divide ``width``, or there are too few permutations to split.
+    """
+    if width % heads or count < 20:
+        raise ValueError(
+            f"`width` (={width}) must be a multiple of `heads` (={heads}), and `count` (={count}) at least 20"
+        )
+    layer = AttentionLayer(width, heads, seed)
+    drawn = draw(width, heads, count, seed, layer)
+    state = {name: p.detach() for name, p in layer.named_parameters()}
+    orders = zip(drawn.queries, drawn.values, drawn.outputs, strict=True)
+    permuted = [_flat(permute(state, *map(torch.from_numpy, order))) for order in orders]
+    parameters = torch.stack([_flat(state), *permuted])
+    found = []
+    variants = [(topology, name) for name in READINGS for topology in topologies]
+    for topology, name in tqdm(variants, desc="embedding permutations", unit="graph", disable=None):
+        embedded = Embedder(net, neural_graph(layer, topology), READINGS[name])(parameters).numpy()
+        found.append(Embeddings(topology, name, embedded[0], embedded[1:], drawn.good))
+    return found
+
+
+def _flat(state: dict[str, Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in state.values()])

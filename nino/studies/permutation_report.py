@@ -1,0 +1,223 @@
+"""Table and figure of the permutation study."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from nino.graphs.registry import Topology
+from nino.nowcasters import NiNoNet, load_nowcaster
+from nino.report.build import write_caption
+from nino.report.drawing import PAGE, new_figure, save, styled
+from nino.report.table import Table, number, significant, text_frame
+from nino.studies.permutation import READINGS, Embeddings, embeddings, random_network
+from nino.studies.record import write_record
+from nino.studies.spec import PermutationSpec
+
+NAME = "permutation"
+TOPOLOGIES: tuple[Topology, ...] = ("naive", "released", "exact")
+MOVED = 1e-9
+"""Relative distance above which an embedding is another one: rounding of float64 stays orders of magnitude below."""
+
+FOLDS = 5
+GOOD, BAD = "#0072B2", "#D55E00"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well one graph tells permutations apart.
+
+    Args:
+        topology: of the graph.
+        reading: a key of ``READINGS``.
+        accuracy: of a cross-validated logistic regression, fraction.
+        low: lower end of its 95 % Wilson interval.
+        high: upper end.
+        good_moved: share of the function-preserving permutations whose embedding moved.
+        bad_moved: share of the others whose embedding moved.
+        good_distance: median relative distance of the former.
+        bad_distance: median relative distance of the latter.
+        count: permutations n.
+        good: how many of them keep the function.
+    """
+
+    topology: str
+    reading: str
+    accuracy: float
+    low: float
+    high: float
+    good_moved: float
+    bad_moved: float
+    good_distance: float
+    bad_distance: float
+    count: int
+    good: int
+
+
+def score(found: Embeddings, seed: int) -> Score:
+    """Judge embeddings.
+
+    A logistic regression on how far each coordinate is from that of the original layer, standardised, has to tell good
+    from bad permutations; its accuracy is over the held-out parts of a stratified five-fold cross-validation.
+
+    Args:
+        found: the embeddings.
+        seed: of the folds.
+
+    Returns:
+        Accuracy with its interval, and what moved.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    distances, good = found.distances(), found.good
+    features = np.abs(found.permuted - found.original)
+    features[distances < MOVED] = 0.0  # rounding is no information
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    right = int((cross_val_predict(classifier, features, good, cv=folds) == good).sum())
+    interval = binomtest(right, len(good)).proportion_ci(0.95, method="wilson")
+    return Score(
+        found.topology,
+        found.reading,
+        right / len(good),
+        float(interval.low),
+        float(interval.high),
+        float((distances[good] > MOVED).mean()),
+        float((distances[~good] > MOVED).mean()),
+        float(np.median(distances[good])),
+        float(np.median(distances[~good])),
+        len(good),
+        int(good.sum()),
+    )
+
+
+def table(scores: list[Score], spec: PermutationSpec) -> Table:
+    """The study's table, a row a graph and a reading."""
+    rows = [
+        {
+            "Messages": READINGS[s.reading].label,
+            "Graph": s.topology,
+            "Accuracy": _accuracy(s),
+            "Good that move, %": number(100 * s.good_moved, 1),
+            "Bad that move, %": number(100 * s.bad_moved, 1),
+            "Distance of good": significant(s.good_distance, 2),
+            "Distance of bad": significant(s.bad_distance, 2),
+        }
+        for s in scores
+    ]
+    best = max(s.accuracy for s in scores)
+    weights = spec.nowcaster or f"random weights of hidden size {spec.hidden}"
+    notes = (
+        f"{scores[0].count} permutations ({scores[0].good} good) of the hidden neurons of one attention layer, "
+        f"d = {spec.width}, H = {spec.heads}; good ones keep its function, as computed. Embedded by the graph network "
+        f"of {weights}; seed {spec.seed}.",
+        "Accuracy: logistic regression on how far each coordinate of the embedding is from that of the layer itself, "
+        "five-fold cross-validation, with the 95 % Wilson interval. Distances are relative to the embedding's norm, "
+        "medians; a permutation moves where its distance exceeds 1e-9.",
+        "As NiNo: messages along the edges only, nodes know their Laplacian positions. No edge ends at a head's node, "
+        "so that without positions heads are told apart only by messages both ways.",
+        "The paper shows this study as figure 2d,e; the values of its figure are in no source at hand.",
+    )
+    return Table(
+        NAME,
+        "Which permutations of attention a neural graph sees",
+        pd.DataFrame([vars(s) for s in scores]),
+        text_frame(rows),
+        bold=frozenset((i, "Accuracy") for i, s in enumerate(scores) if s.accuracy == best),
+        rules=tuple(i for i in range(1, len(scores)) if scores[i].reading != scores[i - 1].reading),
+        notes=notes,
+        found=findings(scores),
+    )
+
+
+def _accuracy(s: Score) -> str:
+    return f"{number(100 * s.accuracy, 1)} % [{number(100 * s.low, 1)}, {number(100 * s.high, 1)}]"
+
+
+def findings(scores: list[Score]) -> tuple[str, ...]:
+    """Two sentences from the numbers: what the graphs' symmetries allow, and what NiNo's messages make of them."""
+    sentences = []
+    for reading, opening in (
+        ("both-ways", "Read both ways, without positions"),
+        ("nino", "As NiNo reads them, along the edges with Laplacian positions"),
+    ):
+        cells = [f"{_accuracy(s)} by the {s.topology} graph" for s in scores if s.reading == reading]
+        count = scores[0].count
+        sentences.append(f"{opening}, {', '.join(cells)} of {count} permutations are told good from bad.")
+    return tuple(sentences)
+
+
+def draw(found: list[Embeddings], stem: Path) -> list[Path]:
+    """The picture of figure 2d,e: embeddings on their first two principal components, the original a cross."""
+    readings = list(dict.fromkeys(e.reading for e in found))
+    topologies = list(dict.fromkeys(e.topology for e in found))
+    with styled():
+        figure = new_figure(PAGE, 2.0 * len(readings) + 0.5)
+        axes = figure.subplots(len(readings), len(topologies), squeeze=False)
+        for e in found:
+            i, j = readings.index(e.reading), topologies.index(e.topology)
+            ax = axes[i, j]
+            plane = principal(e)
+            for kind, colour, marker, label in ((e.good, GOOD, "o", "keep"), (~e.good, BAD, "x", "change")):
+                name = f"{label} the function" if i == j == 0 else None
+                ax.scatter(*plane[kind].T, s=7, c=colour, marker=marker, linewidths=0.6, alpha=0.6, label=name)
+            ax.plot(0, 0, "+", color="black", markersize=9, label="not permuted" if i == j == 0 else None)
+            if i == 0:
+                ax.set_title(f"{e.topology} graph")
+            if j == 0:
+                ax.set_ylabel(f"{READINGS[e.reading].label}\nPC 2")
+            if i == len(readings) - 1:
+                ax.set_xlabel("PC 1 (share of the norm)")
+            ax.ticklabel_format(style="sci", scilimits=(-2, 2))
+        figure.legend(loc="outside lower center", ncols=3)
+        return save(figure, stem)
+
+
+def principal(found: Embeddings) -> NDArray[np.float64]:
+    """(n, 2): first two principal components around the original, as shares of its norm; zero where nothing moves."""
+    moved = (found.permuted - found.original) / np.linalg.norm(found.original)
+    if found.distances().max() < MOVED:
+        return np.zeros((len(moved), 2))
+    _, _, directions = np.linalg.svd(moved, full_matrices=False)
+    # a fixed sign, so that the same embeddings are the same picture
+    signs = np.sign(directions[:2][np.arange(2), np.abs(directions[:2]).argmax(1)])
+    plane: NDArray[np.float64] = moved @ (directions[:2] * signs[:, None]).T
+    return plane
+
+
+def study(spec: PermutationSpec, results: Path) -> Table:
+    """Do the study: ``tables/permutation.*``, ``figures/permutation.*`` and ``manifests/permutation.json``.
+
+    Args:
+        spec: what to do.
+        results: folder of the run.
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: for a nowcaster that is no NiNo, or sizes that do not fit.
+        FileNotFoundError: for weights that are not there.
+    """
+    start = time.perf_counter()
+    net = load_nowcaster(spec.nowcaster) if spec.nowcaster else random_network(spec.hidden, spec.seed)
+    if not isinstance(net, NiNoNet):
+        raise ValueError(
+            f"`nowcaster` (={spec.nowcaster!r}) holds a {type(net).__name__}; graphs are embedded by a NiNo"
+        )
+    found = embeddings(net, TOPOLOGIES, spec.width, spec.heads, spec.permutations, spec.seed)
+    result = table([score(e, spec.seed) for e in found], spec)
+    files = result.write(results / "tables")
+    files.append(write_caption(results / "tables", NAME, result.found))
+    files += draw(found, results / "figures" / NAME)
+    write_record(results, NAME, spec, files, time.perf_counter() - start, spec.nowcaster)
+    return result

@@ -1,0 +1,51 @@
+"""What studies are told: small frozen dataclasses, one to one with the entries of ``studies`` in the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nino.specs import Spec
+
+
+@dataclass(frozen=True)
+class PermutationSpec(Spec):
+    """The permutation study (figure 2d,e of the paper).
+
+    Args:
+        permutations: how many are drawn.
+        width: d of the attention layer.
+        heads: H of it, divides ``width``.
+        nowcaster: file or known name of the NiNo whose graph network embeds; None takes a random one.
+        hidden: size of a random one.
+        seed: of layer, permutations, folds and random weights.
+    """
+
+    permutations: int = 1000
+    width: int = 12
+    heads: int = 4
+    nowcaster: str | None = None
+    hidden: int = 128
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class OverheadSpec(Spec):
+    """The overhead table: what nowcasts cost a training.
+
+    Args:
+        models: keys of ``nino.studies.overhead.MODELS``.
+        methods: rows a model: ``adam``, ``wnn+``, ``nino``.
+        hidden: size of the (random) nowcasters; what they cost does not depend on their weights.
+        batch: examples a step.
+        tokens: length of an example of a language model.
+        period: steps between nowcasts, for the share of training.
+        precision: of the base steps, ``float32`` or ``bfloat16``.
+    """
+
+    models: tuple[str, ...]
+    methods: tuple[str, ...]
+    hidden: int = 128
+    batch: int = 8
+    tokens: int = 128
+    period: int = 1000
+    precision: str = "float32"

@@ -1,0 +1,68 @@
+import json
+
+import pytest
+import torch
+
+from nino.studies import OverheadSpec
+from nino.studies.overhead import GB, MODELS, Cost, Memory, build, findings, study, table
+
+SPEC = OverheadSpec(models=("gpt2-1-8",), methods=("adam", "nino"), hidden=4, batch=2, tokens=8, period=100)
+
+
+def cost(model: str = "llama-6-384", method: str = "nino", seconds: float = 5.0, first: float | None = 9.0) -> Cost:
+    return Cost(model, method, 111_000_000, "cpu", 1.0, seconds, first, 3_000_000_000, 4_000_000_000)
+
+
+def test_models_have_the_sizes_they_are_named_by():
+    sizes = {}
+    for name in MODELS:
+        with torch.device("meta"):
+            sizes[name] = sum(p.numel() for p in build(name, 1024).parameters())
+    assert sizes["gpt2-3-64"] == 3_432_064
+    assert 30e6 < sizes["gpt2-6-384"] < 31e6
+    assert 111e6 < sizes["llama-6-384"] < 112e6
+
+
+def test_the_share_is_of_the_seconds_of_training():
+    assert cost().share(1000) == pytest.approx(0.5)
+    assert cost(method="adam", first=None).share(1000) == 0.0
+
+
+def test_published_values_stand_beside_the_model_they_are_of_alone():
+    shown = table([cost(), cost("gpt2-3-64")], SPEC)
+    assert list(shown.text["Published"]) == ["57 GB, 5.52 s a prediction, 0.61 %", "–"]
+    assert "the paper's public review thread" in shown.notes[2]
+    assert "Published" not in table([cost("gpt2-3-64")], SPEC).text
+
+
+def test_the_finding_is_of_the_largest_model():
+    large, small = cost(), Cost("gpt2-3-64", "nino", 3, "cpu", 1, 1, 1, 1, 1)
+    assert findings([small, large], SPEC) == (
+        "llama-6-384, 111.0M parameters: 5 s a nowcast of NiNo (5.00 % of training), 1 s a base step.",
+    )
+    assert findings([cost(method="adam", first=None)], SPEC) == ()
+
+
+def test_memory_sees_what_is_allocated_and_forgets_it():
+    memory = Memory("cpu")
+    block = torch.ones(40_000_000)
+    assert memory.peak() > 0.15 * GB
+    del block
+    memory.reset()
+    assert memory.peak() < 0.1 * GB
+
+
+def test_the_study_measures_each_method_in_a_process_of_its_own(tmp_path):
+    measured = study(SPEC, tmp_path)
+    assert list(measured.data.method) == list(SPEC.methods)
+    assert (measured.data.seconds > 0).all() and (measured.data.peak_bytes > 0).all()
+    assert measured.data.first_seconds.notna().tolist() == [False, True]
+    record = json.loads((tmp_path / "manifests" / "overhead.json").read_text())
+    assert record["inputs"]["spec"]["models"] == ["gpt2-1-8"]
+    assert "tables/overhead.md" in record["outputs"]
+
+
+@pytest.mark.parametrize("change", [{"models": ("gpt3",)}, {"methods": ("sgd",)}])
+def test_what_is_not_known_is_refused(tmp_path, change):
+    with pytest.raises(ValueError, match="allowed are"):
+        study(OverheadSpec(**({"models": ("gpt2-1-8",), "methods": ("adam",)} | change)), tmp_path)
