@@ -200,7 +200,8 @@ class _Run:
         if math.isnan(outcome.best_loss) or found.mean_loss < outcome.best_loss:
             outcome.best_loss, outcome.best_iteration = found.mean_loss, self.done
             self.save_net("best")
-        log.info("%d: validation %.5f, no change %.5f", self.done, found.mean_loss, found.mean_identity)
+        if self.ranks.leads:
+            log.info("%d: validation %.5f, no change %.5f", self.done, found.mean_loss, found.mean_identity)
         return {"validation_loss": found.mean_loss, "identity_loss": found.mean_identity}
 
     def add(self, **row: object) -> None:
