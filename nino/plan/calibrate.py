@@ -93,7 +93,7 @@ def calibrate(
     """
     batch = _part_of_batch(spec, facts, device)
     part = replace(spec, recipe=replace(spec.recipe, batch_size=batch, accumulate=1))
-    measured = min(facts.examples["test"], IMAGES if facts.kind == "vision" else 2)
+    measured = min(facts.examples["test"], IMAGES if facts.kind == "vision" else max(2, _fitting(facts, device) // 8))
     task = Task(part, facts.synthetic(batch, 1, measured), device)
     training = Training(task, 0)
     share = spec.recipe.batch_size / batch
@@ -119,11 +119,16 @@ def calibrate(
 
 def _part_of_batch(spec: TaskSpec, facts: Facts, device: torch.device) -> int:
     """Examples of a step that a calibration can hold, and does in seconds; no more than the step takes at once."""
-    if facts.kind == "language":
-        example = facts.shape[0] * facts.outputs
-    else:  # the more parameters an image goes through, the longer it takes
-        example = max(16 * math.prod(facts.shape[1:]), sum(tensor_sizes(spec, facts)))
-    return max(1, min(spec.recipe.batch_size // spec.recipe.accumulate, ELEMENTS[device.type] // example))
+    fitting = _fitting(facts, device)
+    if facts.kind == "vision":  # the more parameters an image goes through, the longer it takes
+        fitting = min(fitting, ELEMENTS[device.type] // sum(tensor_sizes(spec, facts)))
+    return max(1, min(spec.recipe.batch_size // spec.recipe.accumulate, fitting))
+
+
+def _fitting(facts: Facts, device: torch.device) -> int:
+    """Examples whose largest output a calibration can hold: the scores, or 16 channels of the images' size."""
+    example = facts.shape[0] * facts.outputs if facts.kind == "language" else 16 * math.prod(facts.shape[1:])
+    return ELEMENTS[device.type] // example
 
 
 def _step(training: Training, share: float, room: float) -> tuple[float, int]:

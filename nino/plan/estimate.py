@@ -207,6 +207,7 @@ class _Planner:
         rows.append(Row("data", f"{len(self.run.used)} tasks", len(self.run.used), size=self._size("data")))
         rows += [self._trajectories(task) for task in self.run.collected]
         rows += [self._fit(name) for name in self.run.fitted]
+        rows += [Row("metatrain", name, 1) for name in self.run.learned]
         rows += [self._evaluations(task) for task in self.run.evaluated]
         rows.append(Row("report", self.run.run, REPORT_JOBS, size=self._size("report")))
         self.plan.notes = [f"{', '.join(names)}: {text}" for text, names in self.notes.items()]
