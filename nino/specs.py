@@ -237,6 +237,7 @@ class MetatrainSpec(Spec):
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.
         amp: ``auto`` uses automatic mixed precision where there is a GPU; ``off`` never.
+        topology: of the networks' neural graphs, ``released``, ``exact`` or ``naive``.
     """
 
     kind: str
@@ -258,6 +259,7 @@ class MetatrainSpec(Spec):
     validate_every: int = 200
     checkpoint_every: int = 200
     amp: str = "auto"
+    topology: str = "released"
 
 
 @dataclass(frozen=True)

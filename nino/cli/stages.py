@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -117,7 +117,8 @@ def metatrain(
     from nino.metatrain.ranks import joined
 
     paths = dict(zip(unit.tasks, trajectories or (), strict=True))
-    sources = open_sources(paths, data_dir=job.data_dir(data_dir))
+    topology: Any = unit.metatrain.topology  # one of those that the config's schema allows
+    sources = open_sources(paths, data_dir=job.data_dir(data_dir), topology=topology)
     with joined(device_of(device)) as (ranks, place):
         fit(unit.metatrain, sources, folder, device=place, ranks=ranks)
 

@@ -37,7 +37,17 @@ from nino.tasks import Task
 from nino.training import Training
 
 FROM_FILE = ("checkpoint", "metatrained", "l2o")
-WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", "max_horizon", "power", "horizons")
+WRAPPER_OPTIONS = (
+    "topology",
+    "unknown",
+    "update_scale",
+    "accept",
+    "period",
+    "spacing",
+    "max_horizon",
+    "power",
+    "horizons",
+)
 """Keys of ``MethodSpec.options`` that are ``NiNo``'s (horizons win over the schedule's); others, the nowcaster's."""
 
 
@@ -134,7 +144,11 @@ def start_training(
     if isinstance(nowcaster, L2ONet):
         return start_learned(task, seed, nowcaster.to(task.device))
     bases: list[Optimizer] = []
-    options: dict[str, Any] = {"max_horizon": schedule.max_horizon, "power": schedule.power}
+    options: dict[str, Any] = {
+        "period": schedule.period,
+        "max_horizon": schedule.max_horizon,
+        "power": schedule.power,
+    }
     if (fixed := getattr(nowcaster, "fixed_horizon", None)) is not None:
         options["horizons"] = fixed  # WNN was trained for one horizon alone
     options |= {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
@@ -145,7 +159,6 @@ def start_training(
             base,
             model=model,
             nowcaster=nowcaster,
-            period=schedule.period,
             context=schedule.context,
             max_train_steps=task.spec.recipe.steps,
             **options,

@@ -166,7 +166,7 @@ def test_weights_of_a_method(config: dict[str, Any], tmp_path: Path) -> None:
 
 def test_committed_configs_resolve() -> None:
     assert resolve(load([], ROOT / "config.yaml")).run == "paper"
-    for overlay in (ROOT / "workflow" / "configs").glob("*.yaml"):
+    for overlay in (ROOT / "workflow" / "configs").rglob("*.yaml"):
         assert resolve(load([overlay], ROOT / "config.yaml")).evaluated
 
 

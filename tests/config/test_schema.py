@@ -32,7 +32,7 @@ from nino.tasks import DATASETS, MODELS
 from nino.tasks.recipe import OPTIMIZERS
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted((ROOT / "workflow" / "configs").glob("*.yaml"))
+CONFIGS = sorted((ROOT / "workflow" / "configs").rglob("*.yaml"))
 UNIT = re.compile(r" \[(?P<unit>[^\[\];]+); (?P<default>required|default .+)\]$")
 
 # Which definition describes which dataclass, and the fields that come from the entry's own name.

@@ -63,6 +63,17 @@ def test_a_method_may_have_horizons_of_its_own(digits, schedule) -> None:
     assert horizons(method("checkpoint"), WNN()) == (5,)  # the one that it was trained for
 
 
+def test_a_method_may_have_a_period_and_a_spacing_of_its_own(digits, schedule) -> None:
+    def made(**options):
+        row = method("linear", options=options)
+        return start_training(digits, row, 1000, schedule, build_nowcaster(row, 1000, schedule)).optimizer.schedule
+
+    assert made().period == schedule.period
+    half = schedule.period // 2
+    assert (made(period=half, spacing=1).period, made(period=half, spacing=1).spacing) == (half, 1)
+    assert made(spacing=1).spacing == 1
+
+
 def test_a_schedule_that_does_not_fit_is_refused(digits) -> None:
     row, long = method("linear"), ScheduleSpec(period=100)
     with pytest.raises(ValueError, match="`period`"):
