@@ -2,8 +2,9 @@
 
 Both trainings do the same steps on the same values, a stretch in turn each, so that what the machine does besides falls
 on both alike; each turn's ratio is taken on its own, the interval is that of their median (bootstrap, 95 %). On the CPU
-time is the process's own. ``storing`` is what the stores alone took (copying to the CPU, float16, HDF5), to the
-training beside them: the steadier figure where a turn has few stores. Images are random, or real with ``--data-dir``.
+time is the process's own. ``batch`` is what a step waits for its images or tokens. ``storing`` is what the stores alone
+took (copying to the CPU, float16, HDF5), to the training beside them: the steadier figure where a turn has few stores.
+Images are random, as many as the task has, or real with ``--data-dir``.
 
     python -m benchmarks.write_cost                              # both tasks on the CPU, about three minutes
     python -m benchmarks.write_cost --tasks fm-16 --turns 40 --members 8 --device cuda
@@ -12,6 +13,7 @@ training beside them: the steadier figure where a turn has few stores. Images ar
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 from collections.abc import Iterator
@@ -41,7 +43,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 # Steps a turn; each holds some stores. A language task's steps are of a few short blocks: the real ones, of 32 x 1024
 # tokens, take hundreds of times as long, so its ratio here is an upper bound.
 TURN = {"fm-16": 200, "c10-16": 200, "lm1b-3-24": 200, "lm1b-2-32": 200}
-BLOCK, BATCH = 64, 2
+BLOCK, BATCH = 64, 1
 
 
 def build(name: str, device: str, data_dir: Path | None) -> tuple[Task, TrajectorySpec]:
@@ -54,7 +56,8 @@ def build(name: str, device: str, data_dir: Path | None) -> tuple[Task, Trajecto
     if data_dir is not None:
         return load_task(spec, data_dir, device=device), run.trajectories[name]
     facts = data_facts(spec, default_data_dir())
-    return Task(spec, facts.synthetic(max(4096, BATCH), 1, 1), device), run.trajectories[name]
+    examples = facts.examples["train"] if facts.kind == "vision" else 4096
+    return Task(spec, facts.synthetic(examples, 1, 1), device), run.trajectories[name]
 
 
 class Side:
@@ -126,6 +129,7 @@ def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
             for which in (0, 1) if turn % 2 else (1, 0):
                 (bare, storing)[which].append(both[which].advance(steps))
         stored = both[1].stored
+        feed = feeding(both[0])
     ratios = [b / a for a, b in zip(bare, storing, strict=True)]
     low, high = interval(ratios)
     states = args.turns * steps // spec.state_every * args.members
@@ -141,10 +145,21 @@ def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
         "data": "real" if args.data_dir else "random",
         "step_us": statistics.median(bare) / steps / args.members * 1e6,
         "store_us": stored / states * 1e6,
+        "feed_us": feed * 1e6,
         "ratio": statistics.median(ratios),
         "interval": [low, high],
         "storing": stored / (sum(storing) - stored),
     }
+
+
+def feeding(side: Side, steps: int = 200) -> float:
+    """Seconds of a batch of one network: chosen by the order, gathered from memory, normalised."""
+    training = side.group.release()[0]
+    start = side._now()
+    for _ in range(steps):
+        training.next_batch()
+        training.steps += 1
+    return (side._now() - start) / steps
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -152,6 +167,14 @@ def interval(values: list[float]) -> tuple[float, float]:
     draw = random.Random(0)
     medians = sorted(statistics.median(draw.choices(values, k=len(values))) for _ in range(2000))
     return medians[49], medians[1949]
+
+
+def keep(path: Path, found: dict[str, Any]) -> None:
+    """Write a task's figures beside those of others that were measured before, each with where it was."""
+    old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    row = found | {"git": git_commit(), "hardware": hardware(), "versions": versions()}
+    same = ("task", "device", "members")
+    write_json(path, [each for each in old if any(each[key] != found[key] for key in same)] + [row])
 
 
 def main() -> None:
@@ -167,19 +190,18 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    figures = []
     for name in args.tasks:
         found = compare(name, args)
-        figures.append(found)
         print(
             f"{name} ({found['parameters']:,} parameters, {args.device}, {args.members} at once, a state every "
-            f"{found['state_every']} steps): step {found['step_us']:.0f} us, store {found['store_us']:.0f} us, ratio "
+            f"{found['state_every']} steps): step {found['step_us']:.0f} us, store {found['store_us']:.0f} us, batch "
+            f"{found['feed_us']:.0f} us, ratio "
             f"{found['ratio']:.4f} [{found['interval'][0]:.4f}, {found['interval'][1]:.4f}], "
             f"storing {100 * found['storing']:.2f} % of training",
             flush=True,
         )
-    if args.out:
-        write_json(args.out, {"figures": figures, "hardware": hardware(), "versions": versions(), "git": git_commit()})
+        if args.out:
+            keep(args.out, found)
 
 
 if __name__ == "__main__":
