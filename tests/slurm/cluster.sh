@@ -10,6 +10,7 @@
 # no accounting daemon: ended jobs stay visible in the controller's memory. Every client command runs under a time limit,
 # because clients wait for a controller that is gone. State and logs lie in $SLURM_LAB, default /var/tmp/nino-slurm.
 set -euo pipefail
+export PATH="$PATH:/usr/sbin:/sbin" # where Debian has the daemons, and not on every user's path
 
 LAB=${SLURM_LAB:-/var/tmp/nino-slurm}
 CONF=/etc/slurm/slurm.conf # not in the lab: Snakemake's executor drops SLURM_CONF
