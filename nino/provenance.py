@@ -78,15 +78,16 @@ def git_commit(folder: Path | None = None) -> dict[str, Any] | None:
         folder: a folder of a checkout; default this package's own.
 
     Returns:
-        ``{"commit": 40 hex digits, "dirty": bool}``, dirty where a tracked file differs from the commit; None where
-        ``folder`` holds no file that a git repository tracks (an installed package), where there is no commit yet or
+        ``{"commit": 40 hex digits, "dirty": bool}``, dirty where a tracked file outside ``results/`` differs from the
+        commit; None where ``folder`` holds no file that a git repository tracks (an installed package), where there is no commit yet or
         no git.
     """
     folder = Path(__file__).parent if folder is None else folder
     if not _git(folder, "ls-files", "."):  # an environment inside somebody else's checkout is not that checkout
         return None
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
-    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    # results that are kept in git change whenever they are made again: no code follows from them
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude)results")
     if not commit or status is None:
         return None
     return {"commit": commit, "dirty": bool(status)}

@@ -36,6 +36,17 @@ def test_a_changed_file_makes_it_dirty_and_an_untracked_one_does_not(checkout: P
     assert git_commit(checkout)["dirty"] is True
 
 
+def test_results_made_again_do_not_make_it_dirty(checkout: Path) -> None:
+    (checkout / "results").mkdir()
+    (checkout / "results" / "table.csv").write_text("1")
+    git(checkout, "add", "results")
+    git(checkout, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "results")
+    (checkout / "results" / "table.csv").write_text("2")
+    assert git_commit(checkout)["dirty"] is False
+    (checkout / "a.txt").write_text("2")
+    assert git_commit(checkout)["dirty"] is True
+
+
 def test_none_outside_a_checkout_and_in_an_untracked_folder_of_one(checkout: Path, tmp_path_factory) -> None:
     assert git_commit(tmp_path_factory.mktemp("bare")) is None
     (checkout / "site-packages").mkdir()
