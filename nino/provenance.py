@@ -79,8 +79,8 @@ def git_commit(folder: Path | None = None) -> dict[str, Any] | None:
 
     Returns:
         ``{"commit": 40 hex digits, "dirty": bool}``, dirty where a tracked file outside ``results/`` differs from the
-        commit; None where ``folder`` holds no file that a git repository tracks (an installed package), where there is no commit yet or
-        no git.
+        commit; None where ``folder`` holds no file that a git repository tracks (an installed package), where there is
+        no commit yet or no git.
     """
     folder = Path(__file__).parent if folder is None else folder
     if not _git(folder, "ls-files", "."):  # an environment inside somebody else's checkout is not that checkout
