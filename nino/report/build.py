@@ -9,6 +9,7 @@ from typing import Any
 from nino.files import write_json, write_text
 from nino.report.captions import headline, plan_notes, spikes_sentence, worth_sentence
 from nino.report.measured import fixed_step_table, nowcast_table, timing_table
+from nino.report.origins import origins_table
 from nino.report.runs import Runs, read_runs
 from nino.report.spec import ReportSpec
 from nino.report.table import Table, rst_escape
@@ -29,6 +30,7 @@ def build_tables(runs: Runs) -> list[Table]:
         replace(fixed_step_table(runs), found=tuple(worth_sentence(runs, task) for task in runs.spec.tasks)),
         replace(nowcast_table(runs), found=spikes),
         timing_table(runs),
+        origins_table(runs),
     ]
     return [replace(table, notes=(*table.notes, *plan_notes(runs.spec))) for table in tables]
 

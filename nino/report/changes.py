@@ -9,8 +9,8 @@ import pandas as pd
 
 from nino.files import sha256
 
-KEYS = ("task", "method", "step")  # columns that name a row, those of them that a table has
-UNSTABLE = ("timing",)  # seconds differ between any two runs: counted, not listed
+KEYS = ("task", "method", "seed", "step")  # columns that name a row, those of them that a table has
+UNSTABLE = ("timing", "origins")  # seconds and commits differ between any two runs: counted, not listed
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nino.report.spec import ReportSpec
 
-TABLES = ("table1", "table2", "summary", "fixed_steps", "nowcasts", "timing")
+TABLES = ("table1", "table2", "summary", "fixed_steps", "nowcasts", "timing", "origins")
 TABLE_FORMATS = ("csv", "md", "tex", "html", "rst")
 TASK_FIGURES = ("curves", "worth", "spikes")
 GRAPH_FIGURES = ("graph-adjacency", "graph-layers")

@@ -20,7 +20,7 @@ def test_writing_twice_gives_the_same_bytes(results: Path, spec: ReportSpec) -> 
     files = {path: path.read_bytes() for path in (results / "tables").rglob("*") if path.is_file()}
     write_tables(results, spec)
     assert {path: path.read_bytes() for path in (results / "tables").rglob("*") if path.is_file()} == files
-    assert len(files) == 6 * 5 + 6 + 1
+    assert len(files) == 7 * 5 + 7 + 1
 
 
 def test_tables_1_and_2_do_not_depend_on_seconds(results: Path, spec: ReportSpec) -> None:
