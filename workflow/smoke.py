@@ -18,7 +18,6 @@ import psutil
 
 from nino.config import Layout, load
 
-STYLE = Path(__file__).parent / "report" / "style.css"
 JOB = re.compile(r"^(?:Job|localrule|rule) (\d+): (.*)")
 FINISHED = re.compile(r"^Finished jobid: (\d+)")
 PROGRESS = re.compile(r"^(\d+) of (\d+) steps \((\d+)%\) done")
@@ -120,7 +119,7 @@ def main() -> int:
     fresh = before is not None and manifest.stat().st_mtime_ns == before
     if not fresh:
         print("smoke: report", flush=True)
-        if code := snakemake(*common, "--report", str(page), "--report-stylesheet", str(STYLE), start=start):
+        if code := snakemake(*common, "--report", str(page), start=start):
             return code
     for name in ("table1", "table2", "summary"):
         print(f"\n{(root / 'tables' / f'{name}.md').read_text(encoding='utf-8').rstrip()}", flush=True)

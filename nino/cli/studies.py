@@ -34,7 +34,7 @@ def permutation(spec: SpecFile = None, config: ConfigFiles = None, out: OutFolde
 def overhead(spec: SpecFile = None, config: ConfigFiles = None, out: OutFolder = None, device: Device = "auto") -> None:
     """Measure what nowcasts cost a training: peak memory, seconds, share of the training time."""
     unit, folder = _job("overhead", OverheadSpec, spec, config, out)
-    from nino.studies.overhead import study
+    from nino.studies.overhead_report import study
 
     typer.echo(study(unit, folder, device_of(device)).plain(), nl=False)
 

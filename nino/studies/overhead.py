@@ -6,7 +6,6 @@ them.
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import re
 import resource
@@ -20,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -28,20 +26,12 @@ from tqdm import tqdm
 
 from nino.nowcasters import build_nowcaster
 from nino.optim import NiNo
-from nino.report.build import write_caption
-from nino.report.published import published, source_texts
-from nino.report.table import EMPTY, Table, number, significant, text_frame
-from nino.studies.record import write_record
 from nino.studies.spec import OverheadSpec
 from nino.tasks import MODELS as ARCHITECTURES
 from nino.tasks import Data
 
-logger = logging.getLogger(__name__)
-
-NAME = "overhead"
 CONTEXT = 5
 NOWCASTS = 3
-GB = 1e9
 _GPT2, _LLAMA3 = 50_257, 128_256
 
 
@@ -67,12 +57,6 @@ MODELS = {
     "llama-6-384": Model("llama", {"layers": 6, "width": 384, "heads": 6, "kv_heads": 2, "inner": 1536}, _LLAMA3),
 }
 METHODS = {"adam": "Adam", "wnn+": "WNN+", "nino": "NiNo"}
-PUBLISHED = {  # hidden size and rows of the published measurement, of the largest of the models
-    ("llama-6-384", "adam"): "adam",
-    ("llama-6-384", "wnn+"): "wnn_plus_h32",
-    ("llama-6-384", "nino"): "nino_h32",
-}
-PUBLISHED_HIDDEN = 32
 
 
 @dataclass(frozen=True)
@@ -217,85 +201,3 @@ def costs(spec: OverheadSpec, device: str) -> list[Cost]:
     with _alone() as pool:
         done = (pool.submit(measure, spec, *row, device).result() for row in rows)
         return list(tqdm(done, total=len(rows), desc="measuring overhead", unit="row", disable=None))
-
-
-def table(measured: list[Cost], spec: OverheadSpec) -> Table:
-    """The overhead table: measured values, the published ones beside the model and the size they are of."""
-    rows, text = [], []
-    for cost in measured:
-        known = published("overhead_llama_111m", PUBLISHED.get((cost.model, cost.method), ""))
-        values = known.value if known else {}
-        share = cost.share(spec.period)
-        rows.append(
-            vars(cost) | {"share_percent": share} | {f"published_{key}": value for key, value in values.items()}
-        )
-        text.append(
-            {
-                "Model": f"{cost.model} ({cost.parameters / 1e6:.1f}M)",
-                "Method": METHODS[cost.method],
-                "Peak memory, GB": significant(cost.peak_bytes / GB),
-                "Seconds": f"{significant(cost.seconds)} a {'step' if cost.first_seconds is None else 'nowcast'}",
-                "First nowcast, s": EMPTY if cost.first_seconds is None else significant(cost.first_seconds),
-                "Share of training, %": number(share, 2),
-                "Published": _published_text(values),
-            }
-        )
-    device = measured[0].device
-    sources = published("overhead_llama_111m")
-    cited = "; ".join(source_texts()[key] for key in sources.sources) if sources else ""
-    notes = (
-        f"Base step: AdamW, {spec.batch} x {spec.tokens} tokens, {spec.precision}, on {device}. Nowcasters have hidden "
-        f"size {spec.hidden} and random weights. Share: one nowcast every {spec.period} steps.",
-        "Peak memory: above that of the process before the model was built, parameters, optimizer and saved states "
-        "included; of base steps for Adam, while nowcasting for the others (on a CPU with what training has not given "
-        "back).",
-        f"Published: peak memory, seconds, share of training; hidden size {PUBLISHED_HIDDEN}, batch and GPU of the "
-        f"paper ({cited}).",
-    )
-    first = [i for i in range(1, len(measured)) if measured[i].model != measured[i - 1].model]
-    frame = text_frame(text, optional=["Published"])
-    title = "What nowcasts cost a training"
-    return Table(
-        NAME, title, pd.DataFrame(rows), frame, rules=tuple(first), notes=notes, found=findings(measured, spec)
-    )
-
-
-def _published_text(values: dict[str, Any]) -> str:
-    if not values:
-        return EMPTY
-    return f"{values['peak_gb']} GB, {values['seconds']} s a {values['per']}, {values['overhead_percent']} %"
-
-
-def findings(measured: list[Cost], spec: OverheadSpec) -> tuple[str, ...]:
-    """A sentence for the largest model, from the numbers."""
-    largest = max(measured, key=lambda cost: cost.parameters)
-    costs = [c for c in measured if c.model == largest.model and c.first_seconds is not None]
-    cells = [
-        f"{significant(c.seconds)} s a nowcast of {METHODS[c.method]} ({number(c.share(spec.period), 2)} % of training)"
-        for c in costs
-    ]
-    if not cells:
-        return ()
-    name, step = f"{largest.model}, {largest.parameters / 1e6:.1f}M parameters", significant(largest.step_seconds)
-    return (f"{name}: {' and '.join(cells)}, {step} s a base step.",)
-
-
-def study(spec: OverheadSpec, results: Path, device: str = "cpu") -> Table:
-    """Measure and write ``tables/overhead.*`` and ``manifests/overhead.json``.
-
-    Args:
-        spec: what to measure.
-        results: folder of the run.
-        device: where to.
-
-    Returns:
-        The table.
-
-    Raises:
-        ValueError: for a model or method that is not known.
-    """
-    start = time.perf_counter()
-    result = table(costs(spec, device), spec)
-    files = [*result.write(results / "tables"), write_caption(results / "tables", NAME, result.found)]
-    write_record(results, NAME, spec, files, time.perf_counter() - start)
-    return result

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from nino.studies import OverheadSpec
-from nino.studies.overhead import GB, MODELS, Cost, Memory, build, findings, study, table
+from nino.studies.overhead import MODELS, Cost, Memory, build
+from nino.studies.overhead_report import GB, findings, study, table
 
 SPEC = OverheadSpec(models=("gpt2-1-8",), methods=("adam", "nino"), hidden=4, batch=2, tokens=8, period=100)
 

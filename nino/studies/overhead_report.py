@@ -1,0 +1,107 @@
+"""The table of what nowcasts cost a training, published values beside the measured ones."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nino.report.build import write_caption
+from nino.report.published import published, source_texts
+from nino.report.table import EMPTY, Table, number, significant, text_frame
+from nino.studies.overhead import METHODS, Cost, costs
+from nino.studies.record import write_record
+from nino.studies.spec import OverheadSpec
+
+NAME = "overhead"
+GB = 1e9
+PUBLISHED = {  # hidden size and rows of the published measurement, of the largest of the models
+    ("llama-6-384", "adam"): "adam",
+    ("llama-6-384", "wnn+"): "wnn_plus_h32",
+    ("llama-6-384", "nino"): "nino_h32",
+}
+PUBLISHED_HIDDEN = 32
+
+
+def table(measured: list[Cost], spec: OverheadSpec) -> Table:
+    """The overhead table: measured values, the published ones beside the model and the size they are of."""
+    rows, text = [], []
+    for cost in measured:
+        known = published("overhead_llama_111m", PUBLISHED.get((cost.model, cost.method), ""))
+        values = known.value if known else {}
+        share = cost.share(spec.period)
+        rows.append(
+            vars(cost) | {"share_percent": share} | {f"published_{key}": value for key, value in values.items()}
+        )
+        text.append(
+            {
+                "Model": f"{cost.model} ({cost.parameters / 1e6:.1f}M)",
+                "Method": METHODS[cost.method],
+                "Peak memory, GB": significant(cost.peak_bytes / GB),
+                "Seconds": f"{significant(cost.seconds)} a {'step' if cost.first_seconds is None else 'nowcast'}",
+                "First nowcast, s": EMPTY if cost.first_seconds is None else significant(cost.first_seconds),
+                "Share of training, %": number(share, 2),
+                "Published": _published_text(values),
+            }
+        )
+    device = measured[0].device
+    sources = published("overhead_llama_111m")
+    cited = "; ".join(source_texts()[key] for key in sources.sources) if sources else ""
+    notes = (
+        f"Base step: AdamW, {spec.batch} x {spec.tokens} tokens, {spec.precision}, on {device}. Nowcasters have hidden "
+        f"size {spec.hidden} and random weights. Share: one nowcast every {spec.period} steps.",
+        "Peak memory: above that of the process before the model was built, parameters, optimizer and saved states "
+        "included; of base steps for Adam, while nowcasting for the others (on a CPU with what training has not given "
+        "back).",
+        f"Published: peak memory, seconds, share of training; hidden size {PUBLISHED_HIDDEN}, batch and GPU of the "
+        f"paper ({cited}).",
+    )
+    first = [i for i in range(1, len(measured)) if measured[i].model != measured[i - 1].model]
+    frame = text_frame(text, optional=["Published"])
+    title = "What nowcasts cost a training"
+    return Table(
+        NAME, title, pd.DataFrame(rows), frame, rules=tuple(first), notes=notes, found=findings(measured, spec)
+    )
+
+
+def _published_text(values: dict[str, Any]) -> str:
+    if not values:
+        return EMPTY
+    return f"{values['peak_gb']} GB, {values['seconds']} s a {values['per']}, {values['overhead_percent']} %"
+
+
+def findings(measured: list[Cost], spec: OverheadSpec) -> tuple[str, ...]:
+    """A sentence for the largest model, from the numbers."""
+    largest = max(measured, key=lambda cost: cost.parameters)
+    costs = [c for c in measured if c.model == largest.model and c.first_seconds is not None]
+    cells = [
+        f"{significant(c.seconds)} s a nowcast of {METHODS[c.method]} ({number(c.share(spec.period), 2)} % of training)"
+        for c in costs
+    ]
+    if not cells:
+        return ()
+    name, step = f"{largest.model}, {largest.parameters / 1e6:.1f}M parameters", significant(largest.step_seconds)
+    return (f"{name}: {' and '.join(cells)}, {step} s a base step.",)
+
+
+def study(spec: OverheadSpec, results: Path, device: str = "cpu") -> Table:
+    """Measure and write ``tables/overhead.*`` and ``manifests/overhead.json``.
+
+    Args:
+        spec: what to measure.
+        results: folder of the run.
+        device: where to.
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: for a model or method that is not known.
+    """
+    start = time.perf_counter()
+    result = table(costs(spec, device), spec)
+    files = [*result.write(results / "tables"), write_caption(results / "tables", NAME, result.found)]
+    write_record(results, NAME, spec, files, time.perf_counter() - start)
+    return result
