@@ -169,15 +169,15 @@ def draw(found: list[Embeddings], stem: Path) -> list[Path]:
             plane = principal(e)
             for kind, colour, marker, label in ((e.good, GOOD, "o", "keep"), (~e.good, BAD, "x", "change")):
                 name = f"{label} the function" if i == j == 0 else None
-                ax.scatter(*plane[kind].T, s=7, c=colour, marker=marker, linewidths=0.6, alpha=0.6, label=name)
+                style = {"s": 7, "c": colour, "marker": marker, "linewidths": 0.6, "alpha": 0.6}
+                ax.scatter(*plane[kind].T, **style, label=name, rasterized=True)  # thousands of points
             ax.plot(0, 0, "+", color="black", markersize=9, label="not permuted" if i == j == 0 else None)
             if i == 0:
                 ax.set_title(f"{e.topology} graph")
             if j == 0:
                 ax.set_ylabel(f"{READINGS[e.reading].label}\nPC 2")
-            if i == len(readings) - 1:
-                ax.set_xlabel("PC 1 (share of the norm)")
             ax.ticklabel_format(style="sci", scilimits=(-2, 2))
+        figure.supxlabel("PC 1 (share of the norm)", fontsize="medium")  # one for all: each would meet an exponent
         figure.legend(loc="outside lower center", ncols=3)
         return save(figure, stem)
 
