@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from nino.graphs.core import EdgeType, Parameter
+from nino.graphs.core import EdgeType
 from nino.graphs.declared import Declared, number_groups, unplaced
 from nino.graphs.graph import NeuralGraph
 from nino.graphs.neurons import Neurons
+from nino.graphs.weights import Weights, some
 from nino.graphs.windows import positions, scrambled_rows
 
 #: Kernel positions that one edge of the released networks holds (a 3 x 3 convolution).
@@ -49,17 +48,8 @@ class GraphBuilder:
 
     def __init__(self, parameters: nn.Module | Iterable[tuple[str, tuple[int, ...]]], topology: str = "released"):
         """See the class."""
-        if isinstance(parameters, nn.Module):
-            parameters = [(name, tuple(p.shape)) for name, p in parameters.named_parameters()]
         self.topology = topology
-        self.parameters: list[Parameter] = []
-        offset = 0
-        for name, shape in parameters:
-            self.parameters.append(Parameter(name, offset, tuple(shape)))
-            offset += self.parameters[-1].numel
-        self._flat = torch.empty(offset, device="meta")
-        self._starts = [p.offset for p in self.parameters]
-        self._by_name = {_plain(p.name): p for p in self.parameters}
+        self._weights = Weights(parameters)
         self._groups: dict[str, _Group] = {}
         self._satellites: dict[str, list[str]] = {}
         self._order: list[str] = []
@@ -69,7 +59,7 @@ class GraphBuilder:
 
     def __contains__(self, name: str) -> bool:
         """Whether the model has a parameter of this name (a tied one only under its first name)."""
-        return _plain(name) in self._by_name
+        return name in self._weights
 
     @property
     def has_words(self) -> bool:
@@ -143,23 +133,20 @@ class GraphBuilder:
         Raises:
             ValueError: if the model has no such parameter.
         """
-        parameter = self._by_name.get(_plain(name))
-        if parameter is None:
-            raise ValueError(f"no parameter {name!r}: the model has {_some(self._by_name)}")
-        return self._flat[parameter.slice].view(parameter.shape)
+        return self._weights.view(name)
 
     def parameter_of(self, weight: Tensor) -> str:
         """Name of the parameter that a window lies in."""
-        return self._window(weight)[1]
+        return self._weights.window(weight)[1]
 
     def placed(self, name: str) -> bool:
         """Whether some block holds the parameter already."""
-        held = self._by_name[_plain(name)].name
+        held = self._weights[name].name
         return any(block.name == held and block.weight is not None for block in self._blocks)
 
     def leave(self, name: str, reason: str) -> None:
         """Say why a parameter is placed on no edge; ``build`` refuses it with this reason, or carries it."""
-        self._reasons.setdefault(self._by_name[_plain(name)].name, reason)
+        self._reasons.setdefault(self._weights[name].name, reason)
 
     def dense(self, source: Neurons, target: Neurons, weight: str | Tensor, edge_type: EdgeType | None = None) -> None:
         """Join every source to every target by a weight; kernels of more than 9 positions take parallel edges.
@@ -173,7 +160,7 @@ class GraphBuilder:
         Raises:
             ValueError: if the weight's shape does not fit.
         """
-        w, name = self._window(weight)
+        w, name = self._weights.window(weight)
         if w.ndim < 2 or w.shape[:2] != (target.size, source.size):
             raise ValueError(
                 f"weight {name!r} of shape {tuple(w.shape)} cannot join {source.size} sources ({source.group!r}) to "
@@ -196,7 +183,7 @@ class GraphBuilder:
         Raises:
             ValueError: if the weight's shape does not fit.
         """
-        w, name = self._window(weight)
+        w, name = self._weights.window(weight)
         if w.ndim < 1 or not w.shape[0] == source.size == target.size:
             raise ValueError(
                 f"weight {name!r} of shape {tuple(w.shape)} cannot join {source.size} neurons of {source.group!r} one "
@@ -218,7 +205,7 @@ class GraphBuilder:
             scrambled: lay the elements down as the released graphs do outside GPT-2: element (r, j) on the
                 ``j * R + r``-th edge, counted row by row, which is that of row r and target j only where R or d is 1.
         """
-        w, name = self._window(weight)
+        w, name = self._weights.window(weight)
         if not scrambled:
             self.dense(rows, target, w.T, edge_type)
             return
@@ -236,7 +223,7 @@ class GraphBuilder:
             edge_type: the edges' type.
             node: the node, where it already exists.
         """
-        w, name = self._window(weight)
+        w, name = self._weights.window(weight)
         if node is None:
             node = self.group(self.unused(name), 1, before=target)
         self.dense(node, target, w.reshape(-1, 1), edge_type)
@@ -294,11 +281,11 @@ class GraphBuilder:
         Raises:
             ValueError: if a parameter lies on no edge, in part, or twice.
         """
-        carried = unplaced(self.parameters, self._blocks)
+        carried = unplaced(self._weights.parameters, self._blocks)
         if carried and unknown == "error":
             reasons = "; ".join(dict.fromkeys(self._reasons[name] for name in carried if name in self._reasons))
             raise ValueError(
-                f"{model}: {_some(carried)} lie on no edge of the neural graph{reasons and f' ({reasons})'}. Declare "
+                f"{model}: {some(carried)} lie on no edge of the neural graph{reasons and f' ({reasons})'}. Declare "
                 f'the architecture (nino.graphs.register_graph, see docs/graphs.md), or pass unknown="carry" to let '
                 f"the base optimizer alone train them"
             )
@@ -307,23 +294,13 @@ class GraphBuilder:
         return NeuralGraph(
             groups=groups,
             blocks=tuple(block.numbered(groups) for block in self._blocks),
-            parameters=tuple(self.parameters),
+            parameters=tuple(self._weights.parameters),
             num_nodes=sum(sizes.values()),
             topology=self.topology,
             fixed=frozenset(g.name for g in self._groups.values() if g.fixed),
             word_nodes=groups[self._words] if self._words is not None else None,
             carried=tuple(carried),
         )
-
-    def _window(self, weight: str | Tensor) -> tuple[Tensor, str]:
-        """The window and the parameter that it lies in."""
-        w = self.weight(weight) if isinstance(weight, str) else weight
-        if w.untyped_storage()._cdata != self._flat.untyped_storage()._cdata:
-            raise ValueError("`weight` is no window on a parameter of this builder: take one from builder.weight(name)")
-        index = bisect_right(self._starts, w.storage_offset()) - 1
-        while not self.parameters[index].numel and index:
-            index -= 1
-        return w, self.parameters[index].name
 
     def unused(self, name: str) -> str:
         """The name, or one made from it that no group has yet."""
@@ -332,15 +309,3 @@ class GraphBuilder:
             count += 1
             candidate = f"{name}#{count}"
         return candidate
-
-
-def _plain(name: str) -> str:
-    """A parameter's name without the marks of compiled submodules."""
-    return name.replace("_orig_mod.", "")
-
-
-def _some(names: Iterable[str], limit: int = 6) -> str:
-    """The first few names, quoted, and how many there are."""
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return f"{'parameter' if len(names) == 1 else 'parameters'} {', '.join(map(repr, names[:limit]))}{more}"

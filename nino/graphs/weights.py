@@ -1,0 +1,91 @@
+"""A model's parameters by name, and windows on the flat vector that they lie on one after another."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from nino.graphs.core import Parameter
+
+
+class Weights:
+    """The parameters of a model as meta tensors on one flat vector, of which only offsets and strides are kept.
+
+    Args:
+        parameters: the model, or (name, shape) of all its parameters in ``named_parameters`` order.
+
+    Attributes:
+        parameters: where each lies.
+
+    >>> weights = Weights([("weight", (3, 2)), ("bias", (3,))])
+    >>> weights.window(weights.view("weight")[1:].T)[1], weights.view("weight")[1:].T.storage_offset()
+    ('weight', 2)
+    """
+
+    def __init__(self, parameters: nn.Module | Iterable[tuple[str, tuple[int, ...]]]) -> None:
+        """See the class."""
+        if isinstance(parameters, nn.Module):
+            parameters = [(name, tuple(p.shape)) for name, p in parameters.named_parameters()]
+        self.parameters: list[Parameter] = []
+        offset = 0
+        for name, shape in parameters:
+            self.parameters.append(Parameter(name, offset, tuple(shape)))
+            offset += self.parameters[-1].numel
+        self._flat = torch.empty(offset, device="meta")
+        self._starts = [p.offset for p in self.parameters]
+        self._by_name = {_plain(p.name): p for p in self.parameters}
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a parameter of this name (a tied one only under its first name)."""
+        return _plain(name) in self._by_name
+
+    def __getitem__(self, name: str) -> Parameter:
+        """The parameter of this name, compiled submodules' marks aside."""
+        return self._by_name[_plain(name)]
+
+    def view(self, name: str) -> Tensor:
+        """A parameter as a meta tensor of its shape, its offset and strides those on the flat vector.
+
+        Raises:
+            ValueError: if there is no such parameter.
+        """
+        if name not in self:
+            raise ValueError(f"no parameter {name!r}: the model has {some(self._by_name)}")
+        parameter = self[name]
+        return self._flat[parameter.slice].view(parameter.shape)
+
+    def window(self, weight: str | Tensor) -> tuple[Tensor, str]:
+        """A window, and the name of the parameter that it lies in.
+
+        Args:
+            weight: a parameter's name, or a window on what ``view`` gave.
+
+        Raises:
+            ValueError: for any other tensor.
+        """
+        w = self.view(weight) if isinstance(weight, str) else weight
+        if w.untyped_storage()._cdata != self._flat.untyped_storage()._cdata:
+            raise ValueError("`weight` is no window on a parameter of this builder: take one from builder.weight(name)")
+        index = bisect_right(self._starts, w.storage_offset()) - 1
+        while not self.parameters[index].numel and index:
+            index -= 1
+        return w, self.parameters[index].name
+
+
+def some(names: Iterable[str], limit: int = 6) -> str:
+    """The first few parameters' names, quoted, and how many more there are.
+
+    >>> some(["a"]), some(["a", "b", "c"], limit=2)
+    ("parameter 'a'", "parameters 'a', 'b' and 1 more")
+    """
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{'parameter' if len(names) == 1 else 'parameters'} {', '.join(map(repr, names[:limit]))}{more}"
+
+
+def _plain(name: str) -> str:
+    """A parameter's name without the marks of compiled submodules."""
+    return name.replace("_orig_mod.", "")
