@@ -176,8 +176,9 @@ def draw(found: list[Embeddings], stem: Path) -> list[Path]:
                 ax.set_title(f"{e.topology} graph")
             if j == 0:
                 ax.set_ylabel(f"{READINGS[e.reading].label}\nPC 2")
+            if i == len(readings) - 1:
+                ax.set_xlabel("PC 1")
             ax.ticklabel_format(style="sci", scilimits=(-2, 2))
-        figure.supxlabel("PC 1 (share of the norm)", fontsize="medium")  # one for all: each would meet an exponent
         figure.legend(loc="outside lower center", ncols=3)
         return save(figure, stem)
 
