@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +16,7 @@ from nino.metatrain import Ranks, WindowSampler, metatrain
 from nino.nowcasters import load_nowcaster
 from nino.specs import MetatrainSpec
 from nino.trajectories import TrajectoryReader
+from tests.ranks import run_two_ranks
 
 Source = tuple[NeuralGraph, TrajectoryReader]
 
@@ -61,25 +58,8 @@ with joined("cpu") as (ranks, place):
 
 
 def in_two_processes(recipe: MetatrainSpec, sources: dict[str, Source], out: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     paths = json.dumps({task: str(reader.path) for task, (_, reader) in sources.items()})
-    about = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", FIT, json.dumps(recipe.to_dict()), paths, str(out)],
-            env={**os.environ, **about, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        said = [rank.communicate(timeout=300)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)
+    run_two_ranks("-c", FIT, json.dumps(recipe.to_dict()), paths, str(out))
 
 
 def column(out: Path, name: str) -> torch.Tensor:
