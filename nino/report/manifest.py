@@ -19,6 +19,7 @@ from safetensors import safe_open
 from nino.files import sha256, write_json
 from nino.provenance import git_commit, hardware, versions
 from nino.report.build import write_tables
+from nino.report.record import read_record
 from nino.report.runs import CorruptRunError, Key, Runs, read_runs
 from nino.report.spec import ReportSpec
 from nino.trajectories.format import get_attributes
@@ -125,16 +126,8 @@ def read_manifest(results: Path) -> dict[str, Any]:
     Raises:
         ManifestError: where it is missing, no JSON or of another format.
     """
-    path = results / NAME
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ManifestError(f"{path} does not exist: `nino manifest` writes it once the tables are there") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ManifestError(f"{path}: not readable as JSON ({error})") from error
-    if not isinstance(known, dict) or known.get("format") != FORMAT:
-        raise ManifestError(f"{path}: not a manifest of format {FORMAT}")
-    return known
+    made_by = "`nino manifest` writes it once the tables are there"
+    return read_record(results / NAME, FORMAT, "a manifest", made_by, ManifestError)
 
 
 def compare_checksums(results: Path, expected: Mapping[str, str], reason: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from nino.report.manifest import NAME as MANIFEST
 from nino.report.manifest import checksums, compare_checksums, read_manifest
 from nino.report.manifest import verify as verify_run
 from nino.report.names import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
+from nino.report.record import read_record
 from nino.report.spec import ReportSpec
 
 FORMAT = 1
@@ -130,16 +130,8 @@ def read_release(folder: Path) -> dict[str, Any]:
     Raises:
         ReleaseError: where it is missing, no JSON or of another format.
     """
-    path = folder / NAME
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ReleaseError(f"{path} does not exist: `nino release` makes releases") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ReleaseError(f"{path}: not readable as JSON ({error})") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ReleaseError(f"{path}: not the record of a release of format {FORMAT}")
-    return record
+    made_by = "`nino release` makes releases"
+    return read_record(folder / NAME, FORMAT, "the record of a release", made_by, ReleaseError)
 
 
 def verify(folder: Path) -> list[str]:
