@@ -25,7 +25,7 @@ from nino.files import write_json
 from nino.l2o import L2ONet
 from nino.nowcasters.base import Nowcaster
 from nino.provenance import provenance
-from nino.specs import MethodSpec, ScheduleSpec
+from nino.specs import MethodSpec, ScheduleSpec, Spec, TaskSpec
 from nino.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -211,8 +211,16 @@ def _finished(out_dir: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if not all((out_dir / name).is_file() for name in ("log.csv", "nowcasts.csv")):
         return None
-    same = result["provenance"]["inputs"] == json.loads(json.dumps(inputs))
-    return result if same else None
+    return result if _complete(result["provenance"]["inputs"]) == json.loads(json.dumps(inputs)) else None
+
+
+def _complete(recorded: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of a run with the defaults of the options that did not exist yet when it was made."""
+    kinds: dict[str, type[Spec]] = {"task": TaskSpec, "method": MethodSpec, "schedule": ScheduleSpec}
+    try:
+        return recorded | {name: kind.from_dict(recorded[name]).to_dict() for name, kind in kinds.items()}
+    except (KeyError, TypeError, ValueError):  # of another version altogether: another job
+        return recorded
 
 
 def _attempt(task: Task, method: MethodSpec, schedule: ScheduleSpec, jobs: Sequence[_Job]) -> None:

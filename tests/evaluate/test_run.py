@@ -154,6 +154,16 @@ def test_a_finished_run_is_left_as_it_is(digits, schedule, tmp_path, monkeypatch
         assert list(tmp_path.iterdir()) == []  # a job under way shows no result of an earlier one
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_run_from_before_an_option_existed_is_one_with_its_default(variant, schedule, tmp_path, parts) -> None:
+    task = variant(recipe={"accumulate": parts})
+    result = evaluate_run(task, method("none"), 1000, schedule, tmp_path)
+    del result["provenance"]["inputs"]["task"]["recipe"]["accumulate"]
+    (tmp_path / "run.json").write_text(json.dumps(result))
+    again = evaluate_run(task, method("none"), 1000, schedule, tmp_path)
+    assert (again == result) == (parts == 1)
+
+
 @pytest.mark.parametrize("damage", ["cut", "no log", "other seed", "failed"])
 def test_a_result_that_is_not_this_jobs_is_made_anew(digits, schedule, tmp_path, monkeypatch, damage) -> None:
     evaluate_run(digits, method("none"), 1000, schedule, tmp_path)
