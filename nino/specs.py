@@ -232,7 +232,8 @@ class MetatrainSpec(Spec):
         context: states read.
         max_horizon: states predicted; targets beyond the end are padded and masked.
         words: rows of the word embedding sampled in transformers (1000 in the paper).
-        scaling: ``tensor`` or ``network`` (one group for all parameters, as the released model did for transformers).
+        scaling: ``tensor`` or ``network`` (one group for all parameters, as the released model did for transformers),
+            which nowcasts do a tensor at a time; ``none``: states are left as they are, in nowcasts too.
         validation_models: last trajectories of each task, held out.
         validate_every: iterations between validations.
         checkpoint_every: iterations between checkpoints.

@@ -241,9 +241,8 @@ def _new_nowcaster(spec: MetatrainSpec, sources: Sources) -> NiNoNet | WNNPlus:
     if isinstance(options.get("word_positions"), bool):
         sizes = [graph.word_nodes.size for graph, _ in sources.values() if graph.word_nodes is not None]
         options["word_positions"] = max(sizes, default=0) if options["word_positions"] else 0
-    return build_nowcaster(
-        spec.kind, context=spec.context, max_horizon=spec.max_horizon, seed=derive(spec.seed, "init"), **options
-    )
+    options |= {"context": spec.context, "max_horizon": spec.max_horizon, "scaled": spec.scaling != "none"}
+    return build_nowcaster(spec.kind, seed=derive(spec.seed, "init"), **options)
 
 
 def _origins(sources: Sources) -> dict[str, dict[str, Any]]:

@@ -76,7 +76,7 @@ def identity_loss(windows: Windows, scaling: str) -> Tensor:
 
     Args:
         windows: the windows.
-        scaling: ``tensor`` or ``network``.
+        scaling: ``tensor``, ``network`` or ``none``.
 
     Returns:
         A scalar: mean over predicted parameters, windows and unmasked horizons of

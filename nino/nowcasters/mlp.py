@@ -16,7 +16,7 @@ from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.fold import Tile, tiles
 from nino.nowcasters.initialise import Perceptron, initialise
 from nino.nowcasters.recompute import sum_errors
-from nino.nowcasters.scaling import ScalingMode, UnscaleMode, measure
+from nino.nowcasters.scaling import ScalingMode, UnscaleMode, measure, mode_of
 from nino.nowcasters.states import as_states, last_state
 from nino.nowcasters.streamed import Reader, add_update, chunk_size
 from nino.nowcasters.windows import Autocast, Batch, check_windows
@@ -35,6 +35,7 @@ class WNNPlus(nn.Module, Nowcaster):
         context: c, states read.
         max_horizon: K, states predicted.
         edge_types: rows of the edge type embedding.
+        scaled: see ``NiNoNet``.
         seed: of the initialisation, normal(0, 0.02) weights and zero biases; the global generator is left alone.
 
     Raises:
@@ -44,7 +45,13 @@ class WNNPlus(nn.Module, Nowcaster):
     kind = "wnn+"
 
     def __init__(
-        self, hidden: int = 128, context: int = 5, max_horizon: int = 40, edge_types: int = 15, seed: int = 0
+        self,
+        hidden: int = 128,
+        context: int = 5,
+        max_horizon: int = 40,
+        edge_types: int = 15,
+        scaled: bool = True,
+        seed: int = 0,
     ) -> None:
         """Create the layers on no device, then fill them from a generator of their own."""
         super().__init__()
@@ -52,6 +59,9 @@ class WNNPlus(nn.Module, Nowcaster):
         for name, size in self.config.items():
             if size < 1:
                 raise ValueError(f"`{name}` (={size}) must be at least 1")
+        self.scaled = scaled
+        if not scaled:
+            self.config["scaled"] = False
         self.context: int = context
         self.max_horizon: int = max_horizon
         with torch.device("meta"):
@@ -85,18 +95,19 @@ class WNNPlus(nn.Module, Nowcaster):
         lpe: Tensor | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
-        scaling: ScalingMode = "tensor",
+        scaling: ScalingMode | None = None,
         unscale: UnscaleMode = "released",
     ) -> Tensor:
         """See ``NiNoNet.predict``; ``lpe`` and ``engine`` make no difference."""
         source = as_states(states)
         self.check(graph, source, k)
+        mode = mode_of(self.scaled, scaling)
         with torch.no_grad():
             weights = self.folded()
         device = weights[0].device
         out = torch.empty(graph.num_parameters, device=source.device)
         with torch.inference_mode():
-            scales = measure(source, graph.parameters, scaling)
+            scales = measure(source, graph.parameters, mode)
             last_state(source, graph.parameters, out)
             reader = Reader(graph, source, scales, device)
             chunk = chunk_size(memory_budget, self.context, self.hidden, device)
@@ -123,13 +134,13 @@ class WNNPlus(nn.Module, Nowcaster):
         mask: Tensor,
         lpe: Tensor | None = None,
         *,
-        scaling: ScalingMode = "tensor",
+        scaling: ScalingMode | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
     ) -> Tensor:
         """See ``NiNoNet.training_loss``; ``lpe`` and ``engine`` make no difference."""
         check_windows(self, graph, states, targets, mask)
-        batch = Batch.of(graph, states, targets, mask, scaling)
+        batch = Batch.of(graph, states, targets, mask, mode_of(self.scaled, scaling))
         rows = 4096 if memory_budget is None else max(memory_budget // (40 * self.hidden), 1)
         blocks = [b for b in graph.blocks if b.weight is not None]
         with torch.autocast(states.device.type, enabled=False):

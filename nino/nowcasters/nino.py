@@ -11,7 +11,7 @@ from nino.graphs.core import EdgeType
 from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.edges import EdgeList, GraphNetwork
 from nino.nowcasters.initialise import Perceptron, initialise
-from nino.nowcasters.scaling import EPSILON, Scale, ScalingMode, UnscaleMode, measure
+from nino.nowcasters.scaling import Scale, ScalingMode, UnscaleMode, measure, mode_of
 from nino.nowcasters.states import as_states, last_state
 from nino.nowcasters.streamed import predict_streamed
 from nino.nowcasters.training import edges_loss, streamed_loss
@@ -32,9 +32,11 @@ class NiNoNet(nn.Module, Nowcaster):
         context: c, states read.
         max_horizon: K, states predicted.
         max_features: kernel positions that an edge has room for (9: 3x3).
-        lpe: eigenvectors of the Laplacian positional encoding.
+        lpe: eigenvectors of the Laplacian positional encoding; 0 leaves the layer that reads them out, and every node
+            begins with zeros (any constant would do as well: the biases of the first convolution take it up).
         word_positions: size of the vocabulary whose tokens have an embedding of their own; 0 for none.
         edge_types: rows of the edge type embedding.
+        scaled: whether states are scaled for the network and its updates scaled back; False takes both as they are.
         seed: of the initialisation, normal(0, 0.02) weights and zero biases; the global generator is left alone.
 
     Raises:
@@ -53,6 +55,7 @@ class NiNoNet(nn.Module, Nowcaster):
         lpe: int = 8,
         word_positions: int = 0,
         edge_types: int = 15,
+        scaled: bool = True,
         seed: int = 0,
     ) -> None:
         """Create the layers on no device, then fill them from a generator of their own."""
@@ -68,14 +71,18 @@ class NiNoNet(nn.Module, Nowcaster):
             "edge_types": edge_types,
         }
         for name, size in self.config.items():
-            if size < (name != "word_positions"):
-                raise ValueError(f"`{name}` (={size}) must be at least {int(name != 'word_positions')}")
+            if size < (least := int(name not in ("word_positions", "lpe"))):
+                raise ValueError(f"`{name}` (={size}) must be at least {least}")
+        self.scaled = scaled
+        if not scaled:  # files of scaled networks stay what they were before there was a choice
+            self.config["scaled"] = False
         self.context: int = context
         self.max_horizon: int = max_horizon
         self.max_features = max_features
         with torch.device("meta"):
             self.layer_embed = nn.Embedding(edge_types, hidden)
-            self.node_proj = Perceptron(lpe, hidden)
+            if lpe:
+                self.node_proj = Perceptron(lpe, hidden)
             if word_positions:
                 self.wte_pos_enc_layer = nn.Embedding(word_positions + 1, hidden)
             self.edge_proj = Perceptron(max_features * context, hidden)
@@ -106,7 +113,7 @@ class NiNoNet(nn.Module, Nowcaster):
         Args:
             edges: E edges between N nodes.
             attributes: (E, max_features*c) from ``EdgeList.features``.
-            lpe: (N, 8).
+            lpe: (N, 8); its values are not read by a network without positional encoding.
             words: (N,) long, token id + 1 on word nodes and 0 elsewhere; read only with word positions.
             k: a horizon, or None for all K.
 
@@ -123,7 +130,7 @@ class NiNoNet(nn.Module, Nowcaster):
 
     def nodes(self, lpe: Tensor, words: Tensor | None) -> Tensor:
         """First node states (..., N, d) from positions (..., N, 8)."""
-        x = self.node_proj(lpe)
+        x = self.node_proj(lpe) if self.config["lpe"] else lpe.new_zeros(*lpe.shape[:-1], self.hidden)
         return x + self.wte_pos_enc_layer(words) if self.word_positions else x
 
     def predict(
@@ -135,7 +142,7 @@ class NiNoNet(nn.Module, Nowcaster):
         lpe: Tensor | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
-        scaling: ScalingMode = "tensor",
+        scaling: ScalingMode | None = None,
         unscale: UnscaleMode = "released",
         precision: torch.dtype = torch.float32,
     ) -> Tensor:
@@ -147,10 +154,10 @@ class NiNoNet(nn.Module, Nowcaster):
             graph: the network's neural graph.
             states: (P, c) floating point of any strides, dtype and device, oldest first; or a ``FileStates``.
             k: horizon in states, 1 <= k <= ``max_horizon``.
-            lpe: (N, 8) node positions; None takes ``graph.lpe()``.
+            lpe: (N, 8) node positions; None takes ``graph.lpe()``. Not read by a network without positional encoding.
             engine: ``streamed`` or ``edges``.
             memory_budget: bytes that the streamed engine's chunk may take; None: what the caches hold.
-            scaling: ``tensor`` (as released) or ``network``.
+            scaling: ``tensor`` (as released, the default) or ``network``; ``none`` for a network fitted without.
             unscale: ``released`` or ``exact`` (an update of zero then returns the last state), see ``Scale``.
             precision: of the streamed engine's large matrix products, float32 or bfloat16.
 
@@ -159,7 +166,8 @@ class NiNoNet(nn.Module, Nowcaster):
 
         Raises:
             ValueError: for states that are not finite (named parameter) or do not fit the graph, ``k`` out of range,
-                more kernel positions or words than the checkpoint knows, or an unknown ``engine``.
+                more kernel positions or words than the checkpoint knows, a ``scaling`` that it is not fitted to, or an
+                unknown ``engine``.
         """
         source = as_states(states)
         self.check(graph, source, k)
@@ -168,10 +176,11 @@ class NiNoNet(nn.Module, Nowcaster):
             raise ValueError(f"`engine` (={engine!r}) must be 'streamed' or 'edges'")
         if unscale not in ("released", "exact"):
             raise ValueError(f"`unscale` (={unscale!r}) must be 'released' or 'exact'")
+        mode = mode_of(self.scaled, scaling)
         positions = self.positions(graph, lpe)
         out = torch.empty(graph.num_parameters, device=source.device)
         with torch.inference_mode():
-            scales = measure(source, graph.parameters, scaling)
+            scales = measure(source, graph.parameters, mode)
             last_state(source, graph.parameters, out)
             if engine == "streamed":
                 return predict_streamed(
@@ -192,7 +201,7 @@ class NiNoNet(nn.Module, Nowcaster):
         device = self.layer_embed.weight.device
         sizes = torch.tensor([p.numel for p in graph.parameters])
         mean = torch.tensor([s.mean for s in scales]).repeat_interleave(sizes)[:, None]
-        divisor = torch.tensor([s.std + EPSILON for s in scales]).repeat_interleave(sizes)[:, None]
+        divisor = torch.tensor([s.divisor for s in scales]).repeat_interleave(sizes)[:, None]
         scaled = ((states.to(device) - mean.to(device)) / divisor.to(device)).to(self.layer_embed.weight.dtype)
         edges = edges.to(device)
         words = graph.word_index().to(device) if self.word_positions else None
@@ -208,7 +217,7 @@ class NiNoNet(nn.Module, Nowcaster):
         mask: Tensor,
         lpe: Tensor,
         *,
-        scaling: ScalingMode = "tensor",
+        scaling: ScalingMode | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
     ) -> Tensor:
@@ -219,8 +228,8 @@ class NiNoNet(nn.Module, Nowcaster):
             states: (B, P, c) float32, the windows' inputs; scaling statistics come from them.
             targets: (B, P, H) float32, the states 1..H after, H <= K; anything where masked.
             mask: (B, H) bool, True where a target exists.
-            lpe: (B, N, 8), signs flipped as the caller likes.
-            scaling: ``tensor`` or ``network``.
+            lpe: (B, N, 8), signs flipped as the caller likes; not read by a network without positional encoding.
+            scaling: ``tensor`` (default) or ``network``; ``none`` for a network fitted without.
             engine: ``streamed`` (recomputes instead of storing) or ``edges``; gradients are equal.
             memory_budget: bytes that the streamed engine's chunk may take.
 
@@ -228,21 +237,26 @@ class NiNoNet(nn.Module, Nowcaster):
             A scalar with gradients to the network's parameters.
 
         Raises:
-            ValueError: for shapes that do not fit each other or the graph, an empty mask or an unknown ``engine``.
+            ValueError: for shapes that do not fit each other or the graph, an empty mask, another ``scaling`` than the
+                network's or an unknown ``engine``.
         """
         self.check_graph(graph)
         check_windows(self, graph, states, targets, mask)
-        if lpe.shape != (wanted := (states.shape[0], graph.num_nodes, self.config["lpe"])):
+        wanted = (states.shape[0], graph.num_nodes, self.config["lpe"] or lpe.shape[-1])
+        if lpe.shape != wanted:
             raise ValueError(f"`lpe` has shape {tuple(lpe.shape)}, expected {wanted}")
+        mode = mode_of(self.scaled, scaling)
         if engine == "edges":
-            return edges_loss(self, graph, states, targets, mask, lpe, scaling)
+            return edges_loss(self, graph, states, targets, mask, lpe, mode)
         if engine == "streamed":
-            return streamed_loss(self, graph, states, targets, mask, lpe, scaling, memory_budget)
+            return streamed_loss(self, graph, states, targets, mask, lpe, mode, memory_budget)
         raise ValueError(f"`engine` (={engine!r}) must be 'streamed' or 'edges'")
 
     def positions(self, graph: NeuralGraph, lpe: Tensor | None) -> Tensor:
         """Node positions (N, 8) where the network is; the graph's own where none are given."""
         width = self.config["lpe"]
+        if not width:
+            return torch.empty(graph.num_nodes, 0).to(self.layer_embed.weight)
         lpe = graph.lpe(width) if lpe is None else lpe
         if tuple(lpe.shape) != (graph.num_nodes, width):
             raise ValueError(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nino.graphs import Parameter
 
 EPSILON = 1e-6
-ScalingMode = Literal["tensor", "network"]
+ScalingMode = Literal["tensor", "network", "none"]
 UnscaleMode = Literal["released", "exact"]
 
 
@@ -29,10 +29,17 @@ class Scale:
     Args:
         mean: over all elements and all states.
         std: unbiased, over the same values (0 for a single value).
+        epsilon: added to the deviation.
     """
 
     mean: float
     std: float
+    epsilon: float = EPSILON
+
+    @property
+    def divisor(self) -> float:
+        """What centred states are divided by."""
+        return self.std + self.epsilon
 
     def undo(self, unscale: UnscaleMode) -> tuple[float, float]:
         r"""Weights (a, b) of the prediction :math:`w + a\,\delta + b\,\tilde w` for a scaled update :math:`\delta`.
@@ -43,7 +50,35 @@ class Scale:
         >>> Scale(0.0, 1.0).undo("released"), Scale(0.0, 1.0).undo("exact")
         ((1.0, -1e-06), (1.000001, 0.0))
         """
-        return (self.std, -EPSILON) if unscale == "released" else (self.std + EPSILON, 0.0)
+        return (self.std, -self.epsilon) if unscale == "released" else (self.divisor, 0.0)
+
+
+UNSCALED = Scale(0.0, 1.0, epsilon=0.0)
+"""Leaves states and updates as they are."""
+
+
+def mode_of(scaled: bool, asked: ScalingMode | None) -> ScalingMode:
+    """How a nowcaster's states are to be scaled: as asked for, or as it is used where nothing is said.
+
+    Args:
+        scaled: whether the nowcaster is fitted to scaled states.
+        asked: None takes ``tensor``, or ``none`` where it is fitted to states as they are.
+
+    Raises:
+        ValueError: for a mode that the nowcaster is not fitted to.
+
+    >>> mode_of(True, None), mode_of(True, "network"), mode_of(False, None)
+    ('tensor', 'network', 'none')
+    """
+    allowed: tuple[ScalingMode, ...] = ("tensor", "network") if scaled else ("none",)
+    mode = allowed[0] if asked is None else asked
+    if mode not in allowed:
+        fitted = "scaled states" if scaled else "states as they are"
+        raise ValueError(
+            f"`scaling` (={mode!r}): this nowcaster is fitted to {fitted}; allowed is "
+            f"{' or '.join(map(repr, allowed))}: leave it out, or fit another nowcaster"
+        )
+    return mode
 
 
 def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode = "tensor") -> list[Scale]:
@@ -53,7 +88,7 @@ def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode =
         states: (P, c).
         parameters: in flat order.
         mode: ``tensor``: one group a parameter tensor (as the released model is used); ``network``: one for all (as it
-            was meta-trained on transformers).
+            was meta-trained on transformers); ``none``: states are left as they are.
 
     Returns:
         A scale a parameter.
@@ -61,6 +96,9 @@ def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode =
     Raises:
         ValueError: for states that are not finite; names the parameter.
     """
+    if mode == "none":
+        require_finite(states, parameters)
+        return [UNSCALED] * len(parameters)
     owner: list[int] = []
     sizes: list[int] = []
     moments: list[Tensor] = []
@@ -98,6 +136,9 @@ def window_scales(states: Tensor, parameters: Sequence[Parameter], mode: Scaling
     Returns:
         (B, T) means and (B, T) divisors.
     """
+    if mode == "none":
+        plain = states.new_zeros(states.shape[0], len(parameters))
+        return plain, torch.ones_like(plain)
     groups = [states] if mode == "network" else [states[:, p.slice] for p in parameters]
     correction = [1 if group[0].numel() > 1 else 0 for group in groups]
     moments = [torch.var_mean(g, dim=(1, 2), correction=n) for g, n in zip(groups, correction, strict=True)]

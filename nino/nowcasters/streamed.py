@@ -29,7 +29,7 @@ from nino.nowcasters.fold import (
     tiles,
     within,
 )
-from nino.nowcasters.scaling import EPSILON, Scale, UnscaleMode
+from nino.nowcasters.scaling import Scale, UnscaleMode
 from nino.nowcasters.states import States
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Reader:
             view = part.as_strided((*shape, part.shape[1]), strides, part.storage_offset() + begin * step)
             chunk[..., column : column + part.shape[1]].copy_(view)
             column += part.shape[1]
-        return chunk.sub_(scale.mean).div_(scale.std + EPSILON).view(size, -1)
+        return chunk.sub_(scale.mean).div_(scale.divisor).view(size, -1)
 
 
 def first(view: WeightView, tile: Tile) -> int:

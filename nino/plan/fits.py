@@ -45,7 +45,8 @@ def fresh_nowcaster(spec: MetatrainSpec, vocabularies: Mapping[str, int]) -> NiN
     options: dict[str, Any] = dict(spec.model)
     if isinstance(options.get("word_positions"), bool):
         options["word_positions"] = max(vocabularies.values(), default=0) if options["word_positions"] else 0
-    return build_nowcaster(spec.kind, context=spec.context, max_horizon=spec.max_horizon, seed=0, **options)
+    options |= {"context": spec.context, "max_horizon": spec.max_horizon, "scaled": spec.scaling != "none"}
+    return build_nowcaster(spec.kind, seed=0, **options)
 
 
 def calibrate_fit(

@@ -95,9 +95,8 @@ class Embedder:
         self.graph = graph
         self._edges = EdgeList.of(graph)
         self._both_ways = reading.both_ways
-        width = net.config["lpe"]
-        none = torch.zeros(graph.num_nodes, width, dtype=torch.float64)
-        self._lpe = graph.lpe(width).double() if reading.positions else none
+        lpe = self.net.positions(graph, None)
+        self._lpe = lpe if reading.positions else torch.zeros_like(lpe)
 
     @torch.no_grad()
     def __call__(self, parameters: Tensor) -> Tensor:
@@ -114,7 +113,7 @@ class Embedder:
     def _embed(self, parameters: Tensor) -> Tensor:
         net, count = self.net, len(parameters)
         edges = self._edges.repeat(count)
-        scaled = torch.cat([_scaled(row, self.graph) for row in parameters])
+        scaled = torch.cat([_scaled(row, self.graph) if net.scaled else row for row in parameters])
         attributes = edges.features(scaled.unsqueeze(1).expand(-1, net.context), net.max_features)
         e = net.edge_proj(attributes) + net.layer_embed(edges.edge_type)
         index = edges.edge_index

@@ -114,6 +114,18 @@ def test_wnn_plus_and_another_seed(digits: Source, recipe: MetatrainSpec, tmp_pa
     assert isinstance(load_nowcaster(tmp_path / "1" / "last.safetensors"), WNNPlus)
 
 
+def test_a_fit_without_scaling_and_positions_is_used_as_it_was_fitted(
+    digits: Source, recipe: MetatrainSpec, tmp_path: Path
+) -> None:
+    spec = replace(recipe, iterations=2, scaling="none", model={"hidden": 4, "lpe": 0})
+    metatrain(spec, {"digits-4": digits}, tmp_path, progress=False)
+    net = load_nowcaster(tmp_path / "last.safetensors")
+    assert isinstance(net, NiNoNet) and (net.scaled, net.config["lpe"]) == (False, 0)
+    graph, reader = digits
+    states = torch.randn(graph.num_parameters, 5)
+    assert torch.equal(net.predict(graph, states, 1), net.predict(graph, states, 1, scaling="none"))
+
+
 @pytest.mark.parametrize("iteration", [0, 4, 11])
 def test_resuming_equals_not_stopping(
     digits: Source,

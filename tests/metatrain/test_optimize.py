@@ -21,8 +21,8 @@ Source = tuple[NeuralGraph, TrajectoryReader]
 CPU = Precision(torch.device("cpu"))
 
 
-def _net(seed: int = 0, kind: str = "nino") -> Any:
-    return build_nowcaster(kind, hidden=16, context=5, max_horizon=6, seed=seed)
+def _net(seed: int = 0, kind: str = "nino", scaled: bool = True) -> Any:
+    return build_nowcaster(kind, hidden=16, context=5, max_horizon=6, seed=seed, scaled=scaled)
 
 
 def _poisoned(batch: list[Windows]) -> list[Windows]:
@@ -35,12 +35,12 @@ def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("scaling", ["tensor", "network"])
+@pytest.mark.parametrize("scaling", ["tensor", "network", "none"])
 @pytest.mark.parametrize("kind", ["nino", "wnn+"])
 def test_identity_loss_is_the_loss_of_a_network_that_predicts_nothing(
     digits: Source, pydoc: Source, recipe: MetatrainSpec, scaling: str, kind: str
 ) -> None:
-    net = _net(kind=kind)
+    net = _net(kind=kind, scaled=scaling != "none")
     last = net.edge_out.fc[2] if isinstance(net, NiNoNet) else net.edge_mlp.fc[6]
     torch.nn.init.zeros_(last.weight)
     torch.nn.init.zeros_(last.bias)
