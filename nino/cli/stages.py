@@ -191,10 +191,13 @@ def evaluate(
     from nino.tasks import load_task
 
     with ExitStack() as notes:
-        for folder in left.values() if attempts is not None else ():
-            notes.enter_context(noted(folder, attempt))
+        # A note a run, put away when that run ends: those that ended before the job was killed are not trained again.
+        attempted = {folder: notes.enter_context(ExitStack()) for folder in left.values()}
+        for folder, note in attempted.items() if attempts is not None else ():
+            note.enter_context(noted(folder, attempt))
         loaded = load_task(unit.task, job.data_dir(data_dir), device=device_of(device))
-        evaluate_runs(loaded, unit.method, list(left), unit.schedule, list(left.values()), nowcaster, members=members)
+        jobs = (loaded, unit.method, list(left), unit.schedule, list(left.values()), nowcaster)
+        evaluate_runs(*jobs, members=members, ended=lambda folder: attempted[folder].close())
 
 
 def device_of(name: str) -> str:

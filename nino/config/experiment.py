@@ -54,6 +54,8 @@ class Experiment:
         report: what the report is told.
         config: the merged mapping that all this was made from.
         optimizers: learned ones by name, whether used or not.
+        seeds_per_job: seeds of one task and method that one job of the workflow runs.
+        members_per_job: how many of them are trained at once; None takes 1 on a CPU and 8 on a GPU.
     """
 
     run: str
@@ -68,6 +70,8 @@ class Experiment:
     report: ReportSpec
     config: Mapping[str, Any]
     optimizers: Mapping[str, OptimizerEntry] = field(default_factory=dict)
+    seeds_per_job: int = 1
+    members_per_job: int | None = None
 
     @property
     def fitted(self) -> tuple[str, ...]:
@@ -102,6 +106,12 @@ class Experiment:
             if self.report.plans(task, method)
             for seed in self.seeds
         )
+
+    @property
+    def chunks(self) -> tuple[tuple[int, ...], ...]:
+        """The seeds in their order, those of one job together."""
+        each = self.seeds_per_job
+        return tuple(self.seeds[first : first + each] for first in range(0, len(self.seeds), each))
 
     def shards(self, task: str) -> range:
         """Numbers of a task's shards."""

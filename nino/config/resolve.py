@@ -78,4 +78,6 @@ def resolve(config: Mapping[str, Any]) -> Experiment:
         ),
         config=config,
         optimizers=optimizers,
+        seeds_per_job=evaluate.get("seeds_per_job", 1),
+        members_per_job=evaluate.get("members_per_job"),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ def evaluate_runs(
     resume: bool = True,
     checkpoint_seconds: float = 60.0,
     members: int | None = None,
+    ended: Callable[[Path], None] | None = None,
 ) -> list[dict[str, Any]]:
     """`evaluate_run` of several seeds, some at once (``nino.ensemble``): the same numbers up to rounding.
 
@@ -98,6 +99,7 @@ def evaluate_runs(
         resume: as `evaluate_run`.
         checkpoint_seconds: as `evaluate_run`.
         members: runs at once; None takes 1 on a CPU and 8 on a GPU, see `nino.ensemble.members_at_once`.
+        ended: told the folder of each run as soon as its result is there.
 
     Returns:
         The content of each ``run.json``.
@@ -113,6 +115,8 @@ def evaluate_runs(
         if resume and (finished := _finished(out_dir, origin["inputs"])):
             logger.info("%s: already %s, left as it is", out_dir, finished["status"])
             results[seed] = finished
+            if ended is not None:
+                ended(out_dir)
         else:
             jobs.append(_start(task, method, seed, schedule, out_dir, nowcaster_path, origin, checkpoint_seconds))
             if not resume:
@@ -123,6 +127,8 @@ def evaluate_runs(
         _attempt(task, method, schedule, group)
         for job in group:
             results[job.seed] = _finish(task, method, schedule, job, len(group))
+            if ended is not None:
+                ended(job.out_dir)
     return [results[seed] for seed in seeds]
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from nino.config import Layout
 from nino.config.experiment import Experiment
+from nino.ensemble import GPU_MEMBERS
 from nino.graphs import NeuralGraph, neural_graph
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.base import Nowcaster
@@ -243,14 +244,18 @@ class _Planner:
         return Row("metatrain", name, 1, seconds, seconds, self._size("metatrain", name), self.base + found.memory)
 
     def _evaluations(self, task: str) -> Row:
-        methods = [self.run.methods[method] for t, method in self._runs() if t == task]
-        found = self.plan.calibrations.get(task)
+        methods = [self.run.methods[m] for m in dict.fromkeys(m for t, m in self._runs() if t == task)]
+        found, size, chunks = self.plan.calibrations.get(task), self._size("evaluate", task), self.run.chunks
+        jobs = len(methods) * len(chunks)
         lacks = [m.name for m in methods if m.nowcaster == "metatrained" and m.source not in self.nets]
         if found is None or lacks:
-            return Row("evaluate", task, len(methods), size=self._size("evaluate", task))
+            return Row("evaluate", task, jobs, size=size)
         times = [self._run_seconds(self.run.tasks[task], method, found) for method in methods]
-        memory = self.base + found.train_bytes + max(found.nowcast_bytes.values(), default=0)
-        return Row("evaluate", task, len(times), sum(times), max(times), self._size("evaluate", task), memory)
+        most = max(map(len, chunks))
+        together = min(most, self.run.members_per_job or (GPU_MEMBERS if self.device.type == "cuda" else 1))
+        memory = self.base + together * found.train_bytes + max(found.nowcast_bytes.values(), default=0)
+        # seeds at once are timed as one after another: how much faster they are was not calibrated
+        return Row("evaluate", task, jobs, len(self.run.seeds) * sum(times), most * max(times), size, memory)
 
     def _run_seconds(self, spec: TaskSpec, method: MethodSpec, found: Calibration) -> float:
         every, steps, schedule = spec.evaluation, spec.recipe.steps, self.run.schedule

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from nino.config import Layout
 
 PATHS = Layout("tiny")
@@ -60,6 +62,35 @@ def test_a_spec_file_says_the_same_as_the_config(nino, workplace: Path) -> None:
     assert first == second and len(first) == 5
     without = nino("evaluate", spec, "--seed", 5)
     assert without.code == 2 and "--out: missing" in without.err
+
+
+def test_a_killed_job_keeps_the_seeds_that_were_finished(
+    nino, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nino.evaluate import run
+
+    begun = []
+    attempt = run._attempt
+
+    def dies_at_the_second(task, method, schedule, jobs) -> None:
+        begun.append([job.seed for job in jobs])
+        if begun == [[1000], [2000]]:
+            raise ConnectionError("the node is gone")
+        attempt(task, method, schedule, jobs)
+
+    monkeypatch.setattr(run, "_attempt", dies_at_the_second)
+    job = ("evaluate", *CONFIG, "--task", "digits-2", "--method", "base", "--seed", 1000, "--seed", 2000)
+    tries = (*job, "--members", 1, "--attempts", 3)
+    assert nino(*tries, "--attempt", 1).code == 1
+    first, second = (Path(PATHS.evaluation("digits-2", "base", seed), "run.json") for seed in (1000, 2000))
+    text = first.read_text()
+    for name in ("run.json", "log.csv", "nowcasts.csv"):  # as Snakemake does with the outputs of a job that failed
+        first.with_name(name).unlink()
+    assert not second.exists()
+    assert nino(*tries, "--attempt", 2).code == 0
+    assert begun == [[1000], [2000], [2000]] and first.read_text() == text
+    assert json.loads(second.read_text())["status"] == "done"
+    assert not list(Path(PATHS.root).rglob(".attempts.json"))
 
 
 L2O = """

@@ -148,6 +148,17 @@ def test_shards_hold_every_model(config: dict[str, Any]) -> None:
     assert list(resolve(config).shards("digits-8")) == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("each", "chunks"),
+    [(1, ((3000,), (1000,), (2000,))), (2, ((3000, 1000), (2000,))), (9, ((3000, 1000, 2000),))],
+)
+def test_chunks_hold_every_seed_once(config: dict[str, Any], each: int, chunks: Any) -> None:
+    config["evaluate"]["seeds"] = [3000, 1000, 2000]
+    assert resolve(config).chunks == ((3000,), (1000,), (2000,))
+    config["evaluate"] |= {"seeds_per_job": each, "members_per_job": 2}
+    assert resolve(config).chunks == chunks and resolve(config).members_per_job == 2
+
+
 def test_null_in_an_overlay_removes_a_method(config: dict[str, Any]) -> None:
     config["evaluate"]["methods"]["linear"] = None
     assert list(resolve(config).methods) == ["base", "nino"]

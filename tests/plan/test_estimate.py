@@ -66,6 +66,16 @@ def test_rows_are_counts_times_calibrations(run: Experiment, fixed: Calibration)
     assert as_dict(found)["total"]["jobs"] == sum(each.jobs for each in found.rows) == 1 + 4 + 1 + 6 + 3
 
 
+def test_seeds_of_one_job_are_one_job(run: Experiment, fixed: Calibration) -> None:
+    alone = row(plan(run, progress=False), "evaluate")
+    three = replace(run, seeds=(1000, 2000, 3000), seeds_per_job=2)
+    found = row(plan(three, progress=False), "evaluate")
+    assert found.jobs == 3 * 2 and found.seconds == 1.5 * (alone.seconds or 0)
+    assert found.longest == 2 * (alone.longest or 0) and found.memory == alone.memory
+    at_once = row(plan(replace(three, members_per_job=5), progress=False), "evaluate")
+    assert at_once.memory == (alone.memory or 0) + 100 and at_once.jobs == found.jobs
+
+
 def test_the_oracles_and_the_hardest_images_count(
     run: Experiment, fixed: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
