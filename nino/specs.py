@@ -239,6 +239,8 @@ class MetatrainSpec(Spec):
         checkpoint_every: iterations between checkpoints.
         amp: ``auto`` uses automatic mixed precision where there is a GPU; ``off`` never.
         topology: of the networks' neural graphs, ``released``, ``exact`` or ``naive``.
+        models: networks of each task that it is fitted to, the first ones; None takes all but the held-out ones, which
+            are the same whatever it says.
     """
 
     kind: str
@@ -261,6 +263,11 @@ class MetatrainSpec(Spec):
     checkpoint_every: int = 200
     amp: str = "auto"
     topology: str = "released"
+    models: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain mapping; ``models`` only where it is given: fits from before it existed stay what they are."""
+        return {key: value for key, value in super().to_dict().items() if key != "models" or value is not None}
 
 
 @dataclass(frozen=True)

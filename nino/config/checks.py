@@ -190,6 +190,11 @@ def _fit_to_task(config: Values, key: str, fit: MetatrainSpec, task: str) -> Ite
             f"metatrain.recipe.validation_models (={fit.validation_models}, {key}) must be less than "
             f"trajectories.{task}.models (={models}): the rest is trained on"
         )
+    elif fit.models is not None and fit.models > models - fit.validation_models:
+        yield (
+            f"{key}.models (={fit.models}) networks of each task to fit to, but trajectories.{task}.models (={models}) "
+            f"less validation_models (={fit.validation_models}) are {models - fit.validation_models}"
+        )
 
 
 def _fit(config: Values, name: str) -> MetatrainSpec:

@@ -39,6 +39,10 @@ class MetatrainUnit(Spec):
     tasks: tuple[str, ...]
     metatrain: MetatrainSpec
 
+    def to_dict(self) -> dict[str, Any]:
+        """The plain mapping, nested specs included."""
+        return super().to_dict() | {"metatrain": self.metatrain.to_dict()}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build from a nested mapping."""

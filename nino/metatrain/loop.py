@@ -128,6 +128,12 @@ class _Run:
         self.origin = {
             "metatrain": dumps(spec.to_dict()),
             "trajectories": dumps(_origins(sources)),
+            "networks": dumps(
+                {
+                    task: {"fitted_to": len(found), "held_out": len(self.sampler.held_out[task])}
+                    for task, found in self.sampler.training.items()
+                }
+            ),
             "versions": dumps(versions()),
             "git": dumps(git_commit()),
             "hardware": dumps(hardware()),

@@ -47,10 +47,10 @@ class Draw:
 class WindowSampler:
     """Draws windows from several tasks' trajectories (DESIGN 5, meta-training).
 
-    A batch is ``trajectories_per_batch`` groups. Each is of a task drawn uniformly, a trajectory of it drawn uniformly
-    (held-out and diverged ones left out) and a start such that each of its ``windows_per_trajectory`` windows, one
-    stride apart, has at least one target. Nothing is remembered from batch to batch, so any iteration's batch can be
-    made at any time: resuming needs no state of this class.
+    A batch is ``trajectories_per_batch`` groups. Each is of a task drawn uniformly, a trajectory of it drawn
+    uniformly (held-out and diverged ones left out, of the others the first ``models``) and a start such that each
+    of its ``windows_per_trajectory`` windows, one stride apart, has at least one target. Nothing is remembered from
+    batch to batch, so any iteration's batch can be made at any time: resuming needs no state of this class.
 
     Args:
         sources: task -> its graph and trajectories, in the order in which chance counts them.
@@ -93,7 +93,14 @@ class WindowSampler:
                 f"(={self.spec.windows_per_trajectory}) of `context` (={self.spec.context}) states and a target every "
                 f"`window_stride` (={self.spec.window_stride}) steps: {need - self.spec.window_stride} steps at least"
             )
-        return usable[: len(usable) - count], usable[len(usable) - count :]
+        training, held_out = usable[: len(usable) - count], usable[len(usable) - count :]
+        models = self.spec.models
+        if models is not None and models > len(training):
+            raise ValueError(
+                f"task {task!r}: `models` (={models}) networks to fit to, but {len(training)} of {len(reader)} did not "
+                f"diverge and are not held out (`validation_models` = {count}): collect more, or take fewer"
+            )
+        return training[:models], held_out
 
     def _starts(self, task: str) -> int:
         """How many states a group of windows may start with."""

@@ -26,7 +26,7 @@ from nino.trajectories.format import get_attributes
 
 FORMAT = 1
 NAME = "manifest.json"
-INPUTS = ("run.json", "log.csv", "nowcasts.csv")
+INPUTS = ("run.json", "log.csv", "nowcasts.csv", "jumps.csv")  # the last only where it is there
 SECONDS = ("train_seconds", "evaluation_seconds", "nowcast_seconds")
 ARTIFACTS = ("tables", "figures")
 
@@ -193,7 +193,7 @@ def fit_entry(path: Path) -> dict[str, Any]:
     """
     with safe_open(path, framework="np") as file:
         known = file.metadata() or {}
-    names = ("metatrain", "trajectories", "versions", "git", "hardware")
+    names = ("metatrain", "trajectories", "networks", "versions", "git", "hardware")
     entry: dict[str, Any] = {name: json.loads(known[name]) for name in names if name in known}
     log = path.with_name("log.csv")
     return entry | {"seconds": float(pd.read_csv(log)["seconds"].sum()) if log.exists() else None}

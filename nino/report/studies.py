@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -62,6 +63,7 @@ class Study:
         x: a number a row, for a figure; None where a row has none.
         x_title: what these numbers are; empty for a study without a figure.
         x_log: whether they are drawn on a logarithmic axis.
+        x_measured: column of the runs' frame that gives a row's number in the place of ``x``, by the row's task.
         notes: sentences below it.
     """
 
@@ -73,11 +75,16 @@ class Study:
     x: tuple[float | None, ...] = ()
     x_title: str = ""
     x_log: bool = False
+    x_measured: str = ""
     notes: tuple[str, ...] = field(default=())
 
 
-def study(name: str) -> Study:
+def study(name: str, methods: Iterable[str] = ()) -> Study:
     """A study by its name.
+
+    Args:
+        name: of the study.
+        methods: of a run; those whose names fit the study's ``more`` with a number that has no row get one.
 
     Raises:
         ValueError: for an unknown name; says which there are.
@@ -88,7 +95,7 @@ def study(name: str) -> Study:
     known = _read()
     if name not in known:
         raise ValueError(f"`name` (={name!r}) is no study; there are {', '.join(sorted(known))}")
-    return build(name, known[name])
+    return build(name, with_more(known[name], methods))
 
 
 def study_names() -> tuple[str, ...]:
@@ -113,9 +120,9 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
 
     Args:
         name: of the study.
-        entry: ``title``, ``columns`` and ``rows``; ``task`` for all cells, ``x`` and ``notes`` where there are any. A
-            row's ``each`` has an entry a column, laid over all else; its ``published`` goes on where that of the
-            column ends, as that of ``each`` does.
+        entry: ``title``, ``columns`` and ``rows``; ``task`` for all cells, ``x``, ``notes`` and ``more`` (see
+            `with_more`) where there are any. A row's ``each`` has an entry a column, laid over all else; its
+            ``published`` goes on where that of the column ends, as that of ``each`` does.
 
     Returns:
         The study.
@@ -124,7 +131,7 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
         ValueError: for an unknown key, or an ``each`` that has not an entry a column.
     """
     columns, rows = entry["columns"], entry["rows"]
-    if unknown := sorted(set(entry) - {"title", "columns", "rows", "task", "x", "notes"}):
+    if unknown := sorted(set(entry) - {"title", "columns", "rows", "task", "x", "notes", "more"}):
         raise ValueError(f"study {name}: unknown key {unknown[0]!r}")
     cells = []
     for row in rows:
@@ -145,8 +152,34 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
         x=tuple(row.get("x") for row in rows),
         x_title=axis.get("title", ""),
         x_log=axis.get("log", False),
+        x_measured=axis.get("measured", ""),
         notes=tuple(entry.get("notes", ())),
     )
+
+
+def with_more(entry: Mapping[str, Any], methods: Iterable[str]) -> Mapping[str, Any]:
+    """A study's entry with a row for every number that some methods have in their names and its rows have not.
+
+    Args:
+        entry: of the study; its ``more`` holds the name of a method a column, ``{x}`` for the number.
+        methods: names of a run's methods.
+
+    Returns:
+        The entry, its rows in the order of their numbers.
+
+    >>> entry = {"rows": [{"title": "40", "x": 40, "each": [{"method": "nino-40"}]}], "more": ["nino-{x}"]}
+    >>> [row["x"] for row in with_more(entry, ["nino", "nino-4", "nino-40"])["rows"]]
+    [4, 40]
+    """
+    patterns = [re.escape(name).replace(re.escape("{x}"), r"(\d+)") for name in entry.get("more", ())]
+    matches = (re.fullmatch(pattern, method) for method in methods for pattern in patterns)
+    missing = {int(match[1]) for match in matches if match} - {row.get("x") for row in entry["rows"]}
+    if not missing:
+        return entry
+    rows = [
+        {"title": str(x), "x": x, "each": [{"method": name.format(x=x)} for name in entry["more"]]} for x in missing
+    ]
+    return {**entry, "rows": sorted([*entry["rows"], *rows], key=lambda row: row["x"])}
 
 
 def _cell(common: Mapping[str, Any], *parts: Mapping[str, Any]) -> Cell:

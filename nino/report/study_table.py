@@ -75,7 +75,7 @@ def write_study(name: str, results: Path, spec: ReportSpec, folder: Path) -> Tab
         ValueError: for an unknown wanted.
         CorruptRunError: where a run's files are damaged.
     """
-    wanted = study(name)
+    wanted = study(name, (method.name for method in spec.methods))
     runs = read_runs(results, spec)
     table = study_table(wanted, runs)
     table.write(folder / "tables")
@@ -113,7 +113,7 @@ def study_figure(wanted: Study, runs: Runs | None) -> Figure:
     figure = new_figure(COLUMN, 3.0)
     axes = figure.add_subplot()
     for j, (title, colour) in enumerate(zip(wanted.columns, COLOURS, strict=False)):
-        points = sorted((float(x), i) for i, x in enumerate(wanted.x) if x is not None)
+        points = sorted((x, i) for i, x in enumerate(positions(wanted, runs)) if x is not None)
         known = [(x, measure(runs, wanted.cells[i][j])) for x, i in points]
         known = [(x, value) for x, value in known if value.seeds]
         if known:
@@ -130,6 +130,16 @@ def study_figure(wanted: Study, runs: Runs | None) -> Figure:
     if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="outside lower center", ncols=2, fontsize=6)
     return figure
+
+
+def positions(wanted: Study, runs: Runs | None) -> list[float | None]:
+    """The rows' numbers: as the runs of their tasks measured them, where the study wants that, else its own."""
+    found: list[float | None] = [None if x is None else float(x) for x in wanted.x]
+    if runs is not None and wanted.x_measured:
+        for i, row in enumerate(wanted.cells):
+            known = runs.frame.loc[runs.frame.task == row[0].task, wanted.x_measured].dropna()
+            found[i] = float(known.iloc[0]) if len(known) else found[i]
+    return found
 
 
 def _data(row: str, column: str, cell: Cell, value: Measured, best: bool, separate: bool | None) -> dict[str, Any]:

@@ -103,6 +103,7 @@ def complaint(config: dict[str, Any]) -> str:
         ("trajectories.digits-8.state_every", 3, "must be a multiple of trajectories.digits-8.state_every (=3)"),
         ("trajectories.digits-8.models_per_shard", 6, "must be at most trajectories.digits-8.models (=5)"),
         ("trajectories.digits-8.steps", 20, "reach over 32 steps, but networks of digits-8 are trained 20"),
+        ("metatrain.recipe.models", 5, "but trajectories.digits-8.models (=5) less validation_models (=1) are 4"),
         ("metatrain.recipe.validation_models", 5, "must be less than trajectories.digits-8.models (=5)"),
         ("tasks.digits-8.evaluation.validation_every", 7, "must be a multiple of tasks.digits-8.evaluation.test_every"),
         ("tasks.digits-8.target.value", 101, "is an accuracy in percent: at most 100"),
@@ -134,6 +135,15 @@ def test_a_nowcaster_overrides_the_recipe(config: dict[str, Any]) -> None:
     run = resolve(config)
     assert run.nowcasters["wnn+"].spec.lr == 0.001
     assert run.nowcasters["wnn+"].spec.window_stride == 4
+
+
+def test_how_many_networks_is_told_to_the_fits_that_say_so_and_to_no_other(config: dict[str, Any]) -> None:
+    config["metatrain"]["nowcasters"]["wnn+"]["models"] = 3
+    told = {path: unit.to_dict() for path, unit in units(resolve(config)) if "/metatrain/" in path}
+    assert [each["metatrain"].get("models", "all") for each in told.values()] == ["all"]
+    config["evaluate"]["methods"]["wnn+"] = {"nowcaster": "metatrained", "source": "wnn+"}
+    told = {path: unit.to_dict() for path, unit in units(resolve(config)) if "/metatrain/" in path}
+    assert sorted(str(each["metatrain"].get("models", "all")) for each in told.values()) == ["3", "all"]
 
 
 def test_only_what_methods_need_is_fitted_and_collected(config: dict[str, Any]) -> None:

@@ -95,6 +95,7 @@ def test_what_a_run_leaves(digits: Source, pydoc: Source, recipe: MetatrainSpec,
     origins = json.loads(metadata["trajectories"])
     assert origins["digits-4"]["data_checksum"] == digits[1].header.data_checksum
     assert json.loads(metadata["metatrain"])["lr"] == 3e-3
+    assert json.loads(metadata["networks"])["digits-4"] == {"fitted_to": 5, "held_out": 1}
     assert int(metadata["iteration"]) == outcome.best_iteration
 
 

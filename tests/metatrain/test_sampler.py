@@ -137,6 +137,16 @@ def test_validation_is_fixed_and_held_out(digits: Source, pydoc: Source, recipe:
     assert torch.equal(first[0].positions, digits[0].lpe(8))
 
 
+def test_the_first_networks_are_fitted_to_and_the_last_held_out(digits: Source, recipe: MetatrainSpec) -> None:
+    every = WindowSampler({"digits-4": digits}, replace(recipe, validation_models=2))
+    assert every.training == {"digits-4": [0, 1, 2, 3]} and every.held_out == {"digits-4": [4, 5]}
+    few = WindowSampler({"digits-4": digits}, replace(recipe, validation_models=2, models=2))
+    assert few.training == {"digits-4": [0, 1]} and few.held_out == every.held_out
+    assert {draw.trajectory for i in range(20) for draw in few.draws(i)} == {0, 1}
+    same = WindowSampler({"digits-4": digits}, replace(recipe, validation_models=2, models=4))
+    assert [d.trajectory for d in same.draws(3)] == [d.trajectory for d in every.draws(3)]
+
+
 def test_recipes_that_do_not_fit(digits: Source, pydoc: Source, recipe: MetatrainSpec) -> None:
     with pytest.raises(ValueError, match="`sources` is empty"):
         WindowSampler({}, recipe)
@@ -144,6 +154,8 @@ def test_recipes_that_do_not_fit(digits: Source, pydoc: Source, recipe: Metatrai
         WindowSampler({"digits-4": digits}, replace(recipe, window_stride=3))
     with pytest.raises(ValueError, match=r"trajectories of 20 steps are too short.*96 steps at least"):
         WindowSampler({"pydoc-1-8": pydoc}, replace(recipe, window_stride=16))
+    with pytest.raises(ValueError, match=r"`models` \(=6\) networks to fit to, but 5 of 6 did not diverge"):
+        WindowSampler({"digits-4": digits}, replace(recipe, models=6, validation_models=1))
     with pytest.raises(ValueError, match=r"6 of 6 trajectories did not diverge, too few.*`validation_models` \(=6\)"):
         WindowSampler({"digits-4": digits}, replace(recipe, validation_models=6))
     with pytest.raises(ValueError, match="the graph has parameter .*conv1.weight"):

@@ -13,7 +13,7 @@ from nino.report.runs import Runs, read_runs
 from nino.report.spec import ReportSpec
 from nino.report.statistics import compare
 from nino.report.studies import Cell, Study, build, study, study_files, study_names
-from nino.report.study_table import best_row, study_figure, study_table, write_study
+from nino.report.study_table import best_row, positions, study_figure, study_table, write_study
 
 from .conftest import METHODS, hit_runs, make_task, write_run
 
@@ -62,6 +62,22 @@ def test_published_values_stand_where_they_belong(name: str, row: str, column: s
     data = study_table(study(name), None).data.set_index(["row", "column"])
     assert data.loc[(row, column), "published"] == pytest.approx(value)
     assert data.loc[(row, column), "published_source"] in ("review", "release", "table2")
+
+
+def test_numbers_that_a_run_has_and_a_study_has_not_get_rows() -> None:
+    wanted = study("hidden-depth", ["base", "nino", "nino-8-2", "nino-8-3", "nino-64-2", "nino-fm-16", "wnn+-7-1"])
+    assert wanted.rows == ("8", "32", "64", "128") and wanted.x == (8, 32, 64, 128)
+    assert [cell.method for cell in wanted.cells[0]] == ["nino-8-1", "nino-8-2", "nino-8-3"]
+    assert study("hidden-depth", ["nino", "nino-64-2"]) == study("hidden-depth")
+    assert study("training-models", ["nino-100", "nino-4"]).rows == ("4", "40", "100", "300", "1000")
+
+
+def test_the_size_of_a_model_is_that_of_the_runs(runs: Runs) -> None:
+    rows = [{"title": "a", "x": 5, "task": "digits-8"}, {"title": "b", "x": 6, "task": "absent"}]
+    axis = {"title": "parameters", "measured": "parameters"}
+    sizes = build("sizes", {"title": "Sizes", "columns": [SPEEDUP], "rows": rows, "x": axis})
+    measured = runs.frame[runs.frame.task == "digits-8"].parameters.iloc[0]
+    assert measured > 6 and positions(sizes, runs) == [measured, 6] and positions(sizes, None) == [5, 6]
 
 
 def test_what_was_not_published_is_empty() -> None:
