@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nino.cli import select
-from nino.cli.options import ConfigFiles, Device
+from nino.cli.options import Device
 
 
 def add_to(app: typer.Typer) -> None:
@@ -18,12 +19,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def plan(
-    config: ConfigFiles = None,
+    configs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[CONFIG]...", help="Overlays laid over config.yaml, as snakemake's --configfile."),
+    ] = None,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print plain values instead of a table.")] = False,
 ) -> None:
     """Estimate jobs, hours, disk and memory of a run from short calibrations; exit with 1 if the disk will not do."""
-    run = select.experiment(config)
+    run = select.experiment(configs)
     from nino.cli.stages import device_of
     from nino.plan import as_dict, as_text, shortage
     from nino.plan import plan as estimate

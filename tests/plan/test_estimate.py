@@ -157,14 +157,14 @@ def test_the_command_prints_a_plan(
 ) -> None:
     for name in ("config.yaml", "tests/workflow/tiny.yaml"):
         shutil.copy(ROOT / name, ".")
-    assert nino(monkeypatch, "plan", "--config", "tiny.yaml", "--device", "cpu", "--json") == 0
+    assert nino(monkeypatch, "plan", "tiny.yaml", "--device", "cpu", "--json") == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert [each["stage"] for each in found["rows"]] == ["data", "trajectories", "metatrain", "evaluate", "report"]
     assert found["total"]["seconds"] == sum(each["seconds"] or 0 for each in found["rows"]) > 0
     assert set(found["calibrations"]["digits-2"]["nowcasts"]) == {"linear", "nino"}
     assert all(each["memory"] > 10**8 for each in found["rows"][1:4])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=200_000))
-    assert nino(monkeypatch, "plan", "--config", "tiny.yaml", "--device", "cpu") == 1
+    assert nino(monkeypatch, "plan", "tiny.yaml", "--device", "cpu") == 1
     said = capsys.readouterr()
     assert "core-hours" in said.out and "digits-2" in said.out
     assert f"{Path.cwd()}" in said.err and "200,000 are free" in said.err and f"Errno {errno.ENOSPC}" in said.err
