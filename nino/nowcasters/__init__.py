@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from nino.nowcasters.approximate import Divided, SampledEdges, approximated
 from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.checkpoints import KINDS, build_nowcaster, load_nowcaster, save_nowcaster
 from nino.nowcasters.download import KNOWN
@@ -20,6 +21,7 @@ __all__ = [
     "KNOWN",
     "NOWCASTERS",
     "WNN",
+    "Divided",
     "FileStates",
     "Identity",
     "LineFit",
@@ -27,7 +29,9 @@ __all__ = [
     "Nowcaster",
     "Pointwise",
     "RandomJump",
+    "SampledEdges",
     "WNNPlus",
+    "approximated",
     "build_nowcaster",
     "load_nowcaster",
     "save_nowcaster",

@@ -147,7 +147,7 @@ def _unpickle(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _sizes(state: Mapping[str, Tensor], known: Mapping[str, Any], path: Path) -> dict[str, int]:
+def _sizes(state: Mapping[str, Tensor], known: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Constructor arguments from a released state dict."""
     try:
         types, hidden = state["layer_embed.weight"].shape

@@ -83,10 +83,11 @@ class GraphNetwork(nn.Module):
         self.convs = nn.ModuleList([Convolution(d) for _ in range(layers)])
         self.edge_update = nn.ModuleList([EdgeUpdate(d) for _ in range(layers - 1)])
 
-    def forward(self, x: Tensor, edge_index: Tensor, e: Tensor) -> Tensor:
-        """Final edge states (E, d)."""
+    def forward(self, x: Tensor, edge_index: Tensor, e: Tensor, along: Tensor | None = None) -> Tensor:
+        """Final edge states (E, d); messages travel ``along`` these edges (n,) alone, or all."""
+        some: slice | Tensor = slice(None) if along is None else along
         for conv, update in zip(self.convs, self.edge_update, strict=False):
-            x = nn.functional.silu(conv(x, edge_index, e))
+            x = nn.functional.silu(conv(x, edge_index[:, some], e[some]))
             e = update(x, edge_index, e)
         return e
 

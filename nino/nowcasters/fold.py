@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, overload
 
 import torch
 from torch import Tensor
@@ -130,6 +130,25 @@ def fold(net: NiNoNet, convert: Callable[[Tensor], Tensor] = lambda t: t) -> Fol
     return Folded(messages, nodes, edges, ends, out, last, last_bias, net.context)
 
 
+def cast(folded: Folded, dtype: torch.dtype) -> Folded:
+    """All of a folded network in one dtype."""
+
+    def affine(layers: list[Affine]) -> list[Affine]:
+        return [Affine(a.weight.to(dtype), a.bias.to(dtype)) for a in layers]
+
+    nodes = [replace(n, **{name: getattr(n, name).to(dtype) for name in n.__dataclass_fields__}) for n in folded.nodes]
+    return Folded(
+        affine(folded.messages),
+        nodes,
+        affine(folded.edges),
+        [(s.to(dtype), t.to(dtype)) for s, t in folded.ends],
+        affine([folded.out])[0],
+        folded.last.to(dtype),
+        folded.last_bias.to(dtype),
+        folded.context,
+    )
+
+
 @dataclass(frozen=True)
 class Tile:
     """A rectangle of a dense block's edges, or a run of a diagonal block's.
@@ -177,8 +196,14 @@ def tiles(block: Block, size: int, narrow: int = 8) -> list[Tile]:
     ]
 
 
-def within(nodes: Nodes, part: slice) -> slice:
-    """A slice of a group as a slice of all nodes."""
+@overload
+def within(nodes: Nodes, part: slice) -> slice: ...
+@overload
+def within(nodes: Nodes, part: slice | Tensor) -> slice | Tensor: ...
+def within(nodes: Nodes, part: slice | Tensor) -> slice | Tensor:
+    """A slice of a group, or numbers within it, as a slice or numbers of all nodes."""
+    if isinstance(part, Tensor):
+        return part + nodes.start
     return slice(nodes.start + part.start, nodes.start + part.stop)
 
 

@@ -11,6 +11,7 @@ from nino.graphs.core import EdgeType
 from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.edges import EdgeList, GraphNetwork
 from nino.nowcasters.initialise import Perceptron, initialise
+from nino.nowcasters.sample import EdgeSample
 from nino.nowcasters.scaling import Scale, ScalingMode, UnscaleMode, measure, mode_of
 from nino.nowcasters.states import as_states, last_state
 from nino.nowcasters.streamed import predict_streamed
@@ -106,7 +107,13 @@ class NiNoNet(nn.Module, Nowcaster):
         return self.config["word_positions"]
 
     def forward(
-        self, edges: EdgeList, attributes: Tensor, lpe: Tensor, words: Tensor | None = None, k: int | None = None
+        self,
+        edges: EdgeList,
+        attributes: Tensor,
+        lpe: Tensor,
+        words: Tensor | None = None,
+        k: int | None = None,
+        along: Tensor | None = None,
     ) -> Tensor:
         """The specification: scaled updates of every edge.
 
@@ -116,12 +123,13 @@ class NiNoNet(nn.Module, Nowcaster):
             lpe: (N, 8); its values are not read by a network without positional encoding.
             words: (N,) long, token id + 1 on word nodes and 0 elsewhere; read only with word positions.
             k: a horizon, or None for all K.
+            along: (n,) long, the edges that messages travel on; None for all.
 
         Returns:
             (E, max_features) for one ``k``, else (E, max_features, K).
         """
         e = self.edge_proj(attributes) + self.layer_embed(edges.edge_type)
-        e = self.gnn(self.nodes(lpe, words), edges.edge_index, e)
+        e = self.gnn(self.nodes(lpe, words), edges.edge_index, e, along)
         first, last = self.edge_out.linears()
         h = nn.functional.silu(first(e))
         if k is None:
@@ -145,6 +153,7 @@ class NiNoNet(nn.Module, Nowcaster):
         scaling: ScalingMode | None = None,
         unscale: UnscaleMode = "released",
         precision: torch.dtype = torch.float32,
+        sample: EdgeSample | None = None,
     ) -> Tensor:
         """Predict the parameters ``k`` states after the last one.
 
@@ -160,6 +169,7 @@ class NiNoNet(nn.Module, Nowcaster):
             scaling: ``tensor`` (as released, the default) or ``network``; ``none`` for a network fitted without.
             unscale: ``released`` or ``exact`` (an update of zero then returns the last state), see ``Scale``.
             precision: of the streamed engine's large matrix products, float32 or bfloat16.
+            sample: edges that messages travel on, see ``SampledEdges``; None takes all. Every weight is predicted.
 
         Returns:
             (P,) float32 on the device of ``states``. Parameters that lie on no edge keep their last state.
@@ -184,10 +194,10 @@ class NiNoNet(nn.Module, Nowcaster):
             last_state(source, graph.parameters, out)
             if engine == "streamed":
                 return predict_streamed(
-                    self, graph, source, k, positions, scales, unscale, out, memory_budget, precision
+                    self, graph, source, k, positions, scales, unscale, out, memory_budget, precision, sample
                 )
             whole = torch.cat([torch.cat([t.float() for t in source.parts(p)], dim=1) for p in graph.parameters])
-            scaled, update = self.predict_edges(EdgeList.of(graph), whole, scales, graph, k, positions)
+            scaled, update = self.predict_edges(EdgeList.of(graph), whole, scales, graph, k, positions, sample)
             for p, scale in zip(graph.parameters, scales, strict=True):
                 gain, pull = scale.undo(unscale)
                 if p.name not in graph.carried:
@@ -195,7 +205,14 @@ class NiNoNet(nn.Module, Nowcaster):
         return out
 
     def predict_edges(
-        self, edges: EdgeList, states: Tensor, scales: list[Scale], graph: NeuralGraph, k: int, lpe: Tensor
+        self,
+        edges: EdgeList,
+        states: Tensor,
+        scales: list[Scale],
+        graph: NeuralGraph,
+        k: int,
+        lpe: Tensor,
+        sample: EdgeSample | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Scaled states (P, c) and updates (P,) by the edge list; updates are 0 for parameters on no edge."""
         device = self.layer_embed.weight.device
@@ -205,7 +222,8 @@ class NiNoNet(nn.Module, Nowcaster):
         scaled = ((states.to(device) - mean.to(device)) / divisor.to(device)).to(self.layer_embed.weight.dtype)
         edges = edges.to(device)
         words = graph.word_index().to(device) if self.word_positions else None
-        update = self(edges, edges.features(scaled, self.max_features), lpe, words, k)
+        along = None if sample is None else sample.kept(graph).to(device)
+        update = self(edges, edges.features(scaled, self.max_features), lpe, words, k, along)
         update = update[edges.param_edge, edges.param_position]
         return scaled, torch.where(edges.param_edge < 0, 0.0, update)
 

@@ -101,6 +101,34 @@ class FileStates:
         return [file[parameter.name].view(-1, 1) for file in self._files]
 
 
+class PartStates:
+    """Some of the parameters of other states, under places of their own.
+
+    Args:
+        states: of all parameters.
+        parameters: by name, where each lies there; P' elements in all.
+    """
+
+    def __init__(self, states: States, parameters: Mapping[str, Parameter]) -> None:
+        """Count the elements."""
+        self._states, self._parameters = states, parameters
+        self._rows = sum(p.numel for p in parameters.values())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(P', c)."""
+        return self._rows, self._states.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the others lie."""
+        return self._states.device
+
+    def parts(self, parameter: Parameter) -> Sequence[Tensor]:
+        """Those of the parameter of this name."""
+        return self._states.parts(self._parameters[parameter.name])
+
+
 def as_states(states: Tensor | States) -> States:
     """``states`` itself, or a (P, c) tensor wrapped.
 

@@ -8,7 +8,7 @@ Shape legend: N nodes, d hidden, c states, F kernel positions; a tile has a sour
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,10 +17,10 @@ from torch.nn.functional import silu
 
 from nino.graphs.core import Block, WeightView
 from nino.nowcasters.fold import (
-    Affine,
     Folded,
     Tile,
     all_blocks,
+    cast,
     columns,
     constant,
     degrees,
@@ -29,6 +29,7 @@ from nino.nowcasters.fold import (
     tiles,
     within,
 )
+from nino.nowcasters.sample import EdgeSample, Picked
 from nino.nowcasters.scaling import Scale, UnscaleMode
 from nino.nowcasters.states import States
 
@@ -70,26 +71,34 @@ class Reader:
             return tiles(block, size, narrow=block.target.size if source > target else 1)
         return tiles(block, size)
 
-    def read(self, block: Block, tile: Tile, out: Tensor) -> Tensor:
+    def read(self, block: Block, tile: Tile | Picked, out: Tensor) -> Tensor:
         """Scaled features of a tile, (n, F*c) in ``out``'s first elements."""
         parameter, scale = self.parameter(block)
         assert block.weight is not None
         shape = (*tile.shape, block.features)
         context, size = self._states.shape[1], tile.shape[0] * tile.shape[1]
         chunk = out[: size * block.features * context].view(*shape, context)
-        start = first(block.weight, tile) - parameter.offset
         column = 0
         for part in self._states.parts(parameter):
-            begin = start
-            if self._staged:  # strided reads happen where the tile goes; what travels is one run of memory a state
-                stop = start + 1 + sum((n - 1) * s for n, s in zip(shape, block.weight.strides, strict=True))
-                part, begin = part[start:stop].T.to(out.device).T, 0
-            step, column_step = part.stride()
-            strides = (*(s * step for s in block.weight.strides), column_step)
-            view = part.as_strided((*shape, part.shape[1]), strides, part.storage_offset() + begin * step)
+            if isinstance(tile, Picked):
+                view = part[tile.places(block, parameter).to(part.device)]
+            else:
+                view = self._window(part, block.weight, shape, first(block.weight, tile) - parameter.offset, out.device)
             chunk[..., column : column + part.shape[1]].copy_(view)
             column += part.shape[1]
         return chunk.sub_(scale.mean).div_(scale.divisor).view(size, -1)
+
+    def _window(
+        self, part: Tensor, weight: WeightView, shape: tuple[int, ...], start: int, device: torch.device
+    ) -> Tensor:
+        """A tile's part (*shape, c_i) of a parameter's states (numel, c_i), from element ``start`` on."""
+        begin = start
+        if self._staged:  # strided reads happen where the tile goes; what travels is one run of memory a state
+            stop = start + 1 + sum((n - 1) * s for n, s in zip(shape, weight.strides, strict=True))
+            part, begin = part[start:stop].T.to(device).T, 0
+        step, column_step = part.stride()
+        strides = (*(s * step for s in weight.strides), column_step)
+        return part.as_strided((*shape, part.shape[1]), strides, part.storage_offset() + begin * step)
 
 
 def first(view: WeightView, tile: Tile) -> int:
@@ -106,18 +115,27 @@ class Stream:
         reader: source of scaled features.
         chunk: edges at a time.
         features: most features F*c that a block has.
+        sample: edges that messages travel on; None takes all.
     """
 
-    def __init__(self, folded: Folded, reader: Reader, chunk: int, features: int) -> None:
+    def __init__(
+        self, folded: Folded, reader: Reader, chunk: int, features: int, sample: EdgeSample | None = None
+    ) -> None:
         """Allocate the buffers."""
         like = folded.last
         d = like.shape[-1]
-        self.folded, self.reader, self.chunk = folded, reader, chunk
+        self.folded, self.reader, self.chunk, self.sample = folded, reader, chunk, sample
         self._raw = torch.empty(chunk * features, device=like.device)
         self._features = self._raw if like.dtype == torch.float32 else self._raw.to(like.dtype)
         self._hidden = [torch.empty(chunk, d, dtype=like.dtype, device=like.device) for _ in range(2)]
 
-    def read(self, block: Block, tile: Tile) -> Tensor | None:
+    def tiles(self, index: int, block: Block) -> Iterable[Tile | Picked]:
+        """The edges of block number ``index`` that messages travel on."""
+        if self.sample is None or block.weight is None:
+            return self.reader.tiles(block, self.chunk)
+        return self.sample.tiles(index, block, self.chunk, self.folded.last.device)
+
+    def read(self, block: Block, tile: Tile | Picked) -> Tensor | None:
         """u_0 of a tile (n, F*c); None for auxiliary blocks, whose constant lies in the biases."""
         if block.weight is None:
             return None
@@ -125,7 +143,7 @@ class Stream:
         return u if self._features is self._raw else self._features[: u.numel()].view_as(u).copy_(u)
 
     def hidden(
-        self, block: Block, tile: Tile, u: Tensor | None, ends: list[tuple[Tensor, Tensor]]
+        self, block: Block, tile: Tile | Picked, u: Tensor | None, ends: list[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor | None, Tensor]:
         """u_i of a tile (n, Q), i = len(ends), and the buffer that it does not use."""
         n, d = tile.shape[0] * tile.shape[1], self._hidden[0].shape[1]
@@ -151,16 +169,20 @@ class Stream:
         """Add every edge's message to its target: y (N, d) at sources, z (N, d) at targets, ``out`` (N, d) float32."""
         depth, d = len(ends), y.shape[1]
         layer = self.folded.messages[depth]
-        for block in blocks:
+        for index, block in enumerate(blocks):
             bias = constant(layer, depth, block, self.folded.context)
-            for tile in self.reader.tiles(block, self.chunk):
+            for tile in self.tiles(index, block):
                 u, spare = self.hidden(block, tile, self.read(block, tile), ends)
                 sources, targets = within(block.source, tile.source), within(block.target, tile.target)
                 rows = tile.shape[0]
                 if tile.paired or rows == 1:
                     both = bias if u is None else torch.addmm(bias, u, columns(layer, u).T)
                     scale, shift = both.float().expand(tile.shape[0] * tile.shape[1], -1).split(d, dim=1)
-                    out[targets] += (y[sources] + z[targets]) * scale + shift
+                    message = (y[sources] + z[targets]) * scale + shift
+                    if isinstance(targets, Tensor):  # a target may be met more than once
+                        out.index_add_(0, targets, message)
+                    else:
+                        out[targets] += message
                     continue
                 # sum_s scale*(y_s + z_t) + shift: only scale*y_s needs d^2 work an edge, the rest the sum of u
                 if u is None:
@@ -218,6 +240,7 @@ def predict_streamed(
     out: Tensor,
     memory_budget: int | None = None,
     precision: torch.dtype = torch.float32,
+    sample: EdgeSample | None = None,
 ) -> Tensor:
     """Run the passes; see ``NiNoNet.predict``, whose checks have been made.
 
@@ -232,6 +255,7 @@ def predict_streamed(
         out: (P,) float32, holds the last states; updates are added to it.
         memory_budget: bytes for the chunk's buffers.
         precision: of the edges' matrix products.
+        sample: edges that messages travel on; None takes all.
 
     Returns:
         ``out``.
@@ -243,10 +267,10 @@ def predict_streamed(
     features = max([b.features for b in graph.blocks], default=1) * folded.context
     chunk = chunk_size(memory_budget, features, net.hidden, device)
     chunk = min(chunk, max(b.num_edges for b in blocks))
-    stream = Stream(folded, Reader(graph, states, scales, device), chunk, features)
+    stream = Stream(folded, Reader(graph, states, scales, device), chunk, features, sample)
     words = graph.word_index().to(device) if net.word_positions else None
     x = net.nodes(lpe, words).float()
-    degree = degrees(graph).to(device)
+    degree = (degrees(graph) if sample is None else sample.degrees(graph)).to(device)
     ends: list[tuple[Tensor, Tensor]] = []
     for layer, (source, target) in zip(nodes, folded.ends, strict=True):
         y, z = x @ layer.source.T, torch.addmm(layer.target_bias, x, layer.target.T)
@@ -276,22 +300,3 @@ def chunk_size(memory_budget: int | None, features: int, hidden: int, device: to
     if chunk < 1:
         raise ValueError(f"`memory_budget` (={memory_budget}) must be at least {4 * (features + 2 * hidden)} bytes")
     return chunk
-
-
-def cast(folded: Folded, dtype: torch.dtype) -> Folded:
-    """All of a folded network in one dtype."""
-
-    def affine(layers: list[Affine]) -> list[Affine]:
-        return [Affine(a.weight.to(dtype), a.bias.to(dtype)) for a in layers]
-
-    nodes = [replace(n, **{name: getattr(n, name).to(dtype) for name in n.__dataclass_fields__}) for n in folded.nodes]
-    return Folded(
-        affine(folded.messages),
-        nodes,
-        affine(folded.edges),
-        [(s.to(dtype), t.to(dtype)) for s, t in folded.ends],
-        affine([folded.out])[0],
-        folded.last.to(dtype),
-        folded.last_bias.to(dtype),
-        folded.context,
-    )
