@@ -94,10 +94,12 @@ def table2_notes(runs: Runs) -> tuple[str, ...]:
             f"With {counted(len(spec.seeds), 'seed')} no difference can be separated: the exact test needs "
             f"{smallest_n(spec.confidence)}."
         )
-    gaps = runs.frame[runs.frame.status != "done"]
-    for row in gaps.itertuples():
+    ended = runs.frame[~runs.frame.status.isin(["done", "missing"])]
+    for row in ended.itertuples():
         notes.append(f"{row.task}, {spec.label(str(row.method))}, seed {row.seed}: {row.status} ({row.reason}).")
-    return tuple(notes)
+    missing = runs.frame[runs.frame.status == "missing"].groupby(["task", "method"], sort=False).seed
+    gaps = [f"{task}, {spec.label(str(method))} ({', '.join(map(str, seeds))})" for (task, method), seeds in missing]
+    return (*notes, f"Missing (seeds): {'; '.join(gaps)}.") if gaps else tuple(notes)
 
 
 def reached_text(row: Comparison) -> str:

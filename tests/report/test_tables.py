@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_misses_and_gaps_are_cells_and_notes(tmp_path: Path) -> None:
     text = table.text.set_index("Method")
     assert text.loc["WNN+", "Steps to target"] == "not reached" and text.loc["WNN+", "Speed-up, %"] == "–"
     assert text.loc["NiNo", "Reached"] == "1/1 (1 missing)"
-    assert any("seed 2000: missing" in note for note in table.notes)
+    assert any(re.fullmatch(r"Missing \(seeds\): \S+, NiNo \(2000\)\.", note) for note in table.notes)
 
 
 def test_all_runs_missing_is_a_table_not_an_error(tmp_path: Path) -> None:
