@@ -10,6 +10,9 @@ from torch import Tensor
 
 from nino.evaluate.clock import Clock
 from nino.evaluate.first_hit import TargetCheck
+from nino.evaluate.jumps import jump_rows
+from nino.optim import NiNo
+from nino.optim.record import NowcastRecord
 from nino.tasks import Batch
 from nino.training import Training
 
@@ -21,7 +24,7 @@ class DivergedError(Exception):
 
 
 class EvaluatedTraining:
-    """A training with a log: the rows of ``log.csv`` and ``nowcasts.csv``.
+    """A training with a log: the rows of ``log.csv``, ``nowcasts.csv`` and ``jumps.csv``.
 
     A row is written after every ``test_every``-th step and after the last one. Where such a step is a nowcast and the
     task says ``at_nowcast: before``, it is measured before the jump. Where the task says ``hardest_first``, steps that
@@ -37,6 +40,7 @@ class EvaluatedTraining:
     Attributes:
         rows: of ``log.csv``.
         nowcasts: rows of ``nowcasts.csv``.
+        jumps: rows of ``jumps.csv``, one a nowcast and parameter tensor, see `nino.evaluate.jumps.jump_rows`.
         clock: seconds of ``train``, ``evaluation``, ``nowcast`` and ``free``.
     """
 
@@ -45,6 +49,7 @@ class EvaluatedTraining:
         self.training = training
         self.rows: list[Row] = []
         self.nowcasts: list[Row] = []
+        self.jumps: list[Row] = []
         self.clock = Clock(("train", "evaluation", "nowcast", "free"), training.task.device)
         self._jump_part = "free" if free else "nowcast"
         self._losses: list[tuple[int, Tensor | float]] = []
@@ -149,13 +154,20 @@ class EvaluatedTraining:
         self._check()
         batch = self.training.next_batch()
         before = self._loss(batch)
+        optimizer: Any = self.training.optimizer  # NiNo's: no other optimizer has nowcasts
+        after = optimizer.register_nowcast_post_hook(self._keep_jump)
         self.clock.switch(self._jump_part)
         self.record(self.training.step())
-        optimizer: Any = self.training.optimizer  # NiNo's: no other optimizer has nowcasts
+        after.remove()
         record = optimizer.last_nowcast
         self.clock.switch("evaluation")
         row = {name: getattr(record, name) for name in ("step", "k", "seconds", "norm", "finite", "accepted")}
         self.nowcasts.append(row | {"loss_before": before, "loss_after": self._loss(batch)})
+
+    def _keep_jump(self, optimizer: NiNo, record: NowcastRecord) -> None:
+        self.clock.switch("evaluation")
+        self.jumps += jump_rows(optimizer, record)
+        self.clock.switch(self._jump_part)  # where the base optimizer takes the step after all, it is charged as before
 
     @torch.no_grad()
     def _loss(self, batch: Batch) -> float:
@@ -173,6 +185,7 @@ class EvaluatedTraining:
             "training": self.training.state_dict(),
             "rows": self.rows,
             "nowcasts": self.nowcasts,
+            "jumps": self.jumps,
             "losses": [(step, float(loss)) for step, loss in self._losses],
             "seconds": dict(self.clock.seconds),
             "hit": self._hit,
@@ -184,6 +197,7 @@ class EvaluatedTraining:
         self.training.load_state_dict(state["training"])
         self.rows = state["rows"]
         self.nowcasts = state["nowcasts"]
+        self.jumps = state.get("jumps", [])  # earlier versions kept none
         self._losses = [(step, loss) for step, loss in state["losses"]]
         self.clock.seconds |= state["seconds"]
         self._hit = state["hit"]

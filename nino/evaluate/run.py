@@ -1,4 +1,4 @@
-"""One job of the benchmark: a task, a method and a seed, from the first step to the three files of its result."""
+"""One job of the benchmark: a task, a method and a seed, from the first step to the files of its result."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from nino.config.references import Reference
 from nino.ensemble import members_at_once
 from nino.evaluate.checkpoint import Checkpoint
+from nino.evaluate.jumps import COLUMNS as JUMP_COLUMNS
 from nino.evaluate.loop import DivergedError, EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, nowcaster_file, start_training
 from nino.evaluate.oracle import Oracle
@@ -45,11 +46,11 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Train a task with a method and measure when it meets its target.
 
-    Writes ``log.csv`` (a row per evaluation), ``nowcasts.csv`` and, last, ``run.json`` (the summary that is returned)
-    into ``out_dir``, each whole or not at all. A run whose loss stops being finite ends as ``diverged``, one that runs
-    out of memory as ``failed``, with the reason and the rows so far: results, not errors. While it runs,
-    ``unfinished.pt`` holds a checkpoint; a killed run goes on from there and ends with the same numbers (seconds
-    excepted) as one that was not.
+    Writes ``log.csv`` (a row per evaluation), ``nowcasts.csv``, ``jumps.csv`` (what nowcasts did to each tensor) and,
+    last, ``run.json`` (the summary that is returned) into ``out_dir``, each whole or not at all. A run whose loss stops
+    being finite ends as ``diverged``, one that runs out of memory as ``failed``, with the reason and the rows so far:
+    results, not errors. While it runs, ``unfinished.pt`` holds a checkpoint; a killed run goes on from there and ends
+    with the same numbers (seconds excepted) as one that was not.
 
     Args:
         task: what is trained, on the device it is trained on.
@@ -169,7 +170,7 @@ def _start(
     checkpoint_seconds: float,
 ) -> _Job:
     """Clear away what an earlier run left and make everything but the run."""
-    for stale in ("run.json", "log.csv", "nowcasts.csv"):
+    for stale in ("run.json", "log.csv", "nowcasts.csv", "jumps.csv"):
         (out_dir / stale).unlink(missing_ok=True)
     nowcaster = build_nowcaster(method, seed, schedule, nowcaster_path)
     checkpoint = Checkpoint(out_dir / UNFINISHED, json.dumps(origin["inputs"], sort_keys=True), checkpoint_seconds)
@@ -178,7 +179,7 @@ def _start(
 
 
 def _finish(task: Task, method: MethodSpec, schedule: ScheduleSpec, job: _Job, at_once: int) -> dict[str, Any]:
-    """Write the three files of a result."""
+    """Write the files of a result."""
     run = job.run
     if job.reason is not None:
         logger.warning("%s %s: %s", job.title, job.status, job.reason)
@@ -189,6 +190,7 @@ def _finish(task: Task, method: MethodSpec, schedule: ScheduleSpec, job: _Job, a
         result |= {"fork_steps": steps, "fork_seconds": run.clock.seconds["free"]}
     write_table(job.out_dir / "log.csv", run.rows if run else [], LOG_COLUMNS)
     write_table(job.out_dir / "nowcasts.csv", run.nowcasts if run else [], NOWCAST_COLUMNS)
+    write_table(job.out_dir / "jumps.csv", run.jumps if run else [], JUMP_COLUMNS)
     write_json(job.out_dir / "run.json", result)
     if job.status != "failed":  # with more memory it may go on
         job.checkpoint.remove()

@@ -22,7 +22,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
 
     Args:
         path: the file, replaced at once.
-        rows: a mapping from each of ``columns`` to int, float, bool or None.
+        rows: a mapping from each of ``columns`` to int, float, bool, text or None.
         columns: the header, in order.
 
     Raises:
@@ -61,6 +61,8 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray[np.float
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return str(int(value))
     return f"{value:.6f}" if name.endswith("seconds") else repr(value)

@@ -13,6 +13,7 @@ from nino.report.build import write_caption
 from nino.report.captions import curves_sentence, profile_sentence, spikes_sentence, worth_sentence
 from nino.report.drawing import save, styled
 from nino.report.graph_pictures import adjacency_figure, graph_sentence, layers_figure
+from nino.report.jump_plots import jumps_figure, jumps_sentence
 from nino.report.plots import curves_figure, profile_figure, schedule_figure, spikes_figure, worth_figure
 from nino.report.runs import read_runs
 from nino.report.spec import ReportSpec
@@ -50,6 +51,8 @@ def write_figures(
             keep(f"worth-{task.id}", worth_figure(runs, task), worth_sentence(runs, task), *remarks)
             spikes = [spikes_sentence(runs, method, task.id) for method in spec.contenders]
             keep(f"spikes-{task.id}", spikes_figure(runs, task), *spikes, *remarks)
+            jumps = [jumps_sentence(runs, method, task) for method in spec.contenders]
+            keep(f"jumps-{task.id}", jumps_figure(runs, task), *jumps, *remarks)
             if graphs and task.id in graphs:
                 sentence = graph_sentence(graphs[task.id])
                 keep(f"graph-adjacency-{task.id}", adjacency_figure(graphs[task.id]), sentence, *remarks)

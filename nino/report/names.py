@@ -8,7 +8,7 @@ from nino.report.spec import ReportSpec
 
 TABLES = ("table1", "table2", "summary", "fixed_steps", "nowcasts", "timing", "origins")
 TABLE_FORMATS = ("csv", "md", "tex", "html", "rst")
-TASK_FIGURES = ("curves", "worth", "spikes")
+TASK_FIGURES = ("curves", "worth", "spikes", "jumps")
 GRAPH_FIGURES = ("graph-adjacency", "graph-layers")
 RUN_FIGURES = ("profile", "schedule")
 FIGURE_FORMATS = ("svg", "png")

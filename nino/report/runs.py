@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nino.evaluate import LOG_COLUMNS, NOWCAST_COLUMNS, read_table, steps_to_target
+from nino.evaluate.jumps import COLUMNS as JUMP_COLUMNS
 from nino.report.spec import ReportSpec
 from nino.specs import TargetSpec, TaskSpec
 
@@ -53,6 +54,7 @@ class Runs:
         nowcasts: its nowcasts, sorted by step.
         info: its ``run.json``.
         data: what the data stage recorded of each task (``data/<task>.json``); tasks without a record are left out.
+        jumps: what its nowcasts did to each tensor (``jumps.csv``), of the runs that kept it: earlier versions did not.
     """
 
     spec: ReportSpec
@@ -61,6 +63,7 @@ class Runs:
     nowcasts: Mapping[Key, pd.DataFrame]
     info: Mapping[Key, Mapping[str, Any]]
     data: Mapping[str, Mapping[str, Any]]
+    jumps: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
 
     def keys(self, task: str, method: str) -> list[Key]:
         """The runs of a method on a task that have a log, in the order of the seeds."""
@@ -88,7 +91,7 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
     Raises:
         CorruptRunError: names every file that is damaged, incomplete or belongs elsewhere, with the reason.
     """
-    rows, logs, nowcasts, info, faults = [], {}, {}, {}, []
+    rows, logs, nowcasts, info, jumps, faults = [], {}, {}, {}, {}, []
     for task in spec.tasks:
         for method in spec.methods:
             for seed in spec.seeds if spec.plans(task.id, method.name) else ():
@@ -101,6 +104,8 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
                     info[key] = read_info(folder, key)
                     logs[key] = read_log(folder / "log.csv", info[key])
                     nowcasts[key] = read_nowcasts(folder / "nowcasts.csv")
+                    if (folder / "jumps.csv").exists():
+                        jumps[key] = read_jumps(folder / "jumps.csv")
                     check_agreement(folder, info[key], logs[key], task.target)
                     rows.append(_row(key, task, info[key]))
                 except CorruptRunError as error:
@@ -111,7 +116,7 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
     for folder in unplanned(results, spec):
         logger.warning("%s is not part of this report: its task, method or seed is not in the config", folder)
     present = {task: record for task, record in data.items() if record is not None}
-    return Runs(spec, pd.DataFrame(rows), logs, nowcasts, info, present)
+    return Runs(spec, pd.DataFrame(rows), logs, nowcasts, info, present, jumps)
 
 
 def read_info(folder: Path, key: Key) -> dict[str, Any]:
@@ -196,6 +201,21 @@ def read_nowcasts(path: Path) -> pd.DataFrame:
     if table.step.duplicated().any():
         raise CorruptRunError(f"{path}: step {int(table.step[table.step.duplicated()].iloc[0])} stands there twice")
     return table.sort_values("step", ignore_index=True)
+
+
+def read_jumps(path: Path) -> pd.DataFrame:
+    """Read what a run's nowcasts did to each tensor, in the order of steps and parameters.
+
+    Raises:
+        CorruptRunError: for missing columns and text among numbers.
+    """
+    try:
+        table = pd.read_csv(path)
+        if tuple(table) != JUMP_COLUMNS:
+            raise ValueError(f"has the columns {list(table)}, expected {list(JUMP_COLUMNS)}")
+        return table.astype({name: float for name in JUMP_COLUMNS if name not in ("tensor", "kind")})
+    except (OSError, ValueError) as error:
+        raise CorruptRunError(f"{path}: {error}") from error
 
 
 def check_agreement(folder: Path, info: Mapping[str, Any], log: pd.DataFrame, target: TargetSpec) -> None:

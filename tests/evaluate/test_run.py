@@ -44,9 +44,9 @@ def killed_at(monkeypatch, step: int) -> None:
     monkeypatch.setattr(EvaluatedTraining, "advance", advance)
 
 
-def test_the_three_files_and_what_they_say(digits, schedule, tmp_path) -> None:
+def test_the_files_and_what_they_say(digits, schedule, tmp_path) -> None:
     result = evaluate_run(digits, method("linear", label="Line"), 1000, schedule, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", "nowcasts.csv", "run.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jumps.csv", "log.csv", "nowcasts.csv", "run.json"]
     assert json.loads((tmp_path / "run.json").read_text()) == result
     log = read_table(tmp_path / "log.csv", LOG_COLUMNS)
     nowcasts = read_table(tmp_path / "nowcasts.csv", NOWCAST_COLUMNS)

@@ -29,6 +29,7 @@ COMPUTED = {
     "curves": "NiNo at step",
     "worth": "are worth",
     "spikes": "nowcasts of NiNo lowered",
+    "jumps": "kept no record of how their nowcasts lie",
     "profile": "is the fastest of a seed",
     "graph-adjacency": "nodes in",
     "graph-layers": "nodes in",
