@@ -13,6 +13,7 @@ from nino.config.schema import schema
 from nino.specs import L2OSpec, MetatrainSpec, ScheduleSpec
 
 Values = Mapping[str, Any]
+APPROXIMATIONS = ("edges", "subgraphs")  # options of methods that run a NiNo from a file
 
 
 def cross_checks(config: Values) -> list[str]:
@@ -71,9 +72,11 @@ def _method(key: str, method: Values, fit: Values) -> Iterator[str]:
         yield from _learned(key, method, fit.get("optimizers", {}))
         return
     if own := Reference.parse(kind):
-        common = schema()["$defs"]["method_options"]["properties"]  # what every method may say
+        common = {*schema()["$defs"]["method_options"]["properties"]} - {*APPROXIMATIONS}  # what every method may say
         options = {name: value for name, value in method.get("options", {}).items() if name not in common}
         yield from (f"{key} (={kind}): {problem}" for problem in own.problems(options))
+    else:
+        yield from _approximations(key, method, nowcasters)
     for needed, owner in (("source", "metatrained"), ("path", "checkpoint")):
         if kind == owner and needed not in method:
             yield f"{key}.{needed}: missing; a method with nowcaster {owner!r} needs it"
@@ -82,6 +85,18 @@ def _method(key: str, method: Values, fit: Values) -> Iterator[str]:
     if kind == "metatrained" and method.get("source", next(iter(nowcasters), "")) not in nowcasters:
         source = method["source"]
         yield f"{key}.source (={source!r}): no such entry of metatrain.nowcasters; {suggest(source, nowcasters)}"
+
+
+def _approximations(key: str, method: Values, nowcasters: Values) -> Iterator[str]:
+    kind, options = method["nowcaster"], method.get("options", {})
+    if kind == "metatrained":
+        kind = nowcasters.get(method.get("source", ""), {}).get("kind", "nino")
+    for name in APPROXIMATIONS:
+        if name in options and kind not in ("checkpoint", "nino"):
+            yield (
+                f"{key}.options.{name} (={options[name]}): approximates the messages of a NiNo, with nowcaster "
+                f"'checkpoint' or 'metatrained', and {kind!r} sends none; leave it out"
+            )
 
 
 def _learned(key: str, method: Values, optimizers: Values) -> Iterator[str]:

@@ -28,7 +28,7 @@ from nino.evaluate.oracle import Oracle
 from nino.evaluate.own import own_nowcaster
 from nino.l2o import L2ONet, load_l2o
 from nino.l2o.fit import start as start_learned
-from nino.nowcasters import NOWCASTERS, load_nowcaster
+from nino.nowcasters import NOWCASTERS, approximated, load_nowcaster
 from nino.nowcasters.base import Nowcaster
 from nino.optim import NiNo
 from nino.seeding import derive
@@ -49,6 +49,8 @@ WRAPPER_OPTIONS = (
     "horizons",
 )
 """Keys of ``MethodSpec.options`` that are ``NiNo``'s (horizons win over the schedule's); others, the nowcaster's."""
+APPROXIMATIONS = ("edges", "subgraphs")
+"""Keys of ``MethodSpec.options`` that approximate a nowcaster read from a file, see ``nino.nowcasters.approximate``."""
 
 
 def nowcaster_file(method: MethodSpec, path: Path | None) -> Path | None:
@@ -97,16 +99,17 @@ def build_nowcaster(
         ValueError: for an unknown nowcaster, and as `nowcaster_file`.
     """
     file = nowcaster_file(method, path)
-    options = {key: value for key, value in method.options.items() if key not in WRAPPER_OPTIONS}
+    known = (*WRAPPER_OPTIONS, *(APPROXIMATIONS if method.nowcaster in ("checkpoint", "metatrained") else ()))
+    options = {key: value for key, value in method.options.items() if key not in known}
     if options and (file is not None or method.nowcaster in ("none", "oracle")):
         raise ValueError(
             f"method {method.name!r}: option {next(iter(options))!r} means nothing to nowcaster {method.nowcaster!r}; "
-            f"allowed are {', '.join(WRAPPER_OPTIONS)}"
+            f"allowed are {', '.join(known)}"
         )
     if method.nowcaster == "l2o":
         return load_l2o(Path(str(file)))
     if file is not None:
-        return load_nowcaster(file)
+        return approximate(method, seed, load_nowcaster(file))
     if method.nowcaster == "none":
         return None
     if method.nowcaster == "oracle":
@@ -119,6 +122,19 @@ def build_nowcaster(
     if method.nowcaster == "random":
         options["seed"] = derive(seed, "random")
     return NOWCASTERS[method.nowcaster](**options)
+
+
+def approximate(method: MethodSpec, seed: int, nowcaster: Nowcaster) -> Nowcaster:
+    """A method's nowcaster with the approximations that its options ask for; edges from ``derive(seed, "edges")``.
+
+    Raises:
+        ValueError: for a nowcaster that has none.
+    """
+    asked = {key: method.options[key] for key in APPROXIMATIONS if key in method.options}
+    try:
+        return approximated(nowcaster, **asked, seed=derive(seed, "edges"))
+    except ValueError as error:
+        raise ValueError(f"method {method.name!r}: {error}") from error
 
 
 def start_training(

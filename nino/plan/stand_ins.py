@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from nino.evaluate.methods import build_nowcaster
+from nino.evaluate.methods import approximate, build_nowcaster
 from nino.l2o import L2ONet
 from nino.nowcasters import WNN, Nowcaster, load_nowcaster
 from nino.nowcasters import build_nowcaster as build_net
@@ -39,9 +39,12 @@ def stand_in(method: MethodSpec, schedule: ScheduleSpec) -> tuple[Nowcaster | No
         built = build_nowcaster(method, 0, schedule)
         assert not isinstance(built, L2ONet)
         return built, None
+    name, note = method.path.removesuffix(".pt"), None
     if Path(method.path).is_file():
-        return load_nowcaster(method.path), None
-    name = method.path.removesuffix(".pt")
-    if name in PUBLISHED:
-        return PUBLISHED[name](), None
-    return PUBLISHED["nino_no_posw"](), f"no file {method.path}; timed as a NiNo of hidden size 128"
+        nowcaster = load_nowcaster(method.path)
+    elif name in PUBLISHED:
+        nowcaster = PUBLISHED[name]()
+    else:
+        nowcaster = PUBLISHED["nino_no_posw"]()
+        note = f"no file {method.path}; timed as a NiNo of hidden size 128"
+    return approximate(method, 0, nowcaster), note

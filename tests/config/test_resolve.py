@@ -77,6 +77,13 @@ def complaint(config: dict[str, Any]) -> str:
         ("trajectories.digit", {"models": 1, "models_per_shard": 1, "state_every": 1}, "trajectories.digit: no such"),
         ("evaluate.methods.nino.source", "nyno", "evaluate.methods.nino.source (='nyno'): no such entry"),
         ("evaluate.methods.nino.source", ..., "evaluate.methods.nino.source: missing; a method with nowcaster"),
+        (
+            "evaluate.methods.linear.options",
+            {"edges": 0.1},
+            "options.edges (=0.1): approximates the messages of a NiNo",
+        ),
+        ("evaluate.methods.nino.options", {"edges": 0}, "options.edges (=0) must be greater than 0"),
+        ("evaluate.methods.nino.options", {"subgraphs": "half"}, 'options.subgraphs (="half"): allowed: block, layer'),
         ("evaluate.methods.linear.path", "x.pt", "evaluate.methods.linear.path (='x.pt') goes with nowcaster"),
         (
             "report.baseline",

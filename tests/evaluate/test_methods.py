@@ -5,9 +5,10 @@ import torch
 
 from nino.evaluate.methods import build_nowcaster, nowcaster_file, start_training
 from nino.evaluate.oracle import Oracle
-from nino.nowcasters import NOWCASTERS, WNN, save_nowcaster
+from nino.nowcasters import NOWCASTERS, WNN, Divided, SampledEdges, save_nowcaster
 from nino.nowcasters import build_nowcaster as fresh_nowcaster
 from nino.specs import MethodSpec, ScheduleSpec
+from tests.nowcasters.helpers import lively
 
 
 def method(nowcaster: str, **fields) -> MethodSpec:
@@ -45,6 +46,38 @@ def test_files_that_lack_or_are_too_many_are_named(schedule) -> None:
 def test_an_option_that_means_nothing_is_named(schedule, nowcaster) -> None:
     with pytest.raises(ValueError, match="option 'speed' means nothing"):
         build_nowcaster(method(nowcaster, options={"speed": 9}), 0, schedule)
+
+
+def test_approximations_of_a_nino_from_a_file(schedule, tmp_path: Path) -> None:
+    for kind in ("nino", "wnn+"):
+        save_nowcaster(fresh_nowcaster(kind, hidden=8), tmp_path / f"{kind}.safetensors", {})
+
+    def made(seed: int, kind: str = "nino", nowcaster: str = "checkpoint", **options):
+        row = method(nowcaster, options=options)
+        return build_nowcaster(row, seed, schedule, tmp_path / f"{kind}.safetensors")
+
+    some, parts = made(1, edges=0.1, power=0), made(1, nowcaster="metatrained", subgraphs="block")
+    assert isinstance(some, SampledEdges) and some.share == 0.1
+    assert isinstance(parts, Divided) and parts.by == "block"
+    assert some.seed == made(1, edges=0.5).seed != made(2, edges=0.1).seed
+    with pytest.raises(ValueError, match=r"method 'checkpoint': `edges` \(=0.1\).*WNNPlus sends none"):
+        made(1, kind="wnn+", edges=0.1)
+    with pytest.raises(ValueError, match="option 'edges' means nothing to nowcaster 'none'; allowed are topology"):
+        build_nowcaster(method("none", options={"edges": 0.1}), 0, schedule)
+
+
+def test_approximated_runs_train(digits, schedule, tmp_path: Path) -> None:
+    path = tmp_path / "nino.safetensors"
+    save_nowcaster(lively(fresh_nowcaster("nino", hidden=8)), path, {})
+    ends = {}
+    for name, options in {"exact": {}, "some": {"edges": 0.2}, "parts": {"subgraphs": "layer"}}.items():
+        row = method("checkpoint", options=options)
+        training = start_training(digits, row, 7, schedule, build_nowcaster(row, 7, schedule, path))
+        for _ in range(schedule.period):
+            training.step()
+        ends[name] = training.flat_parameters()
+    assert not torch.equal(ends["exact"], ends["some"]) and not torch.equal(ends["exact"], ends["parts"])
+    assert all(bool(end.isfinite().all()) for end in ends.values())
 
 
 def test_options_reach_the_wrapper(digits, schedule) -> None:

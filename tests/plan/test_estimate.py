@@ -11,6 +11,7 @@ import torch
 
 from nino.cli import app, main
 from nino.config.experiment import Experiment
+from nino.nowcasters import SampledEdges
 from nino.plan import Facts, Plan, as_dict, as_text, calibrate, estimate, plan
 from nino.plan.calibrate import Calibration
 from nino.plan.fits import FitCalibration, fresh_nowcaster, synthetic_windows
@@ -102,6 +103,8 @@ def test_methods_without_their_weights_are_timed_as_what_they_are() -> None:
     for name, options in (("nino_no_posw", {"hidden": 128}), ("nino_mlp_h32", {"hidden": 32})):
         nowcaster, note = stand_in(MethodSpec("x", "checkpoint", path=name), SCHEDULE)
         assert note is None and nowcaster.config["hidden"] == options["hidden"]  # type: ignore[union-attr]
+    some, _ = stand_in(MethodSpec("x", "checkpoint", path="nino_no_posw", options={"edges": 0.1}), SCHEDULE)
+    assert isinstance(some, SampledEdges)
     nowcaster, note = stand_in(MethodSpec("x", "l2o", source="y"), SCHEDULE)
     assert nowcaster is None and "its fit is not estimated" in str(note)
     assert stand_in(MethodSpec("x", "none"), SCHEDULE) == (None, None)
