@@ -35,7 +35,9 @@ def jumps_figure(runs: Runs, task: TaskSpec) -> Figure:
         panels[0].invert_yaxis()  # the network's first tensor on top
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
-        figure.supxlabel("size of an element's jump / its tensor's movement over one spacing (RMS)", fontsize=8)
+        for axes in panels[max(len(found) - columns, 0) : len(found)]:
+            axes.set_xlabel("jump / movement in one spacing")
+            axes.tick_params(labelbottom=True)
     else:
         panels[0].text(0.5, 0.5, "no nowcasts recorded", ha="center", va="center", transform=panels[0].transAxes)
     figure.suptitle(task.id, fontsize=8)
