@@ -1,7 +1,7 @@
 """What nowcasts cost a training, measured: peak memory, seconds a nowcast, share of the training time.
 
 Each row is measured in a process of its own. Weights of the nowcasters are random: what they cost does not depend on
-them.
+them. With given weights an approximated NiNo is also held against the exact one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,14 +24,16 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from nino.nowcasters import build_nowcaster
+from nino.nowcasters import Nowcaster, approximated, build_nowcaster, load_nowcaster
 from nino.optim import NiNo
+from nino.optim.record import NowcastRecord
 from nino.studies.spec import OverheadSpec
 from nino.tasks import MODELS as ARCHITECTURES
 from nino.tasks import Data
 
 CONTEXT = 5
 NOWCASTS = 3
+HORIZON = 40  # of the nowcast that approximations are compared by, in states
 _GPT2, _LLAMA3 = 50_257, 128_256
 
 
@@ -56,7 +58,19 @@ MODELS = {
     "gpt2-6-384": Model("gpt2", {"layers": 6, "width": 384, "heads": 6}, _GPT2),
     "llama-6-384": Model("llama", {"layers": 6, "width": 384, "heads": 6, "kv_heads": 2, "inner": 1536}, _LLAMA3),
 }
-METHODS = {"adam": "Adam", "wnn+": "WNN+", "nino": "NiNo"}
+METHODS = {
+    "adam": "Adam",
+    "wnn+": "WNN+",
+    "nino": "NiNo",
+    "nino-20-percent": "NiNo, 20 % of the edges",
+    "nino-5-percent": "NiNo, 5 % of the edges",
+    "nino-blocks": "NiNo, block by block",
+}
+APPROXIMATIONS: dict[str, dict[str, Any]] = {
+    "nino-20-percent": {"edges": 0.2},
+    "nino-5-percent": {"edges": 0.05},
+    "nino-blocks": {"subgraphs": "block"},
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,7 @@ class Cost:
         first_seconds: of the first nowcast, which computes them.
         step_bytes: peak memory of base steps, above what the process had before the model.
         peak_bytes: the same while nowcasting; of the base steps for Adam.
+        difference: of an approximated nowcast from the exact one, as a share of the change that it predicts (norms).
     """
 
     model: str
@@ -84,6 +99,7 @@ class Cost:
     first_seconds: float | None
     step_bytes: int
     peak_bytes: int
+    difference: float | None = None
 
     def share(self, period: int) -> float:
         """Percent that nowcasts add to the seconds of training, one every ``period`` steps."""
@@ -107,28 +123,59 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
     network = build(model, spec.tokens).to(device)
     optimizer: Any = torch.optim.AdamW(network.parameters(), lr=1e-4)
     if method != "adam":
-        nowcaster = build_nowcaster(method, hidden=spec.hidden).to(device)
+        nowcaster = _nowcaster(spec, method)
         steps = CONTEXT * (NOWCASTS + 1)
         optimizer = NiNo(optimizer, None, network, CONTEXT, steps, nowcaster=nowcaster, context=CONTEXT)
     tokens = torch.randint(MODELS[model].vocabulary, (spec.batch, spec.tokens + 1), device=device)
     seconds: dict[bool, list[float]] = {False: [], True: []}
     peaks = {False: 0, True: 0}
-    for _ in range(CONTEXT * NOWCASTS):
-        nowcast = not getattr(optimizer, "need_grads", True)
-        memory.reset()
-        start = time.perf_counter()
-        if not nowcast:
+
+    def step() -> None:
+        if getattr(optimizer, "need_grads", True):
             _gradient(network, tokens, spec.precision, device)
         optimizer.step()
         if device != "cpu":
             torch.cuda.synchronize()
+
+    for _ in range(CONTEXT * NOWCASTS):
+        nowcast = not getattr(optimizer, "need_grads", True)
+        memory.reset()
+        start = time.perf_counter()
+        step()
         seconds[nowcast].append(time.perf_counter() - start)
         peaks[nowcast] = max(peaks[nowcast], memory.peak())
     base = statistics.median(seconds[False][1:])
     later = statistics.median(seconds[True][1:]) if seconds[True] else base
     count = sum(p.numel() for p in network.parameters())
     first = seconds[True][0] if seconds[True] else None
-    return Cost(model, method, count, device, base, later, first, peaks[False], peaks[method != "adam"])
+    apart = _difference(spec, optimizer, step) if spec.nowcaster and method in APPROXIMATIONS else None
+    return Cost(model, method, count, device, base, later, first, peaks[False], peaks[method != "adam"], apart)
+
+
+def _nowcaster(spec: OverheadSpec, method: str) -> Nowcaster:
+    if method == "wnn+":
+        return build_nowcaster("wnn+", hidden=spec.hidden)
+    exact = load_nowcaster(spec.nowcaster) if spec.nowcaster else build_nowcaster("nino", hidden=spec.hidden)
+    return approximated(exact, **APPROXIMATIONS.get(method, {}))
+
+
+def _difference(spec: OverheadSpec, optimizer: NiNo, step: Callable[[], None]) -> float:
+    """Train on to one more nowcast, and compare it there with the exact one."""
+    found: list[float] = []
+
+    def compare(opt: NiNo, _: NowcastRecord) -> None:
+        assert opt.nowcaster is not None and opt.graph is not None
+        states = opt.history.states()
+        exact = _nowcaster(spec, "nino")
+        assert isinstance(exact, nn.Module)
+        wanted = exact.to(next(iter(opt.named.values())).device).predict(opt.graph, states, HORIZON)
+        apart = opt.nowcaster.predict(opt.graph, states, HORIZON) - wanted
+        found.append(float(apart.norm() / (wanted - states[:, -1]).norm()))
+
+    optimizer.register_nowcast_pre_hook(compare)
+    for _ in range(CONTEXT):
+        step()
+    return found[0]
 
 
 def build(model: str, tokens: int) -> nn.Module:

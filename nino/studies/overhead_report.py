@@ -11,7 +11,7 @@ import pandas as pd
 from nino.report.build import write_caption
 from nino.report.published import published, source_texts
 from nino.report.table import EMPTY, Table, number, significant, text_frame
-from nino.studies.overhead import METHODS, Cost, costs
+from nino.studies.overhead import HORIZON, METHODS, Cost, costs
 from nino.studies.record import write_record
 from nino.studies.spec import OverheadSpec
 
@@ -43,23 +43,30 @@ def table(measured: list[Cost], spec: OverheadSpec) -> Table:
                 "Seconds": f"{significant(cost.seconds)} a {'step' if cost.first_seconds is None else 'nowcast'}",
                 "First nowcast, s": EMPTY if cost.first_seconds is None else significant(cost.first_seconds),
                 "Share of training, %": number(share, 2),
+                "Off the exact nowcast, %": EMPTY if cost.difference is None else significant(100 * cost.difference),
                 "Published": _published_text(values),
             }
         )
     device = measured[0].device
     sources = published("overhead_llama_111m")
     cited = "; ".join(source_texts()[key] for key in sources.sources) if sources else ""
-    notes = (
+    given = f", NiNo those of {spec.nowcaster}" if spec.nowcaster else ""
+    notes: tuple[str, ...] = (
         f"Base step: AdamW, {spec.batch} x {spec.tokens} tokens, {spec.precision}, on {device}. Nowcasters have hidden "
-        f"size {spec.hidden} and random weights. Share: one nowcast every {spec.period} steps.",
+        f"size {spec.hidden} and random weights{given}. Share: one nowcast every {spec.period} steps.",
         "Peak memory: above that of the process before the model was built, parameters, optimizer and saved states "
         "included; of base steps for Adam, while nowcasting for the others (on a CPU with what training has not given "
         "back).",
         f"Published: peak memory, seconds, share of training; hidden size {PUBLISHED_HIDDEN}, batch and GPU of the "
         f"paper ({cited}).",
     )
+    if any(cost.difference is not None for cost in measured):
+        notes += (
+            f"Off the exact nowcast: norm of the difference over the norm of the exact change, {HORIZON} states ahead "
+            "after 20 steps on random tokens, the states one step apart.",
+        )
     first = [i for i in range(1, len(measured)) if measured[i].model != measured[i - 1].model]
-    frame = text_frame(text, optional=["Published"])
+    frame = text_frame(text, optional=["Off the exact nowcast, %", "Published"])
     title = "What nowcasts cost a training"
     return Table(
         NAME, title, pd.DataFrame(rows), frame, rules=tuple(first), notes=notes, found=findings(measured, spec)
@@ -103,5 +110,5 @@ def study(spec: OverheadSpec, results: Path, device: str = "cpu") -> Table:
     start = time.perf_counter()
     result = table(costs(spec, device), spec)
     files = [*result.write(results / "tables"), write_caption(results / "tables", NAME, result.found)]
-    write_record(results, NAME, spec, files, time.perf_counter() - start)
+    write_record(results, NAME, spec, files, time.perf_counter() - start, spec.nowcaster)
     return result

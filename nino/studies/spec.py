@@ -34,8 +34,11 @@ class OverheadSpec(Spec):
 
     Args:
         models: keys of ``nino.studies.overhead.MODELS``.
-        methods: rows a model: ``adam``, ``wnn+``, ``nino``.
+        methods: rows a model, keys of ``nino.studies.overhead.METHODS``: ``adam``, ``wnn+``, ``nino`` and
+            approximations of the last.
         hidden: size of the (random) nowcasters; what they cost does not depend on their weights.
+        nowcaster: file or known name of a NiNo to take in place of random ones: how far an approximated nowcast is from
+            the exact one does depend on weights, and is measured with these alone.
         batch: examples a step.
         tokens: length of an example of a language model.
         period: steps between nowcasts, for the share of training.
@@ -45,6 +48,7 @@ class OverheadSpec(Spec):
     models: tuple[str, ...]
     methods: tuple[str, ...]
     hidden: int = 128
+    nowcaster: str | None = None
     batch: int = 8
     tokens: int = 128
     period: int = 1000

@@ -1,12 +1,15 @@
 import json
 import mmap
+from dataclasses import replace
 
 import pytest
 import torch
 
+from nino.nowcasters import build_nowcaster, save_nowcaster
 from nino.studies import OverheadSpec
-from nino.studies.overhead import MODELS, Cost, Memory, build
+from nino.studies.overhead import APPROXIMATIONS, METHODS, MODELS, Cost, Memory, build, measure
 from nino.studies.overhead_report import GB, findings, study, table
+from tests.nowcasters.helpers import lively
 
 SPEC = OverheadSpec(models=("gpt2-1-8",), methods=("adam", "nino"), hidden=4, batch=2, tokens=8, period=100)
 
@@ -63,6 +66,19 @@ def test_the_study_measures_each_method_in_a_process_of_its_own(tmp_path):
     record = json.loads((tmp_path / "manifests" / "overhead.json").read_text())
     assert record["inputs"]["spec"]["models"] == ["gpt2-1-8"]
     assert "tables/overhead.md" in record["outputs"]
+
+
+def test_approximations_are_held_against_the_exact_nowcast(tmp_path):
+    weights = tmp_path / "nino.safetensors"
+    save_nowcaster(lively(build_nowcaster("nino", hidden=4)), weights)
+    spec = replace(SPEC, nowcaster=str(weights))
+    apart = {method: measure(spec, "gpt2-1-8", method, "cpu").difference for method in METHODS}
+    assert [method for method, value in apart.items() if value is not None] == list(APPROXIMATIONS)
+    assert all(apart[method] > 1e-3 for method in APPROXIMATIONS)
+    assert measure(spec, "gpt2-1-8", "nino-blocks", "cpu").difference == apart["nino-blocks"]
+    shown = table([replace(cost(), difference=0.25), cost()], spec)
+    assert list(shown.text["Off the exact nowcast, %"]) == ["25", "–"]
+    assert "Off the exact nowcast, %" not in table([cost()], SPEC).text
 
 
 @pytest.mark.parametrize("change", [{"models": ("gpt3",)}, {"methods": ("sgd",)}])
