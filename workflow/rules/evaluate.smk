@@ -80,7 +80,7 @@ for number, chunk in enumerate(TOGETHER):
             weights=lambda wildcards, input: [f"--nowcaster={path}" for path in input.weights],
             data_dir=DATA_DIR,
         message:
-            "evaluation: {wildcards.task}, {wildcards.method}, {params.seeds}"
+            "evaluation: {wildcards.task}, {wildcards.method}, seeds " + ", ".join(map(str, chunk))
         shell:
             "nino evaluate {input.spec} {params.seeds} {params.members} {params.weights}"
             " --out {params.out} {params.data_dir}"
