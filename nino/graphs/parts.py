@@ -30,12 +30,14 @@ class Part:
 
 
 def block_of(name: str) -> str:
-    """The block of a network that a parameter belongs to: what its name says up to the first number.
+    """The block of a network that a parameter belongs to: its name up to the first word that ends in a number.
 
     >>> block_of("transformer.h.0.attn.c_attn.weight"), block_of("transformer.wte.weight"), block_of("0.bias")
     ('transformer.h.0', 'transformer.wte', '0')
+    >>> block_of("encoder.layers.encoder_layer_1.ln_1.weight")
+    'encoder.layers.encoder_layer_1'
     """
-    numbered = re.match(r"(?:[^.\d][^.]*\.)*\d+(?=\.)", name)
+    numbered = re.match(r"(?:[^.]+\.)*?[^.]*\d(?=\.)", name)
     return numbered[0] if numbered else layer_of(name)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes, Parameter, WeightView, neural_graph
-from nino.nowcasters import Divided, LineFit, NiNoNet, SampledEdges, approximated
+from nino.nowcasters import Divided, LineFit, NiNoNet, SampledEdges, approximated, load_nowcaster
 from nino.nowcasters.sample import PIECE, EdgeSample
-from tests.nowcasters.helpers import MODELS, history, lively, random_graph
+from tests.nowcasters.helpers import MODELS, golden_file, history, lively, random_graph
 
 
 def relative(found: Tensor, wanted: Tensor, last: Tensor) -> float:
@@ -129,6 +131,23 @@ def test_both_at_once_and_none(net: NiNoNet, gpt2: NeuralGraph) -> None:
         approximated(LineFit(), edges=0.5)
     with pytest.raises(ValueError, match=r"`by` \(='half'\) must be one of block, layer"):
         Divided(net, "half")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["gpt2_3_24", "llama_untied", "bert"])
+def test_what_approximations_cost_the_published_weights(name: str, shared: Path) -> None:
+    """The table of docs/studies.md: about as much as the same approximations cost in the released implementation."""
+    case, net = golden_file(name, shared), load_nowcaster(shared / "pretrained" / "nino_no_posw.pt")
+    assert isinstance(net, NiNoNet)
+    graph, states = case.graph(), case.tensor("states")
+    exact = net.predict(graph, states, 40)
+
+    def cost(**options: object) -> float:
+        found = approximated(net, **options).predict(graph, states, 40)  # type: ignore[arg-type]
+        return float((found - exact).norm() / (exact - states[:, -1]).norm())
+
+    assert 0.25 < cost(edges=0.5) < 0.5 and 0.6 < cost(edges=0.2) < 1.05 and 1.4 < cost(edges=0.05) < 2.5
+    assert 0.4 < cost(subgraphs="block") < 0.7 and 0.9 < cost(subgraphs="layer") < 1.5
 
 
 def test_carried_parameters_keep_their_last_state_and_are_checked(net: NiNoNet) -> None:
