@@ -14,7 +14,7 @@ from nino.config.load import load
 from nino.config.references import Reference
 from nino.evaluate.own import own_nowcaster
 from nino.graphs import neural_graph
-from nino.nowcasters import KINDS, NOWCASTERS, Nowcaster, Pointwise
+from nino.nowcasters import KINDS, NOWCASTERS, Divided, NiNoNet, Nowcaster, Pointwise, SampledEdges
 from nino.nowcasters.contract import violations
 from tests.nowcasters.helpers import MODELS, lively
 
@@ -42,6 +42,9 @@ def network(kind: str) -> Nowcaster:
 EVERY: dict[str, Callable[[], Nowcaster]] = {
     **NOWCASTERS,
     **{kind: lambda kind=kind: network(kind) for kind in KINDS},  # type: ignore[misc]
+    "as it is": lambda: lively(NiNoNet(hidden=8, lpe=0, scaled=False)),  # type: ignore[return-value]
+    "some edges": lambda: SampledEdges(lively(NiNoNet(hidden=8)), 0.3),  # type: ignore[arg-type]
+    "parts": lambda: Divided(lively(NiNoNet(hidden=8)), "layer"),  # type: ignore[arg-type]
     **configured(),
 }
 
