@@ -6,6 +6,7 @@ them. With given weights an approximated NiNo is also held against the exact one
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import re
 import resource
@@ -24,6 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from nino.l2o import L2O, L2ONet
 from nino.nowcasters import Nowcaster, approximated, build_nowcaster, load_nowcaster
 from nino.optim import NiNo
 from nino.optim.record import NowcastRecord
@@ -65,6 +67,7 @@ METHODS = {
     "nino-20-percent": "NiNo, 20 % of the edges",
     "nino-5-percent": "NiNo, 5 % of the edges",
     "nino-blocks": "NiNo, block by block",
+    "l2o": "L2O",
 }
 APPROXIMATIONS: dict[str, dict[str, Any]] = {
     "nino-20-percent": {"edges": 0.2},
@@ -83,10 +86,10 @@ class Cost:
         parameters: of the model.
         device: where it was measured.
         step_seconds: median of the base steps.
-        seconds: of a step (Adam), or of a nowcast, positions computed already (median).
+        seconds: of a step (Adam, L2O), or of a nowcast, positions computed already (median).
         first_seconds: of the first nowcast, which computes them.
         step_bytes: peak memory of base steps, above what the process had before the model.
-        peak_bytes: the same while nowcasting; of the base steps for Adam.
+        peak_bytes: the same while nowcasting; of the steps for Adam and L2O.
         difference: of an approximated nowcast from the exact one, as a share of the change that it predicts (norms).
     """
 
@@ -101,13 +104,20 @@ class Cost:
     peak_bytes: int
     difference: float | None = None
 
-    def share(self, period: int) -> float:
-        """Percent that nowcasts add to the seconds of training, one every ``period`` steps."""
-        return 0.0 if self.first_seconds is None else 100 * self.seconds / (period * self.step_seconds)
+    def share(self, period: int, adam_seconds: float = math.nan) -> float:
+        """Percent that the method adds to the seconds of training, with a nowcast every ``period`` steps.
+
+        Args:
+            period: steps.
+            adam_seconds: of a step of Adam, which a learned optimizer's is held against.
+        """
+        if self.first_seconds is not None:
+            return 100 * self.seconds / (period * self.step_seconds)
+        return 0.0 if self.method == "adam" else 100 * (self.seconds / adam_seconds - 1)
 
 
 def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
-    """Train a few steps with a nowcast after each five of them.
+    """Train a few steps, with a nowcast after each five of them where the method has nowcasts.
 
     Args:
         spec: batch, length, precision and hidden size.
@@ -122,7 +132,9 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
     memory = Memory(device)
     network = build(model, spec.tokens).to(device)
     optimizer: Any = torch.optim.AdamW(network.parameters(), lr=1e-4)
-    if method != "adam":
+    if method == "l2o":
+        optimizer = L2O(network.parameters(), L2ONet(spec.hidden).to(device))
+    elif method != "adam":
         nowcaster = _nowcaster(spec, method)
         steps = CONTEXT * (NOWCASTS + 1)
         optimizer = NiNo(optimizer, None, network, CONTEXT, steps, nowcaster=nowcaster, context=CONTEXT)
@@ -149,7 +161,7 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
     count = sum(p.numel() for p in network.parameters())
     first = seconds[True][0] if seconds[True] else None
     apart = _difference(spec, optimizer, step) if spec.nowcaster and method in APPROXIMATIONS else None
-    return Cost(model, method, count, device, base, later, first, peaks[False], peaks[method != "adam"], apart)
+    return Cost(model, method, count, device, base, later, first, peaks[False], peaks[bool(seconds[True])], apart)
 
 
 def _nowcaster(spec: OverheadSpec, method: str) -> Nowcaster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ PUBLISHED = {  # hidden size and rows of the published measurement, of the large
     ("llama-6-384", "adam"): "adam",
     ("llama-6-384", "wnn+"): "wnn_plus_h32",
     ("llama-6-384", "nino"): "nino_h32",
+    ("llama-6-384", "l2o"): "l2o_mlp_h32",
 }
 PUBLISHED_HIDDEN = 32
 
@@ -28,10 +30,11 @@ PUBLISHED_HIDDEN = 32
 def table(measured: list[Cost], spec: OverheadSpec) -> Table:
     """The overhead table: measured values, the published ones beside the model and the size they are of."""
     rows, text = [], []
+    adam = {cost.model: cost.seconds for cost in measured if cost.method == "adam"}
     for cost in measured:
         known = published("overhead_llama_111m", PUBLISHED.get((cost.model, cost.method), ""))
         values = known.value if known else {}
-        share = cost.share(spec.period)
+        share = cost.share(spec.period, adam.get(cost.model, math.nan))
         rows.append(
             vars(cost) | {"share_percent": share} | {f"published_{key}": value for key, value in values.items()}
         )
@@ -53,10 +56,11 @@ def table(measured: list[Cost], spec: OverheadSpec) -> Table:
     given = f", NiNo those of {spec.nowcaster}" if spec.nowcaster else ""
     notes: tuple[str, ...] = (
         f"Base step: AdamW, {spec.batch} x {spec.tokens} tokens, {spec.precision}, on {device}. Nowcasters have hidden "
-        f"size {spec.hidden} and random weights{given}. Share: one nowcast every {spec.period} steps.",
+        f"size {spec.hidden} and random weights{given}. Share: one nowcast every {spec.period} steps; for L2O, what "
+        "its step takes longer than Adam's.",
         "Peak memory: above that of the process before the model was built, parameters, optimizer and saved states "
-        "included; of base steps for Adam, while nowcasting for the others (on a CPU with what training has not given "
-        "back).",
+        "included; of steps for Adam and L2O, while nowcasting for the others (on a CPU with what training has not "
+        "given back).",
         f"Published: peak memory, seconds, share of training; hidden size {PUBLISHED_HIDDEN}, batch and GPU of the "
         f"paper ({cited}).",
     )

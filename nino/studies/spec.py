@@ -34,8 +34,8 @@ class OverheadSpec(Spec):
 
     Args:
         models: keys of ``nino.studies.overhead.MODELS``.
-        methods: rows a model, keys of ``nino.studies.overhead.METHODS``: ``adam``, ``wnn+``, ``nino`` and
-            approximations of the last.
+        methods: rows a model, keys of ``nino.studies.overhead.METHODS``: ``adam``, ``wnn+``, ``nino``,
+            approximations of it, and ``l2o``.
         hidden: size of the (random) nowcasters; what they cost does not depend on their weights.
         nowcaster: file or known name of a NiNo to take in place of random ones: how far an approximated nowcast is from
             the exact one does depend on weights, and is measured with these alone.

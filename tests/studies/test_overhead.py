@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from nino.l2o import L2O
 from nino.nowcasters import build_nowcaster, save_nowcaster
 from nino.studies import OverheadSpec
-from nino.studies.overhead import APPROXIMATIONS, METHODS, MODELS, Cost, Memory, build, measure
+from nino.studies.overhead import APPROXIMATIONS, CONTEXT, METHODS, MODELS, NOWCASTS, Cost, Memory, build, measure
 from nino.studies.overhead_report import GB, findings, study, table
 from tests.nowcasters.helpers import lively
 
@@ -31,6 +32,18 @@ def test_models_have_the_sizes_they_are_named_by():
 def test_the_share_is_of_the_seconds_of_training():
     assert cost().share(1000) == pytest.approx(0.5)
     assert cost(method="adam", first=None).share(1000) == 0.0
+    learned = cost(method="l2o", seconds=1.25, first=None)
+    assert learned.share(1000, adam_seconds=1.0) == pytest.approx(25)
+    rows = [cost(method="adam", seconds=1.0, first=None), learned, replace(learned, model="gpt2-3-64")]
+    assert list(table(rows, SPEC).text["Share of training, %"]) == ["0.00", "25.00", "–"]
+
+
+def test_a_learned_optimizer_takes_the_steps_itself(monkeypatch):
+    taken, step = [], L2O.step
+    monkeypatch.setattr(L2O, "step", lambda self, closure=None: taken.append(step(self, closure)))
+    learned = measure(SPEC, "gpt2-1-8", "l2o", "cpu")
+    assert len(taken) == CONTEXT * NOWCASTS
+    assert learned.first_seconds is None and learned.peak_bytes == learned.step_bytes
 
 
 def test_published_values_stand_beside_the_model_they_are_of_alone():
