@@ -184,7 +184,7 @@ def test_files_of_a_study(complete: Path, spec: ReportSpec, tmp_path: Path) -> N
     assert all((tmp_path / file).exists() for file in study_files("learning-rates"))
     write_study("vit", complete, few, tmp_path)
     assert not (tmp_path / "figures" / "vit.svg").exists(), "a study without numbers on its rows has no figure"
-    with pytest.raises(ValueError, match=r"`name` \(='table9'\) is no study; there are hidden-depth"):
+    with pytest.raises(ValueError, match=r"`name` \(='table9'\) is no study; there are approximations, hidden-depth"):
         write_study("table9", complete, few, tmp_path)
 
 
