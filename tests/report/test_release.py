@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nino.evaluate.attempts import KEPT
 from nino.files import sha256
 from nino.report.build import write_tables
 from nino.report.leaderboard import leaderboard, write_leaderboard
@@ -199,6 +200,12 @@ def test_an_altered_release_is_found(run: Path, spec: ReportSpec) -> None:
         release(run, graphs=False)
     with pytest.raises(ReleaseError, match="altered since the release"):
         leaderboard(run.parent)
+
+
+def test_copies_for_jobs_that_are_tried_again_stay_out(run: Path) -> None:
+    log = next(run.glob("evaluate/*/*/*/log.csv"))
+    shutil.copytree(log.parent, log.parent / KEPT)
+    assert not list(release(run).folder.rglob(KEPT))
 
 
 def test_large_logs_stay_out(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
