@@ -187,7 +187,7 @@ def _metric_axis(axes: Axes, runs: Runs, task: TaskSpec) -> None:
     """Label the metric's axis, logarithmic for perplexity, and let what matters fill it.
 
     The baseline's values after its first steps and the contenders' in the second half set its range. Controls extend
-    it only where they are better (the oracle): one that goes wild leaves the axis.
+    it only where they are better (the oracle): one that goes wild leaves the axis, and so do spikes after nowcasts.
     """
     accuracy = task.target.higher_is_better
     axes.set_ylabel(f"{task.target.split} {task.target.metric}" + (", %" if accuracy else ""))
@@ -210,11 +210,12 @@ def _metric_axis(axes: Axes, runs: Runs, task: TaskSpec) -> None:
 
 
 def _mean_from(runs: Runs, task: TaskSpec, method: str, share: float) -> np.ndarray:
-    """The finite means over seeds of a method's metric from a share of the steps on."""
+    """The finite means over seeds of a method's metric from a share of the steps on, nowcasts left out."""
     curves = seed_curves(runs, task, method)
     if curves.empty:
         return np.empty(0)
-    late = curves[curves.index >= share * task.recipe.steps].mean(axis=1).to_numpy()
+    shown = (curves.index >= share * task.recipe.steps) & ~curves.index.isin(nowcast_steps(runs, task, method))
+    late = curves[shown].mean(axis=1).to_numpy()
     return np.asarray(late[np.isfinite(late)])
 
 

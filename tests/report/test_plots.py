@@ -109,6 +109,17 @@ def test_a_control_that_goes_wild_does_not_set_the_axis(tmp_path: Path) -> None:
     assert curves_figure(read_runs(tmp_path, runs.spec), task).axes[0].get_ylim()[1] < 300
 
 
+def test_spikes_after_nowcasts_do_not_set_the_axis(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400], "nino": [200]})
+    task = runs.spec.tasks[0]
+    steps = np.arange(10, 1001, 10)
+    key = Key(task.id, "nino", 1000)
+    spiky = read_runs(tmp_path, runs.spec).nowcasts[key].step
+    assert len(spiky) > 3
+    write_run(tmp_path, key, task, steps, np.where(np.isin(steps, spiky), 1.0, 90.0))
+    assert curves_figure(read_runs(tmp_path, runs.spec), task).axes[0].get_ylim()[0] > 5
+
+
 def test_losses_of_many_decades_are_drawn_on_a_logarithmic_axis(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400], "nino": [200]})
     path = Key("digits-8", "nino", 1000).folder(tmp_path) / "nowcasts.csv"
