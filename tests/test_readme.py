@@ -23,6 +23,15 @@ def test_the_table_shown_is_the_one_in_the_results() -> None:
     assert [row for row in body if row not in table] == []
 
 
+def test_the_rows_of_real_data_are_those_in_the_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = rows(readme[readme.index("### Real data on CPU cores") : readme.index("### On a cluster")])
+    tables = [ROOT / "results" / run / "tables" / "table2.md" for run in ("cpu", "language-cpu")]
+    there = [row for table in tables for row in rows(table.read_text(encoding="utf-8"))]
+    assert len(shown) > 10
+    assert [row for row in shown if row not in there and set("".join(row)) != {"-"}] == []
+
+
 def test_every_file_it_names_is_there() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     links = [link.replace("\\", "") for link in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in link]
