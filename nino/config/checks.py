@@ -13,7 +13,8 @@ from nino.config.schema import schema
 from nino.specs import L2OSpec, MetatrainSpec, ScheduleSpec
 
 Values = Mapping[str, Any]
-APPROXIMATIONS = ("edges", "subgraphs")  # options of methods that run a NiNo from a file
+APPROXIMATIONS = ("edges", "subgraphs")
+"""Options of methods that run a NiNo from a file: what approximates it, see ``nino.nowcasters.approximate``."""
 
 
 def cross_checks(config: Values) -> list[str]:

@@ -43,7 +43,7 @@ def jump_rows(opt: NiNo, record: NowcastRecord) -> list[dict[str, Any]]:
     for place, parameter in zip(opt.graph.parameters, opt.named.values(), strict=True):
         if place.name not in kinds or not parameter.requires_grad:
             continue
-        part = states[place.offset : place.offset + place.numel].float()
+        part = states[place.slice, -2:].float()  # (numel, 2): the state before, the state at the nowcast
         change = parameter.detach().to(part).flatten() - part[:, -1]
         movement = float(torch.linalg.vector_norm(part[:, -1] - part[:, -2]))
         row = {"step": record.step, "k": record.k, "tensor": place.name, "kind": kinds[place.name]}

@@ -23,6 +23,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from nino.config.checks import APPROXIMATIONS
 from nino.config.references import Reference
 from nino.evaluate.oracle import Oracle
 from nino.evaluate.own import own_nowcaster
@@ -49,8 +50,6 @@ WRAPPER_OPTIONS = (
     "horizons",
 )
 """Keys of ``MethodSpec.options`` that are ``NiNo``'s (horizons win over the schedule's); others, the nowcaster's."""
-APPROXIMATIONS = ("edges", "subgraphs")
-"""Keys of ``MethodSpec.options`` that approximate a nowcaster read from a file, see ``nino.nowcasters.approximate``."""
 
 
 def nowcaster_file(method: MethodSpec, path: Path | None) -> Path | None:
