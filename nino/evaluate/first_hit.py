@@ -9,11 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nino.evaluate.sampled import CHANCE, chance, plan
 from nino.specs import TargetSpec
 from nino.tasks import Task
 
 # How much of an image's missing is remembered from check to check.
-MEMORY = 0.9
+MEMORY = 0.85
 # Scores closer than this share of their size may change places with the batch an image is computed in: such an image
 # is not counted as missed, and the full evaluation decides.
 TIE = 1e-4
@@ -22,27 +23,34 @@ CPU_PART = 128  # images
 PRIOR = 5.0
 # Hardness of an image that has never been missed.
 FLOOR = 0.01
+# A sample is only taken where it is foreseen to be smaller than this share of the misses that would have to be counted.
+WORTH = 0.8
 
 
 class TargetCheck:
-    r"""Rules a target out as soon as enough images of the test split are certainly missed, hardest images first.
+    r"""Rules a target out without a look at every image, from a sample or by counting, hardest images first.
 
-    A target accuracy allows :math:`m` misses among n images. Images are taken in the order of how often they were
-    missed lately, those first whose class is being missed more often than that lets expect (from step to step it is
-    whole classes that a network trades for others); once :math:`m + 1` are missed the target is out of reach, whatever
-    the others give. What is not ruled out is *not* decided: it takes ``task.evaluate``. So a first hit found with this
-    check is the one that full evaluation at every step finds. Perplexities are never ruled out: no block of text weighs
-    enough.
+    A target accuracy allows :math:`m` misses among n images. How often each image was missed lately tells which h of
+    them are the hardest, and a random sample of these shows whether more than m of the h are missed
+    (`nino.evaluate.sampled`; wrong less often than once in :math:`10^{10}` checks). Where that is not foreseen to be
+    enough, or does not come out, misses are counted: those images first whose class is being missed more often than
+    their past lets expect (from step to step it is whole classes that a network trades for others), until
+    :math:`m + 1` are missed and the target is out of reach, whatever the others give. What is not ruled out is *not*
+    decided: it takes ``task.evaluate``. So a hit found is never a false one, and the first one found is that of full
+    evaluation at every step, but for the sample's chance of overlooking it. Perplexities are never ruled out: no block
+    of text weighs enough.
 
     Args:
         task: whose target is checked on whose test images.
+        sample: whether samples are taken; without them nothing is left to chance.
 
     Attributes:
         images: seen by all checks so far, to tell what was saved.
-        hardness: (n,) float32, how often each image was missed lately; decides what a check costs, not what it says.
+        hardness: (n,) float32, how often each image was missed lately, 1 before the first look; decides what a check
+            costs, not what it says.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, sample: bool = True) -> None:
         """See the class."""
         self.images = 0
         self._task = task
@@ -51,11 +59,13 @@ class TargetCheck:
         if self._vision:
             self._total = len(task.data.split("test"))
             self._allowed = self._total - needed(task.spec.target, self._total)
-            self.hardness = torch.zeros(self._total, device=task.device)
+            self.hardness = torch.ones(self._total, device=task.device)
             self._labels = task.data.split("test").slice(0, self._total)[1]
-            self._by_class = torch.zeros(task.data.outputs, device=task.device)
+            self._classes = task.data.outputs
             # on a CPU a small part costs an image no more; on a GPU each is a wait, and fewer can hardly hold enough
             self._part = CPU_PART if task.device.type == "cpu" else self._allowed + self._allowed // 4 + 64
+            # not PyTorch's own generator: a check leaves the training's random numbers alone
+            self._draws = torch.Generator().manual_seed(0) if sample and 0 <= self._allowed < self._total else None
 
     @torch.no_grad()
     def rules_out(self, model: nn.Module) -> bool:
@@ -71,36 +81,69 @@ class TargetCheck:
             return False
         was_training = model.training
         model.eval()
-        verdict = self._count(model)
+        looks = _Looks(self, model)
+        verdict = self._sample(looks) or self._count(looks)
         model.train(was_training)
         return verdict
 
-    def _count(self, model: nn.Module) -> bool:
-        left = torch.ones_like(self.hardness, dtype=torch.bool)
-        found, foreseen = torch.zeros_like(self._by_class), torch.zeros_like(self._by_class)
-        missed = seen = 0
-        while seen < self._total:
-            surprise = ((found + PRIOR) / (foreseen + PRIOR)).sqrt()[self._labels]
-            order = torch.where(left, (self.hardness + FLOOR) * surprise, -1.0)
-            part = order.topk(min(self._part, self._total - seen), sorted=False).indices
-            left[part] = False
-            miss = self._certainly_missed(model, part)
-            found.index_add_(0, self._labels[part], miss)
-            foreseen.index_add_(0, self._labels[part], self.hardness[part])
-            self.hardness[part] = MEMORY * self.hardness[part] + (1 - MEMORY) * miss
-            missed += int(miss.sum())
-            seen += len(part)
-            self.images += len(part)
-            if missed > self._allowed:
+    def _sample(self, looks: _Looks) -> bool:
+        if self._draws is None:
+            return False
+        rates, order = self.hardness.sort(descending=True)
+        group, sample = plan(rates, self._allowed)
+        if sample > WORTH * self._allowed:
+            return False
+        drawn = order[torch.randperm(group, generator=self._draws).to(order.device)]
+        parts = drawn[: max(self._part, round(2 * sample))].split(self._part)
+        for part in parts:
+            looks.take(part)
+            if chance(group, self._allowed, looks.seen, looks.missed) < CHANCE / len(parts):  # any of them may decide
                 return True
-            if seen - missed >= self._total - self._allowed:
-                return False  # so many are right, or too close to call, that the target may be met
         return False
 
-    def _certainly_missed(self, model: nn.Module, part: Tensor) -> Tensor:
-        """(n,) float32 of 0 and 1; scores that are not finite are misses, for such an accuracy meets no target."""
-        inputs, targets = self._task.data.split("test").select(part)
-        scores = self._task.outputs(model, inputs)
+    def _count(self, looks: _Looks) -> bool:
+        while looks.seen < self._total:
+            if looks.missed > self._allowed:
+                return True
+            if looks.seen - looks.missed >= self._total - self._allowed:
+                return False  # so many are right, or too close to call, that the target may be met
+            looks.take(looks.hardest())
+        return looks.missed > self._allowed
+
+
+class _Looks:
+    """What one check has seen of the test images."""
+
+    def __init__(self, check: TargetCheck, model: nn.Module) -> None:
+        self._check, self._model = check, model
+        self._left = torch.ones_like(check.hardness, dtype=torch.bool)
+        self._found = torch.zeros(check._classes, device=check.hardness.device)
+        self._foreseen = torch.zeros_like(self._found)
+        self.seen = self.missed = 0
+
+    def hardest(self) -> Tensor:
+        """(part,) int64, images not seen yet."""
+        surprise = ((self._found + PRIOR) / (self._foreseen + PRIOR)).sqrt()[self._check._labels]
+        order = torch.where(self._left, (self._check.hardness + FLOOR) * surprise, -1.0)
+        return order.topk(min(self._check._part, self._check._total - self.seen), sorted=False).indices
+
+    def take(self, part: Tensor) -> None:
+        """Look at images, (part,) int64."""
+        check = self._check
+        miss = self._certainly_missed(part)
+        self._left[part] = False
+        self._found.index_add_(0, check._labels[part], miss)
+        self._foreseen.index_add_(0, check._labels[part], check.hardness[part])
+        check.hardness[part] = MEMORY * check.hardness[part] + (1 - MEMORY) * miss
+        check.images += len(part)
+        self.missed += int(miss.sum())
+        self.seen += len(part)
+
+    def _certainly_missed(self, part: Tensor) -> Tensor:
+        """(part,) float32 of 0 and 1; scores that are not finite are misses: such an accuracy meets no target."""
+        task = self._check._task
+        inputs, targets = task.data.split("test").select(part)
+        scores = task.outputs(self._model, inputs)  # (part, classes)
         best = scores.amax(1)
         behind = best - scores.gather(1, targets.unsqueeze(1)).squeeze(1)
         return (~(behind <= TIE * scores.abs().amax(1))).float()

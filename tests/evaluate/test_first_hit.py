@@ -7,10 +7,11 @@ from nino.specs import TargetSpec
 from nino.training import Training
 
 
+@pytest.mark.parametrize("sample", [True, False])
 @pytest.mark.parametrize("value", [30.0, 60.0, 75.0, 101.0])
-def test_the_first_hit_is_that_of_full_evaluation_at_every_step(variant, value) -> None:
+def test_the_first_hit_is_that_of_full_evaluation_at_every_step(variant, value, sample) -> None:
     task = variant(target={"value": value}, recipe={"lr": 0.03}, model={"options": {"channels": [8, 8, 8]}})
-    training, check = Training(task, 1000), TargetCheck(task)
+    training, check = Training(task, 1000), TargetCheck(task, sample)
     first = None
     full = 0
     for step in range(1, 121):
@@ -33,6 +34,22 @@ def test_far_from_the_target_few_images_are_looked_at(variant) -> None:
         training.step()
         assert check.rules_out(training.model)
     assert check.images < 0.5 * 80 * len(task.data.split("test"))
+
+
+def test_far_from_the_target_a_sample_saves_most_of_the_counting(variant) -> None:
+    task = variant(target={"value": 60.0}, recipe={"lr": 1e-4})
+    training, sampling, counting = Training(task, 1000), TargetCheck(task), TargetCheck(task, sample=False)
+    for _ in range(20):
+        training.step()
+        assert sampling.rules_out(training.model)
+        assert counting.rules_out(training.model)
+    assert sampling.images < 0.7 * counting.images
+
+
+def test_a_check_draws_no_random_numbers_of_the_training_s(digits) -> None:
+    state = torch.get_rng_state()
+    TargetCheck(digits).rules_out(digits.build_model(0))
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_check_changes_nothing_in_the_model(digits) -> None:
