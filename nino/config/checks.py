@@ -14,6 +14,7 @@ from nino.specs import L2OSpec, MetatrainSpec, ScheduleSpec
 
 Values = Mapping[str, Any]
 APPROXIMATIONS = ("edges", "subgraphs")
+OF_FITTED = (*APPROXIMATIONS, "scaling")
 """Options of methods that run a NiNo from a file: what approximates it, see ``nino.nowcasters.approximate``."""
 
 
@@ -73,7 +74,7 @@ def _method(key: str, method: Values, fit: Values) -> Iterator[str]:
         yield from _learned(key, method, fit.get("optimizers", {}))
         return
     if own := Reference.parse(kind):
-        common = {*schema()["$defs"]["method_options"]["properties"]} - {*APPROXIMATIONS}  # what every method may say
+        common = {*schema()["$defs"]["method_options"]["properties"]} - {*OF_FITTED}  # what every method may say
         options = {name: value for name, value in method.get("options", {}).items() if name not in common}
         yield from (f"{key} (={kind}): {problem}" for problem in own.problems(options))
     else:
@@ -98,6 +99,11 @@ def _approximations(key: str, method: Values, nowcasters: Values) -> Iterator[st
                 f"{key}.options.{name} (={options[name]}): approximates the messages of a NiNo, with nowcaster "
                 f"'checkpoint' or 'metatrained', and {kind!r} sends none; leave it out"
             )
+    if "scaling" in options and method["nowcaster"] not in ("checkpoint", "metatrained"):
+        yield (
+            f"{key}.options.scaling (={options['scaling']}): is for NiNo and WNN+, with nowcaster 'checkpoint' or "
+            f"'metatrained', and {kind!r} scales no states; leave it out"
+        )
 
 
 def _learned(key: str, method: Values, optimizers: Values) -> Iterator[str]:

@@ -23,14 +23,15 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from nino.config.checks import APPROXIMATIONS
+from nino.config.checks import APPROXIMATIONS, OF_FITTED
 from nino.config.references import Reference
 from nino.evaluate.oracle import Oracle
 from nino.evaluate.own import own_nowcaster
 from nino.l2o import L2ONet, load_l2o
 from nino.l2o.fit import start as start_learned
-from nino.nowcasters import NOWCASTERS, approximated, load_nowcaster
+from nino.nowcasters import NOWCASTERS, NiNoNet, WNNPlus, approximated, load_nowcaster
 from nino.nowcasters.base import Nowcaster
+from nino.nowcasters.scaling import mode_of
 from nino.optim import NiNo
 from nino.seeding import derive
 from nino.specs import MethodSpec, ScheduleSpec
@@ -98,7 +99,7 @@ def build_nowcaster(
         ValueError: for an unknown nowcaster, and as `nowcaster_file`.
     """
     file = nowcaster_file(method, path)
-    known = (*WRAPPER_OPTIONS, *(APPROXIMATIONS if method.nowcaster in ("checkpoint", "metatrained") else ()))
+    known = (*WRAPPER_OPTIONS, *(OF_FITTED if method.nowcaster in ("checkpoint", "metatrained") else ()))
     options = {key: value for key, value in method.options.items() if key not in known}
     if options and (file is not None or method.nowcaster in ("none", "oracle")):
         raise ValueError(
@@ -108,7 +109,7 @@ def build_nowcaster(
     if method.nowcaster == "l2o":
         return load_l2o(Path(str(file)))
     if file is not None:
-        return approximate(method, seed, load_nowcaster(file))
+        return approximate(method, seed, rescale(method, load_nowcaster(file)))
     if method.nowcaster == "none":
         return None
     if method.nowcaster == "oracle":
@@ -121,6 +122,26 @@ def build_nowcaster(
     if method.nowcaster == "random":
         options["seed"] = derive(seed, "random")
     return NOWCASTERS[method.nowcaster](**options)
+
+
+def rescale(method: MethodSpec, nowcaster: Nowcaster) -> Nowcaster:
+    """A method's nowcaster, told to scale states as the option ``scaling`` says.
+
+    Raises:
+        ValueError: for a nowcaster that has no choice, or is fitted to states as they are.
+    """
+    if (mode := method.options.get("scaling")) is None:
+        return nowcaster
+    if not isinstance(nowcaster, NiNoNet | WNNPlus):
+        raise ValueError(
+            f"method {method.name!r}: `scaling` (={mode!r}) is for NiNo and WNN+, and {type(nowcaster).__name__} has "
+            "a way of its own: leave it out"
+        )
+    try:
+        nowcaster.scaling = mode_of(nowcaster.scaled, mode)
+    except ValueError as error:
+        raise ValueError(f"method {method.name!r}: {error}") from error
+    return nowcaster
 
 
 def approximate(method: MethodSpec, seed: int, nowcaster: Nowcaster) -> Nowcaster:

@@ -38,6 +38,9 @@ class WNNPlus(nn.Module, Nowcaster):
         scaled: see ``NiNoNet``.
         seed: of the initialisation, normal(0, 0.02) weights and zero biases; the global generator is left alone.
 
+    Attributes:
+        scaling: see ``NiNoNet``.
+
     Raises:
         ValueError: for a size below 1.
     """
@@ -60,6 +63,7 @@ class WNNPlus(nn.Module, Nowcaster):
             if size < 1:
                 raise ValueError(f"`{name}` (={size}) must be at least 1")
         self.scaled = scaled
+        self.scaling: ScalingMode | None = None
         if not scaled:
             self.config["scaled"] = False
         self.context: int = context
@@ -101,7 +105,7 @@ class WNNPlus(nn.Module, Nowcaster):
         """See ``NiNoNet.predict``; ``lpe`` and ``engine`` make no difference."""
         source = as_states(states)
         self.check(graph, source, k)
-        mode = mode_of(self.scaled, scaling)
+        mode = mode_of(self.scaled, scaling or self.scaling)
         with torch.no_grad():
             weights = self.folded()
         device = weights[0].device

@@ -40,6 +40,9 @@ class NiNoNet(nn.Module, Nowcaster):
         scaled: whether states are scaled for the network and its updates scaled back; False takes both as they are.
         seed: of the initialisation, normal(0, 0.02) weights and zero biases; the global generator is left alone.
 
+    Attributes:
+        scaling: what ``predict`` takes where it is told none, to be set; None leaves it its default.
+
     Raises:
         ValueError: for a size below 1.
     """
@@ -75,6 +78,7 @@ class NiNoNet(nn.Module, Nowcaster):
             if size < (least := int(name not in ("word_positions", "lpe"))):
                 raise ValueError(f"`{name}` (={size}) must be at least {least}")
         self.scaled = scaled
+        self.scaling: ScalingMode | None = None
         if not scaled:  # files of scaled networks stay what they were before there was a choice
             self.config["scaled"] = False
         self.context: int = context
@@ -186,7 +190,7 @@ class NiNoNet(nn.Module, Nowcaster):
             raise ValueError(f"`engine` (={engine!r}) must be 'streamed' or 'edges'")
         if unscale not in ("released", "exact"):
             raise ValueError(f"`unscale` (={unscale!r}) must be 'released' or 'exact'")
-        mode = mode_of(self.scaled, scaling)
+        mode = mode_of(self.scaled, scaling or self.scaling)
         positions = self.positions(graph, lpe)
         out = torch.empty(graph.num_parameters, device=source.device)
         with torch.inference_mode():

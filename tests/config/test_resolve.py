@@ -82,6 +82,8 @@ def complaint(config: dict[str, Any]) -> str:
             {"edges": 0.1},
             "options.edges (=0.1): approximates the messages of a NiNo",
         ),
+        ("evaluate.methods.linear.options", {"scaling": "network"}, "options.scaling (=network): is for NiNo and WNN+"),
+        ("evaluate.methods.nino.options", {"scaling": "none"}, 'options.scaling (="none"): allowed: network, tensor'),
         ("evaluate.methods.nino.options", {"edges": 0}, "options.edges (=0) must be greater than 0"),
         ("evaluate.methods.nino.options", {"subgraphs": "half"}, 'options.subgraphs (="half"): allowed: block, layer'),
         ("evaluate.methods.linear.path", "x.pt", "evaluate.methods.linear.path (='x.pt') goes with nowcaster"),

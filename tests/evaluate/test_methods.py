@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nino.evaluate.methods import build_nowcaster, nowcaster_file, start_training
+from nino.evaluate.methods import build_nowcaster, nowcaster_file, rescale, start_training
 from nino.evaluate.oracle import Oracle
+from nino.graphs import neural_graph
 from nino.nowcasters import NOWCASTERS, WNN, Divided, SampledEdges, save_nowcaster
 from nino.nowcasters import build_nowcaster as fresh_nowcaster
 from nino.specs import MethodSpec, ScheduleSpec
@@ -64,6 +65,32 @@ def test_approximations_of_a_nino_from_a_file(schedule, tmp_path: Path) -> None:
         made(1, kind="wnn+", edges=0.1)
     with pytest.raises(ValueError, match="option 'edges' means nothing to nowcaster 'none'; allowed are topology"):
         build_nowcaster(method("none", options={"edges": 0.1}), 0, schedule)
+
+
+@pytest.mark.parametrize("kind", ["nino", "wnn+"])
+def test_a_method_may_scale_over_the_whole_network(schedule, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "fitted.safetensors"
+    save_nowcaster(lively(fresh_nowcaster(kind, hidden=8)), path, {})
+    graph = neural_graph(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)))
+    states = torch.randn(graph.num_parameters, 5)
+    made = {
+        mode: build_nowcaster(method("checkpoint", options=options), 0, schedule, path).predict(graph, states, 3)
+        for mode, options in {"tensor": {}, "network": {"scaling": "network"}}.items()
+    }
+    plain = build_nowcaster(method("checkpoint"), 0, schedule, path)
+    assert not torch.equal(made["tensor"], made["network"])
+    for mode, found in made.items():
+        assert torch.equal(found, plain.predict(graph, states, 3, scaling=mode))
+
+
+def test_a_scaling_that_weights_are_not_fitted_to_is_refused(schedule, tmp_path: Path) -> None:
+    path = tmp_path / "fitted.safetensors"
+    save_nowcaster(fresh_nowcaster("nino", hidden=8, scaled=False), path, {})
+    row = method("checkpoint", options={"scaling": "network"})
+    with pytest.raises(ValueError, match=r"method 'checkpoint': `scaling` \(='network'\).*allowed is 'none'"):
+        build_nowcaster(row, 0, schedule, path)
+    with pytest.raises(ValueError, match=r"`scaling` \(='network'\) is for NiNo and WNN\+, and WNN has a way"):
+        rescale(row, WNN())
 
 
 def test_approximated_runs_train(digits, schedule, tmp_path: Path) -> None:
