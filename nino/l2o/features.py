@@ -5,6 +5,8 @@ Shape legend: a tensor of n elements is seen as an (R, C) matrix of its first ax
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -78,11 +80,48 @@ def features(parameter: Tensor, gradient: Tensor, state: State, step: int) -> Te
     Returns:
         (n, 39) like the parameter, without gradients.
     """
-    g, p = gradient.detach().reshape(-1), parameter.detach().reshape(-1)
-    momenta, second = state["momenta"].reshape(len(MOMENTUM_DECAYS), -1), state["second"].reshape(-1)
-    rows, columns = state["rows"][:, :, None], state["columns"][:, None, :]
+    return next(feature_parts(parameter, gradient, state, step, max(1, parameter.numel())))[1]
+
+
+def feature_parts(
+    parameter: Tensor, gradient: Tensor, state: State, step: int, elements: int
+) -> Iterator[tuple[slice, Tensor]]:
+    """The same, rows at a time: what 39 features take of memory does not grow with the tensor.
+
+    Args:
+        parameter: p, n elements.
+        gradient: g.
+        state: accumulators that have taken g in.
+        step: t, counting from 1.
+        elements: that a part may have, but for a row that has more.
+
+    Yields:
+        Where a part lies among the n elements, and its features (its length, 39).
+    """
+    height, width = state["rows"].shape[1], state["columns"].shape[1]
+    several = max(1, elements // max(1, width))
+    parts = [slice(first, min(first + several, height)) for first in range(0, height, several)] or [slice(0, 0)]
+    own = [_own(parameter, gradient, state, part) for part in parts[:1]]  # of one part, computed once
+    squares = own[0].square().sum(1)
+    for part in parts[1:]:
+        squares += _own(parameter, gradient, state, part).square().sum(1)
+    scales = (squares / max(1, parameter.numel()) + NORM_EPSILON).rsqrt()[:, None]  # (28, 1)
+    time = torch.tanh(step / scales.new_tensor(TIMESCALES))
+    for part in parts:
+        found = scales * (own.pop() if own else _own(parameter, gradient, state, part))
+        yield slice(part.start * width, part.stop * width), torch.cat([found.T, time.expand(found.shape[1], -1)], 1)
+
+
+def _own(parameter: Tensor, gradient: Tensor, state: State, part: slice) -> Tensor:
+    """(28, n) features of the rows of a part, not divided by anything yet."""
+    height = state["rows"].shape[1]
+    g, p = (tensor.detach().reshape(height, -1)[part].reshape(-1) for tensor in (gradient, parameter))
+    momenta = state["momenta"].reshape(len(MOMENTUM_DECAYS), height, -1)[:, part].flatten(1)
+    second = state["second"].reshape(height, -1)[part].reshape(-1)
+    mean = state["rows"].mean(1)[:, None, None]
+    rows, columns = state["rows"][:, part, None], state["columns"][:, None, :]
     shape = (len(FACTORED_DECAYS), rows.shape[1], columns.shape[2])
-    factored = (rows * columns / (rows.mean(1, keepdim=True) + EPSILON)).flatten(1)
+    factored = (rows * columns / (mean + EPSILON)).flatten(1)
     inverse, factored_inverse = (second + EPSILON).rsqrt(), (factored + EPSILON).rsqrt()
     flat_rows, flat_columns = rows.expand(shape).flatten(1), columns.expand(shape).flatten(1)
     parts = [
@@ -96,7 +135,4 @@ def features(parameter: Tensor, gradient: Tensor, state: State, step: int) -> Te
         (flat_columns + EPSILON).rsqrt(),
         momenta * factored_inverse,
     ]
-    own = torch.cat(parts)
-    own = own * (own.square().mean(1, keepdim=True) + NORM_EPSILON).rsqrt()
-    time = torch.tanh(step / own.new_tensor(TIMESCALES))
-    return torch.cat([own.T, time.expand(len(g), -1)], 1)
+    return torch.cat(parts)

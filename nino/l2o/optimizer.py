@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nino.l2o.features import accumulate, features, fresh_state
+from nino.l2o.features import accumulate, feature_parts, features, fresh_state
 from nino.l2o.net import L2ONet
+
+# Of a tensor, whose features are held at once: 160 MB, and as much again for the layers of the network.
+ELEMENTS = 2**20
 
 
 class L2O(Optimizer):
@@ -56,10 +59,12 @@ class L2O(Optimizer):
             state |= {"step": torch.zeros(()), **fresh_state(parameter)}
         state["step"] += 1
         accumulate(state, gradient)
-        seen = features(parameter, gradient, state, int(state["step"]))
+        step = int(state["step"])
         if self._moved is None:
-            parameter.sub_(self.net(seen).view_as(parameter))
+            parts = [self.net(seen) for _, seen in feature_parts(parameter, gradient, state, step, ELEMENTS)]
+            parameter.sub_(torch.cat(parts).view_as(parameter))
             return
+        seen = features(parameter, gradient, state, step)
         with torch.enable_grad():
             if (moved := self._moved.get(parameter)) is not None:
                 self._objective = (self._objective or 0) - (moved * gradient.reshape(-1)).sum()

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from nino.l2o import L2O, L2ONet, load_l2o, save_l2o
-from nino.l2o.features import NUM_FEATURES, accumulate, features, fresh_state
+from nino.l2o import optimizer as of_optimizer
+from nino.l2o.features import NUM_FEATURES, accumulate, feature_parts, features, fresh_state
 from nino.nowcasters import build_nowcaster, load_nowcaster, save_nowcaster
 
 
@@ -49,6 +50,35 @@ def test_features_of_every_shape(shape: tuple[int, ...]) -> None:
     for _ in range(3):
         accumulate(large, 100 * gradient)
     torch.testing.assert_close(features(parameter, 100 * gradient, large, 3), found, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (5,), (4, 3, 3, 3), ()])
+@pytest.mark.parametrize("elements", [1, 9, 1000])
+def test_features_in_parts_are_those_of_the_whole(shape: tuple[int, ...], elements: int) -> None:
+    parameter, gradient = torch.randn(shape), torch.randn(shape)
+    state = fresh_state(parameter)
+    accumulate(state, gradient)
+    whole = features(parameter, gradient, state, 1)
+    places, parts = zip(*feature_parts(parameter, gradient, state, 1, elements), strict=True)
+    assert [i for place in places for i in range(place.start, place.stop)] == list(range(parameter.numel()))
+    assert all(len(part) <= max(elements, parameter[:1].numel() if shape else 1) for part in parts)
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def test_a_tensor_is_updated_in_parts_as_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    start, pull = torch.randn(8, 6), torch.randn(8, 6)
+    ends = []
+    for elements in (2**20, 12):
+        monkeypatch.setattr(of_optimizer, "ELEMENTS", elements)
+        parameter = nn.Parameter(start.clone())
+        opt = L2O([parameter], some_net())
+        for _ in range(5):
+            parameter.grad = parameter.detach() - pull
+            opt.step()
+        ends.append(parameter.detach())
+    assert not torch.equal(ends[0], start)
+    torch.testing.assert_close(ends[0], ends[1])
 
 
 def test_accumulators_are_running_means() -> None:
