@@ -6,15 +6,17 @@ long as the step itself. Far from the target a look at the images that were miss
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from nino.evaluate.sampled import CHANCE, chance, plan
+from nino.evaluate.bet import Bet
 from nino.specs import TargetSpec
 from nino.tasks import Task
 
 # How much of an image's missing is remembered from check to check.
-MEMORY = 0.85
+MEMORY = 0.75
 # Scores closer than this share of their size may change places with the batch an image is computed in: such an image
 # is not counted as missed, and the full evaluation decides.
 TIE = 1e-4
@@ -23,22 +25,19 @@ CPU_PART = 128  # images
 PRIOR = 5.0
 # Hardness of an image that has never been missed.
 FLOOR = 0.01
-# A sample is only taken where it is foreseen to be smaller than this share of the misses that would have to be counted.
-WORTH = 0.8
 
 
 class TargetCheck:
     r"""Rules a target out without a look at every image, from a sample or by counting, hardest images first.
 
-    A target accuracy allows :math:`m` misses among n images. How often each image was missed lately tells which h of
-    them are the hardest, and a random sample of these shows whether more than m of the h are missed
-    (`nino.evaluate.sampled`; wrong less often than once in :math:`10^{10}` checks). Where that is not foreseen to be
-    enough, or does not come out, misses are counted: those images first whose class is being missed more often than
-    their past lets expect (from step to step it is whole classes that a network trades for others), until
-    :math:`m + 1` are missed and the target is out of reach, whatever the others give. What is not ruled out is *not*
-    decided: it takes ``task.evaluate``. So a hit found is never a false one, and the first one found is that of full
-    evaluation at every step, but for the sample's chance of overlooking it. Perplexities are never ruled out: no block
-    of text weighs enough.
+    A target accuracy allows :math:`m` misses among n images. How often each image was missed lately tells which ones
+    to look at: a random sample of them may show that more than m are missed (`nino.evaluate.bet.Bet`; wrong less often
+    than once in :math:`10^{10}` checks). Where that is not foreseen to be enough, or does not come out, misses are
+    counted: those images first whose class is being missed more often than their past lets expect (from step to step
+    it is whole classes that a network trades for others), until :math:`m + 1` are missed and the target is out of
+    reach, whatever the others give. What is not ruled out is *not* decided: it takes ``task.evaluate``. So a hit found
+    is never a false one, and the first one found is that of full evaluation at every step, but for the sample's chance
+    of overlooking it. Perplexities are never ruled out: no block of text weighs enough.
 
     Args:
         task: whose target is checked on whose test images.
@@ -65,7 +64,7 @@ class TargetCheck:
             # on a CPU a small part costs an image no more; on a GPU each is a wait, and fewer can hardly hold enough
             self._part = CPU_PART if task.device.type == "cpu" else self._allowed + self._allowed // 4 + 64
             # not PyTorch's own generator: a check leaves the training's random numbers alone
-            self._draws = torch.Generator().manual_seed(0) if sample and 0 <= self._allowed < self._total else None
+            self._draws = torch.Generator(task.device).manual_seed(0) if sample and self._allowed >= 0 else None
 
     @torch.no_grad()
     def rules_out(self, model: nn.Module) -> bool:
@@ -89,15 +88,14 @@ class TargetCheck:
     def _sample(self, looks: _Looks) -> bool:
         if self._draws is None:
             return False
-        rates, order = self.hardness.sort(descending=True)
-        group, sample = plan(rates, self._allowed)
-        if sample > WORTH * self._allowed:
-            return False
-        drawn = order[torch.randperm(group, generator=self._draws).to(order.device)]
-        parts = drawn[: max(self._part, round(2 * sample))].split(self._part)
-        for part in parts:
-            looks.take(part)
-            if chance(group, self._allowed, looks.seen, looks.missed) < CHANCE / len(parts):  # any of them may decide
+        bet = Bet(self.hardness, self._allowed)
+        if bet.draws > self._allowed:
+            return False  # counting is foreseen to cost less
+        part = min(self._part, max(CPU_PART, math.ceil(1.5 * bet.draws)))
+        for _ in range(math.ceil(2 * bet.draws / part)):
+            drawn = bet.draw(part, self._draws)
+            looks.take(drawn[looks.miss[drawn].isnan()].unique())
+            if bet.settle(drawn, looks.miss[drawn]):
                 return True
         return False
 
@@ -116,7 +114,7 @@ class _Looks:
 
     def __init__(self, check: TargetCheck, model: nn.Module) -> None:
         self._check, self._model = check, model
-        self._left = torch.ones_like(check.hardness, dtype=torch.bool)
+        self.miss = torch.full_like(check.hardness, torch.nan)  # of 0 and 1 where an image has been looked at
         self._found = torch.zeros(check._classes, device=check.hardness.device)
         self._foreseen = torch.zeros_like(self._found)
         self.seen = self.missed = 0
@@ -124,14 +122,16 @@ class _Looks:
     def hardest(self) -> Tensor:
         """(part,) int64, images not seen yet."""
         surprise = ((self._found + PRIOR) / (self._foreseen + PRIOR)).sqrt()[self._check._labels]
-        order = torch.where(self._left, (self._check.hardness + FLOOR) * surprise, -1.0)
+        order = torch.where(self.miss.isnan(), (self._check.hardness + FLOOR) * surprise, -1.0)
         return order.topk(min(self._check._part, self._check._total - self.seen), sorted=False).indices
 
     def take(self, part: Tensor) -> None:
-        """Look at images, (part,) int64."""
+        """Look at images, (part,) int64, none of them seen yet."""
+        if not len(part):
+            return
         check = self._check
         miss = self._certainly_missed(part)
-        self._left[part] = False
+        self.miss[part] = miss
         self._found.index_add_(0, check._labels[part], miss)
         self._foreseen.index_add_(0, check._labels[part], check.hardness[part])
         check.hardness[part] = MEMORY * check.hardness[part] + (1 - MEMORY) * miss
