@@ -49,6 +49,10 @@ class SampledEdges(nn.Module, Nowcaster):
         self.context: int = net.context
         self.max_horizon: int = net.max_horizon
 
+    def extra_repr(self) -> str:
+        """Share and seed."""
+        return f"share={self.share}, seed={self.seed}"
+
     def predict(
         self,
         graph: NeuralGraph,
@@ -88,6 +92,10 @@ class Divided(nn.Module, Nowcaster):
         self.max_horizon: int = net.max_horizon
         self.equivariant = net.equivariant
         self._last: tuple[NeuralGraph, list[Part]] | None = None
+
+    def extra_repr(self) -> str:
+        """The division."""
+        return f"by={self.by!r}"
 
     def parts(self, graph: NeuralGraph) -> list[Part]:
         """The parts of a graph; those of the last one are kept, with their positions."""

@@ -74,6 +74,10 @@ class WNNPlus(nn.Module, Nowcaster):
             self.edge_mlp = Perceptron(hidden, hidden, hidden, hidden, max_horizon)
         initialise(self, seed)
 
+    def extra_repr(self) -> str:
+        """See ``NiNoNet``."""
+        return f"scaling={self.scaling!r}" if self.scaling else ""
+
     @property
     def hidden(self) -> int:
         """Hidden size d."""

@@ -95,6 +95,10 @@ class NiNoNet(nn.Module, Nowcaster):
             self.edge_out = Perceptron(hidden, hidden, max_features * max_horizon)
         initialise(self, seed)
 
+    def extra_repr(self) -> str:
+        """What states are scaled by, where that is not the default."""
+        return f"scaling={self.scaling!r}" if self.scaling else ""
+
     @property
     def hidden(self) -> int:
         """Hidden size d."""

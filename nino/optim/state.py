@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from nino.nowcasters.base import Nowcaster
 from nino.optim.model import compare_parameters
 from nino.optim.schedule import Schedule
 
 if TYPE_CHECKING:
-    from nino.nowcasters.base import Nowcaster
     from nino.optim.wrapper import NiNo
 
 log = logging.getLogger("nino.optim")
@@ -22,7 +22,9 @@ FORMAT = 1
 
 
 def nowcaster_signature(nowcaster: Nowcaster | None) -> str | None:
-    """What tells a nowcaster from another: its class, context and horizon, and a hash of its weights where it has any.
+    """What tells a nowcaster from another: its class, context and horizon, how it is used, and a hash of its weights.
+
+    How it is used is what ``extra_repr`` says of it and of the nowcaster inside it: a share of the edges, a division.
 
     Args:
         nowcaster: None for the base optimizer alone.
@@ -32,6 +34,8 @@ def nowcaster_signature(nowcaster: Nowcaster | None) -> str | None:
     name = f"{type(nowcaster).__name__}(context={nowcaster.context}, max_horizon={nowcaster.max_horizon})"
     if not isinstance(nowcaster, nn.Module):
         return name
+    used = [module.extra_repr() for module in nowcaster.modules() if isinstance(module, Nowcaster)]
+    name = " ".join([name, *filter(None, used)])
     digest = hashlib.sha256()
     for key, value in sorted(nowcaster.state_dict().items()):
         digest.update(key.encode())

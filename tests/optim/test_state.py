@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from nino.nowcasters import Divided, SampledEdges, build_nowcaster
 from nino.optim import from_tensors, to_tensors
 from nino.optim.state import nowcaster_signature
 from tests.optim.helpers import Training
@@ -166,6 +167,17 @@ def test_other_states_are_refused_and_change_nothing(training, tools):
     after = run.opt.state_dict()
     assert after["nino"]["step"] == before["nino"]["step"]
     assert torch.equal(after["nino"]["states"], before["nino"]["states"])
+
+
+def test_a_nowcaster_that_is_used_in_another_way_is_another_one():
+    net = build_nowcaster("nino", hidden=8)
+    ways = [net, SampledEdges(net, 0.5), SampledEdges(net, 0.1), Divided(net, "block"), Divided(net, "layer")]
+    ways.append(Divided(SampledEdges(net, 0.5), "block"))
+    told = [nowcaster_signature(way) for way in ways]
+    net.scaling = "network"
+    told += [nowcaster_signature(way) for way in ways]
+    assert len(set(told)) == len(told)
+    assert told[0] == nowcaster_signature(build_nowcaster("nino", hidden=8))
 
 
 def test_the_state_of_a_rank_that_keeps_no_states_is_refused_where_they_are_needed(training):
