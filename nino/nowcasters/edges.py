@@ -22,6 +22,10 @@ from nino.graphs.core import EdgeType
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
+    from nino.nowcasters.nino import NiNoNet
+    from nino.nowcasters.sample import EdgeSample
+    from nino.nowcasters.scaling import Scale, UnscaleMode
+    from nino.nowcasters.states import States
 
 
 class Convolution(nn.Module):
@@ -150,3 +154,32 @@ class EdgeList:
             if kind.auxiliary:
                 out[self.edge_type == int(kind), 0] = kind.constant
         return out.flatten(1)
+
+
+def predict_edges(
+    net: NiNoNet,
+    graph: NeuralGraph,
+    states: States,
+    k: int,
+    lpe: Tensor,
+    scales: list[Scale],
+    unscale: UnscaleMode,
+    out: Tensor,
+    sample: EdgeSample | None = None,
+) -> Tensor:
+    """Run the network on the whole edge list; arguments as ``predict_streamed``, which says the same in less memory."""
+    edges, device, dtype = EdgeList.of(graph).to(lpe.device), lpe.device, net.layer_embed.weight.dtype
+    whole = torch.cat([torch.cat([t.float() for t in states.parts(p)], dim=1) for p in graph.parameters])  # (P, c)
+    sizes = torch.tensor([p.numel for p in graph.parameters])
+    mean = torch.tensor([s.mean for s in scales]).repeat_interleave(sizes)[:, None]
+    divisor = torch.tensor([s.divisor for s in scales]).repeat_interleave(sizes)[:, None]
+    scaled = ((whole.to(device) - mean.to(device)) / divisor.to(device)).to(dtype)
+    words = graph.word_index().to(device) if net.word_positions else None
+    along = None if sample is None else sample.kept(graph).to(device)
+    update = net(edges, edges.features(scaled, net.max_features), lpe, words, k, along)  # (E, F)
+    update = torch.where(edges.param_edge < 0, 0.0, update[edges.param_edge, edges.param_position])  # (P,)
+    for p, scale in zip(graph.parameters, scales, strict=True):
+        gain, pull = scale.undo(unscale)
+        if p.name not in graph.carried:
+            out[p.slice] += (gain * update[p.slice] + pull * scaled[p.slice, -1]).to(out.device)
+    return out

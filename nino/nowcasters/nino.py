@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from nino.graphs.core import EdgeType
 from nino.nowcasters.base import Nowcaster
-from nino.nowcasters.edges import EdgeList, GraphNetwork
+from nino.nowcasters.edges import EdgeList, GraphNetwork, predict_edges
 from nino.nowcasters.initialise import Perceptron, initialise
 from nino.nowcasters.sample import EdgeSample
-from nino.nowcasters.scaling import Scale, ScalingMode, UnscaleMode, measure, mode_of
+from nino.nowcasters.scaling import ScalingMode, UnscaleMode, measure, mode_of
 from nino.nowcasters.states import as_states, last_state
 from nino.nowcasters.streamed import predict_streamed
 from nino.nowcasters.training import edges_loss, streamed_loss
@@ -204,36 +204,7 @@ class NiNoNet(nn.Module, Nowcaster):
                 return predict_streamed(
                     self, graph, source, k, positions, scales, unscale, out, memory_budget, precision, sample
                 )
-            whole = torch.cat([torch.cat([t.float() for t in source.parts(p)], dim=1) for p in graph.parameters])
-            scaled, update = self.predict_edges(EdgeList.of(graph), whole, scales, graph, k, positions, sample)
-            for p, scale in zip(graph.parameters, scales, strict=True):
-                gain, pull = scale.undo(unscale)
-                if p.name not in graph.carried:
-                    out[p.slice] += (gain * update[p.slice] + pull * scaled[p.slice, -1]).to(out.device)
-        return out
-
-    def predict_edges(
-        self,
-        edges: EdgeList,
-        states: Tensor,
-        scales: list[Scale],
-        graph: NeuralGraph,
-        k: int,
-        lpe: Tensor,
-        sample: EdgeSample | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Scaled states (P, c) and updates (P,) by the edge list; updates are 0 for parameters on no edge."""
-        device = self.layer_embed.weight.device
-        sizes = torch.tensor([p.numel for p in graph.parameters])
-        mean = torch.tensor([s.mean for s in scales]).repeat_interleave(sizes)[:, None]
-        divisor = torch.tensor([s.divisor for s in scales]).repeat_interleave(sizes)[:, None]
-        scaled = ((states.to(device) - mean.to(device)) / divisor.to(device)).to(self.layer_embed.weight.dtype)
-        edges = edges.to(device)
-        words = graph.word_index().to(device) if self.word_positions else None
-        along = None if sample is None else sample.kept(graph).to(device)
-        update = self(edges, edges.features(scaled, self.max_features), lpe, words, k, along)
-        update = update[edges.param_edge, edges.param_position]
-        return scaled, torch.where(edges.param_edge < 0, 0.0, update)
+            return predict_edges(self, graph, source, k, positions, scales, unscale, out, sample)
 
     def training_loss(
         self,
