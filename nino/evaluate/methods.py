@@ -29,9 +29,9 @@ from nino.evaluate.oracle import Oracle
 from nino.evaluate.own import own_nowcaster
 from nino.l2o import L2ONet, load_l2o
 from nino.l2o.fit import start as start_learned
-from nino.nowcasters import NOWCASTERS, NiNoNet, WNNPlus, approximated, load_nowcaster
+from nino.nowcasters import NOWCASTERS, approximated, load_nowcaster
 from nino.nowcasters.base import Nowcaster
-from nino.nowcasters.scaling import mode_of
+from nino.nowcasters.scaling import ScaledStates
 from nino.optim import NiNo
 from nino.seeding import derive
 from nino.specs import MethodSpec, ScheduleSpec
@@ -132,13 +132,13 @@ def rescale(method: MethodSpec, nowcaster: Nowcaster) -> Nowcaster:
     """
     if (mode := method.options.get("scaling")) is None:
         return nowcaster
-    if not isinstance(nowcaster, NiNoNet | WNNPlus):
+    if not isinstance(nowcaster, ScaledStates):
         raise ValueError(
             f"method {method.name!r}: `scaling` (={mode!r}) is for NiNo and WNN+, and {type(nowcaster).__name__} has "
             "a way of its own: leave it out"
         )
     try:
-        nowcaster.scaling = mode_of(nowcaster.scaled, mode)
+        nowcaster.scaling = nowcaster.mode(mode)
     except ValueError as error:
         raise ValueError(f"method {method.name!r}: {error}") from error
     return nowcaster

@@ -16,7 +16,7 @@ from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.fold import Tile, tiles
 from nino.nowcasters.initialise import Perceptron, initialise
 from nino.nowcasters.recompute import sum_errors
-from nino.nowcasters.scaling import ScalingMode, UnscaleMode, measure, mode_of
+from nino.nowcasters.scaling import ScaledStates, ScalingMode, UnscaleMode, measure
 from nino.nowcasters.states import as_states, last_state
 from nino.nowcasters.streamed import Reader, add_update, chunk_size
 from nino.nowcasters.windows import Autocast, Batch, check_windows
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
 
 
-class WNNPlus(nn.Module, Nowcaster):
+class WNNPlus(ScaledStates, nn.Module, Nowcaster):
     r"""A weight's own history, :math:`\hat w_{t+k} = w_t + \mathrm{mlp}(\mathrm{proj}(w) + \mathrm{embed}[type])_k`.
 
     Every kernel position is predicted alone, and only positions that exist are. Names and shapes as released.
@@ -37,9 +37,6 @@ class WNNPlus(nn.Module, Nowcaster):
         edge_types: rows of the edge type embedding.
         scaled: see ``NiNoNet``.
         seed: of the initialisation, normal(0, 0.02) weights and zero biases; the global generator is left alone.
-
-    Attributes:
-        scaling: see ``NiNoNet``.
 
     Raises:
         ValueError: for a size below 1.
@@ -63,7 +60,6 @@ class WNNPlus(nn.Module, Nowcaster):
             if size < 1:
                 raise ValueError(f"`{name}` (={size}) must be at least 1")
         self.scaled = scaled
-        self.scaling: ScalingMode | None = None
         if not scaled:
             self.config["scaled"] = False
         self.context: int = context
@@ -73,10 +69,6 @@ class WNNPlus(nn.Module, Nowcaster):
             self.edge_proj = Perceptron(context, hidden)
             self.edge_mlp = Perceptron(hidden, hidden, hidden, hidden, max_horizon)
         initialise(self, seed)
-
-    def extra_repr(self) -> str:
-        """See ``NiNoNet``."""
-        return f"scaling={self.scaling!r}" if self.scaling else ""
 
     @property
     def hidden(self) -> int:
@@ -109,7 +101,7 @@ class WNNPlus(nn.Module, Nowcaster):
         """See ``NiNoNet.predict``; ``lpe`` and ``engine`` make no difference."""
         source = as_states(states)
         self.check(graph, source, k)
-        mode = mode_of(self.scaled, scaling or self.scaling)
+        mode = self.mode(scaling)
         with torch.no_grad():
             weights = self.folded()
         device = weights[0].device
@@ -148,7 +140,7 @@ class WNNPlus(nn.Module, Nowcaster):
     ) -> Tensor:
         """See ``NiNoNet.training_loss``; ``lpe`` and ``engine`` make no difference."""
         check_windows(self, graph, states, targets, mask)
-        batch = Batch.of(graph, states, targets, mask, mode_of(self.scaled, scaling))
+        batch = Batch.of(graph, states, targets, mask, self.mode(scaling))
         rows = 4096 if memory_budget is None else max(memory_budget // (40 * self.hidden), 1)
         blocks = [b for b in graph.blocks if b.weight is not None]
         with torch.autocast(states.device.type, enabled=False):

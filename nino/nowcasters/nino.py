@@ -12,7 +12,7 @@ from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.edges import EdgeList, GraphNetwork, predict_edges
 from nino.nowcasters.initialise import Perceptron, initialise
 from nino.nowcasters.sample import EdgeSample
-from nino.nowcasters.scaling import ScalingMode, UnscaleMode, measure, mode_of
+from nino.nowcasters.scaling import ScaledStates, ScalingMode, UnscaleMode, measure
 from nino.nowcasters.states import as_states, last_state
 from nino.nowcasters.streamed import predict_streamed
 from nino.nowcasters.training import edges_loss, streamed_loss
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
 
 
-class NiNoNet(nn.Module, Nowcaster):
+class NiNoNet(ScaledStates, nn.Module, Nowcaster):
     r"""Message passing on the neural graph, :math:`\hat w_{t+k} = w_t + \mathrm{out}(e^{(L)})_{f, k}` in scaled units.
 
     Parameters have the names and shapes of the released checkpoints (DESIGN 4).
@@ -39,9 +39,6 @@ class NiNoNet(nn.Module, Nowcaster):
         edge_types: rows of the edge type embedding.
         scaled: whether states are scaled for the network and its updates scaled back; False takes both as they are.
         seed: of the initialisation, normal(0, 0.02) weights and zero biases; the global generator is left alone.
-
-    Attributes:
-        scaling: what ``predict`` takes where it is told none, to be set; None leaves it its default.
 
     Raises:
         ValueError: for a size below 1.
@@ -78,7 +75,6 @@ class NiNoNet(nn.Module, Nowcaster):
             if size < (least := int(name not in ("word_positions", "lpe"))):
                 raise ValueError(f"`{name}` (={size}) must be at least {least}")
         self.scaled = scaled
-        self.scaling: ScalingMode | None = None
         if not scaled:  # files of scaled networks stay what they were before there was a choice
             self.config["scaled"] = False
         self.context: int = context
@@ -94,10 +90,6 @@ class NiNoNet(nn.Module, Nowcaster):
             self.gnn = GraphNetwork(hidden, layers)
             self.edge_out = Perceptron(hidden, hidden, max_features * max_horizon)
         initialise(self, seed)
-
-    def extra_repr(self) -> str:
-        """What states are scaled by, where that is not the default."""
-        return f"scaling={self.scaling!r}" if self.scaling else ""
 
     @property
     def hidden(self) -> int:
@@ -194,7 +186,7 @@ class NiNoNet(nn.Module, Nowcaster):
             raise ValueError(f"`engine` (={engine!r}) must be 'streamed' or 'edges'")
         if unscale not in ("released", "exact"):
             raise ValueError(f"`unscale` (={unscale!r}) must be 'released' or 'exact'")
-        mode = mode_of(self.scaled, scaling or self.scaling)
+        mode = self.mode(scaling)
         positions = self.positions(graph, lpe)
         out = torch.empty(graph.num_parameters, device=source.device)
         with torch.inference_mode():
@@ -242,7 +234,7 @@ class NiNoNet(nn.Module, Nowcaster):
         wanted = (states.shape[0], graph.num_nodes, self.config["lpe"] or lpe.shape[-1])
         if lpe.shape != wanted:
             raise ValueError(f"`lpe` has shape {tuple(lpe.shape)}, expected {wanted}")
-        mode = mode_of(self.scaled, scaling)
+        mode = self.mode(scaling)
         if engine == "edges":
             return edges_loss(self, graph, states, targets, mask, lpe, mode)
         if engine == "streamed":

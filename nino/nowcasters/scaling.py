@@ -57,28 +57,42 @@ UNSCALED = Scale(0.0, 1.0, epsilon=0.0)
 """Leaves states and updates as they are."""
 
 
-def mode_of(scaled: bool, asked: ScalingMode | None) -> ScalingMode:
-    """How a nowcaster's states are to be scaled: as asked for, or as it is used where nothing is said.
+class ScaledStates:
+    """A network that reads scaled states, or is fitted to states as they are.
 
-    Args:
-        scaled: whether the nowcaster is fitted to scaled states.
-        asked: None takes ``tensor``, or ``none`` where it is fitted to states as they are.
-
-    Raises:
-        ValueError: for a mode that the nowcaster is not fitted to.
-
-    >>> mode_of(True, None), mode_of(True, "network"), mode_of(False, None)
-    ('tensor', 'network', 'none')
+    Attributes:
+        scaled: whether states are scaled for it and its updates scaled back.
+        scaling: what it takes where it is told none, to be set: ``tensor`` or ``network``; None leaves it ``tensor``.
     """
-    allowed: tuple[ScalingMode, ...] = ("tensor", "network") if scaled else ("none",)
-    mode = allowed[0] if asked is None else asked
-    if mode not in allowed:
-        fitted = "scaled states" if scaled else "states as they are"
-        raise ValueError(
-            f"`scaling` (={mode!r}): this nowcaster is fitted to {fitted}; allowed is "
-            f"{' or '.join(map(repr, allowed))}: leave it out, or fit another nowcaster"
-        )
-    return mode
+
+    scaled: bool = True
+    scaling: ScalingMode | None = None
+
+    def mode(self, asked: ScalingMode | None) -> ScalingMode:
+        """How its states are to be scaled.
+
+        Args:
+            asked: None takes ``scaling``, or ``none`` where it is fitted to states as they are.
+
+        Raises:
+            ValueError: for a mode that it is not fitted to.
+
+        >>> ScaledStates().mode(None), ScaledStates().mode("network")
+        ('tensor', 'network')
+        """
+        allowed: tuple[ScalingMode, ...] = ("tensor", "network") if self.scaled else ("none",)
+        mode = asked or self.scaling or allowed[0]
+        if mode not in allowed:
+            fitted = "scaled states" if self.scaled else "states as they are"
+            raise ValueError(
+                f"`scaling` (={mode!r}): this nowcaster is fitted to {fitted}; allowed is "
+                f"{' or '.join(map(repr, allowed))}: leave it out, or fit another nowcaster"
+            )
+        return mode
+
+    def extra_repr(self) -> str:
+        """What states are scaled by, where that is not the default."""
+        return f"scaling={self.scaling!r}" if self.scaling else ""
 
 
 def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode = "tensor") -> list[Scale]:
