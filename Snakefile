@@ -56,6 +56,7 @@ rule all:
         rules.figures.output,
         rules.manifest.output,
         [PATHS.datasheet(task) for task in RUN.collected],
+        [PATHS.card(nowcaster) for nowcaster in RUN.fitted],
         # Tables are kept in git and what they were made from is not: asked for by name, it is made where it is missing.
         RUNS,
     message:

@@ -15,7 +15,7 @@ from nino.config.errors import ConfigError
 
 def add_to(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (data, collect, join, datasheet, metatrain, l2o, evaluate):
+    for command in (data, collect, join, datasheet, metatrain, card, l2o, evaluate):
         app.command()(command)
 
 
@@ -121,6 +121,17 @@ def metatrain(
     sources = open_sources(paths, data_dir=job.data_dir(data_dir), topology=topology)
     with joined(device_of(device)) as (ranks, place):
         fit(unit.metatrain, sources, folder, device=place, ranks=ranks)
+
+
+def card(
+    checkpoint: Annotated[Path, typer.Argument(help="best.safetensors or last.safetensors of a fit.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; default README.md beside it.")] = None,
+) -> None:
+    """Describe a fitted nowcaster (Markdown, a model card), generated from its files."""
+    from nino.files import write_text
+    from nino.metatrain.card import model_card
+
+    write_text(out or checkpoint.with_name("README.md"), model_card(checkpoint))
 
 
 def l2o(

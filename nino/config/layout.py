@@ -96,6 +96,10 @@ class Layout:
         """Best checkpoint of a fitted nowcaster."""
         return f"{self.fit(nowcaster)}/best.safetensors"
 
+    def card(self, nowcaster: str) -> str:
+        """What that nowcaster is, in words and numbers."""
+        return f"{self.fit(nowcaster)}/README.md"
+
     def l2o(self, optimizer: str) -> str:
         """Folder of a learned optimizer."""
         return self.under("l2o", optimizer)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nino.markdown import table
 from nino.trajectories.reader import TrajectoryReader
 
 
@@ -26,13 +27,13 @@ def datasheet(path: Path) -> str:
     sections = [
         f"# Trajectories of `{reader.task.id}`",
         f"Parameter states of {len(reader)} networks on their way through training, for meta-training nowcasters.",
-        _table(("what", "value"), _contents(reader)),
+        table(("what", "value"), _contents(reader)),
         "## Metrics",
-        _table(("metric", "first state", "last state", "range over all states", "measured"), _metrics(reader)),
+        table(("metric", "first state", "last state", "range over all states", "measured"), _metrics(reader)),
         "## Parameters",
-        _table(("name", "shape", "elements"), [(f"`{p.name}`", p.shape, p.numel) for p in reader.parameters]),
+        table(("name", "shape", "elements"), [(f"`{p.name}`", p.shape, p.numel) for p in reader.parameters]),
         "## Provenance",
-        _table(("what", "value"), _provenance(reader)),
+        table(("what", "value"), _provenance(reader)),
         "## Loading",
         "```python\n"
         "from pathlib import Path\n"
@@ -95,8 +96,3 @@ def _provenance(reader: TrajectoryReader) -> list[tuple[object, ...]]:
         ("versions", packages),
         ("format", f"{reader.attributes['format']} {reader.attributes['format_version']}"),
     ]
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -12,6 +12,7 @@ STAGES = (
     "join",
     "datasheet",
     "metatrain",
+    "card",
     "evaluate",
     "tables",
     "figures",

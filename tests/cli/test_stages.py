@@ -31,6 +31,8 @@ def test_the_whole_chain_without_snakemake(nino, workplace: Path) -> None:
     early = nino("evaluate", *task, "--method", "nino", "--seed", 1000)
     assert early.code == 1 and "best.safetensors" in early.err
     run("metatrain", *CONFIG, "--nowcaster", "nino")
+    run("card", PATHS.checkpoint("nino"))
+    assert "# NiNo fitted to digits-2" in Path(PATHS.card("nino")).read_text()
     for method in ("base", "linear", "nino"):
         for seed in (1000, 2000):
             run("evaluate", *task, "--method", method, "--seed", seed)

@@ -51,6 +51,7 @@ class Commands:
             self("datasheet", paths.dataset(task))
         for nowcaster in run.fitted:
             self("metatrain", *self.config, "--nowcaster", nowcaster)
+            self("card", paths.checkpoint(nowcaster))
         seeds = [part for seed in run.seeds for part in ("--seed", seed)]
         for task, method in dict.fromkeys((task, method) for task, method, _ in run.evaluations):
             self("evaluate", *self.config, "--task", task, "--method", method, *seeds)

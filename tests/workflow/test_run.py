@@ -15,7 +15,7 @@ from tests.workflow.driver import RUN, TINY, Finished, snakemake
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 EVERYTHING = {
-    "data": 1, "collect": 2, "join": 1, "datasheet": 1, "metatrain": 1, "evaluate": 6,
+    "data": 1, "collect": 2, "join": 1, "datasheet": 1, "metatrain": 1, "card": 1, "evaluate": 6,
     "tables": 1, "figures": 1, "manifest": 1, "all": 1,
 }  # fmt: skip
 RESULTS = {"tables": 1, "figures": 1, "manifest": 1, "all": 1}
@@ -117,7 +117,7 @@ def test_a_fresh_clone_runs_everything_though_its_tables_are_there(finished: Fin
         ({"evaluate": {"methods": {"linear": {"label": "Line"}}}}, {"evaluate": 2, **RESULTS}),
         ({"evaluate": {"methods": {"linear": None}}}, RESULTS),
         ({"report": {"confidence": 0.9}}, RESULTS),
-        ({"metatrain": {"recipe": {"lr": 0.01}}}, {"metatrain": 1, "evaluate": 2, **RESULTS}),
+        ({"metatrain": {"recipe": {"lr": 0.01}}}, {"metatrain": 1, "card": 1, "evaluate": 2, **RESULTS}),
         ({"trajectories": {"digits-2": {"state_every": 1}}}, EVERYTHING | {"evaluate": 2, "data": 0}),
         ({"tasks": {"digits-2": {"recipe": {"lr": 0.02}}}}, EVERYTHING),
     ],

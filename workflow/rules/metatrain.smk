@@ -37,6 +37,31 @@ rule metatrain:
         " --out $(dirname {output.best}) {resources.data_dir} 2> {log}"
 
 
+rule card:
+    input:
+        best=rules.metatrain.output.best,
+        validation=rules.metatrain.output.validation,
+    output:
+        report(
+            PATHS.card("{nowcaster}"),
+            caption="../report/card.rst",
+            category="Nowcasters",
+            labels={"nowcaster": "{nowcaster}"},
+        ),
+    log:
+        PATHS.log("card", "{nowcaster}"),
+    conda:
+        "../../envs/nino.yaml"
+    resources:
+        **SITE.where(),
+        mem_mb=SITE.memory(2000),
+        runtime=SITE.minutes(60),
+    message:
+        "meta-training: model card of {wildcards.nowcaster}"
+    shell:
+        "nino card {input.best} --out {output} 2> {log}"
+
+
 rule l2o:
     input:
         spec=PATHS.l2o_spec("{optimizer}"),

@@ -1,0 +1,21 @@
+"""Tables of the pages that describe files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    """A Markdown table.
+
+    Args:
+        head: titles of the columns.
+        rows: cells, turned to text.
+
+    >>> print(table(("what", "value"), [("networks", 8)]))
+    | what | value |
+    | --- | --- |
+    | networks | 8 |
+    """
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
