@@ -28,6 +28,8 @@ CONTROLS = {  # colour and dashes by kind of nowcaster, so that a control looks 
     "oracle": ("#009E73", (5, 1.2, 1, 1.2)),
 }
 BASELINE_COLOUR = "#000000"
+PAPERS = ("nino", "wnn+", "wnn", "l2o")
+"""The paper's methods, in the order of the colours that they have in every run."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,17 @@ def new_figure(width: float = COLUMN, height: float = 2.6) -> Figure:
 
 
 def looks(spec: ReportSpec) -> dict[str, Look]:
-    """A look for every method: the baseline black, contenders in solid colours, controls dashed."""
-    colours = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
-    # The last contender of a config is the one that it is about: it gets the first colour.
-    found = {spec.baseline: Look(BASELINE_COLOUR)}
-    for i, method in enumerate(reversed(spec.contenders)):
-        colour = colours[i % len(colours)]
-        found[method] = Look(colour if colour.startswith("#") else f"#{colour}")
+    """A look for every method: the baseline black, contenders in solid colours, controls dashed.
+
+    The paper's methods have the same colours in every run. Of others the last is the one that its config is about, and
+    gets the first colour that is left.
+    """
+    colours = [f"#{each.removeprefix('#')}" for each in matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]]
+    chosen = {method: colours[i % len(colours)] for i, method in enumerate(PAPERS) if method in spec.contenders}
+    left = [colour for colour in colours if colour not in chosen.values()] or colours
+    others = [method for method in reversed(spec.contenders) if method not in chosen]
+    chosen |= {method: left[i % len(left)] for i, method in enumerate(others)}
+    found = {spec.baseline: Look(BASELINE_COLOUR)} | {method: Look(colour) for method, colour in chosen.items()}
     kinds = {method.name: method.nowcaster for method in spec.methods}
     for method in spec.controls:
         colour, dashes = CONTROLS[kinds[method]]

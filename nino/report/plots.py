@@ -166,8 +166,14 @@ def schedule_figure(spec: ReportSpec) -> Figure:
 
 
 def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
-    """The metric of a method on the target's split: a row per step, a column per seed with a run."""
-    series = {key.seed: runs.logs[key].set_index("step")[task.target.split] for key in runs.keys(task.id, method)}
+    """The metric of a method on the target's split: a row per step, a column per seed with a run.
+
+    Rows that a task's target checks add are of single seeds and lie at their peaks: they are left out.
+    """
+    logs = {key.seed: runs.logs[key] for key in runs.keys(task.id, method)}
+    if task.evaluation.hardest_first:
+        logs = {seed: log[log.validation.notna()] for seed, log in logs.items()}
+    series = {seed: log.set_index("step")[task.target.split] for seed, log in logs.items()}
     return pd.DataFrame(series).sort_index().replace([np.inf, -np.inf], np.nan)
 
 

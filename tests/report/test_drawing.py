@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -7,6 +8,7 @@ import pytest
 
 from nino.report.drawing import looks, new_figure, save, styled
 from nino.report.spec import ReportSpec
+from nino.specs import MethodSpec
 
 
 def draw(folder: Path) -> list[bytes]:
@@ -41,3 +43,13 @@ def test_methods_can_be_told_apart(spec: ReportSpec) -> None:
     assert len({(look.colour, look.dashes) for look in found.values()}) == len(found)
     assert found["base"].colour == "#000000"
     assert all(look.control == (name in spec.controls) for name, look in found.items())
+
+
+def test_the_paper_s_methods_have_the_same_colours_in_every_run(spec: ReportSpec) -> None:
+    fewer = replace(spec, methods=tuple(method for method in spec.methods if method.name != "wnn+"))
+    more = replace(spec, methods=(*spec.methods, MethodSpec("mine", "mine.py:Mine")))
+    with styled():
+        whole, without, own = looks(spec), looks(fewer), looks(more)
+    assert whole["nino"].colour == without["nino"].colour == own["nino"].colour == "#D55E00"
+    assert own["wnn+"].colour == whole["wnn+"].colour
+    assert own["mine"].colour not in {look.colour for look in whole.values()}
