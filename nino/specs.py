@@ -117,8 +117,8 @@ class EvaluationSpec(Spec):
         at_nowcast: where a step is both measured and a nowcast, ``after`` it (the paper's vision tasks) or ``before``
             it takes its step (language).
         hardest_first: between two measurements of the validation metric, measure the test metric only where a sample
-            of the test images, and then the hardest of them, leave the target open: the same first hit (overlooked in
-            less than one run of a million, `nino.evaluate.bet.Bet`) in a fraction of the time, fewer rows.
+            of the test images, and then the hardest of them, leave the target open: the same first hit (overlooked with
+            a probability of at most 1e-10, `nino.evaluate.bet.Bet`) in a fraction of the time, fewer rows.
     """
 
     test_every: int

@@ -13,9 +13,8 @@ from nino.config.schema import schema
 from nino.specs import L2OSpec, MetatrainSpec, ScheduleSpec
 
 Values = Mapping[str, Any]
-APPROXIMATIONS = ("edges", "subgraphs")
-OF_FITTED = (*APPROXIMATIONS, "scaling")
-"""Options of methods that run a NiNo from a file: what approximates it, see ``nino.nowcasters.approximate``."""
+APPROXIMATIONS = ("edges", "subgraphs")  # of a NiNo's messages, see nino.nowcasters.approximate
+OF_FITTED = (*APPROXIMATIONS, "scaling")  # options of methods that read a nowcaster from a file, and of no other
 
 
 def cross_checks(config: Values) -> list[str]:
@@ -78,7 +77,7 @@ def _method(key: str, method: Values, fit: Values) -> Iterator[str]:
         options = {name: value for name, value in method.get("options", {}).items() if name not in common}
         yield from (f"{key} (={kind}): {problem}" for problem in own.problems(options))
     else:
-        yield from _approximations(key, method, nowcasters)
+        yield from _of_fitted(key, method, nowcasters)
     for needed, owner in (("source", "metatrained"), ("path", "checkpoint")):
         if kind == owner and needed not in method:
             yield f"{key}.{needed}: missing; a method with nowcaster {owner!r} needs it"
@@ -89,7 +88,7 @@ def _method(key: str, method: Values, fit: Values) -> Iterator[str]:
         yield f"{key}.source (={source!r}): no such entry of metatrain.nowcasters; {suggest(source, nowcasters)}"
 
 
-def _approximations(key: str, method: Values, nowcasters: Values) -> Iterator[str]:
+def _of_fitted(key: str, method: Values, nowcasters: Values) -> Iterator[str]:
     kind, options = method["nowcaster"], method.get("options", {})
     if kind == "metatrained":
         kind = nowcasters.get(method.get("source", ""), {}).get("kind", "nino")

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-# How likely a check may be to rule out a target that is met. A run of 10,000 steps, a check after each, overlooks its
-# first hit less often than once in a million runs.
+# How likely a check may be to rule out a target that is met, and so a run to overlook its first hit: the checks before
+# it, of steps that meet no target, cannot be wrong.
 CHANCE = 1e-10
 # A rate of misses is foreseen no closer to 0 or 1 than this.
 EDGE = 0.05
@@ -56,11 +56,11 @@ class Bet:
         self._rates = rates.double().clamp(EDGE, 1 - EDGE)
         spread = (self._rates * (1 - self._rates)).sqrt()
         self._chances = spread / spread.sum()
-        self._weights = 1 / (n * self._chances)
+        self._weights = spread.mean() / spread  # 1 / (n chances)
         self._lead = float(self._rates.mean()) - allowed / n
         self._worst = self._lead - float((self._rates * self._weights).max())
-        square = float((self._chances * (spread * self._weights).square()).sum()) + self._lead**2
-        self._seen = torch.tensor([TRUST, TRUST * self._lead, TRUST * square], dtype=torch.float64)
+        square = float(spread.mean()) ** 2 + self._lead**2  # E[z^2] where the rates are right
+        self._seen = TRUST * torch.tensor([self._lead, square], dtype=torch.float64)  # sums of z and z^2
         self._goal, self._log = -math.log(chance), 0.0
         stake = self._stake()
         growth = stake * self._lead - (stake**2) * square / 2  # of the logarithm, a draw
@@ -82,7 +82,7 @@ class Bet:
         """
         gains = self.gains(drawn, missed)
         self._log += float(torch.log1p(self._stake() * gains).sum())
-        self._seen += torch.stack([torch.ones_like(gains), gains, gains.square()]).sum(1).cpu()
+        self._seen += torch.stack([gains, gains.square()]).sum(1).cpu()
         return self._log >= self._goal
 
     def gains(self, drawn: Tensor, missed: Tensor) -> Tensor:
@@ -91,6 +91,6 @@ class Bet:
 
     def _stake(self) -> float:
         """Where the capital is foreseen to grow fastest, but no draw may take more than the risk."""
-        count, total, squares = self._seen.tolist()
+        total, squares = self._seen.tolist()
         most = RISK / -self._worst if self._worst < 0 else math.inf
         return min(max(0.0, total / squares), most)

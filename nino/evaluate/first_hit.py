@@ -1,7 +1,7 @@
 """Knowing that a target is not met without looking at every image.
 
 The first hit is only exact where every step is checked, and on a CPU measuring 10,000 test images takes many times as
-long as the step itself. Far from the target a look at the images that were missed lately is enough.
+long as the step itself. Far from the target a sample is enough, near it the images that were missed lately.
 """
 
 from __future__ import annotations

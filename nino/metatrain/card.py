@@ -34,7 +34,7 @@ def model_card(path: Path) -> str:
     kind, fitted = about["nino"]["kind"], sorted(about["trajectories"])
     title = f"{TITLES.get(kind, kind)} fitted to {', '.join(fitted)}"
     sections = [
-        f"---\nlibrary_name: nino\nlicense: mit\ntags: [weight-nowcasting, {kind}]\n---",
+        f"---\nlibrary_name: nino\ntags: [weight-nowcasting, {kind}]\n---",
         f"# {title}",
         "Predicts the parameters of a network in training from its last states, so that training takes fewer steps.",
         table(("what", "value"), _contents(net, about)),

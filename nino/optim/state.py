@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from nino.nowcasters.base import Nowcaster
 from nino.optim.model import compare_parameters
 from nino.optim.schedule import Schedule
 
 if TYPE_CHECKING:
+    from nino.nowcasters.base import Nowcaster
     from nino.optim.wrapper import NiNo
 
 log = logging.getLogger("nino.optim")
@@ -34,6 +34,8 @@ def nowcaster_signature(nowcaster: Nowcaster | None) -> str | None:
     name = f"{type(nowcaster).__name__}(context={nowcaster.context}, max_horizon={nowcaster.max_horizon})"
     if not isinstance(nowcaster, nn.Module):
         return name
+    from nino.nowcasters.base import Nowcaster  # the package takes time to load, which importing NiNo need not
+
     used = [module.extra_repr() for module in nowcaster.modules() if isinstance(module, Nowcaster)]
     name = " ".join([name, *filter(None, used)])
     digest = hashlib.sha256()

@@ -34,7 +34,6 @@ def test_a_card_says_what_the_fit_left(fit: Path) -> None:
         _, front, body = text.split("---\n", 2)
         assert yaml.safe_load(front) == {
             "library_name": "nino",
-            "license": "mit",
             "tags": ["weight-nowcasting", "nino"],
         }
         assert "# NiNo fitted to digits-4" in body
