@@ -15,13 +15,14 @@ class HubText:
 
     Args:
         repository: its name.
-        config: which of its variants.
+        folder: of the variant's files in it, ``<split>-*.parquet`` or ``<split>/*.parquet``. A branch of converted
+            Parquet files has no README, so the library knows no name of a variant there.
         revision: of the repository; script-based data sets no longer load, their Parquet revision does.
         splits: what the hub calls train, validation and test, in ``datasets``' syntax for parts of a split.
     """
 
     repository: str
-    config: str
+    folder: str
     revision: str | None
     splits: tuple[str, str, str]
 
@@ -41,7 +42,7 @@ def fetch(hub_text: HubText, folder: Path) -> None:
         folder: where to.
 
     Raises:
-        FileNotFoundError: where the hub cannot be reached; says which file belongs where.
+        FileNotFoundError: where the hub cannot be reached or has no such files; says which file belongs where.
     """
     missing = [
         (split, part) for split, part in zip(SPLITS, hub_text.splits, strict=True) if not _file(folder, split).is_file()
@@ -54,14 +55,14 @@ def fetch(hub_text: HubText, folder: Path) -> None:
         try:
             rows = datasets.load_dataset(
                 hub_text.repository,
-                hub_text.config,
+                data_dir=hub_text.folder,
                 revision=hub_text.revision,
                 split=part,
                 cache_dir=str(folder / "hub"),
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise FileNotFoundError(
-                f"could not fetch {hub_text.repository} ({hub_text.config}, {part}) from the hub: {error}; fetch it "
+                f"could not fetch {hub_text.repository} ({hub_text.folder}, {part}) from the hub: {error}; fetch it "
                 f"where there is a network and put it, a column 'text', into {_file(folder, split)}"
             ) from error
         with replacing(_file(folder, split)) as temporary:

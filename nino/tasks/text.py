@@ -21,10 +21,12 @@ class TextFiles:
     Args:
         files: the files of each split, in their order.
         row: turns a line of a text file, newline included, into a row; Parquet files hold rows already.
+        folder: what the files' names in records are relative to.
     """
 
     files: Mapping[str, tuple[Path, ...]]
     row: Callable[[str], str]
+    folder: Path
 
     def rows(self, split: str) -> Iterator[str]:
         """The rows of a split, in order.
@@ -44,13 +46,16 @@ class TextFiles:
                     yield from map(self.row, lines)
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of every file, by its name."""
-        return {path.name: sha256(path) for split in SPLITS for path in self.files[split]}
+        """SHA-256 of every file, by its path below the folder: files of two splits may share a name."""
+        return {self._name(path): sha256(path) for split in SPLITS for path in self.files[split]}
 
     def identity(self, checksums: Mapping[str, str]) -> str:
         """SHA-256 over the files' checksums, split by split, and the way their lines become rows."""
-        parts = [f"{split}:{checksums[path.name]}" for split in SPLITS for path in self.files[split]]
+        parts = [f"{split}:{checksums[self._name(path)]}" for split in SPLITS for path in self.files[split]]
         return hashlib.sha256("\n".join([self.row.__name__, *parts]).encode()).hexdigest()
+
+    def _name(self, path: Path) -> str:
+        return (path.relative_to(self.folder) if path.is_relative_to(self.folder) else path).as_posix()
 
 
 def wiki_row(line: str) -> str:
@@ -108,7 +113,7 @@ def find_files(
                 f"{split}*{suffixes} into {folder}, or name the files in data.path and data.options.files, or run "
                 f"`nino data` with network access and data.source: hub"
             )
-    return TextFiles(files, row)
+    return TextFiles(files, row, folder)
 
 
 def _parquet_rows(path: Path) -> Iterator[str]:

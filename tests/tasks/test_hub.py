@@ -39,12 +39,14 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def local(hub_text: HubText, repository: Path) -> HubText:
-    return replace(hub_text, repository=str(repository), config="default", revision=None)
+    return replace(hub_text, repository=str(repository), revision=None)
 
 
 def test_lm1b_holds_back_the_first_twentieth(repository: Path, tmp_path: Path) -> None:
-    for split, rows in NEWS.items():
-        parquet(repository / "data" / f"{split}-00000-of-00001.parquet", rows)
+    # as the hub's branch of converted files has it: two files of the training part, no README
+    parquet(repository / "plain_text" / "train" / "0000.parquet", NEWS["train"][:60])
+    parquet(repository / "plain_text" / "train" / "0001.parquet", NEWS["train"][60:])
+    parquet(repository / "plain_text" / "test" / "0000.parquet", NEWS["test"])
     fetch(local(LM1B, repository), tmp_path / "lm1b")
     files = find_files("lm1b", "parquet", tmp_path / "lm1b", {}, sentence_row)
     assert list(files.rows("train")) == NEWS["train"][5:]
@@ -55,8 +57,14 @@ def test_lm1b_holds_back_the_first_twentieth(repository: Path, tmp_path: Path) -
 def test_wikitext_is_the_same_from_the_hub_parquet_and_text(
     repository: Path, tmp_path: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # as the hub has it: a folder a variant, which the README names too
+    variants = ("wikitext-103-raw-v1", "wikitext-2-v1")
+    readme = "\n".join(f"- {{config_name: {v}, data_files: [{{split: train, path: {v}/train-*}}]}}" for v in variants)
+    (repository / "README.md").parent.mkdir(parents=True)
+    (repository / "README.md").write_text(f"---\nconfigs:\n{readme}\n---\n", encoding="utf-8")
     for split, rows in WIKI.items():
-        parquet(repository / "data" / f"{split}-00000-of-00001.parquet", rows)
+        parquet(repository / variants[0] / f"{split}-00000-of-00001.parquet", rows)
+        parquet(repository / variants[1] / f"{split}-00000-of-00001.parquet", ["another variant \n"] * 9)
         parquet(tmp_path / "parquet" / f"{split}.parquet", rows)
         text = tmp_path / "text" / f"{split}.txt"
         text.parent.mkdir(exist_ok=True)
@@ -77,3 +85,9 @@ def test_a_repository_that_is_not_there_says_what_belongs_where(repository: Path
     with pytest.raises(FileNotFoundError, match=r"could not fetch .*repository.*put it, a column 'text', into .*train"):
         fetch(local(WIKITEXT_103, repository), tmp_path / "wiki")
     assert not list(tmp_path.glob("wiki/*.parquet"))
+
+
+def test_a_repository_without_the_split_says_what_belongs_where(repository: Path, tmp_path: Path) -> None:
+    parquet(repository / "plain_text" / "train" / "0000.parquet", NEWS["train"])
+    with pytest.raises(FileNotFoundError, match=r"repository \(plain_text, test.*put it, a column 'text', into .*test"):
+        fetch(local(LM1B, repository), tmp_path / "lm1b")

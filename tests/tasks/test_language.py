@@ -103,8 +103,8 @@ def hub(monkeypatch):
     """The hub's answers, and what was asked of it."""
     asked = []
 
-    def load_dataset(repository, config, *, revision, split, cache_dir):
-        asked.append((repository, config, revision, split))
+    def load_dataset(repository, *, data_dir, revision, split, cache_dir):
+        asked.append((repository, data_dir, revision, split))
         return FakeRows(SENTENCES["test" if split.startswith("test") else "train"])
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
@@ -117,7 +117,7 @@ def test_the_hub_is_asked_once_and_only_if_allowed(tmp_path, hub, tokenizer_fold
         load(name, "hub", tmp_path, None, tokenizer_folder)
     assert hub == []
     data = load(name, "hub", tmp_path, None, tokenizer_folder, download=True)
-    assert hub == [(where.repository, where.config, where.revision, part) for part in where.splits]
+    assert hub == [(where.repository, where.folder, where.revision, part) for part in where.splits]
     again = load(name, "hub", tmp_path, None, tokenizer_folder)
     assert again.checksum == data.checksum and len(hub) == 3
 

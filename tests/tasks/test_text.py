@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 
 import pytest
 
@@ -62,6 +63,31 @@ def test_identity_follows_the_bytes_and_not_the_place(tmp_path):
     assert identity(tmp_path / "b", sentence_row) != first
     (tmp_path / "b" / "test.txt").write_text("changed\n")
     assert identity(tmp_path / "b") != first
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    given = {split: f"{split}/0000.txt" for split in LINES}
+    for split in LINES:
+        (tmp_path / split).mkdir()
+        (tmp_path / given[split]).write_text(LINES[split], encoding="utf-8")
+
+    def read():
+        files = find_files("x", "text", tmp_path, given, wiki_row)
+        return files.checksums(), files.identity(files.checksums())
+
+    checksums, identity = read()
+    assert set(checksums) == set(given.values()) and len(set(checksums.values())) == 3
+    (tmp_path / given["train"]).write_text("rewritten\n")
+    changed, new_identity = read()
+    assert changed[given["train"]] != checksums[given["train"]] and new_identity != identity
+
+
+def test_the_identity_of_files_of_different_names_is_that_of_former_versions(tmp_path):
+    """Tokens are kept, and runs compared, by it."""
+    write_text(tmp_path)
+    files = find_files("x", "text", tmp_path, {}, wiki_row)
+    parts = [f"{split}:{hashlib.sha256(LINES[split].encode()).hexdigest()}" for split in LINES]
+    assert files.identity(files.checksums()) == hashlib.sha256("\n".join(["wiki_row", *parts]).encode()).hexdigest()
 
 
 def test_missing_files_are_named(tmp_path):
