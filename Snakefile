@@ -16,7 +16,7 @@ configfile: Path(workflow.basedir, "config.yaml")
 
 
 try:
-    RUN = resolve(config)
+    RUN = resolve(config, workflow.overwrite_configfiles)
     SITE = read_site(Path(workflow.basedir, "workflow", "profiles", "slurm"))
 except ConfigError as error:
     raise WorkflowError("The config cannot be run:", *error.problems) from None

@@ -57,7 +57,7 @@ def experiment(config: Sequence[Path] | None) -> Experiment:
     """The run that ``config.yaml`` with these overlays describes."""
     from nino.config import load, resolve
 
-    return resolve(load(config or ()))
+    return resolve(load(config or ()), config or ())
 
 
 def task_job(spec: Path | None, config: Sequence[Path] | None, task: str | None) -> Job[TaskSpec]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,27 @@ def load(overlays: Sequence[Path] = (), base: Path = BASE) -> dict[str, Any]:
     for overlay in overlays:
         values = merge(values, read(overlay))
     return values
+
+
+def told_by(config: Mapping[str, Any], overlays: Sequence[Path], base: Path = BASE) -> tuple[str, ...] | None:
+    """The overlays that a command needs to be told the same config.
+
+    Args:
+        config: a merged mapping.
+        overlays: files that were laid over the base for it, in this order.
+        base: the complete config.
+
+    Returns:
+        Their paths, those below the working directory relative to it; None where these files alone do not give the
+        config, as with values from Snakemake's command line. ``data_dir`` may differ: each command can be told it.
+    """
+    try:
+        merged = load(overlays, base)
+    except ConfigError:
+        return None
+    if without_nulls({**merged, "data_dir": None}) != without_nulls({**config, "data_dir": None}):
+        return None
+    paths = [Path(os.path.relpath(path)) for path in overlays]
+    return tuple(
+        (path.absolute() if ".." in near.parts else near).as_posix() for path, near in zip(overlays, paths, strict=True)
+    )

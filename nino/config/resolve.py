@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nino.config.checks import cross_checks
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment, NowcasterEntry, OptimizerEntry, fit_spec
-from nino.config.load import without_nulls
+from nino.config.load import told_by, without_nulls
 from nino.config.schema import problems
 from nino.report.spec import ReportSpec
 from nino.specs import L2OSpec, MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
 
 
-def resolve(config: Mapping[str, Any]) -> Experiment:
+def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -> Experiment:
     """Check a merged config and fill in its defaults.
 
     Args:
         config: what ``load`` returned, or Snakemake's own ``config``.
+        overlays: the files that were laid over ``config.yaml``, for the commands that the report prints; None where
+            they are not known.
 
     Returns:
         The experiment.
@@ -74,6 +76,7 @@ def resolve(config: Mapping[str, Any]) -> Experiment:
             schedule=schedule,
             trained_on=tuple(dict.fromkeys(trained_on)),
             only=only,
+            overlays=None if overlays is None else told_by(config, overlays),
             **config["report"],
         ),
         config=config,

@@ -167,6 +167,7 @@ def plan_notes(spec: ReportSpec) -> tuple[str, ...]:
     """Which methods are planned on some tasks only, and the remarks on the tasks."""
     partly = (
         f"n/a: {spec.label(method)} is planned on {', '.join(task.id for task in spec.planned_tasks(method))} only."
-        for method in spec.only
+        for method in spec.row_order
+        if method in spec.only
     )
     return (*partly, *spec.remarks())

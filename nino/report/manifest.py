@@ -26,9 +26,10 @@ from nino.trajectories.format import get_attributes
 
 FORMAT = 1
 NAME = "manifest.json"
-INPUTS = ("run.json", "log.csv", "nowcasts.csv", "jumps.csv")  # the last only where it is there
+INPUTS = ("run.json", "log.csv", "nowcasts.csv", "jumps.csv", "around.csv")  # the last two only where they are there
 SECONDS = ("train_seconds", "evaluation_seconds", "nowcast_seconds")
 ARTIFACTS = ("tables", "figures")
+FITS = ("metatrain", "l2o")
 
 
 class ManifestError(ValueError):
@@ -76,8 +77,11 @@ def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None)
         "made_with": {key: distinct(entry.get(key) for entry in made) for key in ("versions", "hardware", "git")},
         "runs": {"/".join(map(str, key)): _run_entry(results, runs, key) for key in planned(runs)},
         "trajectories": {path.stem: trajectories_entry(path) for path in sorted(results.glob("trajectories/*.h5"))},
-        "fits": {path.parent.name: fit_entry(path) for path in sorted(results.glob("metatrain/*/best.safetensors"))},
-        "checkpoints": checksums(results, results.glob("metatrain/*/best.safetensors")),
+        "fits": {
+            **{path.parent.name: fit_entry(path) for path in sorted(results.glob("metatrain/*/best.safetensors"))},
+            **{f"l2o/{path.parent.name}": fit_entry(path) for path in sorted(results.glob("l2o/*/best.safetensors"))},
+        },
+        "checkpoints": checksums(results, (p for fit in FITS for p in results.glob(f"{fit}/*/best.safetensors"))),
         "artifacts": checksums(
             results,
             (path for part in ARTIFACTS for path in (results / part).rglob("*") if not path.name.startswith(".")),
@@ -186,14 +190,14 @@ def trajectories_entry(path: Path) -> dict[str, Any]:
 
 
 def fit_entry(path: Path) -> dict[str, Any]:
-    """What a fitted nowcaster's checkpoint says of itself, and how long the fit took.
+    """What the checkpoint of a fitted nowcaster or learned optimizer says of itself, and how long the fit took.
 
     Args:
         path: the checkpoint, with the fit's ``log.csv`` beside it.
     """
     with safe_open(path, framework="np") as file:
         known = file.metadata() or {}
-    names = ("metatrain", "trajectories", "networks", "versions", "git", "hardware")
+    names = ("metatrain", "trajectories", "networks", "recipe", "task", "data", "versions", "git", "hardware")
     entry: dict[str, Any] = {name: json.loads(known[name]) for name in names if name in known}
     log = path.with_name("log.csv")
     return entry | {"seconds": float(pd.read_csv(log)["seconds"].sum()) if log.exists() else None}

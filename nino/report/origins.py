@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from nino.config.layout import Layout
 from nino.report.runs import Key, Runs
+from nino.report.spec import ReportSpec
 from nino.report.table import EMPTY, Table, number, once, text_frame
 
 
@@ -40,8 +43,8 @@ def origins_table(runs: Runs) -> Table:
         rules=tuple(i for i in range(1, len(rows)) if rows[i]["task"] != rows[i - 1]["task"]),
         notes=(
             "A cell of the other tables is a statistic of these runs: those of its task and method, and of the "
-            "baseline with the same seeds. Each command makes its run again, from the resolved spec file that it "
-            "names, at the commit that stands beside it.",
+            f"baseline with the same seeds. Each command makes its run again, at the commit that stands beside it: "
+            f"{_from_what(runs.spec)}.",
             "Data: the first digits of the SHA-256 of the data set, splits included; manifest.json has the whole, the "
             "versions of all packages and the checksums of logs, weights, tables and figures.",
         ),
@@ -52,19 +55,39 @@ def _origin(runs: Runs, row: Mapping[Any, Any]) -> dict[str, Any]:
     key = Key(row["task"], row["method"], row["seed"])
     origin: Mapping[str, Any] = runs.info.get(key, {}).get("provenance") or {}
     git, hardware, inputs = (origin.get(name) or {} for name in ("git", "hardware", "inputs"))
-    spec = f"results/{runs.spec.run}/specs/evaluate/{key.task}/{key.method}.json"
-    weights = inputs.get("nowcaster")
-    option = f" --nowcaster {weights['path']}" if isinstance(weights, Mapping) else ""
     return {
         **key._asdict(),
         "status": row["status"],
         "steps": row["steps"],
-        "command": f"nino evaluate {spec} --seed {key.seed}{option}",
+        "command": shlex.join(["nino", "evaluate", *_arguments(runs.spec, key, inputs.get("nowcaster"))]),
         "commit": git.get("commit", ""),
         "dirty": git.get("dirty"),
         "machine": _machine(hardware),
         "data": inputs.get("data", ""),
     }
+
+
+def _arguments(spec: ReportSpec, key: Key, weights: Any) -> list[str]:
+    """What ``nino evaluate`` is told: config files and names where files are all that the config was made of."""
+    data = [] if spec.task(key.task).data.source == "embedded" else ["--data-dir", "FOLDER"]
+    if spec.overlays is not None:
+        files = [word for path in spec.overlays for word in ("--config", path)]
+        return [*files, "--task", key.task, "--method", key.method, "--seed", str(key.seed), *data]
+    paths = Layout(spec.run)
+    told = ["--nowcaster", str(weights["path"])] if isinstance(weights, Mapping) else []
+    out = paths.evaluation(key.task, key.method, key.seed)
+    return [paths.evaluation_spec(key.task, key.method), "--seed", str(key.seed), *told, "--out", out, *data]
+
+
+def _from_what(spec: ReportSpec) -> str:
+    """What the commands read, in words."""
+    source = (
+        "from the resolved spec file that it names, which Snakemake writes"
+        if spec.overlays is None
+        else "in a checkout, from the config; weights that the run fitted are read from its folder"
+    )
+    embedded = all(task.data.source == "embedded" for task in spec.tasks)
+    return source if embedded else f"{source}. FOLDER is where the data sets are"
 
 
 def _machine(hardware: Mapping[str, Any]) -> str:

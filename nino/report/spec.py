@@ -29,6 +29,7 @@ class ReportSpec(Spec):
         notes: remarks by task id, such as how its data differs from the original; shown under every table and in the
             caption of every figure that holds the task.
         only: method -> the tasks that it is planned on; methods that are not named are planned on all of them.
+        overlays: the config files that, laid over config.yaml, are the run's config; None where no files are.
 
     Raises:
         ValueError: where the baseline is no method or not planned on every task, or a task, method or seed stands
@@ -47,6 +48,7 @@ class ReportSpec(Spec):
     seed: int = 0
     notes: Mapping[str, str] = field(default_factory=dict)
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    overlays: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no comparison can be made of."""
@@ -77,6 +79,8 @@ class ReportSpec(Spec):
         nested["seeds"] = tuple(values["seeds"])
         nested["trained_on"] = tuple(values.get("trained_on", ()))
         nested["only"] = {method: tuple(tasks) for method, tasks in values.get("only", {}).items()}
+        if values.get("overlays") is not None:
+            nested["overlays"] = tuple(values["overlays"])
         if "schedule" in values:
             nested["schedule"] = ScheduleSpec.from_dict(values["schedule"])
         return super().from_dict(nested)

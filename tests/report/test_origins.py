@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
+import nino.tasks
 from nino.cli.app import app
+from nino.config import load, resolve, write_units
 from nino.report.origins import origins_table
 from nino.report.runs import Key, read_runs
+from nino.specs import TaskSpec
 
 from .conftest import hit_runs
 
+ROOT = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -33,13 +39,50 @@ def test_every_run_has_a_row_with_its_origin(tmp_path: Path) -> None:
     assert shown["Machine"] == "Some CPU, 2 cores"
     assert shown["Data"] == "c0ffee0011"
     assert shown["Steps to target"] == "300"
-    assert shown["Command"].endswith("--nowcaster results/fake/metatrain/nino/best.safetensors")
+    assert "--nowcaster results/fake/metatrain/nino/best.safetensors" in shown["Command"]
 
 
-def test_its_commands_are_commands(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [400], "nino": [200]})
-    program, *words = origins_table(runs).data.command[0].split()
-    assert program == "nino"
+@pytest.mark.parametrize(
+    ("config", "task", "folder"),
+    [((), "fm-16", True), (("workflow/configs/cpu.yaml",), "c10-16", True), (("tests/workflow/tiny.yaml",), "", False)],
+)
+def test_its_commands_work_in_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: tuple[str, ...], task: str, folder: bool
+) -> None:
+    """They go as far as reading the data of their task."""
+    monkeypatch.chdir(ROOT)
+    overlays = [Path(file) for file in config]
+    spec = resolve(load(overlays), overlays).report
+    table = origins_table(read_runs(tmp_path, spec)).data
+    row = table[(table.task == (task or spec.tasks[0].id)) & (table.method == "base")].iloc[0]
+    assert ("--data-dir FOLDER" in row.command) == folder and "results/" not in row.command
+    assert read(row.command, monkeypatch) == (row.task, Path("FOLDER") if folder else None)
+
+
+def test_without_config_files_its_commands_read_spec_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load([ROOT / "tests" / "workflow" / "tiny.yaml"], ROOT / "config.yaml")
+    run = resolve(config | {"run": "other"}, [ROOT / "tests" / "workflow" / "tiny.yaml"])
+    write_units(run)
+    row = origins_table(read_runs(Path("results", "other"), run.report)).data.iloc[0]
+    assert "--out results/other/evaluate/" in row.command
+    assert read(row.command, monkeypatch) == (row.task, None)
+
+
+class ReadingError(Exception):
+    """Raised in place of reading data."""
+
+
+def read(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path | None]:
+    """Run a command until it reads data; which task's, and where."""
+    program, *words = shlex.split(command)
+    asked: list[tuple[str, Path | None]] = []
+
+    def load_task(spec: TaskSpec, data_dir: Path | None = None, **_: object) -> None:
+        asked.append((spec.id, data_dir))
+        raise ReadingError
+
+    monkeypatch.setattr(nino.tasks, "load_task", load_task)
     answer = CliRunner().invoke(app, words)
-    assert "No such command" not in answer.output and "No such option" not in answer.output
-    assert words[1] in str(answer.exception) + answer.output  # it went on to look for the spec file
+    assert program == "nino" and isinstance(answer.exception, ReadingError), answer.output
+    return asked[0]
