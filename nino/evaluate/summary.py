@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from nino.evaluate.level import steps_to_level, window
 from nino.evaluate.loop import EvaluatedTraining
 from nino.evaluate.tables import LOG_COLUMNS
-from nino.evaluate.target import best_value, seconds_to_target, steps_to_running_mean, steps_to_target
+from nino.evaluate.target import best_value, seconds_to_target, steps_to_target
 from nino.specs import MethodSpec, ScheduleSpec
 from nino.tasks import Task
 
@@ -21,15 +22,11 @@ FORMAT = 1
 def summary(
     run: EvaluatedTraining | None, task: Task, method: MethodSpec, seed: int, schedule: ScheduleSpec
 ) -> dict[str, Any]:
-    """The numbers of ``run.json``; the running mean covers a tenth of a period."""
+    """The numbers of ``run.json``."""
     target, rows = task.spec.target, run.rows if run else []
     log = {name: [row[name] for row in rows] for name in LOG_COLUMNS}
     seconds = run.clock.seconds if run else dict.fromkeys(("train", "evaluation", "nowcast"), 0.0)
     final = rows[-1][target.split] if rows else None
-    # rows that a hardest-first evaluation adds lie where the metric peaks: a mean may not be taken over them
-    level = [row for row in rows if row["validation"] is not None] if task.spec.evaluation.hardest_first else rows
-    levels = {name: [row[name] for row in level] for name in ("step", target.split)}
-    window = max(1, schedule.period // 10)
     return {
         "format": FORMAT,
         "task": task.spec.id,
@@ -43,8 +40,8 @@ def summary(
         "steps": task.spec.recipe.steps,
         "step_at_target": steps_to_target(log, target),
         "seconds_at_target": seconds_to_target(log, target),
-        "running_mean_window": window,
-        "step_at_target_running_mean": steps_to_running_mean(levels, target, window),
+        "running_mean_window": window(task.spec, schedule),
+        "step_at_target_running_mean": steps_to_level(log, task.spec, schedule),
         "best": best_value(log, target),
         "final": final if final is not None and math.isfinite(final) else None,
         "parameters": task.num_parameters(),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nino.report.level import level_notes
 from nino.report.progress import value_at, worth_at
 from nino.report.runs import Key, Runs
 from nino.report.statistics import (
@@ -69,8 +70,7 @@ def fixed_step_table(runs: Runs) -> Table:
         rules=tuple(rules),
         notes=(
             "Mean ± sample standard deviation over seeds of the last evaluation up to that step. Best: of all of them.",
-            "Running mean at target: the step at which the mean over a tenth of a period first met the target, and the "
-            "seeds it did with. A first hit is met by a peak of the jitter between evaluations; this is not.",
+            *level_notes(runs),
             f"Half the steps are worth: the step at which {base} was first as good as the method had been within half "
             "of its steps, median over seeds; > where it never was.",
         ),
