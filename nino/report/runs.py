@@ -14,6 +14,7 @@ import pandas as pd
 
 from nino.evaluate import LOG_COLUMNS, NOWCAST_COLUMNS, read_table, steps_to_target
 from nino.evaluate.jumps import COLUMNS as JUMP_COLUMNS
+from nino.evaluate.level import steps_to_level
 from nino.report.spec import ReportSpec
 from nino.specs import TargetSpec, TaskSpec
 
@@ -107,7 +108,8 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
                     if (folder / "jumps.csv").exists():
                         jumps[key] = read_jumps(folder / "jumps.csv")
                     check_agreement(folder, info[key], logs[key], task.target)
-                    rows.append(_row(key, task, info[key]))
+                    level = steps_to_level(logs[key], task, spec.schedule)
+                    rows.append(_row(key, task, info[key], level))
                 except CorruptRunError as error:
                     faults.append(str(error))
     if faults:
@@ -255,7 +257,7 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise CorruptRunError(f"{path}: {error}") from error
 
 
-def _row(key: Key, task: TaskSpec, info: Mapping[str, Any]) -> dict[str, Any]:
+def _row(key: Key, task: TaskSpec, info: Mapping[str, Any], level: int | None = None) -> dict[str, Any]:
     def number(name: str) -> float:
         value = info.get(name)
         return np.nan if value is None else float(value)
@@ -267,7 +269,7 @@ def _row(key: Key, task: TaskSpec, info: Mapping[str, Any]) -> dict[str, Any]:
         "reason": info["reason"],
         "reached": bool(np.isfinite(steps)),
         "steps": steps,
-        "steady_steps": number("step_at_target_running_mean"),
+        "steady_steps": np.nan if level is None else float(level),
         "seconds": number("seconds_at_target"),
         "budget": float(info.get("steps", task.recipe.steps)),
         **{

@@ -117,8 +117,9 @@ def test_best_and_running_mean_stand_beside_the_first_hit(tmp_path: Path) -> Non
     assert (data.best_mean, data.final_mean) == (72.5, 72.5)
     assert "(100 steps, 10 evaluations, on digits-8)" in table.notes[1]
     assert table.notes[2] == (
-        "digits-8: runs that met the target, and that met it by the running mean: Adam 2 and 2 of 2, NiNo 1 and 1 of 2; "
-        "the mean met it 80 steps later (median; 80 to 180); speed-ups by it: NiNo 20.8 % where the first hit gives 50.0 %."
+        "digits-8: runs that met the target, and that met it by the running mean: Adam 2 and 2 of 2, NiNo 1 and 1 of "
+        "2; the mean met it 80 steps later (median; 80 to 180); speed-ups by it: NiNo 20.8 % where the first hit gives "
+        "50.0 %."
     )
 
 
