@@ -118,7 +118,7 @@ class EvaluationSpec(Spec):
             it takes its step (language).
         hardest_first: between two measurements of the validation metric, measure the test metric only where a sample
             of the test images, and then the hardest of them, leave the target open: the same first hit (overlooked with
-            a probability of at most 1e-10, `nino.evaluate.bet.Bet`) in a fraction of the time, fewer rows.
+            a probability of at most 1e-6, `nino.evaluate.bet.Bet`) in a fraction of the time, fewer rows.
     """
 
     test_every: int

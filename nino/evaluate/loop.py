@@ -55,7 +55,7 @@ class EvaluatedTraining:
         self._losses: list[tuple[int, Tensor | float]] = []
         self._steps = training.task.spec.recipe.steps
         self._every = training.task.spec.evaluation
-        self._hardest = TargetCheck(training.task) if self._every.hardest_first else None
+        self._target = TargetCheck(training.task) if self._every.hardest_first else None
         self._hit = False
         self._measured = False  # whether the step under way is measured before it is taken
 
@@ -132,7 +132,7 @@ class EvaluatedTraining:
     def _measure(self, step: int) -> None:
         self.clock.switch("evaluation")
         validate = step % self._every.validation_every == 0 or step == self._steps
-        if self._hardest is not None and not validate and (self._hit or self._hardest.rules_out(self.training.model)):
+        if self._target is not None and not validate and (self._hit or self._target.rules_out(self.training.model)):
             return
         self._check()
         losses = [float(loss) for _, loss in self._losses]
@@ -189,7 +189,7 @@ class EvaluatedTraining:
             "losses": [(step, float(loss)) for step, loss in self._losses],
             "seconds": dict(self.clock.seconds),
             "hit": self._hit,
-            "hardness": self._hardest.hardness if self._hardest else None,
+            "check": self._target.state_dict() if self._target else {},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -201,5 +201,5 @@ class EvaluatedTraining:
         self._losses = [(step, loss) for step, loss in state["losses"]]
         self.clock.seconds |= state["seconds"]
         self._hit = state["hit"]
-        if self._hardest:
-            self._hardest.hardness.copy_(state["hardness"])
+        if self._target and "check" in state:
+            self._target.load_state_dict(state["check"])

@@ -17,19 +17,28 @@ def images(missed: int, seed: int = 0) -> torch.Tensor:
     return (torch.randperm(N, generator=generator(seed)) < missed).float()
 
 
-def draws_to_win(bet: Bet, missed: torch.Tensor, seed: int, most: int, part: int = 50) -> float:
-    """Draws after which a bet is won; infinite where it is not after ``most``."""
-    source = generator(seed)
-    for done in range(part, most + 1, part):
+def random_rates(seed: int = 0) -> torch.Tensor:
+    return torch.rand(N, generator=generator(seed)).clamp(0.02, 0.98)
+
+
+def looks_to_win(rates, missed, allowed: int, seed: int = 0, part: int = 50, chance: float = CHANCE) -> float:
+    """Images looked at until a bet is won; infinite where there is nothing left to bet on before it is."""
+    bet, source, unseen = Bet(chance), generator(seed), torch.ones(N, dtype=torch.bool)
+    while len(others := unseen.nonzero().squeeze(1)):
+        left = allowed - int(missed[~unseen].sum())
+        if not bet.foresee(rates[others], left):
+            return math.inf
         drawn = bet.draw(part, source)
-        if bet.settle(drawn, missed[drawn]):
-            return done
+        if bet.settle(drawn, missed[others[drawn]]):
+            return N - len(others) + len(drawn.unique())
+        unseen[others[drawn]] = False
     return math.inf
 
 
 @pytest.mark.parametrize("missed", [0, 300, 1000, N])
 def test_a_draw_gains_what_is_missed_beyond_the_allowed_in_the_mean(missed) -> None:
-    bet = Bet(torch.rand(N, generator=generator()), allowed=700)
+    bet = Bet()
+    bet.foresee(random_rates(), allowed=700)
     everyone = torch.arange(N)
     gains = bet.gains(everyone, images(missed, 1))
     # a draw's chance is the inverse of n times its weight, which one more miss shows
@@ -39,10 +48,10 @@ def test_a_draw_gains_what_is_missed_beyond_the_allowed_in_the_mean(missed) -> N
 
 def test_no_draw_takes_more_of_the_capital_than_may_be_risked() -> None:
     for allowed in (50, 700, 1900):
-        bet = Bet(torch.rand(N, generator=generator()), allowed)
+        bet = Bet()
+        bet.foresee(random_rates(), allowed)
         for missed in (torch.zeros(N), torch.ones(N)):
-            everyone = torch.arange(N)
-            assert bool((1 + bet._stake() * bet.gains(everyone, missed) >= 1 - RISK - 1e-12).all())
+            assert bool((1 + bet._stake * bet.gains(torch.arange(N), missed) >= 1 - RISK - 1e-12).all())
 
 
 @pytest.mark.parametrize("foreseen", ["well", "too high", "nothing", "the wrong ones"])
@@ -53,34 +62,47 @@ def test_a_claim_that_holds_is_seldom_bet_against_with_success(foreseen) -> None
         "too high": missed * 0.5 + 0.5,
         "nothing": torch.full((N,), 0.9),
         "the wrong ones": 1.3 - missed,
-    }[foreseen].clamp(0, 1)
+    }[foreseen].clamp(0.02, 0.98)
     tries = 300
-    won = sum(math.isfinite(draws_to_win(Bet(rates, 700, chance=0.1), missed, seed, 600)) for seed in range(tries))
+    won = sum(math.isfinite(looks_to_win(rates, missed, 700, seed, chance=0.1)) for seed in range(tries))
     assert won <= 0.1 * tries + 3 * math.sqrt(tries * 0.09)
 
 
-def test_well_foreseen_rates_win_in_the_draws_that_are_foreseen() -> None:
-    rates = torch.rand(N, generator=generator(3)) ** 2
+def test_well_foreseen_rates_win_after_a_part_of_the_images() -> None:
+    rates = random_rates(3) ** 2
+    rates = rates.clamp(0.02)
     missed = torch.bernoulli(rates, generator=generator(4))
-    for share in (0.5, 0.7, 0.8):
-        bet = Bet(rates, round(share * float(missed.sum())))
-        most = bet.draws
-        found = [draws_to_win(Bet(rates, round(share * float(missed.sum()))), missed, s, 20000) for s in range(20)]
-        assert 0.3 * most < sorted(found)[10] < 2 * most + 50
+    looks = {
+        share: sorted(looks_to_win(rates, missed, round(share * float(missed.sum())), s) for s in range(11))[5]
+        for share in (0.2, 0.5, 0.8)
+    }
+    assert looks[0.2] < 0.1 * N
+    assert looks[0.2] < looks[0.5] < looks[0.8] < 0.8 * N
 
 
-def test_better_foresight_takes_fewer_draws() -> None:
+def test_better_foresight_takes_fewer_looks() -> None:
     missed = images(1000)
-    sharp, blunt = Bet(missed * 0.9 + 0.05, 800), Bet(torch.full((N,), 0.5), 800)
-    assert sharp.draws < 0.5 * blunt.draws
+    sharp = [looks_to_win(missed * 0.9 + 0.05, missed, 800, seed) for seed in range(9)]
+    blunt = [looks_to_win(torch.full((N,), 0.5), missed, 800, seed) for seed in range(9)]
+    assert sorted(sharp)[4] < 0.5 * sorted(blunt)[4]
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("rate", [0.02, 0.3])
 def test_too_few_misses_foreseen_are_not_bet_on(rate) -> None:
-    assert Bet(torch.full((N,), rate), 700).draws == math.inf
+    assert not Bet().foresee(torch.full((N,), rate), 700)
+
+
+def test_rates_that_draws_show_too_high_are_no_longer_bet_on() -> None:
+    bet = Bet()
+    rates = torch.full((N,), 0.5)
+    assert bet.foresee(rates, 900)
+    for _ in range(20):
+        drawn = bet.draw(50, generator())
+        assert not bet.settle(drawn, torch.zeros(50))
+    assert not bet.foresee(rates, 900)
 
 
 def test_a_sure_thing_is_won_and_a_hopeless_one_lost() -> None:
     rates = torch.full((N,), 0.9)
-    assert draws_to_win(Bet(rates, 0, CHANCE), torch.ones(N), 0, 400) < math.inf
-    assert draws_to_win(Bet(rates, N, CHANCE), torch.ones(N), 0, 400) == math.inf
+    assert looks_to_win(rates, torch.ones(N), 0) <= 400
+    assert looks_to_win(rates, torch.ones(N), N) == math.inf

@@ -46,6 +46,20 @@ def test_far_from_the_target_a_sample_saves_most_of_the_counting(variant) -> Non
     assert sampling.images < 0.7 * counting.images
 
 
+def test_what_earlier_checks_showed_can_be_handed_on(variant) -> None:
+    training = Training(variant(recipe={"lr": 0.03}), 1000)
+    for _ in range(100):
+        training.step()
+    near = variant(target={"value": training.evaluate("test") + 5})
+    check, handed, fresh = (TargetCheck(near, sample=False) for _ in range(3))
+    for _ in range(5):
+        assert check.rules_out(training.model)
+    handed.load_state_dict(check.state_dict())
+    assert handed.rules_out(training.model)
+    assert fresh.rules_out(training.model)
+    assert handed.images < 0.9 * fresh.images
+
+
 def test_a_check_draws_no_random_numbers_of_the_training_s(digits) -> None:
     state = torch.get_rng_state()
     TargetCheck(digits).rules_out(digits.build_model(0))
