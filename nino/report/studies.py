@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import yaml
 
 from nino.report.published import Published, published, published_speedup
+from nino.report.spec import ReportSpec
+from nino.report.study_rows import expanded
 from nino.specs import Spec
 
 SPEEDUP = "speedup"  # a published speed-up follows from two published numbers of steps
@@ -51,6 +52,19 @@ class Cell(Spec):
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """A comparison that the study's sentences state: one cell against another.
+
+    Args:
+        mine: (row, column) of a cell.
+        other: of the one that it is compared with, by seed; None where the cell itself is a comparison.
+    """
+
+    mine: tuple[int, int]
+    other: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Study:
     """A table of a study.
 
@@ -65,6 +79,7 @@ class Study:
         x_log: whether they are drawn on a logarithmic axis.
         x_measured: column of the runs' frame that gives a row's number in the place of ``x``, by the row's task.
         notes: sentences below it.
+        contrasts: what its sentences compare.
     """
 
     name: str
@@ -76,15 +91,17 @@ class Study:
     x_title: str = ""
     x_log: bool = False
     x_measured: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
 
 
-def study(name: str, methods: Iterable[str] = ()) -> Study:
+def study(name: str, spec: ReportSpec | None = None) -> Study:
     """A study by its name.
 
     Args:
         name: of the study.
-        methods: of a run; those whose names fit the study's ``more`` with a number that has no row get one.
+        spec: of a run, whose tasks and methods get rows and columns of their own where the study wants that (see
+            `nino.report.study_rows`); without one their titles stay as they stand in the file.
 
     Raises:
         ValueError: for an unknown name; says which there are.
@@ -95,7 +112,7 @@ def study(name: str, methods: Iterable[str] = ()) -> Study:
     known = _read()
     if name not in known:
         raise ValueError(f"`name` (={name!r}) is no study; there are {', '.join(sorted(known))}")
-    return build(name, with_more(known[name], methods))
+    return build(name, expanded(known[name], spec))
 
 
 def study_names() -> tuple[str, ...]:
@@ -120,18 +137,19 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
 
     Args:
         name: of the study.
-        entry: ``title``, ``columns`` and ``rows``; ``task`` for all cells, ``x``, ``notes`` and ``more`` (see
-            `with_more`) where there are any. A row's ``each`` has an entry a column, laid over all else; its
-            ``published`` goes on where that of the column ends, as that of ``each`` does.
+        entry: ``title``, ``columns`` and ``rows``; ``task`` for all cells, ``x``, ``notes`` and ``contrast`` where
+            there are any, and ``more`` (see `nino.report.study_rows`). A row's ``each`` has an entry a column, laid
+            over all else; its ``published`` goes on where that of the column ends, as that of ``each`` does.
 
     Returns:
         The study.
 
     Raises:
-        ValueError: for an unknown key, or an ``each`` that has not an entry a column.
+        ValueError: for an unknown key, an ``each`` that has not an entry a column, or a contrast with a row or column
+            that there is none of.
     """
     columns, rows = entry["columns"], entry["rows"]
-    if unknown := sorted(set(entry) - {"title", "columns", "rows", "task", "x", "notes", "more"}):
+    if unknown := sorted(set(entry) - {"title", "columns", "rows", "task", "x", "notes", "more", "contrast"}):
         raise ValueError(f"study {name}: unknown key {unknown[0]!r}")
     cells = []
     for row in rows:
@@ -143,43 +161,43 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
         common = {"task": entry["task"]} if "task" in entry else {}
         cells.append(tuple(_cell(common, column, row, own) for column, own in zip(columns, each, strict=True)))
     axis = entry.get("x", {})
+    titles = tuple(row["title"] for row in rows), tuple(column["title"] for column in columns)
     return Study(
         name=name,
         title=entry["title"],
-        columns=tuple(column["title"] for column in columns),
-        rows=tuple(row["title"] for row in rows),
+        columns=titles[1],
+        rows=titles[0],
         cells=tuple(cells),
         x=tuple(row.get("x") for row in rows),
         x_title=axis.get("title", ""),
         x_log=axis.get("log", False),
         x_measured=axis.get("measured", ""),
         notes=tuple(entry.get("notes", ())),
+        contrasts=tuple(_contrasts(name, entry["contrast"], *titles)) if "contrast" in entry else (),
     )
 
 
-def with_more(entry: Mapping[str, Any], methods: Iterable[str]) -> Mapping[str, Any]:
-    """A study's entry with a row for every number that some methods have in their names and its rows have not.
+def _contrasts(name: str, entry: Mapping[str, Any], rows: Sequence[str], columns: Sequence[str]) -> Iterator[Contrast]:
+    """Every row of some ``columns`` ``against`` a row (0: the first) or column, or without it each cell by itself."""
+    against = entry.get("against")
 
-    Args:
-        entry: of the study; its ``more`` holds the name of a method a column, ``{x}`` for the number.
-        methods: names of a run's methods.
+    def position(kind: str, titles: Sequence[str], wanted: str | int) -> int:
+        if wanted == 0 or wanted in titles:
+            return 0 if wanted == 0 else titles.index(str(wanted))
+        raise ValueError(f"study {name}: contrast names no {kind} {wanted!r}; there are {', '.join(titles)}")
 
-    Returns:
-        The entry, its rows in the order of their numbers.
-
-    >>> entry = {"rows": [{"title": "40", "x": 40, "each": [{"method": "nino-40"}]}], "more": ["nino-{x}"]}
-    >>> [row["x"] for row in with_more(entry, ["nino", "nino-4", "nino-40"])["rows"]]
-    [4, 40]
-    """
-    patterns = [re.escape(name).replace(re.escape("{x}"), r"(\d+)") for name in entry.get("more", ())]
-    matches = (re.fullmatch(pattern, method) for method in methods for pattern in patterns)
-    missing = {int(match[1]) for match in matches if match} - {row.get("x") for row in entry["rows"]}
-    if not missing:
-        return entry
-    rows = [
-        {"title": str(x), "x": x, "each": [{"method": name.format(x=x)} for name in entry["more"]]} for x in missing
-    ]
-    return {**entry, "rows": sorted([*entry["rows"], *rows], key=lambda row: row["x"])}
+    for column in entry["columns"]:
+        j = position("column", columns, column)
+        for i in range(len(rows)):
+            if against is None:
+                yield Contrast((i, j))
+                continue
+            other = (
+                position("row", rows, against["row"]) if "row" in against else i,
+                position("column", columns, against["column"]) if "column" in against else j,
+            )
+            if other != (i, j):
+                yield Contrast((i, j), other)
 
 
 def _cell(common: Mapping[str, Any], *parts: Mapping[str, Any]) -> Cell:

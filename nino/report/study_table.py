@@ -11,16 +11,16 @@ from matplotlib.figure import Figure
 
 from nino.report.build import write_caption
 from nino.report.captions import plan_notes, smallest_n
+from nino.report.contrasts import difference, findings, separates
 from nino.report.drawing import COLUMN, new_figure, save, styled
-from nino.report.measures import Measured, measure
+from nino.report.measures import MEAN_SPEEDUP, NOT_REACHED, TO_TARGET, Measured, measure
+from nino.report.published import Published, published
 from nino.report.runs import Runs, read_runs
 from nino.report.spec import ReportSpec
-from nino.report.statistics import generator, paired_p
 from nino.report.studies import Cell, Study, study
 from nino.report.table import EMPTY, Table, mean_std, number, text_frame
 from nino.report.tables import interval_text
 
-MISSING = "missing"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # told apart by colour-blind readers
 
 
@@ -36,26 +36,29 @@ def study_table(wanted: Study, runs: Runs | None) -> Table:
     rows: list[dict[str, Any]] = []
     text: list[dict[str, str]] = [{"": title} for title in wanted.rows]
     bold = set()
-    published = []
+    beside = []
     for j, title in enumerate(wanted.columns):
-        best = best_row([row[j] for row in measured], wanted.cells[0][j].better)
-        published.append("Published" + " " * j)  # a title each, though they all read the same
+        column = [row[j] for row in wanted.cells]
+        best = best_row([row[j] for row in measured], column[0]) if column else None
+        beside.append("Published" + " " * j)  # a title each, though they all read the same
         for i, row in enumerate(wanted.rows):
-            cell, value = wanted.cells[i][j], measured[i][j]
-            joined = None if runs is None or best is None else separated(runs, value, measured[best][j])
-            rows.append(_data(row, title, cell, value, i == best, joined))
-            text[i][title] = _text(cell, value) + (" ‡" if joined is False and i != best else "")
-            text[i][published[-1]] = _published_text(cell, rows[-1])
+            cell, value = column[i], measured[i][j]
+            joined: bool | None = None
+            if runs is not None and best is not None and value.gap in ("", NOT_REACHED):
+                joined = separated(runs, cell, column[best])
+            rows.append(_data(row, title, cell, value, published_for(runs, cell), i == best, joined))
+            text[i][title] = _text(runs, cell, value) + (" ‡" if joined is False and i != best else "")
+            text[i][beside[-1]] = _published_text(cell, rows[-1])
             if i == best:
                 bold.add((i, title))
     return Table(
         name=wanted.name,
         title=wanted.title,
         data=pd.DataFrame(rows),
-        text=text_frame(text, optional=published),
+        text=text_frame(text, optional=beside),
         bold=frozenset(bold),
-        notes=(*wanted.notes, *_notes(level), *(plan_notes(runs.spec) if runs else ())),
-        found=(_found(measured),),
+        notes=(*wanted.notes, *_notes(runs, level), *(plan_notes(runs.spec) if runs else ())),
+        found=findings(wanted, runs, measured),
     )
 
 
@@ -75,7 +78,7 @@ def write_study(name: str, results: Path, spec: ReportSpec, folder: Path) -> Tab
         ValueError: for an unknown wanted.
         CorruptRunError: where a run's files are damaged.
     """
-    wanted = study(name, (method.name for method in spec.methods))
+    wanted = study(name, spec)
     runs = read_runs(results, spec)
     table = study_table(wanted, runs)
     table.write(folder / "tables")
@@ -87,25 +90,40 @@ def write_study(name: str, results: Path, spec: ReportSpec, folder: Path) -> Tab
     return table
 
 
-def best_row(cells: list[Measured], better: str) -> int | None:
-    """The row with the best mean of a column; None where nothing is meant to be better, or nothing is there.
+def best_row(cells: list[Measured], cell: Cell) -> int | None:
+    """The best row of a column: means over the most tasks, then the largest share reached, then the best mean.
 
-    >>> best_row([Measured(3.0, seeds=1), Measured(), Measured(2.0, seeds=1)], "lower")
+    Args:
+        cells: measured ones of the column.
+        cell: what they measure.
+
+    Returns:
+        Its position; None where nothing is meant to be better, or nothing is there.
+
+    >>> few, all_of_them = Measured(90.0, seeds=1, run=6, reached=1), Measured(40.0, seeds=6, run=6, reached=6)
+    >>> best_row([few, Measured(), all_of_them], Cell("speedup", better="higher"))
     2
     """
-    known = [i for i, cell in enumerate(cells) if cell.seeds and np.isfinite(cell.mean)]
-    if not better or not known:
+    known = [i for i, value in enumerate(cells) if value.seeds and np.isfinite(value.mean)]
+    if not cell.better or not known:
         return None
-    return (max if better == "higher" else min)(known, key=lambda i: cells[i].mean)
+    sign = 1 if cell.better == "higher" else -1
+    return max(known, key=lambda i: (cells[i].tasks, cells[i].share(cell.measure), sign * cells[i].mean))
 
 
-def separated(runs: Runs, one: Measured, other: Measured) -> bool | None:
-    """Whether the paired test separates two cells; None without a seed that both have a value of."""
-    seeds = sorted(set(one.values) & set(other.values))
-    if not seeds:
+def separated(runs: Runs, cell: Cell, other: Cell) -> bool | None:
+    """Whether the paired test separates two cells; None without a pair."""
+    found = difference(runs, cell, other)
+    return None if found is None else separates(runs, found)
+
+
+def published_for(runs: Runs | None, cell: Cell) -> Published | None:
+    """The published value beside a cell; None where the runs' task has another target than the published one."""
+    target = published("targets", cell.task)
+    task = next((task for task in runs.spec.tasks if task.id == cell.task), None) if runs else None
+    if target is not None and task is not None and target.value != task.target.value:
         return None
-    mine, best = (np.array([cell.values[seed] for seed in seeds]) for cell in (one, other))
-    return bool(paired_p(mine, best, generator(runs)) <= 1 - runs.spec.confidence + 1e-12)
+    return cell.source()
 
 
 def study_figure(wanted: Study, runs: Runs | None) -> Figure:
@@ -142,8 +160,9 @@ def positions(wanted: Study, runs: Runs | None) -> list[float | None]:
     return found
 
 
-def _data(row: str, column: str, cell: Cell, value: Measured, best: bool, separate: bool | None) -> dict[str, Any]:
-    source = cell.source()
+def _data(
+    row: str, column: str, cell: Cell, value: Measured, source: Published | None, best: bool, separate: bool | None
+) -> dict[str, Any]:
     difference = value.mean - source.value if source else np.nan
     half = value.interval.half_width
     return {
@@ -152,7 +171,11 @@ def _data(row: str, column: str, cell: Cell, value: Measured, best: bool, separa
         "task": cell.task,
         "method": cell.method,
         "measure": cell.measure,
+        "run": value.run,
+        "reached": value.reached,
+        "tasks": value.tasks,
         "seeds": value.seeds,
+        "gap": value.gap,
         "mean": value.mean,
         "std": value.std,
         "interval_low": value.interval.low,
@@ -167,11 +190,24 @@ def _data(row: str, column: str, cell: Cell, value: Measured, best: bool, separa
     }
 
 
-def _text(cell: Cell, value: Measured) -> str:
-    if not value.seeds:
-        return MISSING
-    interval = f" {interval_text(value.interval, cell.digits)}" if value.interval.kind != "none" else ""
-    return mean_std(value.mean, value.std, cell.digits) + interval
+def _text(runs: Runs | None, cell: Cell, value: Measured) -> str:
+    """The value with its interval, or why there is none; then what the reader would not expect: misses, gaps, n."""
+    if value.gap:
+        return f"{value.gap} (0/{value.run})" if value.gap == NOT_REACHED else value.gap
+    shown = mean_std(value.mean, value.std, cell.digits)
+    if value.interval.kind != "none":
+        shown += f" {interval_text(value.interval, cell.digits)}"
+    if runs is None or not value.seeds:  # what the plan says has neither runs nor seeds
+        return shown
+    tasks = len(runs.spec.tasks) if cell.measure == MEAN_SPEEDUP else 1
+    asides = []
+    if cell.measure in TO_TARGET and value.reached < value.run:
+        asides.append(f"reached {value.reached}/{value.run}")
+    if value.tasks < tasks:
+        asides.append(f"{value.tasks} of {tasks} tasks")
+    if value.seeds < tasks * len(runs.spec.seeds):
+        asides.append(f"n = {value.seeds}")
+    return shown + (f" ({', '.join(asides)})" if asides else "")
 
 
 def _published_text(cell: Cell, data: dict[str, Any]) -> str:
@@ -183,16 +219,17 @@ def _published_text(cell: Cell, data: dict[str, Any]) -> str:
     return shown
 
 
-def _notes(level: float) -> tuple[str, ...]:
+def _notes(runs: Runs | None, level: float) -> tuple[str, ...]:
+    seeds = f" (n = {len(runs.spec.seeds)} a task, where a cell does not say otherwise)" if runs else ""
     return (
-        f"Mean ± sample standard deviation over seeds, {100 * level:g} % interval in brackets; missing: no such "
-        "run. Published: in parentheses the difference of the measured value in half-widths of its interval.",
-        f"Bold (*): best of a column; ‡ not separated from it (exact paired permutation test over seeds, which needs "
-        f"{smallest_n(level)} seeds).",
+        f"Mean ± sample standard deviation over seeds{seeds}, {100 * level:g} % interval in brackets, which of two or "
+        "three seeds is their range. Published: in parentheses the difference of the measured value in half-widths of "
+        "its interval.",
+        "Steps and speed-ups are of the seeds that reached the target; reached: in how many of the runs. In a mean "
+        "speed-up over tasks, and wherever cells are compared, a miss counts with the step budget, the least it can "
+        "have taken; seeds that the baseline misses have no speed-up.",
+        "missing: no such run; n/a: not planned; not reached: in no run; no pair: in no seed that the baseline reached "
+        "the target with; –: runs without such a value.",
+        "Bold (*): best of a column, by the share of runs that reached the target, then by the mean; ‡ not separated "
+        f"from it (exact paired permutation test over seeds, which needs {smallest_n(level)} seeds).",
     )
-
-
-def _found(measured: list[list[Measured]]) -> str:
-    cells = [value for row in measured for value in row]
-    there = sum(value.seeds > 0 for value in cells)
-    return "Nothing of this has been measured yet." if not there else f"{there} of {len(cells)} cells are measured."
