@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nino.evaluate.records import RECORDS, complete_records
 from nino.evaluate.tables import LOG_COLUMNS, NOWCAST_COLUMNS, write_table
 from nino.files import replacing, write_json
 from nino.provenance import provenance
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 NOTES = ".attempts.json"
 KEPT = ".kept"
-FILES = ("log.csv", "nowcasts.csv", "run.json")  # the last one makes a run count
+FILES = ("log.csv", "nowcasts.csv", *RECORDS, "run.json")  # the last one makes a run count
 FATES = {
     "TIMEOUT": "its wall time ran out",
     "DEADLINE": "its wall time ran out",
@@ -118,6 +119,7 @@ def give_up(
     }
     write_table(folder / "log.csv", [], LOG_COLUMNS)
     write_table(folder / "nowcasts.csv", [], NOWCAST_COLUMNS)
+    complete_records(folder)
     write_json(folder / "run.json", result)
     (folder / NOTES).unlink(missing_ok=True)
     return result
@@ -132,6 +134,8 @@ def _notes(folder: Path) -> dict[str, dict[str, str | None]]:
 
 def _copy(source: Path, target: Path) -> None:
     for name in FILES:
+        if name in RECORDS and not (source / name).exists():
+            continue  # of a run from before there were any
         with replacing(target / name) as path:
             shutil.copyfile(source / name, path)
 

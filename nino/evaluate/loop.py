@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nino.evaluate.around import LossesAround
 from nino.evaluate.clock import Clock
 from nino.evaluate.first_hit import TargetCheck
 from nino.evaluate.jumps import jump_rows
@@ -24,14 +25,16 @@ class DivergedError(Exception):
 
 
 class EvaluatedTraining:
-    """A training with a log: the rows of ``log.csv``, ``nowcasts.csv`` and ``jumps.csv``.
+    """A training with a log: the rows of ``log.csv``, ``nowcasts.csv``, ``jumps.csv`` and ``around.csv``.
 
     A row is written after every ``test_every``-th step and after the last one. Where such a step is a nowcast and the
     task says ``at_nowcast: before``, it is measured before the jump. Where the task says ``hardest_first``, steps that
     `TargetCheck` rules out and those after the first hit get no row, unless the validation metric is due: the first
     row that meets the target is the same. ``train_loss`` is the mean over the gradient steps
     since the row before, each loss taken before its update; empty where all of them were nowcasts.
-    Around a nowcast the loss is that of the step's own batch, which no update has seen.
+    Around a nowcast the loss is that of the step's own batch, which no update has seen. Where the loss decides whether
+    a nowcast is kept, the two losses are those that it was decided by; a nowcast that was put back unmeasured has none
+    after it.
 
     Args:
         training: the run.
@@ -41,6 +44,7 @@ class EvaluatedTraining:
         rows: of ``log.csv``.
         nowcasts: rows of ``nowcasts.csv``.
         jumps: rows of ``jumps.csv``, one a nowcast and parameter tensor, see `nino.evaluate.jumps.jump_rows`.
+        around: losses of the steps around nowcasts, see `nino.evaluate.around.LossesAround`.
         clock: seconds of ``train``, ``evaluation``, ``nowcast`` and ``free``.
     """
 
@@ -50,6 +54,7 @@ class EvaluatedTraining:
         self.rows: list[Row] = []
         self.nowcasts: list[Row] = []
         self.jumps: list[Row] = []
+        self.around = LossesAround()
         self.clock = Clock(("train", "evaluation", "nowcast", "free"), training.task.device)
         self._jump_part = "free" if free else "nowcast"
         self._losses: list[tuple[int, Tensor | float]] = []
@@ -101,6 +106,7 @@ class EvaluatedTraining:
         """Keep the loss of a step that has been taken; None where it had none."""
         if loss is not None:
             self._losses.append((self.training.steps, loss))
+            self.around.step(self.training.steps, loss)
 
     def end(self) -> None:
         """Measure after a step where that is due.
@@ -155,14 +161,19 @@ class EvaluatedTraining:
         batch = self.training.next_batch()
         before = self._loss(batch)
         optimizer: Any = self.training.optimizer  # NiNo's: no other optimizer has nowcasts
-        after = optimizer.register_nowcast_post_hook(self._keep_jump)
+        self.around.nowcast(self.training.steps + 1)
+        hook = optimizer.register_nowcast_post_hook(self._keep_jump)
         self.clock.switch(self._jump_part)
         self.record(self.training.step())
-        after.remove()
+        hook.remove()
         record = optimizer.last_nowcast
         self.clock.switch("evaluation")
+        if record.loss_after is not None:
+            before, after = record.loss_before, record.loss_after
+        else:  # of a nowcast that was put back, this would be the loss after the base optimizer's step
+            after = self._loss(batch) if record.accepted else None
         row = {name: getattr(record, name) for name in ("step", "k", "seconds", "norm", "finite", "accepted")}
-        self.nowcasts.append(row | {"loss_before": before, "loss_after": self._loss(batch)})
+        self.nowcasts.append(row | {"loss_before": before, "loss_after": after})
 
     def _keep_jump(self, optimizer: NiNo, record: NowcastRecord) -> None:
         self.clock.switch("evaluation")
@@ -186,6 +197,7 @@ class EvaluatedTraining:
             "rows": self.rows,
             "nowcasts": self.nowcasts,
             "jumps": self.jumps,
+            "around": self.around.state_dict(),
             "losses": [(step, float(loss)) for step, loss in self._losses],
             "seconds": dict(self.clock.seconds),
             "hit": self._hit,
@@ -198,6 +210,8 @@ class EvaluatedTraining:
         self.rows = state["rows"]
         self.nowcasts = state["nowcasts"]
         self.jumps = state.get("jumps", [])  # earlier versions kept none
+        if "around" in state:
+            self.around.load_state_dict(state["around"])
         self._losses = [(step, loss) for step, loss in state["losses"]]
         self.clock.seconds |= state["seconds"]
         self._hit = state["hit"]

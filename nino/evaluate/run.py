@@ -15,10 +15,10 @@ from tqdm import tqdm
 from nino.config.references import Reference
 from nino.ensemble import members_at_once
 from nino.evaluate.checkpoint import Checkpoint
-from nino.evaluate.jumps import COLUMNS as JUMP_COLUMNS
 from nino.evaluate.loop import DivergedError, EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, nowcaster_file, start_training
 from nino.evaluate.oracle import Oracle
+from nino.evaluate.records import RECORDS, complete_records, write_records
 from nino.evaluate.summary import FORMAT, summary
 from nino.evaluate.tables import LOG_COLUMNS, NOWCAST_COLUMNS, write_table
 from nino.evaluate.together import train_together
@@ -46,8 +46,9 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Train a task with a method and measure when it meets its target.
 
-    Writes ``log.csv`` (a row per evaluation), ``nowcasts.csv``, ``jumps.csv`` (what nowcasts did to each tensor) and,
-    last, ``run.json`` (the summary that is returned) into ``out_dir``, each whole or not at all. A run whose loss stops
+    Writes ``log.csv`` (a row per evaluation), ``nowcasts.csv``, ``jumps.csv`` (what nowcasts did to each tensor),
+    ``around.csv`` (losses of the steps around them) and, last, ``run.json`` (the summary that is returned) into
+    ``out_dir``, each whole or not at all. A run whose loss stops
     being finite ends as ``diverged``, one that runs out of memory as ``failed``, with the reason and the rows so far:
     results, not errors. While it runs, ``unfinished.pt`` holds a checkpoint; a killed run goes on from there and ends
     with the same numbers (seconds excepted) as one that was not.
@@ -115,6 +116,7 @@ def evaluate_runs(
         origin = provenance(**_inputs(task, method, seed, schedule, nowcaster_path))
         if resume and (finished := _finished(out_dir, origin["inputs"])):
             logger.info("%s: already %s, left as it is", out_dir, finished["status"])
+            complete_records(out_dir)
             results[seed] = finished
             if ended is not None:
                 ended(out_dir)
@@ -170,7 +172,7 @@ def _start(
     checkpoint_seconds: float,
 ) -> _Job:
     """Clear away what an earlier run left and make everything but the run."""
-    for stale in ("run.json", "log.csv", "nowcasts.csv", "jumps.csv"):
+    for stale in ("run.json", "log.csv", "nowcasts.csv", *RECORDS):
         (out_dir / stale).unlink(missing_ok=True)
     nowcaster = build_nowcaster(method, seed, schedule, nowcaster_path)
     checkpoint = Checkpoint(out_dir / UNFINISHED, json.dumps(origin["inputs"], sort_keys=True), checkpoint_seconds)
@@ -190,7 +192,7 @@ def _finish(task: Task, method: MethodSpec, schedule: ScheduleSpec, job: _Job, a
         result |= {"fork_steps": steps, "fork_seconds": run.clock.seconds["free"]}
     write_table(job.out_dir / "log.csv", run.rows if run else [], LOG_COLUMNS)
     write_table(job.out_dir / "nowcasts.csv", run.nowcasts if run else [], NOWCAST_COLUMNS)
-    write_table(job.out_dir / "jumps.csv", run.jumps if run else [], JUMP_COLUMNS)
+    write_records(job.out_dir, {"jumps.csv": run.jumps, "around.csv": run.around.rows()} if run else {})
     write_json(job.out_dir / "run.json", result)
     if job.status != "failed":  # with more memory it may go on
         job.checkpoint.remove()

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from nino.graphs import NeuralGraph
 from nino.report.across import profile
+from nino.report.around import around_sentence
 from nino.report.build import write_caption
 from nino.report.captions import curves_sentence, profile_sentence, spikes_sentence, worth_sentence
 from nino.report.drawing import save, styled
@@ -50,6 +51,7 @@ def write_figures(
             keep(f"curves-{task.id}", curves_figure(runs, task), curves_sentence(runs, task.id), *remarks)
             keep(f"worth-{task.id}", worth_figure(runs, task), worth_sentence(runs, task), *remarks)
             spikes = [spikes_sentence(runs, method, task.id) for method in spec.contenders]
+            spikes += filter(None, (around_sentence(runs, method, task.id) for method in spec.contenders))
             keep(f"spikes-{task.id}", spikes_figure(runs, task), *spikes, *remarks)
             jumps = [jumps_sentence(runs, method, task) for method in spec.contenders]
             keep(f"jumps-{task.id}", jumps_figure(runs, task), *jumps, *remarks)

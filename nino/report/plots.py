@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from nino.optim import horizons
 from nino.report.across import Profile
+from nino.report.around import around_panel, relative_losses
 from nino.report.drawing import COLUMN, PAGE, Look, looks, new_figure
 from nino.report.progress import worth
 from nino.report.runs import Runs
@@ -79,12 +80,22 @@ def worth_figure(runs: Runs, task: TaskSpec) -> Figure:
 
 
 def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
-    """Loss of the next batch before (open) and after (filled) each nowcast, a panel per method; means over seeds."""
+    """Loss of the next batch before (open) and after (filled) each nowcast, a panel per method; means over seeds.
+
+    Below, where runs recorded them, the losses of the steps around nowcasts, relative to those before.
+    """
     spec = runs.spec
     methods = [m for m in (*spec.contenders, *spec.controls) if len(nowcast_steps(runs, task, m))]
     columns = min(3, max(1, len(methods)))
     rows = -(-max(1, len(methods)) // columns)
-    figure = new_figure(COLUMN if columns == 1 else PAGE, 0.5 + 1.6 * rows)
+    around = {m: table for m in methods if len(table := relative_losses(runs, task.id, m))}
+    width, height = COLUMN if columns == 1 else PAGE, 0.5 + 1.6 * rows
+    whole = new_figure(width, height * (2 if around else 1))
+    figure: FigureBase = whole
+    if around:
+        halves = whole.add_gridspec(2, 1)
+        figure = whole.add_subfigure(halves[0])
+        _around_panels(whole.add_subfigure(halves[1]), runs, around, rows, columns)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, method in zip(panels, methods, strict=False):
         tables = [runs.nowcasts[key] for key in runs.keys(task.id, method)]
@@ -115,8 +126,22 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
         axes.set_xlabel("step")
         axes.tick_params(labelbottom=True)
     figure.supylabel("training loss", fontsize=8)
-    figure.suptitle(task.id, fontsize=8)
-    return figure
+    whole.suptitle(task.id, fontsize=8)
+    return whole
+
+
+def _around_panels(figure: FigureBase, runs: Runs, around: dict[str, pd.DataFrame], rows: int, columns: int) -> None:
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, (method, table) in zip(panels, around.items(), strict=False):
+        around_panel(axes, table)
+        axes.set_title(runs.spec.label(method))
+    for axes in panels[len(around) :]:
+        axes.set_visible(False)
+    for axes in panels[max(len(around) - columns, 0) : len(around)]:
+        axes.set_xlabel("steps from the nowcast")
+        axes.tick_params(labelbottom=True)
+    _log_if_wide(panels[: len(around)])
+    figure.supylabel("training loss / before", fontsize=8)
 
 
 def profile_figure(runs: Runs, shown: Profile) -> Figure:

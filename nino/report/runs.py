@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nino.evaluate import LOG_COLUMNS, NOWCAST_COLUMNS, read_table, steps_to_target
+from nino.evaluate.around import COLUMNS as AROUND_COLUMNS
 from nino.evaluate.jumps import COLUMNS as JUMP_COLUMNS
 from nino.evaluate.level import steps_to_level
 from nino.report.spec import ReportSpec
@@ -56,6 +57,7 @@ class Runs:
         info: its ``run.json``.
         data: what the data stage recorded of each task (``data/<task>.json``); tasks without a record are left out.
         jumps: what its nowcasts did to each tensor (``jumps.csv``), of the runs that kept it: earlier versions did not.
+        around: losses of the steps around its nowcasts (``around.csv``), of the runs that kept them.
     """
 
     spec: ReportSpec
@@ -65,6 +67,7 @@ class Runs:
     info: Mapping[Key, Mapping[str, Any]]
     data: Mapping[str, Mapping[str, Any]]
     jumps: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
+    around: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
 
     def keys(self, task: str, method: str) -> list[Key]:
         """The runs of a method on a task that have a log, in the order of the seeds."""
@@ -92,7 +95,7 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
     Raises:
         CorruptRunError: names every file that is damaged, incomplete or belongs elsewhere, with the reason.
     """
-    rows, logs, nowcasts, info, jumps, faults = [], {}, {}, {}, {}, []
+    rows, logs, nowcasts, info, jumps, around, faults = [], {}, {}, {}, {}, {}, []
     for task in spec.tasks:
         for method in spec.methods:
             for seed in spec.seeds if spec.plans(task.id, method.name) else ():
@@ -107,6 +110,8 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
                     nowcasts[key] = read_nowcasts(folder / "nowcasts.csv")
                     if (folder / "jumps.csv").exists():
                         jumps[key] = read_jumps(folder / "jumps.csv")
+                    if (folder / "around.csv").exists():
+                        around[key] = _read_table(folder / "around.csv", AROUND_COLUMNS)
                     check_agreement(folder, info[key], logs[key], task.target)
                     level = steps_to_level(logs[key], task, spec.schedule)
                     rows.append(_row(key, task, info[key], level))
@@ -118,7 +123,7 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
     for folder in unplanned(results, spec):
         logger.warning("%s is not part of this report: its task, method or seed is not in the config", folder)
     present = {task: record for task, record in data.items() if record is not None}
-    return Runs(spec, pd.DataFrame(rows), logs, nowcasts, info, present, jumps)
+    return Runs(spec, pd.DataFrame(rows), logs, nowcasts, info, present, jumps, around)
 
 
 def read_info(folder: Path, key: Key) -> dict[str, Any]:

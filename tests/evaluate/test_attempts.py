@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nino.evaluate.attempts import give_up, killed, noted
+from nino.evaluate.records import RECORDS
 from nino.report.runs import read_runs
 from nino.report.spec import ReportSpec
 from nino.specs import MethodSpec, ScheduleSpec, TaskSpec
@@ -83,6 +84,15 @@ def test_results_that_a_scheduler_deletes_come_back(tmp_path: Path) -> None:
         assert (tmp_path / "log.csv").read_text() == "done log.csv"
 
 
+def test_records_come_back_with_them_where_there_are_any(tmp_path: Path) -> None:
+    (tmp_path / "jumps.csv").write_text("a record")
+    finish(tmp_path, 1)
+    for name in ("run.json", "log.csv", "nowcasts.csv", "jumps.csv"):
+        (tmp_path / name).unlink()
+    with noted(tmp_path, 2):
+        assert (tmp_path / "jumps.csv").read_text() == "a record" and not (tmp_path / "around.csv").exists()
+
+
 def test_a_failed_run_is_not_kept(tmp_path: Path) -> None:
     finish(tmp_path, 1, "failed")
     (tmp_path / "run.json").unlink()
@@ -96,5 +106,6 @@ def test_what_is_given_up_is_a_row(digits, tmp_path: Path) -> None:
     folder = tmp_path / "evaluate" / task.id / "base" / "seed=1000"
     result = give_up(task, METHOD, 1000, SCHEDULE, folder, "killed 3 times: its memory ran out")
     assert json.loads((folder / "run.json").read_text()) == result
+    assert all((folder / name).is_file() for name in RECORDS), "the workflow looks for them after every run"
     row = read_runs(tmp_path, spec).frame.iloc[0]
     assert (row.status, row.reason, row.reached) == ("failed", "killed 3 times: its memory ran out", False)

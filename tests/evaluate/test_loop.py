@@ -8,6 +8,7 @@ from nino.evaluate.loop import DivergedError, EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, start_training
 from nino.evaluate.oracle import Oracle
 from nino.evaluate.target import steps_to_target
+from nino.nowcasters.simple import LineFit
 from nino.optim import NiNo
 from nino.specs import MethodSpec, TargetSpec
 from nino.tasks import Task
@@ -178,8 +179,38 @@ def test_accepting_by_the_loss_never_keeps_a_worse_one(digits, schedule) -> None
     for nowcast in evaluated.nowcasts:
         if nowcast["accepted"]:
             assert nowcast["loss_after"] <= nowcast["loss_before"]
-    assert not all(nowcast["accepted"] for nowcast in evaluated.nowcasts)
+    refused = [nowcast for nowcast in evaluated.nowcasts if not nowcast["accepted"]]
+    assert refused and all(nowcast["loss_after"] > nowcast["loss_before"] for nowcast in refused)
     assert all(math.isfinite(row["test"]) for row in evaluated.rows)
+
+
+def test_a_nowcast_that_is_not_finite_has_no_loss_after_it(digits, schedule, monkeypatch) -> None:
+    evaluated = start(digits, "linear", schedule)
+    predict = type(evaluated.training.optimizer.nowcaster).predict
+    monkeypatch.setattr(LineFit, "predict", lambda *args, **kwargs: predict(*args, **kwargs) * math.nan)
+    for _ in range(PERIOD):
+        evaluated.advance()
+    (nowcast,) = evaluated.nowcasts
+    assert not nowcast["accepted"] and nowcast["loss_before"] > 0 and nowcast["loss_after"] is None
+
+
+def test_losses_around_nowcasts_are_the_steps_own(digits, schedule) -> None:
+    short = replace(schedule, period=10)
+    evaluated = run(digits, "linear", short)
+    own = {row["step"]: row["train_loss"] for row in evaluated.rows}
+    found = evaluated.around.rows()
+    assert [(row["step"], row["offset"]) for row in found] == [
+        (step, offset)
+        for step in range(10, STEPS + 1, 10)
+        for offset in (*range(-9, 0), *range(1, 10 if step < STEPS else 1))
+    ], "neither side reaches over another nowcast"
+    assert all(row["loss"] == own[row["step"] + row["offset"]] for row in found)
+
+
+def test_losses_around_nowcasts_reach_so_far_and_no_further(digits, schedule, monkeypatch) -> None:
+    monkeypatch.setattr("nino.evaluate.around.REACH", 3)
+    evaluated = run(digits, "linear", schedule, STEPS - 1)
+    assert [row["offset"] for row in evaluated.around.rows()] == [-3, -2, -1, 1, 2, 3]
 
 
 @pytest.mark.parametrize("nowcaster", CONTROLS)
@@ -191,6 +222,7 @@ def test_a_state_goes_on_where_it_was_taken(digits, schedule, nowcaster) -> None
     while not resumed.finished:
         resumed.advance()
     assert numbers(resumed.rows) == numbers(whole.rows)
+    assert resumed.around.rows() == whole.around.rows()
     assert torch.equal(resumed.training.flat_parameters(), whole.training.flat_parameters())
 
 

@@ -7,6 +7,7 @@ import torch
 
 from nino.evaluate import LOG_COLUMNS, NOWCAST_COLUMNS, evaluate_run, read_table, steps_to_target
 from nino.evaluate.loop import EvaluatedTraining
+from nino.evaluate.records import RECORDS
 from nino.nowcasters import build_nowcaster, save_nowcaster
 from nino.specs import MethodSpec, TargetSpec
 
@@ -46,7 +47,8 @@ def killed_at(monkeypatch, step: int) -> None:
 
 def test_the_files_and_what_they_say(digits, schedule, tmp_path) -> None:
     result = evaluate_run(digits, method("linear", label="Line"), 1000, schedule, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["jumps.csv", "log.csv", "nowcasts.csv", "run.json"]
+    files = ["around.csv", "jumps.csv", "log.csv", "nowcasts.csv", "run.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
     assert json.loads((tmp_path / "run.json").read_text()) == result
     log = read_table(tmp_path / "log.csv", LOG_COLUMNS)
     nowcasts = read_table(tmp_path / "nowcasts.csv", NOWCAST_COLUMNS)
@@ -250,3 +252,13 @@ def test_a_metatrained_nowcaster(request, schedule, tmp_path, kind, task) -> Non
 def test_a_missing_file_of_weights_is_named(digits, schedule, tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="absent"):
         evaluate_run(digits, method("checkpoint"), 1000, schedule, tmp_path, tmp_path / "absent.safetensors")
+
+
+def test_a_finished_run_of_an_earlier_version_gets_the_records_it_lacks(digits, schedule, tmp_path) -> None:
+    evaluate_run(digits, method("none"), 1000, schedule, tmp_path)
+    kept = (tmp_path / "run.json").read_bytes()
+    for name in RECORDS:
+        assert len((tmp_path / name).read_text().splitlines()) == 1, "a run without nowcasts has them too"
+        (tmp_path / name).unlink()
+    evaluate_run(digits, method("none"), 1000, schedule, tmp_path)
+    assert (tmp_path / "run.json").read_bytes() == kept and all((tmp_path / name).is_file() for name in RECORDS)

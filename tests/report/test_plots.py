@@ -5,11 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
+from nino.evaluate import write_table
+from nino.evaluate.around import COLUMNS
 from nino.optim import horizons
 from nino.report.across import profile
+from nino.report.around import around_sentence, relative_losses
 from nino.report.drawing import styled
 from nino.report.plots import curves_figure, profile_figure, schedule_figure, seed_curves, spikes_figure, worth_figure
 from nino.report.runs import Key, Runs, read_runs
@@ -138,3 +142,30 @@ def test_losses_of_many_decades_are_drawn_on_a_logarithmic_axis(tmp_path: Path) 
     figure = spikes_figure(read_runs(tmp_path, runs.spec), runs.spec.tasks[0])
     assert {axes.get_yscale() for axes in figure.axes} == {"log"}
     figure.canvas.draw()
+
+
+def test_losses_around_nowcasts_stand_below_where_they_were_recorded(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400, 400], "linear": [300, 300], "nino": [200, 200]})
+    task = runs.spec.tasks[0]
+    assert len(spikes_figure(runs, task).subfigs) == 0
+    for seed, high in ((1000, 6.0), (2000, 10.0)):
+        folder = Key(task.id, "nino", seed).folder(tmp_path)
+        losses = {-2: 1.0, -1: 3.0, 1: high, 2: 2.0}  # 2 before, 3 and 5 times that after
+        rows = [{"step": step, "offset": o, "loss": loss} for step in (100, 200) for o, loss in losses.items()]
+        write_table(folder / "around.csv", rows, COLUMNS)
+        nowcasts = pd.read_csv(folder / "nowcasts.csv")
+        nowcasts.loc[nowcasts.step == 200, "accepted"] = 0  # put back: not shown
+        nowcasts.to_csv(folder / "nowcasts.csv", index=False)
+    write_table(Key(task.id, "linear", 1000).folder(tmp_path) / "around.csv", [], COLUMNS)
+    runs = read_runs(tmp_path, runs.spec)
+    table = relative_losses(runs, task.id, "nino")
+    assert table.index.tolist() == [-2, -1, 1, 2]
+    assert table[0.5].tolist() == [0.5, 1.5, 4.0, 1.0] and table.loc[1, 0.25] == 3.5
+    figure = spikes_figure(runs, task)
+    figure.canvas.draw()
+    shown = [axes for axes in figure.subfigs[1].axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == ["NiNo"]
+    assert shown[0].get_lines()[1].get_ydata().tolist() == [4.0, 1.0]
+    said = around_sentence(runs, "nino", task.id)
+    assert said is not None and "of NiNo the loss is 4 times" in said and "comes down to 1 after 2 steps" in said
+    assert around_sentence(runs, "linear", task.id) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nino.evaluate.attempts import FILES
+from nino.report.manifest import INPUTS
 from tests.workflow.driver import ROOT
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
@@ -44,6 +47,11 @@ def test_the_last_retry_finds_that_all_attempts_were_killed() -> None:
     text = (ROOT / "workflow" / "rules" / "evaluate.smk").read_text()
     attempts = re.findall(r"^ +attempts=(\d+),$", text, re.MULTILINE)  # of one seed, and of several
     assert list(map(int, attempts)) == [profile["retries"]] * 2
+
+
+def test_every_file_of_a_run_is_an_output() -> None:
+    found = re.search(r"^RESULT = (\(.*\))$", (ROOT / "workflow" / "rules" / "evaluate.smk").read_text(), re.MULTILINE)
+    assert found is not None and set(ast.literal_eval(found[1])) == set(INPUTS) == set(FILES)
 
 
 def test_lint_is_clean() -> None:

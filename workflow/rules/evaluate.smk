@@ -8,7 +8,7 @@ EVALUATED = dict(
     source=lambda wildcards: RUN.sources(wildcards.method),  # changed code is another method
 )
 TRAINED_WHERE = SITE.where(lambda wildcards: RUN.tasks[wildcards.task].model.name)
-RESULT = ("run.json", "log.csv", "nowcasts.csv")
+RESULT = ("run.json", "log.csv", "nowcasts.csv", "jumps.csv", "around.csv")
 # Chunks of several seeds have a rule each: their names stand in no wildcard.
 TOGETHER = [chunk for chunk in RUN.chunks if len(chunk) > 1]
 
