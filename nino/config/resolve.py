@@ -11,6 +11,7 @@ from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment, NowcasterEntry, OptimizerEntry, fit_spec
 from nino.config.load import told_by, without_nulls
 from nino.config.schema import problems
+from nino.report.published import published_tasks
 from nino.report.spec import ReportSpec
 from nino.specs import L2OSpec, MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
 
@@ -52,12 +53,7 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
     }
     schedule = ScheduleSpec.from_dict(evaluate["schedule"])
     seeds = tuple(evaluate["seeds"])
-    trained_on = [
-        task
-        for m in methods.values()
-        if m.nowcaster == "metatrained" and m.source
-        for task in nowcasters[m.source].tasks
-    ]
+    trained_on = [task for method in methods.values() for task in _fitted_to(method, nowcasters)]
     return Experiment(
         run=config["run"],
         data_dir=Path(config["data_dir"]) if "data_dir" in config else None,
@@ -84,3 +80,10 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
         seeds_per_job=evaluate.get("seeds_per_job", 1),
         members_per_job=evaluate.get("members_per_job"),
     )
+
+
+def _fitted_to(method: MethodSpec, nowcasters: Mapping[str, NowcasterEntry]) -> tuple[str, ...]:
+    """The tasks whose trajectories a method's nowcaster was fitted to, by this run or before it was published."""
+    if method.nowcaster == "metatrained" and method.source:
+        return nowcasters[method.source].tasks
+    return published_tasks(method.path) if method.nowcaster == "checkpoint" and method.path else ()

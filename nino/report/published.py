@@ -11,6 +11,10 @@ from typing import Any
 import yaml
 
 
+FITTED = ("nino_no_posw", "nino_mlp", "nino_mlp_h32")
+"""Published checkpoints that were fitted to the published trajectories; WNN's were to others."""
+
+
 @dataclass(frozen=True)
 class Published:
     """A published value.
@@ -70,6 +74,22 @@ def published_speedup(method: str, task: str, baseline: str = "adam") -> Publish
     if steps is None or base is None:
         return None
     return Published(100 * (1 - steps.value / base.value), "% of the steps", steps.sources)
+
+
+def published_tasks(checkpoint: str) -> tuple[str, ...]:
+    """The tasks whose trajectories a published checkpoint was fitted to; empty where no source names them.
+
+    Args:
+        checkpoint: its name, with or without ``.pt``.
+
+    >>> published_tasks("nino_no_posw")
+    ('fm-16', 'c10-16', 'lm1b-3-24', 'lm1b-2-32')
+    >>> published_tasks("wnn")
+    ()
+    """
+    trajectories = published("trajectories")
+    fitted = checkpoint.removesuffix(".pt") in FITTED and trajectories is not None
+    return tuple(trajectories.value) if fitted else ()
 
 
 def source_texts() -> dict[str, str]:

@@ -63,8 +63,8 @@ def table1(runs: Runs) -> Table:
         data=pd.DataFrame(rows),
         text=text_frame(text, optional=["Published target", "Examples (train / val. / test)"]),
         notes=(
-            "Examples: images, or blocks of tokens. Meta-training: whether nowcasters were fitted to trajectories of "
-            "the task; the others are new to them.",
+            "Examples: images, or blocks of tokens. Meta-training: whether a method's nowcaster, of this run or "
+            "published, was fitted to trajectories of the task; the others are new to them.",
             "The target is fixed beforehand; a run reaches it at the first evaluation that meets it.",
         ),
     )

@@ -213,3 +213,9 @@ def test_a_method_may_be_planned_on_some_tasks(config: dict[str, Any]) -> None:
         if "/evaluate/" in name:
             assert specs.get(name, unit.to_dict()) == unit.to_dict()
     assert Layout("small").evaluation_spec("pydoc-2-16", "linear") not in specs
+
+
+def test_published_weights_bring_the_tasks_they_were_fitted_to() -> None:
+    run = resolve(load([ROOT / "workflow" / "configs" / "cpu.yaml"], ROOT / "config.yaml"))
+    assert not run.fitted
+    assert run.report.trained_on == ("fm-16", "c10-16", "lm1b-3-24", "lm1b-2-32")
