@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-
 FITTED = ("nino_no_posw", "nino_mlp", "nino_mlp_h32")
 """Published checkpoints that were fitted to the published trajectories; WNN's were to others."""
 
