@@ -150,6 +150,36 @@ def summarize(runs: Runs, method: str) -> Summary:
     )
 
 
+def common_tasks(runs: Runs) -> tuple[str, ...]:
+    """The tasks that all methods which compete and have a run are planned on."""
+    there = set(runs.frame.method[runs.frame.status != "missing"])
+    competing = [method for method in runs.spec.contenders if method in there]
+    return tuple(t.id for t in runs.spec.tasks if all(runs.spec.plans(t.id, method) for method in competing))
+
+
+def best_method(runs: Runs) -> str | None:
+    """The best method that competes: the largest share of its runs reached the target, then the largest mean speed-up.
+
+    Both are of the tasks that all of them are planned on, so that none gains by easier or more tasks; of each method's
+    own tasks where they share none.
+
+    Returns:
+        Its name; None where no method has a speed-up.
+    """
+    shared = common_tasks(runs)
+    ranks = {}
+    for method in runs.spec.contenders:
+        tasks = shared or tuple(task.id for task in runs.spec.planned_tasks(method))
+        part = runs.frame[
+            (runs.frame.method == method) & runs.frame.task.isin(tasks) & (runs.frame.status != "missing")
+        ]
+        steps = task_steps(runs, (runs.spec.baseline, method))
+        mean = mean_speedup({task: steps[task] for task in tasks})
+        if np.isfinite(mean):
+            ranks[method] = (float(part.reached.mean()), mean)
+    return max(ranks, key=lambda method: ranks[method], default=None)
+
+
 def stratified_interval(steps: Steps, confidence: float, resamples: int, rng: np.random.Generator) -> Interval:
     """Percentile bootstrap interval of `mean_speedup`, seeds resampled whole within each task.
 

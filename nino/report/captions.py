@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nino.report.across import Profile, Summary, summarize
+from nino.report.across import Profile, Summary, best_method, common_tasks, summarize
 from nino.report.progress import worth_at
 from nino.report.runs import Runs
 from nino.report.spec import ReportSpec
@@ -25,8 +25,13 @@ def headline(runs: Runs) -> tuple[str, ...]:
         return (f"There is no run of {', '.join(spec.label(method) for method in spec.contenders)}.",)
     if not ranked:
         return (f"No seed reached the target both with {base} and with another method: there is no speed-up to give.",)
-    best = max(ranked, key=lambda summary: (summary.reached, summary.mean))
+    name, shared = best_method(runs), common_tasks(runs)
+    best = next((summary for summary in ranked if summary.method == name), ranked[0])
     sentences = [best_sentence(runs, best), separation_sentence(runs, best.method)]
+    if not shared:
+        sentences.append("No task is planned for all methods: each was ranked on its own.")
+    elif len(shared) < len(spec.tasks) and name:
+        sentences.append(f"It is the best on {', '.join(shared)}, which all methods are planned on.")
     controls = [summarize(runs, method) for method in spec.controls]
     found = [f"{spec.label(c.method)} {percent(c.mean)}" for c in controls if np.isfinite(c.mean)]
     if found:

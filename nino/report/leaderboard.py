@@ -79,7 +79,8 @@ def _rows(one: Release) -> list[dict[str, Any]]:
     """A release's methods, best first, controls last."""
     table = pd.read_csv(one.folder / "tables" / "summary.csv")
     ranked = table[(table.role == "method") & table.speedup_percent.notna()]
-    best = ranked.sort_values(["runs_reached", "speedup_percent"]).method.iloc[-1] if len(ranked) else None
+    ranked = ranked.assign(share=ranked.runs_reached / ranked.runs).sort_values(["share", "speedup_percent"])
+    best = ranked.method.iloc[-1] if len(ranked) else None
     table = table.sort_values(["role", "speedup_percent"], ascending=False, kind="stable")
     records = table.drop(columns=[c for c in table if str(c).startswith("published")]).to_dict("records")
     head = {"release": one.folder.name, "date": one.date}

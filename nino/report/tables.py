@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nino.report.across import Summary, summarize
+from nino.report.across import Summary, best_method, summarize
 from nino.report.captions import counted, smallest_n
 from nino.report.published import Published, published, published_speedup
 from nino.report.runs import Runs
@@ -56,8 +56,8 @@ def summary_table(runs: Runs) -> Table:
     summaries = [summarize(runs, method) for method in spec.row_order if method != spec.baseline]
     data = [_summary_data(runs, summary) for summary in summaries]
     text = [_summary_text(runs, summary, row) for summary, row in zip(summaries, data, strict=True)]
-    ranked = [i for i, s in enumerate(summaries) if s.method in spec.contenders and np.isfinite(s.mean)]
-    best = max(ranked, key=lambda i: (summaries[i].reached, summaries[i].mean), default=None)
+    first = best_method(runs)
+    best = next((i for i, summary in enumerate(summaries) if summary.method == first), None)
     rules = (len(spec.contenders),) if spec.controls and spec.contenders else ()
     return Table(
         name="summary",

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nino.report.across import profile
+from nino.report.across import best_method, profile
 from nino.report.captions import (
     curves_sentence,
     headline,
@@ -13,10 +15,12 @@ from nino.report.captions import (
     spikes_sentence,
     worth_sentence,
 )
-from nino.report.runs import Runs
+from nino.report.runs import Key, Runs, read_runs
+from nino.report.spec import ReportSpec
 from nino.report.table import rst_escape
+from nino.report.tables import summary_table
 
-from .conftest import hit_runs
+from .conftest import METHODS, hit_runs, make_task, write_run
 
 NAN, MISS = float("nan"), float("inf")
 
@@ -27,6 +31,28 @@ def test_headline_gives_the_numbers_of_the_table(tmp_path: Path) -> None:
     assert "NiNo reached the target in 2 of 2 runs and took 37.5 % fewer steps than Adam" in text
     assert "on 0 of 1 task; with 2 seeds it cannot: it needs 6" in text
     assert "random −25.0 %" in text
+
+
+def test_more_tasks_do_not_make_a_method_the_best(tmp_path: Path) -> None:
+    tasks = make_task("a", value=90.0), make_task("b", value=90.0)
+    methods = METHODS[:1] + METHODS[5:]
+    spec = ReportSpec("x", tasks, methods, (1000, 2000), resamples=50, only={"nino": ("a",)})
+    steps = np.arange(10, 1001, 10)
+    hits = {"base": 500, "wnn+": 400, "nino": 100}
+    for task in tasks:
+        for method in methods:
+            for seed in spec.seeds if spec.plans(task.id, method.name) else ():
+                miss = (method.name, task.id, seed) == ("wnn+", "a", 2000)
+                values = np.where(steps >= (MISS if miss else hits[method.name]), 95.0, 50.0)
+                write_run(tmp_path, Key(task.id, method.name, seed), task, steps, values)
+    runs = read_runs(tmp_path, spec)
+    assert best_method(runs) == "nino", "2 of 2 on the common task, where WNN+ has 1 of 2; 3 of 4 in all"
+    sentences = headline(runs)
+    assert sentences[0].startswith("NiNo reached the target in 2 of 2 runs")
+    assert "It is the best on a, which all methods are planned on." in sentences
+    assert summary_table(runs).bold == {(1, "Mean speed-up, %")}
+    apart = replace(spec, only={"nino": ("a",), "wnn+": ("b",)})
+    assert "No task is planned for all methods: each was ranked on its own." in headline(read_runs(tmp_path, apart))
 
 
 def test_slower_method_is_said_to_be_slower(tmp_path: Path) -> None:
