@@ -12,12 +12,11 @@ from nino.config import ConfigError, Layout, load, resolve
 from nino.config.units import L2OUnit, units
 
 ROOT = Path(__file__).resolve().parents[2]
-OVERLAY = ROOT / "workflow" / "configs" / "l2o.yaml"
 
 
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, Any]:
-    return dict(load([OVERLAY], ROOT / "config.yaml"))
+    return dict(load([], ROOT / "config.yaml"))
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def complaint(config: dict[str, Any]) -> str:
     return str(error.value)
 
 
-def test_the_overlay_fits_one_and_runs_it(config: dict[str, Any]) -> None:
+def test_the_paper_s_run_fits_one_and_runs_it(config: dict[str, Any]) -> None:
     run = resolve(config)
     paths = Layout(run.run)
     assert run.learned == ("l2o",) and run.optimizers["l2o"].task == "fm-16"

@@ -8,6 +8,7 @@ import pytest
 
 from nino.config import ConfigError, Layout, load, resolve
 from nino.config.units import units
+from nino.nowcasters.download import KNOWN
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,6 +108,19 @@ def complaint(config: dict[str, Any]) -> str:
         ),
         ("evaluate.schedule.max_horizon", 41, "predicts at most 40 states ahead"),
         ("metatrain.nowcasters.nino.context", 4, "reads 4 states"),
+        ("evaluate.methods.nino.options", {"context": 4, "spacing": 4}, "nino.options.context (=4): metatrain.nowcasters"),
+        ("evaluate.methods.linear.options", {"context": 1}, "evaluate.methods.linear.options.context (=1) must be at"),
+        ("evaluate.methods.linear.options", {"context": 3}, "must be a multiple of evaluate.methods.linear.options.context"),
+        (
+            "evaluate.methods.linear.options",
+            {"context": 10, "spacing": 4},
+            "options.spacing (=4): 10 states so far apart do not fit into evaluate.schedule.period (=20); at most 2",
+        ),
+        (
+            "evaluate.methods.linear",
+            {"nowcaster": "checkpoint", "path": "nino_no_posw", "options": {"context": 10, "spacing": 1}},
+            "options.context (=10): nino_no_posw (method linear) reads 5 states",
+        ),
         ("evaluate.seeds", [1000, 4], "evaluate.seeds[1] (=4) is a seed of trajectories.digits-8 (0 to 4)"),
         ("trajectories.digits-8.first_seed", 996, "evaluate.seeds[0] (=1000) is a seed of trajectories.digits-8 (996"),
         ("trajectories.digits-8.state_every", 3, "must be a multiple of trajectories.digits-8.state_every (=3)"),
@@ -192,6 +206,23 @@ def test_weights_of_a_method(config: dict[str, Any], tmp_path: Path) -> None:
     assert run.weights("nino") == ["results/small/metatrain/nino/best.safetensors"]
     assert run.weights("own") == [str(file)]
     assert run.weights("known") == run.weights("base") == []
+
+
+def test_the_rows_of_the_paper_s_run() -> None:
+    """Own fits and published weights, L2O on the vision tasks; the smoke run needs no network."""
+    run = resolve(load([], ROOT / "config.yaml"))
+    assert list(run.methods) == [
+        "base", "identity", "random", "oracle", "linear", "wnn+", "nino",
+        "wnn", "wnn+-released", "nino-released", "l2o",
+    ]  # fmt: skip
+    assert run.fitted == ("wnn+", "nino") and run.learned == ("l2o",)
+    published = {name: method.path for name, method in run.methods.items() if method.nowcaster == "checkpoint"}
+    assert published == {"wnn": "wnn", "wnn+-released": "nino_mlp", "nino-released": "nino_no_posw"}
+    assert set(published.values()) <= set(KNOWN)
+    assert set(run.report.only) == {"l2o"} and all("-16" in t or "-32" in t for t in run.report.only["l2o"])
+    smoke = resolve(load([ROOT / "workflow" / "configs" / "smoke.yaml"], ROOT / "config.yaml"))
+    assert list(smoke.methods) == ["base", "identity", "random", "oracle", "linear", "wnn+", "nino"]
+    assert not smoke.learned
 
 
 def test_committed_configs_resolve() -> None:
