@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from nino.config.errors import suggest
 from nino.config.experiment import fit_spec
 from nino.config.references import Reference
 from nino.config.schema import schema
+from nino.report.studies import study_names
 from nino.specs import L2OSpec, MetatrainSpec, ScheduleSpec
 
 Values = Mapping[str, Any]
 APPROXIMATIONS = ("edges", "subgraphs")  # of a NiNo's messages, see nino.nowcasters.approximate
+PUBLISHED_CONTEXT = 5  # states that each of the published nowcasters reads
 OF_FITTED = (*APPROXIMATIONS, "scaling")  # options of methods that read a nowcaster from a file, and of no other
 
 
@@ -59,6 +62,10 @@ def _names(config: Values) -> Iterator[str]:
             yield f"{key}.task (={task!r}): no such task; {suggest(task, config['tasks'])}"
         if (longest := entry.get("max_steps", L2OSpec.max_steps)) < (unroll := entry.get("unroll", L2OSpec.unroll)):
             yield f"{key}.max_steps (={longest}) must be at least {key}.unroll (={unroll})"
+    tables = [*study_names(), *config.get("studies", ())]
+    for i, study in enumerate(config["report"].get("studies", ())):
+        if study not in tables:
+            yield f"report.studies[{i}] (={study!r}): no such study; {suggest(study, tables)}"
     baseline = config["report"]["baseline"]
     plain = [name for name, method in evaluate["methods"].items() if method["nowcaster"] == "none"]
     if baseline not in plain:
@@ -155,16 +162,36 @@ def _schedule(config: Values) -> Iterator[str]:
                 f"no nowcast would take place"
             )
     for name, method in config["evaluate"]["methods"].items():
-        if method["nowcaster"] == "metatrained":
-            key = f"metatrain.nowcasters.{method['source']}"
-            fit = _fit(config, method["source"])
-            if fit.context != context:
-                yield f"evaluate.schedule.context (={context}): {key} (method {name}) reads {fit.context} states"
-            if fit.max_horizon < schedule.max_horizon:
-                yield (
-                    f"evaluate.schedule.max_horizon (={schedule.max_horizon}): {key} (method {name}) predicts "
-                    f"at most {fit.max_horizon} states ahead"
-                )
+        if method["nowcaster"] not in ("none", "l2o"):
+            yield from _states(config, name, method, schedule)
+
+
+def _states(config: Values, name: str, method: Values, schedule: ScheduleSpec) -> Iterator[str]:
+    """The states that a method's nowcasts read: what the nowcaster takes, and whether they fit into a period."""
+    own = f"evaluate.methods.{name}.options"
+    options = method.get("options", {})
+
+    def key(option: str) -> str:
+        return f"{own if option in options else 'evaluate.schedule'}.{option} (={value[option]})"
+
+    value = {option: options.get(option, getattr(schedule, option)) for option in ("period", "context", "max_horizon")}
+    period, context = value["period"], value["context"]
+    if (spacing := options.get("spacing")) is not None and spacing * (context - 1) >= period:
+        yield (
+            f"{own}.spacing (={spacing}): {context} states so far apart do not fit into {key('period')}; at most "
+            f"{(period - 1) // (context - 1)}"
+        )
+    if spacing is None and period % context and {"period", "context"} & set(options):
+        yield f"{key('period')} must be a multiple of {key('context')}, or {own}.spacing be given"
+    if method["nowcaster"] == "metatrained":
+        fit, source = _fit(config, method["source"]), f"metatrain.nowcasters.{method['source']} (method {name})"
+        if fit.context != context:
+            yield f"{key('context')}: {source} reads {fit.context} states"
+        if fit.max_horizon < value["max_horizon"]:
+            yield f"{key('max_horizon')}: {source} predicts at most {fit.max_horizon} states ahead"
+    published = method["nowcaster"] == "checkpoint" and not Path(method["path"]).is_file()
+    if published and context != PUBLISHED_CONTEXT:
+        yield f"{key('context')}: {method['path']} (method {name}) reads {PUBLISHED_CONTEXT} states"
 
 
 def _seeds(config: Values) -> Iterator[str]:

@@ -45,6 +45,7 @@ WRAPPER_OPTIONS = (
     "update_scale",
     "accept",
     "period",
+    "context",
     "spacing",
     "max_horizon",
     "power",
@@ -113,7 +114,7 @@ def build_nowcaster(
     if method.nowcaster == "none":
         return None
     if method.nowcaster == "oracle":
-        return Oracle(spacing=schedule.period // schedule.context)
+        return Oracle(spacing_of(method, schedule))
     if Reference.parse(method.nowcaster):
         return own_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
     if method.nowcaster not in NOWCASTERS:
@@ -122,6 +123,16 @@ def build_nowcaster(
     if method.nowcaster == "random":
         options["seed"] = derive(seed, "random")
     return NOWCASTERS[method.nowcaster](**options)
+
+
+def spacing_of(method: MethodSpec, schedule: ScheduleSpec) -> int:
+    """Steps between the states of a method's nowcasts, by its options and the schedule.
+
+    >>> spacing_of(MethodSpec("m", "linear", options={"context": 4}), ScheduleSpec(period=1000))
+    250
+    """
+    period, context = (int(method.options.get(key, getattr(schedule, key))) for key in ("period", "context"))
+    return int(method.options.get("spacing", period // context))
 
 
 def rescale(method: MethodSpec, nowcaster: Nowcaster) -> Nowcaster:
@@ -182,6 +193,7 @@ def start_training(
     bases: list[Optimizer] = []
     options: dict[str, Any] = {
         "period": schedule.period,
+        "context": schedule.context,
         "max_horizon": schedule.max_horizon,
         "power": schedule.power,
     }
@@ -195,7 +207,6 @@ def start_training(
             base,
             model=model,
             nowcaster=nowcaster,
-            context=schedule.context,
             max_train_steps=task.spec.recipe.steps,
             **options,
         )

@@ -237,8 +237,12 @@ def _period(spec: ReportSpec, method: MethodSpec) -> int:
     return int(method.options.get("period", spec.schedule.period))
 
 
+def _context(spec: ReportSpec, method: MethodSpec) -> int:
+    return int(method.options.get("context", spec.schedule.context))
+
+
 def _spacing(spec: ReportSpec, method: MethodSpec) -> float:
-    return float(method.options.get("spacing", _period(spec, method) / spec.schedule.context))
+    return float(method.options.get("spacing", _period(spec, method) / _context(spec, method)))
 
 
 def _reach(spec: ReportSpec, method: MethodSpec) -> float:
@@ -267,6 +271,6 @@ MEASURES: dict[str, Callable[[Runs, Cell], dict[int, float]]] = {
 PLANNED: dict[str, Callable[[ReportSpec, MethodSpec], float]] = {  # what the config says, with or without runs
     "period": _period,
     "spacing": _spacing,
-    "context": lambda spec, method: spec.schedule.context,
+    "context": _context,
     "reach": _reach,
 }

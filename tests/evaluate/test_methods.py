@@ -159,3 +159,16 @@ def test_an_oracle_without_a_run_says_what_to_do(digits, schedule) -> None:
     states = training.flat_parameters().unsqueeze(1).expand(-1, 5)
     with pytest.raises(RuntimeError, match="call `follow"):
         Oracle(spacing=4).predict(graph.optimizer.graph, states, 1)
+
+
+@pytest.mark.parametrize("nowcaster", ["linear", "oracle"])
+def test_a_method_may_read_more_states_than_others(digits, schedule, nowcaster) -> None:
+    row = MethodSpec("row", nowcaster, options={"context": 10, "spacing": 2})
+    built = build_nowcaster(row, 1000, schedule)
+    training = start_training(digits, row, 1000, schedule, built)
+    seen = []
+    training.optimizer.register_nowcast_pre_hook(lambda opt, record: seen.append(tuple(opt.history.states().shape)))
+    for _ in range(schedule.period):
+        training.step()
+    assert seen == [(training.num_parameters, 10)]
+    assert nowcaster != "oracle" or built.spacing == 2

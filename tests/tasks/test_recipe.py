@@ -6,7 +6,7 @@ from torch import nn
 
 from nino.specs import RecipeSpec
 from nino.tasks import build_optimizer
-from nino.tasks.muon import MuonAdamW, hidden_matrices
+from nino.tasks.muon import MuonAdamW, hidden_weights
 
 
 class Net(nn.Module):
@@ -73,9 +73,9 @@ def test_adam_is_pytorchs_adam():
     torch.testing.assert_close(list(ours.parameters()), list(plain.parameters()))
 
 
-def test_muon_takes_the_hidden_matrices_and_resumes():
+def test_muon_takes_the_hidden_weights_and_resumes():
     model, other = net(), net()
-    assert [id(p) for p in hidden_matrices(model)] == [id(model.hidden.weight)]
+    assert [id(p) for p in hidden_weights(model)] == [id(model.hidden.weight)]
     optimizer = build_optimizer(recipe("muon", 1e-2), model)
     train(model, optimizer, 4)
     resumed = build_optimizer(recipe("muon", 1e-2), other)
@@ -84,6 +84,30 @@ def test_muon_takes_the_hidden_matrices_and_resumes():
     train(model, optimizer, 4, start=4)
     train(other, resumed, 4, start=4)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_muon_takes_filters_as_matrices(layout):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 3, bias=False), nn.Flatten(), nn.Linear(6, 2))
+    assert [id(p) for p in hidden_weights(model)] == [id(model[1].weight)], "the first one reads the input"
+    matrix = nn.Parameter(model[1].weight.detach().flatten(1).clone())
+    plain = torch.optim.Muon([matrix], lr=1e-2, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    model.to(memory_format=layout)
+    ours = MuonAdamW(model, 1e-2, 0.1)
+    for step in range(3):
+        ours.zero_grad()
+        model(torch.randn(5, 3, 5, 5, generator=torch.Generator().manual_seed(step))).square().sum().backward()
+        matrix.grad = model[1].weight.grad.flatten(1).clone()
+        ours.step()
+        plain.step()
+        assert torch.equal(model[1].weight.flatten(1), matrix)
+    assert model[1].weight.is_contiguous(memory_format=layout)
+    assert ours.state_dict()["state"][0]["momentum_buffer"].shape == matrix.shape
+    again = MuonAdamW(model, 1e-2, 0.1)
+    again.load_state_dict(ours.state_dict())
+    again.step()
+    plain.step()
+    assert torch.equal(model[1].weight.flatten(1), matrix)
 
 
 def test_muon_follows_a_scheduler():
@@ -99,5 +123,5 @@ def test_muon_follows_a_scheduler():
 def test_unusable_recipes_are_refused():
     with pytest.raises(ValueError, match="recipe.optimizer is 'lion'; allowed are adam, adamw, muon, sgd"):
         build_optimizer(recipe("lion"), net())
-    with pytest.raises(ValueError, match="Embedding has no hidden weight matrices"):
+    with pytest.raises(ValueError, match="Embedding has no hidden matrices or filters"):
         MuonAdamW(nn.Embedding(3, 2), 0.1, 0.0)
