@@ -57,6 +57,7 @@ rule all:
         rules.manifest.output,
         [PATHS.datasheet(task) for task in RUN.collected],
         [PATHS.card(nowcaster) for nowcaster in RUN.fitted],
+        [PATHS.under("tables", f"{study}.html") for study in RUN.studies],
         # Tables are kept in git and what they were made from is not: asked for by name, it is made where it is missing.
         RUNS,
     message:

@@ -13,6 +13,7 @@ from nino.config.references import Reference
 from nino.config.schema import schema
 from nino.report.studies import study_names
 from nino.specs import L2OSpec, MetatrainSpec, ScheduleSpec
+from nino.studies.spec import OverheadSpec
 
 Values = Mapping[str, Any]
 APPROXIMATIONS = ("edges", "subgraphs")  # of a NiNo's messages, see nino.nowcasters.approximate
@@ -30,7 +31,7 @@ def cross_checks(config: Values) -> list[str]:
         Sentences that name the key, its value and what is allowed.
     """
     names = [*_names(config)]
-    return names or [*_tasks(config), *_schedule(config), *_seeds(config), *_fits(config)]
+    return names or [*_tasks(config), *_schedule(config), *_seeds(config), *_fits(config), *_studies(config)]
 
 
 def _names(config: Values) -> Iterator[str]:
@@ -142,6 +143,13 @@ def _tasks(config: Values) -> Iterator[str]:
         recipe, key = task["recipe"], f"tasks.{name}.recipe"
         if recipe["batch_size"] % (parts := recipe.get("accumulate", 1)):
             yield f"{key}.batch_size (={recipe['batch_size']}) must be a multiple of {key}.accumulate (={parts})"
+
+
+def _studies(config: Values) -> Iterator[str]:
+    key, study = "studies.overhead", config.get("studies", {}).get("overhead", {})
+    batch, parts = (study.get(name, getattr(OverheadSpec, name)) for name in ("batch", "accumulate"))
+    if batch % parts:
+        yield f"{key}.batch (={batch}) must be a multiple of {key}.accumulate (={parts})"
 
 
 def _schedule(config: Values) -> Iterator[str]:

@@ -56,6 +56,7 @@ class Experiment:
         optimizers: learned ones by name, whether used or not.
         seeds_per_job: seeds of one task and method that one job of the workflow runs.
         members_per_job: how many of them are trained at once; None takes 1 on a CPU and 8 on a GPU.
+        studies: names of those whose tables belong to the report.
     """
 
     run: str
@@ -72,6 +73,7 @@ class Experiment:
     optimizers: Mapping[str, OptimizerEntry] = field(default_factory=dict)
     seeds_per_job: int = 1
     members_per_job: int | None = None
+    studies: tuple[str, ...] = ()
 
     @property
     def fitted(self) -> tuple[str, ...]:

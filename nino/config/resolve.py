@@ -73,12 +73,13 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
             trained_on=tuple(dict.fromkeys(trained_on)),
             only=only,
             overlays=None if overlays is None else told_by(config, overlays),
-            **config["report"],
+            **{key: value for key, value in config["report"].items() if key != "studies"},
         ),
         config=config,
         optimizers=optimizers,
         seeds_per_job=evaluate.get("seeds_per_job", 1),
         members_per_job=evaluate.get("members_per_job"),
+        studies=tuple(config["report"].get("studies", ())),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
@@ -130,6 +131,16 @@ def study_files(name: str) -> list[str]:
     if study(name).x_title:
         found += [f"figures/{name}.svg", f"figures/{name}.png", f"figures/captions/{name}.rst"]
     return found
+
+
+def study_artifacts(name: str) -> list[tuple[str, str]]:
+    """A study's files, each with what a reader of the report sees in it: ``table``, ``figure`` or nothing.
+
+    >>> [file for file, shows in study_artifacts("vit") if shows]
+    ['tables/vit.html']
+    """
+    shown = {".html": "table", ".svg": "figure"}
+    return [(file, shown.get(PurePosixPath(file).suffix, "")) for file in study_files(name)]
 
 
 def build(name: str, entry: Mapping[str, Any]) -> Study:

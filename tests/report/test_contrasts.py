@@ -74,7 +74,7 @@ def test_what_is_not_there_is_not_claimed(tmp_path: Path) -> None:
     gone = hit_runs(tmp_path / "a", {"base": [400], "wnn+": [NAN], "nino": [NAN]})
     assert said(gone, wanted(against={"row": 0})) == ("Nothing of this has been measured yet.",)
     missed = hit_runs(tmp_path / "b", {"base": [400], "wnn+": [MISS], "nino": [MISS]})
-    assert said(missed, wanted(against={"row": 0})) == ("Of 2 runs none gives a value.",)
+    assert said(missed, wanted(against={"row": 0})) == ("There are runs, but none reached the target.",)
     half = hit_runs(tmp_path / "c", {"base": [400], "wnn+": [NAN], "nino": [200]})
     assert said(half, wanted(against={"row": 0}))[0] == (
         "No seed has both sides of a comparison (1 of 2 cells have a value)."

@@ -18,7 +18,7 @@ from nino.studies import STUDIES
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "report"
 FIGURES = {*names.TASK_FIGURES, *names.GRAPH_FIGURES, *names.RUN_FIGURES}
-CAPTIONS = sorted({*names.TABLES, *FIGURES, "workflow", "datasheet", "card", *STUDIES})
+CAPTIONS = sorted({*names.TABLES, *FIGURES, "workflow", "datasheet", "card", "study", *STUDIES})
 COMPUTED = {
     "datasheet": '<span class="pre">digits-8</span>',
     "card": '<tt class="docutils literal">wnn+</tt>',
@@ -36,6 +36,7 @@ COMPUTED = {
     "graph-layers": "nodes in",
     "permutation": "Found by permutation.",
     "overhead": "Found by overhead.",
+    "study": "Found by permutation.",
 }
 
 
@@ -75,7 +76,11 @@ def test_caption_renders_with_the_computed_sentences(
     # Snakemake's own environment, but strict: a key that the config does not have is an error
     environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     text = environment.from_string((FOLDER / f"{name}.rst").read_text()).render(
-        snakemake=SimpleNamespace(config=config, wildcards=SimpleNamespace(task="digits-8", nowcaster="wnn+"))
+        snakemake=SimpleNamespace(
+            config=config,
+            wildcards=SimpleNamespace(task="digits-8", nowcaster="wnn+"),
+            params=SimpleNamespace(study="permutation"),
+        )
     )
     body = docutils.publish_parts(text, writer="html", settings_overrides={"report_level": 1, "halt_level": 2})["body"]
     assert "system-message" not in body

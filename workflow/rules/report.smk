@@ -106,7 +106,8 @@ rule manifest:
         "nino manifest {input.spec} --resolved {input.config} --results {params.results} > {log} 2>&1"
 
 
-# Tables of studies are made when asked for by name: snakemake results/<run>/tables/<study>.md
+# Tables of studies are made where report.studies names them, and when asked for by name:
+#   snakemake --cores 1 --configfile FILE -- results/<run>/tables/<study>.md
 for study in studies.study_names():
 
     rule:
@@ -116,7 +117,19 @@ for study in studies.study_names():
             spec=PATHS.report_spec,
             runs=RUNS,
         output:
-            [PATHS.under(file) for file in studies.study_files(study)],
+            [
+                (
+                    report(
+                        PATHS.under(file),
+                        caption="../report/study.rst",
+                        category="Studies",
+                        labels={"study": study, "shows": shows},
+                    )
+                    if shows
+                    else PATHS.under(file)
+                )
+                for file, shows in studies.study_artifacts(study)
+            ],
         log:
             PATHS.log("report", study),
         conda:
