@@ -21,6 +21,8 @@ from nino.specs import MetatrainSpec
 
 log = logging.getLogger(__name__)
 
+# Compute capability from which float16 products are faster: Volta, Turing (which lack bfloat16).
+TENSOR_CORES = (7, 0)
 # Failures in a row after which the weights, not the batches, must be at fault.
 MAX_CONSECUTIVE_FAILURES = 10
 
@@ -39,9 +41,7 @@ class Precision:
 
     @classmethod
     def choose(cls, device: torch.device | str | None, amp: str) -> Precision:
-        """A GPU where there is one, bfloat16 products where it has them.
-
-        Older GPUs stay in float32: float16 needs a loss scale whose overflows look like the failures we count.
+        """A GPU where there is one; bfloat16 products where it has them, float16 ones on older GPUs with tensor cores.
 
         Args:
             device: None takes the GPU if there is one.
@@ -53,8 +53,14 @@ class Precision:
         if amp not in ("auto", "off"):
             raise ValueError(f"`amp` (={amp!r}) must be 'auto' or 'off'")
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        fast = amp == "auto" and chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return cls(chosen, torch.bfloat16 if fast else None)
+        dtype = None
+        if amp == "auto" and chosen.type == "cuda":
+            if torch.cuda.is_bf16_supported(including_emulation=False):
+                dtype = torch.bfloat16
+            elif torch.cuda.get_device_capability(chosen) >= TENSOR_CORES:
+                dtype = torch.float16
+        log.info("computing on %s, matrix products in %s", chosen, dtype or torch.float32)
+        return cls(chosen, dtype)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context to compute losses in."""
@@ -117,7 +123,8 @@ class Trainer:
 
     Good means that a batch gave a finite loss and finite gradients there. Where one does not, the weights and moments
     return to the last good state, which undoes the update before too (it may be what broke them), and the batch is
-    skipped.
+    skipped. In float16 gradients overflow while the scale of the loss is being found: such a batch is skipped and the
+    scale halved, which is no failure unless the scale falls below 1.
 
     Args:
         net: the nowcaster.
@@ -135,12 +142,15 @@ class Trainer:
     failures: int = 0
     consecutive: int = 0
     optimizer: torch.optim.Optimizer = field(init=False)
+    scaler: torch.amp.GradScaler = field(init=False)
     good: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         """Move the nowcaster to its device and make the optimizer."""
         self.net.to(self.precision.device)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.spec.lr, weight_decay=self.spec.weight_decay)
+        scaled = self.precision.dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(self.precision.device.type, enabled=scaled)
         self.good = self._copy()
 
     def step(self, iteration: int, batch: Sequence[Windows]) -> Step:
@@ -165,23 +175,37 @@ class Trainer:
             moved = [windows.to(self.precision.device) for windows in group]
             share = math.fsum(windows.share for windows in group)
             part = loss_of(self.net, moved, self.spec, self.precision, self.engine) * share
-            part.backward()
+            self.scaler.scale(part).backward()
             loss += part.item()
         loss = self.ranks.sum_gradients(self.net, loss)
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.spec.clip_norm).item()
+        if self._overflowed(iteration, loss, norm):
+            return Step(loss, norm, applied=False)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._fail(iteration, loss, norm)
             return Step(loss, norm, applied=False)
         self.consecutive = 0
         self.good = self._copy()
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return Step(loss, norm, applied=True)
+
+    def _overflowed(self, iteration: int, loss: float, norm: float) -> bool:
+        """Whether float16 gradients were too large for the loss's scale, which is then halved."""
+        scale = self.scaler.get_scale()
+        if not self.scaler.is_enabled() or math.isfinite(norm) or not math.isfinite(loss) or scale < 1:
+            return False
+        self.scaler.update()
+        log.info("iteration %d: float16 gradients overflowed at a loss scale of %g: skipped", iteration, scale)
+        return True
 
     def _fail(self, iteration: int, loss: float, norm: float) -> None:
         """Go back to the last good state, count, give up after too many."""
         self.failures += 1
         self.consecutive += 1
         log.warning("iteration %d: loss %g, gradient norm %g: rolled back, batch skipped", iteration, loss, norm)
+        self.scaler.update()
         self.net.load_state_dict(self.good["net"])
         self.optimizer.load_state_dict(copy.deepcopy(self.good["optimizer"]))
         if self.consecutive >= MAX_CONSECUTIVE_FAILURES:
@@ -195,7 +219,8 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later ``load_state_dict`` needs to go on as if nothing had happened."""
-        return self._copy() | {"good": self.good, "failures": self.failures, "consecutive": self.consecutive}
+        counts = {"failures": self.failures, "consecutive": self.consecutive}
+        return self._copy() | {"good": self.good, **counts, "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state of the same nowcaster and recipe."""
@@ -204,3 +229,5 @@ class Trainer:
         self.good = state["good"]
         self.failures = state["failures"]
         self.consecutive = state["consecutive"]
+        if state.get("scaler"):  # empty but in float16, and states of earlier versions have none
+            self.scaler.load_state_dict(state["scaler"])

@@ -145,16 +145,52 @@ def test_precision() -> None:
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
 
 
-def test_mixed_precision_is_close(digits: Source, recipe: MetatrainSpec) -> None:
-    """The path that a GPU takes, here in the CPU's bfloat16."""
+@pytest.mark.parametrize(
+    ("bfloat16", "capability", "dtype"),
+    [(True, (9, 0), torch.bfloat16), (False, (7, 5), torch.float16), (False, (6, 1), None)],
+)
+def test_a_gpu_computes_in_what_it_has(
+    monkeypatch: pytest.MonkeyPatch, bfloat16: bool, capability: tuple[int, int], dtype: torch.dtype | None
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bfloat16)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert Precision.choose("cuda", "auto").dtype == dtype
+    assert Precision.choose("cuda", "off").dtype is None
+
+
+def test_an_overflow_in_float16_is_no_failure(digits: Source, recipe: MetatrainSpec) -> None:
+    """The loss's scale is halved until gradients fit; what is not finite at any scale still is a failure."""
+    sampler = WindowSampler({"digits-4": digits}, recipe)
+    trainer = Trainer(_net(), recipe, Precision(torch.device("cpu"), torch.float16))
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
+    start = {name: value.clone() for name, value in trainer.net.state_dict().items()}
+    steps = [trainer.step(0, sampler.batch(0))]
+    assert not steps[0].applied and _same(start, trainer.net.state_dict())
+    while not steps[-1].applied:
+        steps.append(trainer.step(len(steps), sampler.batch(0)))
+    assert 5 < len(steps) < 40 and trainer.failures == 0 and trainer.scaler.get_scale() < 2**55
+    assert not _same(start, trainer.net.state_dict())
+    again = Trainer(_net(), recipe, Precision(torch.device("cpu"), torch.float16))
+    again.load_state_dict(trainer.state_dict())
+    assert again.scaler.get_scale() == trainer.scaler.get_scale()
+    assert not trainer.step(50, _poisoned(sampler.batch(1))).applied
+    assert trainer.failures == 1 and trainer.step(51, sampler.batch(2)).applied
+
+
+@pytest.mark.parametrize("fast", [torch.bfloat16, torch.float16])
+def test_mixed_precision_is_close(digits: Source, recipe: MetatrainSpec, fast: torch.dtype) -> None:
+    """The paths that GPUs take, here on the CPU."""
     batch = WindowSampler({"digits-4": digits}, recipe).batch(0)
     found = []
-    for dtype in (None, torch.bfloat16):
+    for dtype in (None, fast):
         net = _net()
         with torch.no_grad():  # at its initialisation the network predicts next to nothing, in any precision
             for parameter in net.parameters():
                 parameter.mul_(10)
-        found.append(Trainer(net, recipe, Precision(torch.device("cpu"), dtype)).step(0, batch))
+        trainer = Trainer(net, recipe, Precision(torch.device("cpu"), dtype))
+        while not (step := trainer.step(0, batch)).applied:  # float16 first finds its loss's scale
+            assert trainer.failures == 0
+        found.append(step)
     full, mixed = found
     assert full.loss != mixed.loss
     assert mixed.loss == pytest.approx(full.loss, rel=0.02)
