@@ -34,7 +34,8 @@ from nino.tasks import MODELS as ARCHITECTURES
 from nino.tasks import Data
 
 CONTEXT = 5
-NOWCASTS = 3
+NOWCASTS = 8  # the first one, which computes positions, and repeats
+COMPARED = 4  # the nowcast that approximations are compared at
 HORIZON = 40  # of the nowcast that approximations are compared by, in states
 _GPT2, _LLAMA3 = 50_257, 128_256
 
@@ -86,11 +87,12 @@ class Cost:
         parameters: of the model.
         device: where it was measured.
         step_seconds: median of the base steps.
-        seconds: of a step (Adam, L2O), or of a nowcast, positions computed already (median).
+        seconds: of a step (Adam, L2O), or of a nowcast, positions computed already (median of the repeats).
         first_seconds: of the first nowcast, which computes them.
         step_bytes: peak memory of base steps, above what the process had before the model.
         peak_bytes: the same while nowcasting; of the steps for Adam and L2O.
         difference: of an approximated nowcast from the exact one, as a share of the change that it predicts (norms).
+        spread: least and most seconds of the repeats that ``seconds`` is the median of.
     """
 
     model: str
@@ -103,6 +105,7 @@ class Cost:
     step_bytes: int
     peak_bytes: int
     difference: float | None = None
+    spread: tuple[float, float] = (math.nan, math.nan)
 
     def share(self, period: int, adam_seconds: float = math.nan) -> float:
         """Percent that the method adds to the seconds of training, with a nowcast every ``period`` steps.
@@ -120,7 +123,7 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
     """Train a few steps, with a nowcast after each five of them where the method has nowcasts.
 
     Args:
-        spec: batch, length, precision and hidden size.
+        spec: batch and its parts, length, precision and hidden size.
         model: a key of ``MODELS``.
         method: a key of ``METHODS``.
         device: where to.
@@ -144,12 +147,15 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
 
     def step() -> None:
         if getattr(optimizer, "need_grads", True):
-            _gradient(network, tokens, spec.precision, device)
+            _gradient(network, tokens, spec, device)
         optimizer.step()
         if device != "cpu":
             torch.cuda.synchronize()
 
-    for _ in range(CONTEXT * NOWCASTS):
+    apart = None
+    for taken in range(CONTEXT * NOWCASTS):
+        if taken == CONTEXT * (COMPARED - 1) and spec.nowcaster and method in APPROXIMATIONS:
+            apart = _difference(spec, optimizer, step)
         nowcast = not getattr(optimizer, "need_grads", True)
         memory.reset()
         start = time.perf_counter()
@@ -157,11 +163,13 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
         seconds[nowcast].append(time.perf_counter() - start)
         peaks[nowcast] = max(peaks[nowcast], memory.peak())
     base = statistics.median(seconds[False][1:])
-    later = statistics.median(seconds[True][1:]) if seconds[True] else base
+    repeats = seconds[bool(seconds[True])][1:]
     count = sum(p.numel() for p in network.parameters())
     first = seconds[True][0] if seconds[True] else None
-    apart = _difference(spec, optimizer, step) if spec.nowcaster and method in APPROXIMATIONS else None
-    return Cost(model, method, count, device, base, later, first, peaks[False], peaks[bool(seconds[True])], apart)
+    peak = peaks[bool(seconds[True])]
+    spread = min(repeats), max(repeats)
+    later = statistics.median(repeats)
+    return Cost(model, method, count, device, base, later, first, peaks[False], peak, apart, spread)
 
 
 def _nowcaster(spec: OverheadSpec, method: str) -> Nowcaster:
@@ -184,9 +192,10 @@ def _difference(spec: OverheadSpec, optimizer: NiNo, step: Callable[[], None]) -
         apart = opt.nowcaster.predict(opt.graph, states, HORIZON) - wanted
         found.append(float(apart.norm() / (wanted - states[:, -1]).norm()))
 
-    optimizer.register_nowcast_pre_hook(compare)
+    hook = optimizer.register_nowcast_pre_hook(compare)
     for _ in range(CONTEXT):
         step()
+    hook.remove()
     return found[0]
 
 
@@ -198,11 +207,13 @@ def build(model: str, tokens: int) -> nn.Module:
     return ARCHITECTURES[chosen.architecture](data, chosen.options)
 
 
-def _gradient(network: nn.Module, tokens: torch.Tensor, precision: str, device: str) -> None:
+def _gradient(network: nn.Module, tokens: torch.Tensor, spec: OverheadSpec, device: str) -> None:
     network.zero_grad()
-    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        scores = network(tokens[:, :-1]).logits
-    F.cross_entropy(scores.float().flatten(0, 1), tokens[:, 1:].flatten()).backward()
+    for part in tokens.chunk(spec.accumulate):
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=spec.precision == "bfloat16"):
+            scores = network(part[:, :-1]).logits
+        loss = F.cross_entropy(scores.float().flatten(0, 1), part[:, 1:].flatten())
+        (loss / spec.accumulate).backward()
 
 
 class Memory:
@@ -250,8 +261,10 @@ def costs(spec: OverheadSpec, device: str) -> list[Cost]:
     """Measure every model with every method.
 
     Raises:
-        ValueError: for a model or method that is not known.
+        ValueError: for a model or method that is not known, and a batch that does not divide into its parts.
     """
+    if spec.batch % spec.accumulate:
+        raise ValueError(f"`batch` (={spec.batch}) must be a multiple of `accumulate` (={spec.accumulate})")
     for argument, values, allowed in (("models", spec.models, MODELS), ("methods", spec.methods, METHODS)):
         for value in values:
             if value not in allowed:

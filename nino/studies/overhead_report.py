@@ -12,7 +12,7 @@ import pandas as pd
 from nino.report.build import write_caption
 from nino.report.published import published, source_texts
 from nino.report.table import EMPTY, Table, number, significant, text_frame
-from nino.studies.overhead import HORIZON, METHODS, Cost, costs
+from nino.studies.overhead import COMPARED, CONTEXT, HORIZON, METHODS, NOWCASTS, Cost, costs
 from nino.studies.record import write_record
 from nino.studies.spec import OverheadSpec
 
@@ -35,15 +35,19 @@ def table(measured: list[Cost], spec: OverheadSpec) -> Table:
         known = published("overhead_llama_111m", PUBLISHED.get((cost.model, cost.method), ""))
         values = known.value if known else {}
         share = cost.share(spec.period, adam.get(cost.model, math.nan))
+        least, most = cost.spread
+        measures = {key: value for key, value in vars(cost).items() if key != "spread"}
         rows.append(
-            vars(cost) | {"share_percent": share} | {f"published_{key}": value for key, value in values.items()}
+            measures
+            | {"seconds_least": least, "seconds_most": most, "share_percent": share}
+            | {f"published_{key}": value for key, value in values.items()}
         )
         text.append(
             {
                 "Model": f"{cost.model} ({cost.parameters / 1e6:.1f}M)",
                 "Method": METHODS[cost.method],
                 "Peak memory, GB": significant(cost.peak_bytes / GB),
-                "Seconds": f"{significant(cost.seconds)} a {'step' if cost.first_seconds is None else 'nowcast'}",
+                "Seconds": f"{_seconds(cost)} a {'step' if cost.first_seconds is None else 'nowcast'}",
                 "First nowcast, s": EMPTY if cost.first_seconds is None else significant(cost.first_seconds),
                 "Share of training, %": number(share, 2),
                 "Off the exact nowcast, %": EMPTY if cost.difference is None else significant(100 * cost.difference),
@@ -53,9 +57,11 @@ def table(measured: list[Cost], spec: OverheadSpec) -> Table:
     device = measured[0].device
     sources = published("overhead_llama_111m")
     cited = "; ".join(source_texts()[key] for key in sources.sources) if sources else ""
+    parts = f" in {spec.accumulate} parts" if spec.accumulate > 1 else ""
     given = f", NiNo those of {spec.nowcaster}" if spec.nowcaster else ""
     notes: tuple[str, ...] = (
-        f"Base step: AdamW, {spec.batch} x {spec.tokens} tokens, {spec.precision}, on {device}. Nowcasters have hidden "
+        f"Base step: AdamW, {spec.batch} x {spec.tokens} tokens{parts}, {spec.precision}, on {device}. Seconds: median "
+        f"(least to most) of {NOWCASTS - 1} nowcasts after the first, or of the steps. Nowcasters have hidden "
         f"size {spec.hidden} and random weights{given}. Share: one nowcast every {spec.period} steps; for L2O, what "
         "its step takes longer than Adam's.",
         "Peak memory: above that of the process before the model was built, parameters, optimizer and saved states "
@@ -67,7 +73,7 @@ def table(measured: list[Cost], spec: OverheadSpec) -> Table:
     if any(cost.difference is not None for cost in measured):
         notes += (
             f"Off the exact nowcast: norm of the difference over the norm of the exact change, {HORIZON} states ahead "
-            "after 20 steps on random tokens, the states one step apart.",
+            f"after {CONTEXT * COMPARED} steps on random tokens, the states one step apart.",
         )
     first = [i for i in range(1, len(measured)) if measured[i].model != measured[i - 1].model]
     frame = text_frame(text, optional=["Off the exact nowcast, %", "Published"])
@@ -75,6 +81,11 @@ def table(measured: list[Cost], spec: OverheadSpec) -> Table:
     return Table(
         NAME, title, pd.DataFrame(rows), frame, rules=tuple(first), notes=notes, found=findings(measured, spec)
     )
+
+
+def _seconds(cost: Cost) -> str:
+    least, most = map(significant, cost.spread)
+    return significant(cost.seconds) + ("" if math.isnan(cost.spread[0]) else f" ({least} to {most})")
 
 
 def _published_text(values: dict[str, Any]) -> str:
@@ -109,7 +120,7 @@ def study(spec: OverheadSpec, results: Path, device: str = "cpu") -> Table:
         The table.
 
     Raises:
-        ValueError: for a model or method that is not known.
+        ValueError: as `nino.studies.overhead.costs`.
     """
     start = time.perf_counter()
     result = table(costs(spec, device), spec)

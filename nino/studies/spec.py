@@ -41,6 +41,7 @@ class OverheadSpec(Spec):
             the exact one does depend on weights, and is measured with these alone.
         batch: examples a step.
         tokens: length of an example of a language model.
+        accumulate: parts that a batch is taken in, one after the other, as in a recipe; divides ``batch``.
         period: steps between nowcasts, for the share of training.
         precision: of the base steps, ``float32`` or ``bfloat16``.
     """
@@ -51,5 +52,6 @@ class OverheadSpec(Spec):
     nowcaster: str | None = None
     batch: int = 8
     tokens: int = 128
+    accumulate: int = 1
     period: int = 1000
     precision: str = "float32"

@@ -8,7 +8,19 @@ import torch
 from nino.l2o import L2O
 from nino.nowcasters import build_nowcaster, save_nowcaster
 from nino.studies import OverheadSpec
-from nino.studies.overhead import APPROXIMATIONS, CONTEXT, METHODS, MODELS, NOWCASTS, Cost, Memory, build, measure
+from nino.studies.overhead import (
+    APPROXIMATIONS,
+    CONTEXT,
+    METHODS,
+    MODELS,
+    NOWCASTS,
+    Cost,
+    Memory,
+    _gradient,
+    build,
+    costs,
+    measure,
+)
 from nino.studies.overhead_report import GB, findings, study, table
 from tests.nowcasters.helpers import lively
 
@@ -17,6 +29,27 @@ SPEC = OverheadSpec(models=("gpt2-1-8",), methods=("adam", "nino"), hidden=4, ba
 
 def cost(model: str = "llama-6-384", method: str = "nino", seconds: float = 5.0, first: float | None = 9.0) -> Cost:
     return Cost(model, method, 111_000_000, "cpu", 1.0, seconds, first, 3_000_000_000, 4_000_000_000)
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_whole():
+    tokens = torch.randint(MODELS["gpt2-1-8"].vocabulary, (4, 9))
+    network = build("gpt2-1-8", 8)
+    found = []
+    for parts in (1, 4):
+        _gradient(network, tokens, replace(SPEC, batch=4, accumulate=parts), "cpu")
+        found.append([p.grad.clone() for p in network.parameters()])
+    torch.testing.assert_close(*found)
+    with pytest.raises(ValueError, match=r"`batch` \(=2\) must be a multiple of `accumulate` \(=3\)"):
+        costs(replace(SPEC, accumulate=3), "cpu")
+
+
+def test_repeats_are_shown_with_their_range():
+    shown = table([replace(cost(), spread=(4.0, 7.0))], replace(SPEC, accumulate=2))
+    assert list(shown.text["Seconds"]) == ["5 (4 to 7) a nowcast"]
+    assert (shown.data.seconds_least[0], shown.data.seconds_most[0]) == (4.0, 7.0)
+    assert "2 x 8 tokens in 2 parts" in shown.notes[0] and "of 7 nowcasts after the first" in shown.notes[0]
+    least, most = measure(SPEC, "gpt2-1-8", "nino", "cpu").spread
+    assert 0 < least < most
 
 
 def test_models_have_the_sizes_they_are_named_by():
