@@ -15,9 +15,11 @@ import torch
 
 from nino.config import Layout
 from nino.config.experiment import Experiment
-from nino.plan.facts import Facts, UnknownSizesError, data_facts
+from nino.l2o import L2ONet
+from nino.plan.facts import BYTES_PER_TOKEN, TOKENS, Facts, UnknownSizesError, data_facts
 from nino.specs import MetatrainSpec, TaskSpec, TrajectorySpec
 from nino.tasks import MODELS, default_data_dir
+from nino.tasks.text import SPLITS
 from nino.trajectories.format import chunk_size, num_shards, shard_seeds
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ ROW_BYTES = 200
 RUN_BYTES = 16 * 1024  # run.json
 REPORT_BYTES = 8 * 1024 * 1024  # tables and figures of a task
 FLOAT = 4
+L2O_FLOATS = 8  # of a parameter in a training of a learned optimizer, at most: itself and its accumulators
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,17 @@ def token_bytes(facts: Facts) -> int:
     return facts.shape[0] * sum(facts.examples.values()) * (2 if facts.outputs <= 2**16 else 4) + FILE_BYTES
 
 
+def hub_bytes(name: str) -> tuple[int, int]:
+    """About what fetching text takes: the hub's own files in its cache; beside our copy of them, a decompressed one.
+
+    >>> hub_bytes("wikitext-103")
+    (300378000, 797157000)
+    """
+    tokens = sum(TOKENS[name])
+    packed, plain = int(BYTES_PER_TOKEN[".parquet"] * tokens), int(BYTES_PER_TOKEN[".txt"] * tokens)
+    return packed, packed + plain
+
+
 def needs(
     run: Experiment, facts: Mapping[str, Facts], tensors: Mapping[str, list[int]], nowcasters: Mapping[str, int]
 ) -> list[Need]:
@@ -131,15 +145,23 @@ def needs(
     Returns:
         A need a stage and task or nowcaster.
     """
-    found = [*_data(run, facts), *_trajectories(run, tensors), *_fits(run, nowcasters), *_runs(run, tensors)]
+    found = [*_data(run, facts), *_trajectories(run, tensors), *_fits(run, nowcasters), *_learned(run, tensors)]
+    found += _runs(run, tensors)
     report = REPORT_BYTES * len(run.evaluated)
     done = Path(Layout(run.run).manifest).is_file()
     return [*found, Need("report", run.run, Path(Layout(run.run).tables), report, 0 if done else report)]
 
 
 def _data(run: Experiment, facts: Mapping[str, Facts]) -> Iterator[Need]:
-    """Token caches, once a data set; where a task's record is there, its cache is."""
+    """What the hub's text takes, and token caches, once a data set; where a task's record is there, its cache is."""
     folder = run.data_dir or default_data_dir()
+    hub = {run.tasks[task].data.name for task in facts if run.tasks[task].data.source == "hub"}
+    if hub:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    for name in sorted(hub & set(TOKENS)):
+        kept = all((folder / name / f"{split}.parquet").is_file() for split in SPLITS)
+        for path, size in ((Path(HF_HUB_CACHE), hub_bytes(name)[0]), (folder / name, hub_bytes(name)[1])):
+            yield Need("data", name, path, size, 0 if kept else size)
     seen = []
     for task, known in facts.items():
         data = run.tasks[task].data
@@ -173,6 +195,19 @@ def _fits(run: Experiment, nowcasters: Mapping[str, int]) -> Iterator[Need]:
             path = Path(Layout(run.run).checkpoint(name))
             done = path.is_file()
             yield Need("metatrain", name, path.parent, size, 0 if done else size, 0 if done else scratch)
+
+
+def _learned(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
+    """Learned optimizers; the trainings that one learns from are its state while it is fitted."""
+    for name in run.learned:
+        entry = run.optimizers[name]
+        if entry.task in tensors:
+            own = sum(p.numel() for p in L2ONet(entry.spec.hidden, 0).parameters())
+            size = 2 * FLOAT * own + FILE_BYTES + ROW_BYTES * entry.spec.iterations
+            state = FLOAT * (3 * own + L2O_FLOATS * entry.spec.trainings * sum(tensors[entry.task]))
+            path = Path(Layout(run.run).l2o_checkpoint(name))
+            done = path.is_file()
+            yield Need("metatrain", name, path.parent, size, 0 if done else size, 0 if done else size + 2 * state)
 
 
 def _runs(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:

@@ -22,6 +22,7 @@ from nino.plan.calibrate import Calibration, calibrate
 from nino.plan.disk import Need, needs, stored_states, tensor_sizes
 from nino.plan.facts import Facts, UnknownSizesError, data_facts
 from nino.plan.fits import FitCalibration, calibrate_fit, fresh_nowcaster, iteration_seconds, validation_seconds
+from nino.plan.learned import L2OCalibration, calibrate_l2o
 from nino.plan.measure import resident_bytes
 from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
@@ -71,6 +72,7 @@ class Plan:
         notes: what was estimated and how, what is not known.
         calibrations: by task.
         fits: calibrations by nowcaster.
+        learned: by learned optimizer.
     """
 
     run: str
@@ -80,6 +82,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     calibrations: dict[str, Calibration] = field(default_factory=dict)
     fits: dict[str, FitCalibration] = field(default_factory=dict)
+    learned: dict[str, L2OCalibration] = field(default_factory=dict)
 
 
 def plan(run: Experiment, device: str = "cpu", *, progress: bool = True) -> Plan:
@@ -127,7 +130,7 @@ class _Planner:
 
     @property
     def parts(self) -> int:
-        return len(self.facts) + len(self.run.fitted)
+        return len(self.facts) + len(self.run.fitted) + len(self.run.learned)
 
     def _learn_sizes(self) -> None:
         folder = self.run.data_dir or default_data_dir()
@@ -167,6 +170,13 @@ class _Planner:
                 graphs = {task: self._graph(task) for task in self.run.nowcasters[name].tasks}
                 spec = self.run.nowcasters[name].spec
                 self.plan.fits[name] = calibrate_fit(spec, self.nets[name], graphs, self.device)
+            bar.update()
+        for name in self.run.learned:
+            bar.set_postfix_str(name)
+            told = self.run.optimizers[name]
+            if told.task in self.facts:
+                learned_on = self.run.tasks[told.task], self.facts[told.task]
+                self.plan.learned[name] = calibrate_l2o(told.spec, *learned_on, self.device)
             bar.update()
 
     def _task(self, task: str) -> None:
@@ -208,7 +218,7 @@ class _Planner:
         rows.append(Row("data", f"{len(self.run.used)} tasks", len(self.run.used), size=self._size("data")))
         rows += [self._trajectories(task) for task in self.run.collected]
         rows += [self._fit(name) for name in self.run.fitted]
-        rows += [Row("metatrain", name, 1) for name in self.run.learned]
+        rows += [self._learned(name) for name in self.run.learned]
         rows += [self._evaluations(task) for task in self.run.evaluated]
         rows.append(Row("report", self.run.run, REPORT_JOBS, size=self._size("report")))
         self.plan.notes = [f"{', '.join(names)}: {text}" for text, names in self.notes.items()]
@@ -242,6 +252,13 @@ class _Planner:
         validations = spec.iterations // spec.validate_every + 1
         seconds = spec.iterations * iteration_seconds(found) + validations * validation_seconds(found, spec)
         return Row("metatrain", name, 1, seconds, seconds, self._size("metatrain", name), self.base + found.memory)
+
+    def _learned(self, name: str) -> Row:
+        found, size = self.plan.learned.get(name), self._size("metatrain", name)
+        if found is None:
+            return Row("metatrain", name, 1, size=size)
+        seconds = found.seconds(self.run.optimizers[name].spec)
+        return Row("metatrain", name, 1, seconds, seconds, size, self.base + found.memory)
 
     def _evaluations(self, task: str) -> Row:
         methods = [self.run.methods[m] for m in dict.fromkeys(m for t, m in self._runs() if t == task)]

@@ -32,9 +32,7 @@ def stand_in(method: MethodSpec, schedule: ScheduleSpec) -> tuple[Nowcaster | No
     if method.nowcaster == "oracle":
         return None, None
     if method.nowcaster == "l2o":
-        return None, "a learned optimizer: its steps are timed as the base optimizer's, its fit is not estimated"
-    if method.nowcaster == "l2o":
-        return None, "a learned optimizer: its fit and its steps, a few times the base optimizer's, are not timed"
+        return None, "a learned optimizer: its steps are timed as the base optimizer's; they take longer"
     if method.nowcaster != "checkpoint" or method.path is None:
         built = build_nowcaster(method, 0, schedule)
         assert not isinstance(built, L2ONet)

@@ -42,6 +42,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "notes": plan.notes,
         "calibrations": {task: asdict(found) for task, found in plan.calibrations.items()},
         "fits": {name: asdict(found) for name, found in plan.fits.items()},
+        "learned": {name: asdict(found) for name, found in plan.learned.items()},
     }
 
 

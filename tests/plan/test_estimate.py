@@ -106,7 +106,7 @@ def test_methods_without_their_weights_are_timed_as_what_they_are() -> None:
     some, _ = stand_in(MethodSpec("x", "checkpoint", path="nino_no_posw", options={"edges": 0.1}), SCHEDULE)
     assert isinstance(some, SampledEdges)
     nowcaster, note = stand_in(MethodSpec("x", "l2o", source="y"), SCHEDULE)
-    assert nowcaster is None and "its fit is not estimated" in str(note)
+    assert nowcaster is None and "its steps are timed as the base optimizer's" in str(note)
     assert stand_in(MethodSpec("x", "none"), SCHEDULE) == (None, None)
     assert stand_in(MethodSpec("x", "linear"), SCHEDULE)[0] is not None
     assert stand_in(MethodSpec("x", "checkpoint", path="gone.safetensors"), SCHEDULE)[1] == (

@@ -1,0 +1,71 @@
+"""What fitting a learned optimizer takes: an unroll and a step of one of the trainings that it learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nino.l2o import L2ONet
+from nino.l2o.fit import start
+from nino.plan.facts import Facts
+from nino.plan.measure import peak_bytes, seconds
+from nino.specs import L2OSpec, TaskSpec
+from nino.tasks import Task
+
+
+@dataclass(frozen=True)
+class L2OCalibration:
+    """What the parts of a fit take.
+
+    Args:
+        unroll: an iteration: the steps of an unroll and the update after them [s].
+        step: of the validation's training [s].
+        memory: of an iteration and the trainings under way, beside the process's own [bytes].
+    """
+
+    unroll: float
+    step: float
+    memory: int
+
+    def seconds(self, spec: L2OSpec) -> float:
+        """Of a whole fit."""
+        validations = 1 + -(-spec.iterations // spec.validate_every)
+        return spec.iterations * self.unroll + validations * spec.validation_steps * self.step
+
+
+def calibrate_l2o(spec: L2OSpec, task: TaskSpec, facts: Facts, device: torch.device) -> L2OCalibration:
+    """Time an unroll and a step on random data.
+
+    Args:
+        spec: the recipe.
+        task: whose trainings it learns from.
+        facts: sizes of the task's data.
+        device: where the fit runs.
+
+    Returns:
+        Seconds and bytes.
+    """
+    data = Task(task, facts.synthetic(task.recipe.batch_size, 1, 1), device)
+    net = L2ONet(spec.hidden, 0).to(device)
+    training = start(data, 0, net)
+    learner = torch.optim.AdamW(net.parameters(), lr=spec.lr)
+    optimizer: Any = training.optimizer
+
+    def unroll() -> None:
+        optimizer.open_unroll()
+        for _ in range(spec.unroll):
+            training.step()
+        objective = optimizer.close_unroll()
+        learner.zero_grad()
+        if objective is not None:
+            objective.backward()
+        learner.step()
+
+    memory = peak_bytes(unroll, device)
+    state = sum(value.numel() * 4 for kept in optimizer.state.values() for value in kept.values())
+    each = state + sum(p.numel() * p.element_size() for p in training.parameters)
+    return L2OCalibration(
+        seconds(unroll, device), seconds(training.step, device), memory + spec.trainings * each + facts.held_bytes
+    )
