@@ -28,7 +28,15 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """The plain mapping, nested specs included."""
-        return asdict(self)
+        return asdict(self, dict_factory=_without_later)
+
+
+LATER = ("checkpoint_every",)
+
+
+def _without_later(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping without keys of ``LATER`` that are None: what was recorded before they existed stays what it is."""
+    return {key: value for key, value in pairs if value is not None or key not in LATER}
 
 
 @dataclass(frozen=True)
@@ -119,12 +127,15 @@ class EvaluationSpec(Spec):
         hardest_first: between two measurements of the validation metric, measure the test metric only where a sample
             of the test images, and then the hardest of them, leave the target open: the same first hit (overlooked with
             a probability of at most 1e-6, `nino.evaluate.bet.Bet`) in a fraction of the time, fewer rows.
+        checkpoint_every: the states before every so manieth step are written as Hugging Face folders, of which as many
+            are kept as a nowcast reads, and one more (``nino step`` goes on from them); None writes none.
     """
 
     test_every: int
     validation_every: int
     at_nowcast: str = "after"
     hardest_first: bool = False
+    checkpoint_every: int | None = None
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,12 @@ def step(
     spacing: Annotated[
         int | None, typer.Option("--spacing", min=1, help="Steps between checkpoints; default what is there.")
     ] = None,
+    period: Annotated[
+        int | None,
+        typer.Option("--period", min=1, help="Steps between nowcasts, for k by the decay; default all read."),
+    ] = None,
+    max_horizon: Annotated[int, typer.Option("--max-horizon", min=1, help="k of the first nowcast of the decay.")] = 40,
+    power: Annotated[float, typer.Option("--power", min=0, help="Exponent of the decay of k; 0 keeps it.")] = 2.0,
     pattern: Annotated[str | None, typer.Option("--pattern", help="Shell pattern of the checkpoints' names.")] = None,
     topology: Annotated[str, typer.Option("--topology", help="released, exact or naive.")] = "released",
     update_scale: Annotated[float, typer.Option("--update-scale", help="Factor on the change.")] = 1.0,
@@ -85,6 +91,9 @@ def step(
         max_train_steps=max_train_steps,
         model=None if model is None else build(model),
         spacing=spacing,
+        period=period,
+        max_horizon=max_horizon,
+        power=power,
         pattern=pattern,
         topology=topology,
         update_scale=update_scale,

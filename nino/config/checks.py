@@ -128,6 +128,11 @@ def _tasks(config: Values) -> Iterator[str]:
         every, coarse = evaluation["test_every"], evaluation["validation_every"]
         if coarse % every:
             yield f"{key}.validation_every (={coarse}) must be a multiple of {key}.test_every (={every})"
+        if evaluation.get("checkpoint_every") and task["model"]["name"] == "convnet":
+            yield (
+                f"{key}.checkpoint_every (={evaluation['checkpoint_every']}) writes folders of Hugging Face models, and "
+                f"tasks.{name}.model.name (=convnet) is none: leave it out"
+            )
         target = task["target"]
         if target.get("split") == "validation" and (coarse != every or evaluation.get("hardest_first")):
             yield (

@@ -12,6 +12,7 @@ from nino.evaluate.around import LossesAround
 from nino.evaluate.clock import Clock
 from nino.evaluate.first_hit import TargetCheck
 from nino.evaluate.jumps import jump_rows
+from nino.evaluate.states import StateFolders
 from nino.optim import NiNo
 from nino.optim.record import NowcastRecord
 from nino.tasks import Batch
@@ -39,6 +40,7 @@ class EvaluatedTraining:
     Args:
         training: the run.
         free: whether nowcasts are left out of the nowcasting seconds, as the oracle's are.
+        states: where states are written now and then; no part's seconds.
 
     Attributes:
         rows: of ``log.csv``.
@@ -48,9 +50,10 @@ class EvaluatedTraining:
         clock: seconds of ``train``, ``evaluation``, ``nowcast`` and ``free``.
     """
 
-    def __init__(self, training: Training, free: bool = False) -> None:
+    def __init__(self, training: Training, free: bool = False, states: StateFolders | None = None) -> None:
         """See the class."""
         self.training = training
+        self._states = states
         self.rows: list[Row] = []
         self.nowcasts: list[Row] = []
         self.jumps: list[Row] = []
@@ -94,6 +97,9 @@ class EvaluatedTraining:
         Raises:
             DivergedError: as ``advance``.
         """
+        if self._states is not None and self._states.due(self.training.steps + 1):
+            self.pause()
+            self._states.write(self.training.model, self.training.steps + 1)
         is_nowcast = getattr(self.training.optimizer, "nowcast_next", False)
         self._measured = is_nowcast and self._every.at_nowcast == "before"
         if self._measured and self._due(self.training.steps + 1):

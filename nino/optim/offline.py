@@ -96,6 +96,9 @@ def step(
     out: str | Path | None = None,
     pattern: str | None = None,
     spacing: int | None = None,
+    period: int | None = None,
+    max_horizon: int = 40,
+    power: float = 2.0,
     context: int | None = None,
     update_scale: float = 1.0,
     topology: str = "released",
@@ -121,6 +124,10 @@ def step(
         out: what to write; None takes ``directory/nowcast/`` and the last checkpoint's name. Must not exist.
         pattern: shell pattern of the checkpoints' names, where others lie beside them.
         spacing: steps that should lie between them; None takes what is there, if it is the same throughout.
+        period: steps between the nowcasts of the whole run, where ``k`` is not given; None takes as many as ``context``
+            checkpoints lie apart, one after the other.
+        max_horizon: k of the first nowcast of the decay, in states.
+        power: p of the decay, see ``nino.optim.horizons``.
         context: checkpoints to read; None takes what the nowcaster reads (5).
         update_scale: factor on the change.
         topology: of the graph made here.
@@ -146,7 +153,7 @@ def step(
     steps = tuple(number for number, _ in entries)
     if k is None and max_train_steps is None:
         k = nowcaster.fixed_horizon
-    horizon = _horizon(k, max_train_steps, steps)
+    horizon = _horizon(k, max_train_steps, steps, period, max_horizon, power)
     target = Path(out) if out is not None else Path(directory) / "nowcast" / entries[-1][1].name
     if target.exists():
         raise FileExistsError(f"{target} exists already: move it away, or pass another `out`")
@@ -197,14 +204,22 @@ def last_of(entries: list[tuple[int, Path]], context: int, spacing: int | None) 
     return entries
 
 
-def _horizon(k: int | None, max_train_steps: int | None, steps: tuple[int, ...]) -> int:
+def _horizon(
+    k: int | None,
+    max_train_steps: int | None,
+    steps: tuple[int, ...],
+    period: int | None = None,
+    max_horizon: int = 40,
+    power: float = 2.0,
+) -> int:
+    """K as given, or that of the schedule's nowcast at the last step; between two nowcasts, of the earlier one."""
     if (k is None) == (max_train_steps is None):
         raise ValueError(f"pass either `k` (={k}) or `max_train_steps` (={max_train_steps})")
     if k is not None:
         return k
     assert max_train_steps is not None
-    period = len(steps) * (steps[-1] - steps[-2])
-    decay = horizons(max_train_steps, period)
+    period = period or len(steps) * (steps[-1] - steps[-2])
+    decay = horizons(max_train_steps, period, max_horizon, power)
     return decay[min(max(steps[-1] // period, 1), len(decay)) - 1]
 
 

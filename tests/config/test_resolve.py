@@ -129,6 +129,7 @@ def complaint(config: dict[str, Any]) -> str:
         ("metatrain.recipe.models", 5, "but trajectories.digits-8.models (=5) less validation_models (=1) are 4"),
         ("metatrain.recipe.validation_models", 5, "must be less than trajectories.digits-8.models (=5)"),
         ("tasks.digits-8.evaluation.validation_every", 7, "must be a multiple of tasks.digits-8.evaluation.test_every"),
+        ("tasks.digits-8.evaluation.checkpoint_every", 5, "checkpoint_every (=5) writes folders of Hugging Face"),
         ("tasks.digits-8.target.value", 101, "is an accuracy in percent: at most 100"),
         ("tasks.pydoc-2-16.model.options.heads", 3, "must be a multiple of tasks.pydoc-2-16.model.options.heads (=3)"),
     ],

@@ -13,6 +13,7 @@ from torch import nn
 
 from nino.graphs import neural_graph
 from nino.nowcasters import Identity, LineFit, build_nowcaster
+from nino.optim import horizons
 from nino.optim.offline import last_of, step
 from nino.tasks.torchvision_ops import declare_missing_operators
 
@@ -116,6 +117,11 @@ def test_only_the_last_five_are_read_and_others_may_lie_beside_them(tmp_path):
     assert torch.allclose(flat(torch.load(done.path), model_of()), expected(states[:, 1:], 40), rtol=1e-4, atol=1e-5)
     with pytest.raises(FileExistsError, match="exists already"):
         step(tmp_path, LineFit(), 1, model=model_of())
+    schedule = {"max_train_steps": 200, "period": 50, "max_horizon": 9}
+    for power, k in ((2.0, 5), (0.0, 9)):  # the second of four nowcasts: 9 5 3 1
+        out = tmp_path / f"other-{power}"
+        found = step(tmp_path, LineFit(), model=model_of(), spacing=20, power=power, out=out, **schedule)
+        assert found.k == k == horizons(200, 50, 9, power)[1]
 
 
 def test_scale_zero_is_the_last_checkpoint_and_frozen_parameters_stay(tmp_path):

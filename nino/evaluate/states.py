@@ -1,0 +1,51 @@
+"""A run's last states as Hugging Face folders, for nowcasts apart from it (``nino step``)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from torch import nn
+
+from nino.optim.checkpoints import numbered
+
+FOLDER = "checkpoints"
+
+
+class StateFolders:
+    """Writes ``checkpoint-<step>`` and keeps the last of them.
+
+    Args:
+        folder: that they lie in.
+        every: steps between two of them.
+        kept: how many: one more than a nowcast reads, so that these are there while the next one is written.
+        model: that is trained.
+
+    Raises:
+        ValueError: for a model that cannot be saved like this.
+    """
+
+    def __init__(self, folder: Path, every: int, kept: int, model: nn.Module) -> None:
+        """See the class."""
+        if not hasattr(model, "save_pretrained"):
+            raise ValueError(
+                f"evaluation.checkpoint_every (={every}) writes folders of Hugging Face models, and "
+                f"{type(model).__name__} is none: leave it out"
+            )
+        self._folder, self._every, self._kept = folder, every, kept
+
+    def due(self, step: int) -> bool:
+        """Whether the state before step ``step`` is written."""
+        return step % self._every == 0
+
+    def write(self, model: nn.Module, step: int) -> None:
+        """Write the parameters that step ``step`` starts from, whole or not at all."""
+        target = self._folder / f"checkpoint-{step}"
+        temporary = self._folder / f".checkpoint-{step}.{os.getpid()}.part"
+        model.save_pretrained(temporary)  # type: ignore[operator]
+        if target.exists():  # of an attempt that was killed
+            shutil.rmtree(target)
+        temporary.rename(target)
+        for _, path in numbered(self._folder, "checkpoint-*")[: -self._kept]:
+            shutil.rmtree(path)
