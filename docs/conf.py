@@ -32,10 +32,8 @@ autoapi_add_toctree_entry = False
 autoapi_options = ["members", "show-inheritance", "show-module-summary"]
 autoapi_python_class_content = "both"
 autoapi_member_order = "bysource"
-suppress_warnings = [
-    "ref.python",  # an annotation `slice` could mean the built-in or an attribute of that name
-    "toc.not_included",  # the generated index of all packages, of which there is one
-]
+suppress_warnings = ["ref.python"]  # an annotation `slice` could mean the built-in or an attribute of that name
+exclude_patterns = ["modules/index.rst"]  # the generated index of all packages, of which there is one
 
 
 def redirect(docname: str, markdown: str) -> str:

@@ -87,8 +87,9 @@ def published_tasks(checkpoint: str) -> tuple[str, ...]:
     ()
     """
     trajectories = published("trajectories")
-    fitted = checkpoint.removesuffix(".pt") in FITTED and trajectories is not None
-    return tuple(trajectories.value) if fitted else ()
+    if trajectories is None or checkpoint.removesuffix(".pt") not in FITTED:
+        return ()
+    return tuple(trajectories.value)
 
 
 def source_texts() -> dict[str, str]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from nino.config import Layout
+
+from .conftest import ROOT
 
 PATHS = Layout("tiny")
 CONFIG = ("--config", "tiny.yaml")
@@ -50,6 +55,23 @@ def test_the_whole_chain_without_snakemake(nino, workplace: Path) -> None:
     log.write_text(log.read_text().replace("10,", "11,", 1))
     changed = nino("verify", PATHS.root)
     assert changed.code == 1 and "evaluate/digits-2/base/seed=1000/log.csv" in changed.out
+
+
+def test_a_fit_in_two_processes_by_torchrun(nino, workplace: Path) -> None:
+    """The command of the guide, as torchrun starts it: two processes make one fit."""
+    task = (*CONFIG, "--task", "digits-2")
+    for arguments in (("collect", *task, "--shard", 0), ("collect", *task, "--shard", 1), ("join", *task)):
+        assert nino(*arguments).code == 0
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "nino"]
+    fit = [*torchrun, "metatrain", *CONFIG, "--nowcaster", "nino", "--device", "cpu"]
+    ended = subprocess.run(fit, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    folder = Path(PATHS.fit("nino"))
+    rows = (folder / "log.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == [str(i) for i in range(7)]
+    assert (folder / "best.safetensors").is_file() and not (folder / "state").exists()
+    assert nino("card", PATHS.checkpoint("nino")).code == 0
 
 
 def test_a_spec_file_says_the_same_as_the_config(nino, workplace: Path) -> None:
