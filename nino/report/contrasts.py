@@ -151,18 +151,22 @@ def _value(wanted: Study, contrast: Contrast, found: Difference, alone: bool) ->
 def _reached(wanted: Study, runs: Runs, measured: Sequence[Sequence[Measured]]) -> str:
     """How many of the compared runs reached the target, and which cells' did not."""
     compared = {
-        (cell.task, cell.method): (f"{wanted.rows[i]} ({cell.task})" if cell.task else wanted.rows[i], measured[i][j])
+        (cell.task, cell.method): (_name(runs, wanted.rows[i], cell), measured[i][j])
         for i, j, cell in _compared(wanted)
+        if measured[i][j].run
     }
-    run, reached = (sum(getattr(value, name) for _, value in compared.values()) for name in ("run", "reached"))
-    short = [
-        f"{label}, {runs.spec.label(method)}, {value.reached}/{value.run}"
-        for (_, method), (label, value) in compared.items()
-        if value.reached < value.run
-    ]
+    run = sum(value.run for _, value in compared.values())
+    reached = sum(value.reached for _, value in compared.values())
+    short = [f"{name} {value.reached}/{value.run}" for name, value in compared.values() if value.reached < value.run]
     if not short:
         return f"All {run} runs that are compared reached the target"
     return f"{reached} of the {run} runs that are compared reached the target (short of it: {'; '.join(short)})"
+
+
+def _name(runs: Runs, row: str, cell: Cell) -> str:
+    """A cell's row, its method and task, each once."""
+    parts = (runs.spec.label(cell.method), cell.task)
+    return ", ".join([row, *(part for part in parts if part not in row)])
 
 
 def _compared(wanted: Study) -> Iterator[tuple[int, int, Cell]]:

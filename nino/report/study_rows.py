@@ -68,7 +68,8 @@ def with_more(entry: Entry, methods: Iterable[str]) -> Entry:
 def _filled_in(item: Entry, spec: ReportSpec) -> Iterator[Entry]:
     """A row or column, once a task and method of the run that its title leaves open."""
     tasks = [{"task": task.id, "optimizer": task.recipe.optimizer} for task in spec.tasks]
-    methods = [{"method": name, "label": spec.label(name)} for name in spec.row_order if name != spec.baseline]
+    names = [method.name for method in spec.methods if method.name != spec.baseline]  # the config's order
+    methods = [{"method": name, "label": spec.label(name)} for name in names]
     for task in tasks if "{task}" in item["title"] else [{}]:
         for method in methods if "{label}" in item["title"] else [{}]:
             yield _replace(item, {**task, **method})

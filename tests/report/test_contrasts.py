@@ -58,7 +58,7 @@ def test_a_miss_counts_with_the_budget_and_is_said(tmp_path: Path) -> None:
     first, second = said(runs, wanted(against={"row": 0}))
     assert "none −90.0 [−150.0, −30.0]" in first
     assert second.startswith(
-        "3 of the 4 runs that are compared reached the target (short of it: none (digits-8), WNN+, 1/2)"
+        "3 of the 4 runs that are compared reached the target (short of it: none, WNN+, digits-8 1/2)"
     )
     steps = difference(runs, Cell("steps", "wnn+", "digits-8"), Cell("steps", "nino", "digits-8"))
     assert steps is not None and steps.mean == pytest.approx((750 + 150) / 2)
