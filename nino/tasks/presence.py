@@ -8,6 +8,7 @@ from nino.specs import DataSpec
 from nino.tasks.imagenet import BATCHES
 from nino.tasks.language import GPT2_TOKENIZER
 from nino.tasks.text import find_files, wiki_row
+from nino.tasks.tokenizers import holds_tokenizer
 from nino.tasks.vision import TORCHVISION
 
 
@@ -42,7 +43,7 @@ def absent(spec: DataSpec, data_dir: Path) -> str | None:
         return str(error).partition(";")[0]
     tokenizer = str(spec.options.get("tokenizer", GPT2_TOKENIZER))
     kept = data_dir / "tokenizers" / tokenizer.replace("/", "--")
-    return None if Path(tokenizer).is_dir() or kept.is_dir() else f"no tokenizer {tokenizer} at {kept}"
+    return None if holds_tokenizer(Path(tokenizer)) or holds_tokenizer(kept) else f"no tokenizer {tokenizer} at {kept}"
 
 
 def _first_missing(paths: list[Path]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,28 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
         The function from rows to token ids, the size of the vocabulary, SHA-256 of the tokenizer's definition.
 
     Raises:
-        FileNotFoundError: where it is neither a folder nor kept in ``data_dir`` nor may or can be fetched; says how to
-            get a gated one.
+        FileNotFoundError: where it is neither a folder nor kept in ``data_dir`` nor may or can be fetched, or lacks a
+            file; says how to get a gated one.
     """
     declare_missing_operators()
     from transformers import AutoTokenizer, GPT2TokenizerFast
 
     kept = data_dir / "tokenizers" / name.replace("/", "--")
     folder = Path(name) if Path(name).is_dir() else kept
-    if not folder.is_dir():
+    if not holds_tokenizer(folder):
+        if folder != kept:
+            raise FileNotFoundError(
+                f"no tokenizer in {folder}: it holds neither tokenizer.json nor vocab.json and merges.txt; put them "
+                f"there, or name another folder or tokenizer in data.options.tokenizer"
+            )
         if not download:
             raise FileNotFoundError(
-                f"no tokenizer {name!r}: it is no folder, and {kept} does not exist; put vocab.json and merges.txt "
-                f"there, or name another folder in data.options.tokenizer, or run `nino data` with network access"
+                f"no tokenizer {name!r}: it is no folder, and {kept} holds none; put tokenizer.json, or vocab.json and "
+                f"merges.txt, there, or name another folder in data.options.tokenizer, or run `nino data` with network "
+                f"access"
             )
         try:
-            AutoTokenizer.from_pretrained(name).save_pretrained(kept)
+            _keep(AutoTokenizer.from_pretrained(name), kept)
         except OSError as error:
             raise FileNotFoundError(
                 f"could not fetch the tokenizer {name!r} from the hub: {error}. If it is gated (Llama's are): accept "
@@ -54,3 +61,26 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
         return ids
 
     return encode, len(tokenizer), hashlib.sha256(definition.encode()).hexdigest()
+
+
+def holds_tokenizer(folder: Path) -> bool:
+    """Whether a folder has the files of a whole tokenizer."""
+    names = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    return "tokenizer.json" in names or {"vocab.json", "merges.txt"} <= names
+
+
+def _keep(tokenizer: Any, folder: Path) -> None:
+    """Save a tokenizer whole or not at all, though other processes may be about the same."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        part = Path(temporary) / "tokenizer"
+        tokenizer.save_pretrained(part)
+        if not holds_tokenizer(part):
+            raise FileNotFoundError("it has neither tokenizer.json nor vocab.json and merges.txt")
+        if folder.is_dir() and not holds_tokenizer(folder):  # what an earlier version was killed while writing
+            folder.rename(Path(temporary) / "incomplete")
+        try:
+            part.rename(folder)
+        except OSError:
+            if not holds_tokenizer(folder):  # if it does, another process was faster
+                raise

@@ -116,4 +116,5 @@ def test_missing_files_are_named(shared: Path, tmp_path: Path) -> None:
     assert absent(DataSpec("imagenet32", "folder"), tmp_path) == f"no folder {tmp_path / 'imagenet32'}"
     text = DataSpec("text", "text", str(tmp_path))
     assert "no tokenizer openai-community/gpt2" in str(absent(text, tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{}")
     assert absent(replace(text, options={"tokenizer": str(tmp_path)}), tmp_path) is None

@@ -1,3 +1,4 @@
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -53,6 +54,64 @@ def test_official_batches_are_read_plane_by_plane(tmp_path, batches):
     seen_labels = [*data.train.labels.tolist(), *data.validation.labels.tolist()]
     assert {x.numpy().tobytes(): y for x, y in zip(seen, seen_labels, strict=True)} == expected
     assert data.checksum == load(tmp_path, path=str(folder), options={"held_back": 4}).checksum
+
+
+def test_no_second_whole_is_made(tmp_path, batches, monkeypatch):
+    """The images fill one array, in which those that are trained on are moved together."""
+    plain = load(tmp_path, path=str(batches[0]), options={"held_back": 4})
+    monkeypatch.setattr("nino.tasks.imagenet.PIECE", 3)
+    monkeypatch.setattr(torch, "cat", lambda parts: pytest.fail("joined") if parts[0].ndim > 1 else _cat(parts))
+    data = load(tmp_path, path=str(batches[0]), options={"held_back": 4})
+    assert data.checksum == plain.checksum
+    assert data.train.raw.untyped_storage().nbytes() == 30 * 3 * 32 * 32, "a part of what was read"
+
+
+_cat = torch.cat
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub with one data set; notes what it was asked for."""
+    rng = np.random.default_rng(2)
+    asked = []
+
+    def pictures(count: int) -> list[dict]:
+        pixels = rng.integers(0, 256, (count, 48, 40, 3), dtype=np.uint8)
+        return [{"image": Image.fromarray(x), "label": i % 2} for i, x in enumerate(pixels)]
+
+    splits = {"train": pictures(6), "validation": pictures(4)}
+
+    class Rows(list):
+        def __getitem__(self, key):
+            return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
+
+    def load_dataset(repository: str, split: str) -> Rows:
+        asked.append((repository, split))
+        if repository == "gated/images":
+            raise datasets.exceptions.DatasetNotFoundError("it is gated")
+        return Rows(splits[split])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    return splits, asked
+
+
+def test_the_hub_is_asked_once_and_its_images_resized(tmp_path, hub):
+    splits, asked = hub
+    spec = DataSpec("imagenet32", "hub", options={"held_back": 2, "repository": "own/images"})
+    data = DATASETS["imagenet32"](spec, tmp_path, True)
+    assert asked == [("own/images", "train"), ("own/images", "validation")]
+    assert [len(data.split(s)) for s in ("train", "validation", "test")] == [4, 2, 4]
+    assert data.test.labels.tolist() == [0, 1, 0, 1] and data.outputs == 2
+    expected = np.asarray(splits["validation"][3]["image"].resize((32, 32), Image.Resampling.BOX))
+    assert np.array_equal(data.test.raw[3].permute(1, 2, 0).numpy(), expected)
+    assert DATASETS["imagenet32"](spec, tmp_path, False).checksum == data.checksum and len(asked) == 2
+
+
+def test_a_gated_data_set_says_how_to_get_it(tmp_path, hub):
+    spec = DataSpec("imagenet32", "hub", options={"repository": "gated/images"})
+    with pytest.raises(FileNotFoundError, match="could not fetch gated/images: it is gated.*accept its terms"):
+        DATASETS["imagenet32"](spec, tmp_path, True)
+    assert not list(tmp_path.rglob("*.npz"))
 
 
 def test_missing_batches_are_named(tmp_path, batches):

@@ -1,3 +1,4 @@
+import shutil
 import sys
 import types
 
@@ -7,7 +8,7 @@ import torch
 from nino.specs import DataSpec
 from nino.tasks import DATASETS, load_task
 from nino.tasks.hub import LM1B, WIKITEXT_103
-from nino.tasks.tokenizers import load_tokenizer
+from nino.tasks.tokenizers import holds_tokenizer, load_tokenizer
 
 SENTENCES = {split: [f"{split} sentence {i} ab ." for i in range(40)] for split in ("train", "validation", "test")}
 
@@ -171,3 +172,63 @@ def test_a_gated_tokenizer_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", gated)
     with pytest.raises(FileNotFoundError, match=r"gated repo: a/llama.*accept its terms.*hf auth login.*a--llama"):
         load_tokenizer("a/llama", tmp_path, download=True)
+
+
+@pytest.fixture
+def fetched(monkeypatch, tokenizer_folder):
+    """The hub's tokenizer, as a small one that notes how often it was asked for."""
+    from transformers import AutoTokenizer, GPT2TokenizerFast
+
+    asked = []
+
+    def from_pretrained(name, *_, **__):
+        asked.append(str(name))
+        return GPT2TokenizerFast.from_pretrained(tokenizer_folder)
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
+    return asked
+
+
+def test_a_tokenizer_is_kept_whole_or_not_at_all(tmp_path, monkeypatch, fetched):
+    from transformers import GPT2TokenizerFast
+
+    save = GPT2TokenizerFast.save_pretrained
+    kept = tmp_path / "tokenizers" / "own--tokenizer"
+
+    def killed(self, folder, *_, **__):
+        folder.mkdir()
+        (folder / "tokenizer_config.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(GPT2TokenizerFast, "save_pretrained", killed)
+    with pytest.raises(KeyboardInterrupt):
+        load_tokenizer("own/tokenizer", tmp_path, download=True)
+    assert list(kept.parent.iterdir()) == []
+    kept.mkdir()  # as a version that wrote in place would have left it
+    (kept / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="own--tokenizer holds none"):
+        load_tokenizer("own/tokenizer", tmp_path, download=False)
+    monkeypatch.setattr(GPT2TokenizerFast, "save_pretrained", save)
+    assert load_tokenizer("own/tokenizer", tmp_path, download=True)[1] > 256
+    assert holds_tokenizer(kept) and list(kept.parent.iterdir()) == [kept]
+    assert fetched[:2] == ["own/tokenizer"] * 2
+
+
+def test_another_process_may_be_faster(tmp_path, monkeypatch, fetched, tokenizer_folder):
+    from transformers import GPT2TokenizerFast
+
+    save, kept = GPT2TokenizerFast.save_pretrained, tmp_path / "tokenizers" / "own--tokenizer"
+
+    def meanwhile(self, folder, *args, **kwargs):
+        shutil.copytree(tokenizer_folder, kept)
+        return save(self, folder, *args, **kwargs)
+
+    monkeypatch.setattr(GPT2TokenizerFast, "save_pretrained", meanwhile)
+    load_tokenizer("own/tokenizer", tmp_path, download=True)
+    assert {path.name for path in kept.iterdir()} == {path.name for path in tokenizer_folder.iterdir()}
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+    (tmp_path / "vocab.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="holds neither tokenizer.json nor vocab.json and merges.txt"):
+        load_tokenizer(str(tmp_path), tmp_path, download=False)
