@@ -28,7 +28,7 @@ class SampledEdges(nn.Module, Nowcaster):
     r"""NiNo with messages along a random share of the edges; all weights are predicted.
 
     A node's mean over its incoming messages becomes that over a sample of them. Positions are those of the whole graph.
-    Another horizon, another sample: nowcasts of the same horizon and seed use the same.
+    Each nowcast of a run draws a sample of its own, from the seed, its horizon and the step that it takes (`at_step`).
 
     Args:
         net: the network.
@@ -48,6 +48,11 @@ class SampledEdges(nn.Module, Nowcaster):
         self.net, self.share, self.seed = net, share, seed
         self.context: int = net.context
         self.max_horizon: int = net.max_horizon
+        self._step = 0
+
+    def at_step(self, step: int) -> None:
+        """Draw the next sample for this step: a resumed run draws those that it would have drawn."""
+        self._step = step
 
     def extra_repr(self) -> str:
         """Share and seed."""
@@ -64,7 +69,7 @@ class SampledEdges(nn.Module, Nowcaster):
         memory_budget: int | None = None,
     ) -> Tensor:
         """See ``NiNoNet.predict``; the sample is the same for both engines."""
-        sample = EdgeSample(self.share, derive(self.seed, f"horizon {k}"))
+        sample = EdgeSample(self.share, derive(self.seed, f"step {self._step} horizon {k}"))
         return self.net.predict(graph, states, k, lpe=lpe, engine=engine, memory_budget=memory_budget, sample=sample)
 
 
@@ -96,6 +101,10 @@ class Divided(nn.Module, Nowcaster):
     def extra_repr(self) -> str:
         """The division."""
         return f"by={self.by!r}"
+
+    def at_step(self, step: int) -> None:
+        """Tell the nowcaster of the parts."""
+        self.net.at_step(step)
 
     def parts(self, graph: NeuralGraph) -> list[Part]:
         """The parts of a graph; those of the last one are kept, with their positions."""

@@ -27,6 +27,9 @@ class Nowcaster(ABC):
     fixed_horizon: int | None = None
     equivariant: bool = True
 
+    def at_step(self, step: int) -> None:  # noqa: B027 (optional hook)
+        """Hear which step the next nowcast takes the place of, before ``predict``; for nowcasters that draw anew."""
+
     @abstractmethod
     def predict(
         self,

@@ -104,7 +104,7 @@ def _proposal(opt: NiNo, record: NowcastRecord, targets: list[Target]) -> tuple[
     if opt.history.hold:
         try:
             with torch.no_grad(), same_rng(), _full_precision(opt):
-                jump = _predict(opt, record.k)
+                jump = _predict(opt, record)
                 verdict = (*jump.measure(targets), None)
         except Exception as error:
             agree((False, 0.0, f"{type(error).__name__}: {error}"), opt.process_group)
@@ -124,14 +124,16 @@ def _full_precision(opt: NiNo) -> Iterator[None]:
         yield
 
 
-def _predict(opt: NiNo, k: int) -> Jump:
+def _predict(opt: NiNo, record: NowcastRecord) -> Jump:
     assert opt.nowcaster is not None and opt.graph is not None  # no nowcast is due without
     parameters = list(opt.named.values())
     if isinstance(opt.nowcaster, nn.Module):
         # The network computes where its weights are, and fetches the states from where they are a chunk at a time.
         opt.nowcaster.to(opt.device or parameters[0].device)
     states = opt.history.states()
-    prediction = opt.nowcaster.predict(opt.graph, states, k, memory_budget=opt.memory_budget)
+    if hasattr(opt.nowcaster, "at_step"):  # what is derived from no class of ours may lack it
+        opt.nowcaster.at_step(record.step)
+    prediction = opt.nowcaster.predict(opt.graph, states, record.k, memory_budget=opt.memory_budget)
     exact = states.dtype == torch.float32 and all(p.dtype.itemsize <= 4 for p in parameters)
     return Jump(prediction, None if exact else states[:, -1], opt.update_scale)
 

@@ -166,6 +166,8 @@ def step(
 
         graph = neural_graph(model, topology, unknown)  # type: ignore[arg-type]
     states = CheckpointStates(checkpoints, model, graph)
+    if hasattr(nowcaster, "at_step"):  # as in the wrapper
+        nowcaster.at_step(steps[-1])
     prediction = _predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget)
     changed, norm = _changes(graph, model, states, prediction, update_scale)
     write_like(checkpoints[-1], target, changed)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes, Parameter, WeightView, neural_graph
 from nino.nowcasters import Divided, LineFit, NiNoNet, SampledEdges, approximated, load_nowcaster
 from nino.nowcasters.sample import PIECE, EdgeSample
+from nino.optim import NiNo
 from tests.nowcasters.helpers import MODELS, golden_file, history, lively, random_graph
 
 
@@ -67,6 +68,45 @@ def test_a_sample_follows_its_seed_and_horizon(net: NiNoNet, gpt2: NeuralGraph) 
     assert torch.equal(SampledEdges(net, 0.3, seed=1).predict(gpt2, states, 4), first)
     assert not torch.equal(SampledEdges(net, 0.3, seed=2).predict(gpt2, states, 4), first)
     assert len({EdgeSample(0.5, seed).kept(gpt2).sum().item() for seed in range(5)}) == 5
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_each_nowcast_of_a_run_draws_its_own_sample_also_after_a_resume(
+    net: NiNoNet, monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    drawn: list[int] = []
+    make = EdgeSample
+
+    def noted(share: float, seed: int = 0) -> EdgeSample:
+        drawn.append(seed)
+        return make(share, seed)
+
+    def start() -> tuple[nn.Module, NiNo]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
+        some = SampledEdges(net, 0.5)
+        nowcaster = Divided(some, "network") if inside else some
+        base = torch.optim.SGD(model.parameters(), lr=1e-3)
+        times = {"period": 5, "max_train_steps": 20, "power": 0}
+        return model, NiNo(base, model=model, nowcaster=nowcaster, update_scale=1e-6, **times)
+
+    def go_on(model: nn.Module, opt: NiNo, steps: int) -> None:
+        for _ in range(steps):
+            opt.zero_grad()
+            model(torch.ones(3, 4)).square().sum().backward()
+            opt.step()
+
+    model, opt = start()
+    again, resumed = start()
+    monkeypatch.setattr("nino.nowcasters.approximate.EdgeSample", noted)
+    go_on(model, opt, 12)
+    state, values = opt.state_dict(), {name: p.clone() for name, p in model.state_dict().items()}
+    go_on(model, opt, 8)
+    assert len(set(drawn)) == 4, "the horizon is the same in all four"
+    again.load_state_dict(values)
+    resumed.load_state_dict(state)
+    go_on(again, resumed, 8)
+    assert drawn[4:] == drawn[2:4]
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
