@@ -1,11 +1,12 @@
 """Whether the loader keeps up: how long meta-training's batches take to make, beside the steps that use them.
 
-Makes a shard of fm-16's shape (14,378 parameters, a state every 4 of 10,000 steps, random values) in a temporary
-folder, times ``WindowSampler.batch`` by the recipe (4 trajectories of 4 windows, 45 states each), then runs a real fit
-and reads its log: ``wait`` is what a step waited for its batch, which a thread prepares while the device computes.
-``batch_cpu_ms`` is the processor's time, which other processes on the machine do not stretch.
+Makes a shard of the task's shape (fm-16: 14,378 parameters, a state every 4 of 10,000 steps; random values) in a
+temporary folder, times ``WindowSampler.batch`` by the recipe (4 trajectories of 4 windows, 45 states each), then runs a
+real fit and reads its log: ``wait`` is what a step waited for its batch, which a thread prepares while the device
+computes. ``batch_cpu_ms`` is the processor's time, which other processes on the machine do not stretch.
 
     python -m benchmarks.loader                                   # CPU
+    python -m benchmarks.loader --task lm1b-3-24                  # 1.25M parameters, a state every 200 of 24,000 steps
     python -m benchmarks.loader --device cuda --iterations 200
 """
 
@@ -21,9 +22,11 @@ from time import perf_counter, process_time
 
 import numpy as np
 import torch
+from torch import nn
 
 from nino.graphs import neural_graph
 from nino.metatrain import WindowSampler, metatrain
+from nino.plan import Facts
 from nino.specs import (
     DataSpec,
     EvaluationSpec,
@@ -34,25 +37,40 @@ from nino.specs import (
     TaskSpec,
     TrajectorySpec,
 )
-from nino.tasks.models import ConvNet
+from nino.tasks import MODELS
 from nino.trajectories import Header, TrajectoryReader, shard_seeds, writing_shard
 from nino.trajectories.format import flat_order
 
-TASK = TaskSpec(
-    "fm-16-shaped",
-    DataSpec("-"),
-    ModelSpec("convnet", {"channels": [16, 32, 32]}),
-    RecipeSpec("adam", 6e-3, 10_000, 128),
-    TargetSpec("accuracy", 90.0),
-    EvaluationSpec(1, 1),
-)
+TASKS = {
+    "fm-16": TaskSpec(
+        "fm-16-shaped",
+        DataSpec("-"),
+        ModelSpec("convnet", {"channels": [16, 32, 32]}),
+        RecipeSpec("adam", 6e-3, 10_000, 128),
+        TargetSpec("accuracy", 90.0),
+        EvaluationSpec(1, 1),
+    ),
+    "lm1b-3-24": TaskSpec(
+        "lm1b-3-24-shaped",
+        DataSpec("-"),
+        ModelSpec("gpt2", {"layers": 3, "width": 24, "heads": 3}),
+        RecipeSpec("adamw", 2e-4, 24_000, 32, 1e-2),
+        TargetSpec("perplexity", 352.0),
+        EvaluationSpec(500, 500),
+    ),
+}
+FACTS = {
+    "fm-16": Facts("vision", (1, 28, 28), 10, {"train": 1, "validation": 1, "test": 1}, "-"),
+    "lm1b-3-24": Facts("language", (1024,), 50_257, {"train": 1, "validation": 1, "test": 1}, "-"),
+}
+STATE_EVERY = {"fm-16": 4, "lm1b-3-24": 200}
 
 
-def write(path: Path, model: ConvNet, models: int) -> None:
+def write(path: Path, task: str, model: nn.Module, models: int) -> None:
     """A shard of random walks."""
-    spec = TrajectorySpec(models, models, 4)
+    spec = TrajectorySpec(models, models, STATE_EVERY[task])
     shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
-    header = Header(TASK, spec, flat_order(shapes), "-", {}, "-")
+    header = Header(TASKS[task], spec, flat_order(shapes), "-", {}, "-")
     rng = np.random.default_rng(0)
     with writing_shard(path, header, shard_seeds(spec, 0)) as writer:
         for trajectory in range(models):
@@ -65,18 +83,20 @@ def write(path: Path, model: ConvNet, models: int) -> None:
 def main() -> None:
     """Measure and print a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="fm-16", choices=TASKS, help="whose shape the trajectories have")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--iterations", type=int, default=12, help="of the fit")
     parser.add_argument("--batches", type=int, default=40, help="made without a fit")
-    parser.add_argument("--models", type=int, default=3, help="trajectories, 72 MB each")
+    parser.add_argument("--models", type=int, default=3, help="trajectories, 72 MB each, 303 MB of lm1b-3-24")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model = ConvNet(1, 10, (16, 32, 32))
+    task = TASKS[args.task]
+    model = MODELS[task.model.name](FACTS[args.task].synthetic(1, 1, 1), task.model.options)
     spec = MetatrainSpec("nino", iterations=args.iterations, validate_every=10**9, checkpoint_every=10**9)
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder, "shard.h5"), model, args.models)
-        sources = {"fm-16-shaped": (neural_graph(model), TrajectoryReader(Path(folder, "shard.h5")))}
+        write(Path(folder, "shard.h5"), args.task, model, args.models)
+        sources = {task.id: (neural_graph(model), TrajectoryReader(Path(folder, "shard.h5")))}
         sampler = WindowSampler(sources, spec)
         sampler.batch(0)
         times = []

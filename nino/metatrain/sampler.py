@@ -193,6 +193,8 @@ class WindowSampler:
         length, there = self._length, self._there(draw)
         stored = torch.from_numpy(reader.window(draw.trajectory, draw.start, stride, there))
         if draw.rows is not None:
+            # Whole states are read, then rows picked: these lie in all chunks of a state, and HDF5 takes 27 times as
+            # long over a selection of 1,000 of 50,257 rows (41 ms instead of 1.5).
             graph, kept = graph.sample_words(torch.from_numpy(draw.rows))
             stored = stored[:, kept]
         values = torch.zeros(stored.shape[1], length)
