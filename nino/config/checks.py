@@ -130,8 +130,8 @@ def _tasks(config: Values) -> Iterator[str]:
             yield f"{key}.validation_every (={coarse}) must be a multiple of {key}.test_every (={every})"
         if evaluation.get("checkpoint_every") and task["model"]["name"] == "convnet":
             yield (
-                f"{key}.checkpoint_every (={evaluation['checkpoint_every']}) writes folders of Hugging Face models, and "
-                f"tasks.{name}.model.name (=convnet) is none: leave it out"
+                f"{key}.checkpoint_every (={evaluation['checkpoint_every']}) writes folders of Hugging Face models, "
+                f"and tasks.{name}.model.name (=convnet) is none: leave it out"
             )
         target = task["target"]
         if target.get("split") == "validation" and (coarse != every or evaluation.get("hardest_first")):
