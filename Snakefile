@@ -26,7 +26,10 @@ write_units(RUN)
 write_versions(PATHS)
 
 
-report: "workflow/report/workflow.rst"
+# The first page shows the summary of all tasks; a report of a study's table alone (--report FILE -- TARGET) has none.
+if Path(PATHS.tables, "captions", "summary.rst").is_file():
+
+    report: "workflow/report/workflow.rst"
 
 
 onstart:
