@@ -113,7 +113,8 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
                     if (folder / "around.csv").exists():
                         around[key] = _read_table(folder / "around.csv", AROUND_COLUMNS)
                     check_agreement(folder, info[key], logs[key], task.target)
-                    level = steps_to_level(logs[key], task, spec.schedule)
+                    columns = {str(name): values for name, values in logs[key].items()}
+                    level = steps_to_level(columns, task, spec.schedule)
                     rows.append(_row(key, task, info[key], level))
                 except CorruptRunError as error:
                     faults.append(str(error))

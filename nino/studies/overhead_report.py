@@ -95,17 +95,24 @@ def _published_text(values: dict[str, Any]) -> str:
 
 
 def findings(measured: list[Cost], spec: OverheadSpec) -> tuple[str, ...]:
-    """A sentence for the largest model, from the numbers."""
+    """Two sentences from the numbers: what nowcasts cost the largest model, and their share over all models."""
     largest = max(measured, key=lambda cost: cost.parameters)
-    costs = [c for c in measured if c.model == largest.model and c.first_seconds is not None]
-    cells = [
-        f"{significant(c.seconds)} s a nowcast of {METHODS[c.method]} ({number(c.share(spec.period), 2)} % of training)"
-        for c in costs
-    ]
+    nowcasts = [c for c in measured if c.first_seconds is not None]
+    cells = [f"{_seconds(c)} s a nowcast of {METHODS[c.method]}" for c in nowcasts if c.model == largest.model]
     if not cells:
         return ()
     name, step = f"{largest.model}, {largest.parameters / 1e6:.1f}M parameters", significant(largest.step_seconds)
-    return (f"{name}: {' and '.join(cells)}, {step} s a base step.",)
+    shares: dict[str, list[float]] = {}
+    for cost in nowcasts:
+        shares.setdefault(METHODS[cost.method], []).append(cost.share(spec.period))
+    spans = [
+        f"{label} {number(min(values), 2)} to {number(max(values), 2)} % of training (n = {len(values)})"
+        for label, values in shares.items()
+    ]
+    return (
+        f"{name}: {' and '.join(cells)} (median, least to most, n = {NOWCASTS - 1}), {step} s a base step.",
+        f"Over all models a nowcast every {spec.period} steps takes of {', of '.join(spans)}.",
+    )
 
 
 def study(spec: OverheadSpec, results: Path, device: str = "cpu") -> Table:

@@ -86,10 +86,11 @@ def test_published_values_stand_beside_the_model_they_are_of_alone():
     assert "Published" not in table([cost("gpt2-3-64")], SPEC).text
 
 
-def test_the_finding_is_of_the_largest_model():
+def test_the_findings_are_of_the_largest_model_and_of_all():
     large, small = cost(), Cost("gpt2-3-64", "nino", 3, "cpu", 1, 1, 1, 1, 1)
     assert findings([small, large], SPEC) == (
-        "llama-6-384, 111.0M parameters: 5 s a nowcast of NiNo (5.00 % of training), 1 s a base step.",
+        "llama-6-384, 111.0M parameters: 5 s a nowcast of NiNo (median, least to most, n = 7), 1 s a base step.",
+        "Over all models a nowcast every 100 steps takes of NiNo 1.00 to 5.00 % of training (n = 2).",
     )
     assert findings([cost(method="adam", first=None)], SPEC) == ()
 
