@@ -28,13 +28,10 @@ def validate(config: ConfigFiles = None) -> None:
 
 @app.command()
 def show(config: ConfigFiles = None) -> None:
-    """Print the merged config (YAML)."""
+    """Print the merged config (YAML), without what overlays take away."""
     import yaml
 
-    from nino.config.load import load, without_nulls
-
-    select.experiment(config)
-    typer.echo(yaml.safe_dump(without_nulls(load(config or ())), sort_keys=False), nl=False)
+    typer.echo(yaml.safe_dump(dict(select.experiment(config).config), sort_keys=False), nl=False)
 
 
 @app.command()

@@ -34,6 +34,31 @@ def cross_checks(config: Values) -> list[str]:
     return names or [*_tasks(config), *_schedule(config), *_seeds(config), *_fits(config), *_studies(config)]
 
 
+def row_checks(config: Values) -> list[str]:
+    """Names in ``evaluate.rows`` that no method has, and a baseline that is not among them.
+
+    Args:
+        config: a mapping without problems by the schema, nulls and all: a listed method that a later overlay takes away
+            with null is gone, not unknown.
+
+    Returns:
+        Sentences that name the key, its value and what is allowed.
+    """
+    rows, methods = config["evaluate"].get("rows"), config["evaluate"]["methods"]
+    if rows is None:
+        return []
+    there = [name for name, method in methods.items() if method is not None]
+    found = [
+        f"evaluate.rows[{i}] (={name!r}): no such entry of evaluate.methods; {suggest(name, there)}"
+        for i, name in enumerate(rows)
+        if name not in methods
+    ]
+    baseline = config["report"]["baseline"]
+    if not found and baseline in methods and baseline not in rows:
+        found = [f"evaluate.rows: every task is compared with report.baseline (={baseline!r}); list it"]
+    return found
+
+
 def _names(config: Values) -> Iterator[str]:
     """Tasks, nowcasters and methods that are named but not defined, and a run that is named like a release."""
     if re.search(r"-v\d+$", config["run"]):

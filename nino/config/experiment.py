@@ -52,7 +52,7 @@ class Experiment:
         schedule: when nowcasts happen.
         methods: by name, in the tables' order; `ReportSpec.plans` says which of them are run on which task.
         report: what the report is told.
-        config: the merged mapping that all this was made from.
+        config: the merged mapping that all this was made from, without what overlays take away.
         optimizers: learned ones by name, whether used or not.
         seeds_per_job: seeds of one task and method that one job of the workflow runs.
         members_per_job: how many of them are trained at once; None takes 1 on a CPU and 8 on a GPU.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nino.config.checks import cross_checks
+from nino.config.checks import cross_checks, row_checks
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment, NowcasterEntry, OptimizerEntry, fit_spec
 from nino.config.load import told_by, without_nulls
@@ -31,8 +31,11 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
         ConfigError: for a key, value or name that is not allowed, and for values that contradict each other; lists
             every problem with its key and what is allowed.
     """
-    config = without_nulls(config)
-    if found := problems(config) or cross_checks(config):
+    given = without_nulls(config)
+    if found := problems(given) or row_checks(config):
+        raise ConfigError(found)
+    config = _of_rows(given)
+    if found := cross_checks(config):
         raise ConfigError(found)
     fit = config["metatrain"]
     evaluate = config["evaluate"]
@@ -72,7 +75,7 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
             schedule=schedule,
             trained_on=tuple(dict.fromkeys(trained_on)),
             only=only,
-            overlays=None if overlays is None else told_by(config, overlays),
+            overlays=None if overlays is None else told_by(given, overlays),
             **{key: value for key, value in config["report"].items() if key != "studies"},
         ),
         config=config,
@@ -81,6 +84,16 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
         members_per_job=evaluate.get("members_per_job"),
         studies=tuple(config["report"].get("studies", ())),
     )
+
+
+def _of_rows(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The config with the methods that ``evaluate.rows`` lists, in its order, as if it held no others."""
+    evaluate = config["evaluate"]
+    if "rows" not in evaluate:
+        return config
+    methods = {name: evaluate["methods"][name] for name in evaluate["rows"] if name in evaluate["methods"]}
+    kept = {key: value for key, value in evaluate.items() if key != "rows"}
+    return {**config, "evaluate": {**kept, "methods": methods}}
 
 
 def _fitted_to(method: MethodSpec, nowcasters: Mapping[str, NowcasterEntry]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,14 @@ def complaint(config: dict[str, Any]) -> str:
             "report.baseline (='bas') must be a method without a nowcaster; did you mean",
         ),
         ("report.baseline", "linear", "report.baseline (='linear') must be a method without a nowcaster"),
+        (
+            "evaluate.rows",
+            ["base", "lniear"],
+            "evaluate.rows[1] (='lniear'): no such entry of evaluate.methods; did you mean",
+        ),
+        ("evaluate.rows", ["linear"], "evaluate.rows: every task is compared with report.baseline (='base'); list it"),
+        ("evaluate.rows", ["base", "base"], "holds 'base' twice"),
+        ("evaluate.rows", [], "evaluate.rows (=[]) must hold at least 1 entry"),
         ("metatrain.nowcasters.nino.tasks", ["digits-9"], "metatrain.nowcasters.nino.tasks[0] (='digits-9')"),
         # numbers that do not fit each other
         (
@@ -196,6 +205,53 @@ def test_chunks_hold_every_seed_once(config: dict[str, Any], each: int, chunks: 
 def test_null_in_an_overlay_removes_a_method(config: dict[str, Any]) -> None:
     config["evaluate"]["methods"]["linear"] = None
     assert list(resolve(config).methods) == ["base", "nino"]
+
+
+def test_a_method_that_is_not_listed_is_out(config: dict[str, Any]) -> None:
+    put(config, "evaluate.rows", ["base", "linear"])
+    run = resolve(config)
+    assert list(run.methods) == ["base", "linear"] == [method.name for method in run.report.methods]
+    assert {method for _, method, _ in run.evaluations} == {"base", "linear"}
+    assert run.fitted == run.collected == run.report.trained_on == ()
+    assert not any("nino" in path for path, _ in units(run))
+    assert "nino" not in run.config["evaluate"]["methods"] and "rows" not in run.config["evaluate"]
+    put(config, "metatrain.nowcasters.nino", None)  # what only it would need may be missing
+    assert resolve(config).methods == run.methods
+
+
+def test_rows_stand_in_the_order_of_their_list(config: dict[str, Any]) -> None:
+    put(config, "evaluate.rows", ["nino", "base"])
+    run = resolve(config)
+    assert list(run.methods) == ["nino", "base"] == [method.name for method in run.report.methods]
+
+
+def test_null_takes_a_listed_row_away_and_for_the_list_is_all_rows(config: dict[str, Any]) -> None:
+    put(config, "evaluate.rows", ["base", "linear", "nino"])
+    put(config, "evaluate.methods.nino", None)
+    assert list(resolve(config).methods) == ["base", "linear"]
+    put(config, "evaluate.rows", None)
+    assert list(resolve(config).methods) == ["base", "linear"]
+
+
+def test_a_list_of_rows_and_nulls_for_the_others_are_the_same_run(tmp_path: Path) -> None:
+    own = "half: {nowcaster: linear, options: {update_scale: 0.5}}"
+    gone = ("identity", "random", "oracle", "wnn+", "wnn", "wnn+-released", "nino-released", "l2o")
+    nulls = ", ".join(f"{name}: null" for name in gone)
+    made = []
+    for text in (f"rows: [base, linear, nino, half], methods: {{{own}}}", f"methods: {{{nulls}, {own}}}"):
+        overlay = tmp_path / "overlay.yaml"
+        overlay.write_text(f"run: other\nevaluate: {{{text}}}\n")
+        made.append(resolve(load([overlay], ROOT / "config.yaml")))
+    listed, nulled = made
+    assert listed == nulled and list(listed.methods) == list(nulled.methods) == ["base", "linear", "nino", "half"]
+    assert json.dumps(listed.config) == json.dumps(nulled.config)  # the file of the run, letter by letter
+    assert [(path, unit.to_dict()) for path, unit in units(listed)] == [(p, u.to_dict()) for p, u in units(nulled)]
+
+
+def test_overlays_with_a_list_of_rows_are_told_to_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    overlay = Path("workflow/configs/cpu.yaml")
+    assert resolve(load([overlay]), [overlay]).report.overlays == (overlay.as_posix(),)
 
 
 def test_weights_of_a_method(config: dict[str, Any], tmp_path: Path) -> None:
