@@ -122,8 +122,9 @@ metatrain:
   optimizers:
     l2o: {task: digits-2, iterations: 3, hidden: 4, unroll: 3, trainings: 1, max_steps: 6, validation_steps: 2}
 evaluate:
+  rows: [base, l2o]
   methods:
-    l2o: {nowcaster: l2o, source: l2o, label: L2O}
+    l2o: {tasks: null}
 """
 
 

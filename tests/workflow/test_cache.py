@@ -61,7 +61,7 @@ def test_what_depends_on_the_same_is_shared_and_nothing_else(checkouts: Checkout
     assert {path.parent for path in first.values()} == {checkouts.cache}
 
     # another checkout, run and method: nothing is trained again
-    more = "{run: other, evaluate: {methods: {more: {nowcaster: linear}}}}"
+    more = "{run: other, evaluate: {rows: [base, more, nino], methods: {more: {nowcaster: linear}}}}"
     second = checkouts.make("second", more, *SHARDS, FIT, run="other")
     assert second == first and checkouts.made["second"] == set()
 

@@ -85,7 +85,7 @@ def test_what_cannot_succeed_is_a_row_with_its_reason_and_the_others_complete(tm
     base = yaml.safe_load(TINY.read_text())["tasks"]["digits-2"]
     values = {
         "tasks": {name: base | changes for name, changes in WILD.items()},
-        "evaluate": {"tasks": ["digits-2", *WILD], "seeds": [1000], "methods": {"nino": None, "linear": None}},
+        "evaluate": {"tasks": ["digits-2", *WILD], "seeds": [1000], "rows": ["base"]},
     }
     layers = overlay(tmp_path, yaml.safe_dump(values))
     tables = Path("results", "tiny", "tables")

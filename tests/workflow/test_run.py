@@ -69,7 +69,7 @@ def test_seeds_of_one_job(tmp_path: Path) -> None:
     """Two of three seeds share a job; where one of them is missing, the other is kept as it is."""
     together = {
         "seeds": [1000, 2000, 3000], "seeds_per_job": 2, "members_per_job": 2,
-        "methods": {"nino": None, "linear": None},
+        "rows": ["base"],
     }  # fmt: skip
     layers = overlay(tmp_path, {"evaluate": together})
     folder = RUN / "evaluate" / "digits-2" / "base"
