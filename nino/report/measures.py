@@ -20,7 +20,10 @@ Values = dict[str, dict[int, float]]  # task -> seed -> value
 NO_INTERVAL = Interval(float("nan"), float("nan"), "none")
 MEAN_SPEEDUP = "mean_speedup"
 TO_TARGET = ("speedup", "steps", MEAN_SPEEDUP)  # a run that misses its target has none of these
-MISSING, NOT_PLANNED, NOT_REACHED, NO_PAIR = "missing", "n/a", "not reached", "no pair"
+MISSING = "missing"
+NOT_PLANNED = "n/a"
+NOT_REACHED = "not reached"
+NO_PAIR = "no pair"
 
 
 @dataclass(frozen=True)
