@@ -5,7 +5,7 @@ Figures are built without ``pyplot``, so that nothing of one stays behind for th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from nino.files import replacing
 from nino.report.spec import ReportSpec
@@ -71,6 +72,25 @@ def new_figure(width: float = COLUMN, height: float = 2.6) -> Figure:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def legend_below(
+    figure: Figure | SubFigure, handles: Sequence[Artist], labels: Sequence[str], most: int = 4, **style: Any
+) -> None:
+    """One legend below all axes, in as many columns as the figure is wide enough for.
+
+    Args:
+        figure: with a constrained layout.
+        handles: what stands for each label.
+        labels: their texts.
+        most: columns at most.
+        style: further arguments of ``Figure.legend``.
+    """
+    for columns in range(max(1, min(most, len(labels))), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, **style)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def looks(spec: ReportSpec) -> dict[str, Look]:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes
-from nino.report.drawing import COLUMN, PAGE, new_figure
+from nino.report.drawing import COLUMN, PAGE, legend_below, new_figure
 
 COLOURS = {
     EdgeType.LINEAR: "#0072B2",
@@ -239,7 +239,4 @@ def _type_legend(figure: Figure, graph: NeuralGraph, with_loops: bool) -> None:
     types = sorted(used)
     handles = [Line2D([], [], color=COLOURS[kind], linewidth=3) for kind in types]
     labels = [kind.name.lower().replace("_", " ") for kind in types]
-    columns = 4 if figure.get_figwidth() <= COLUMN else 6
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, handlelength=1.0, columnspacing=1.0, fontsize=6.5
-    )
+    legend_below(figure, handles, labels, most=6, handlelength=1.0, columnspacing=1.0, fontsize=6.5)

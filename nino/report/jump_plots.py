@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nino.evaluate.jumps import QUANTILES
-from nino.report.drawing import COLUMN, PAGE, new_figure
+from nino.report.drawing import COLUMN, PAGE, legend_below, new_figure
 from nino.report.runs import Runs
 from nino.specs import TaskSpec
 
@@ -34,7 +34,7 @@ def jumps_figure(runs: Runs, task: TaskSpec) -> Figure:
     if found:
         panels[0].invert_yaxis()  # the network's first tensor on top
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        legend_below(figure, handles, labels, most=2)
         for axes in panels[max(len(found) - columns, 0) : len(found)]:
             axes.set_xlabel("jump / movement in one spacing")
             axes.tick_params(labelbottom=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from nino.optim import horizons
 from nino.report.across import Profile
 from nino.report.around import around_panel, relative_losses
-from nino.report.drawing import COLUMN, PAGE, Look, looks, new_figure
+from nino.report.drawing import COLUMN, PAGE, Look, legend_below, looks, new_figure
 from nino.report.progress import worth
 from nino.report.runs import Runs
 from nino.report.spec import ReportSpec
@@ -91,7 +91,7 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
     around = {m: table for m in methods if len(table := relative_losses(runs, task.id, m))}
     width, height = COLUMN if columns == 1 else PAGE, 0.5 + 1.6 * rows
     whole = new_figure(width, height * (2 if around else 1))
-    figure: FigureBase = whole
+    figure: Figure | SubFigure = whole
     if around:
         halves = whole.add_gridspec(2, 1)
         figure = whole.add_subfigure(halves[0])
@@ -118,7 +118,7 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
             handles.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
         order = [name for name in ("before", "falls", "rises") if name in handles]
         titles = {"before": "before the nowcast", "falls": "after: loss fell", "rises": "after: loss rose"}
-        figure.legend([handles[n] for n in order], [titles[n] for n in order], loc="outside lower center", ncols=3)
+        legend_below(figure, [handles[n] for n in order], [titles[n] for n in order])
     else:
         panels[0].set_visible(True)
         panels[0].text(0.5, 0.5, "no nowcasts", ha="center", va="center", transform=panels[0].transAxes)
@@ -130,7 +130,9 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
     return whole
 
 
-def _around_panels(figure: FigureBase, runs: Runs, around: dict[str, pd.DataFrame], rows: int, columns: int) -> None:
+def _around_panels(
+    figure: Figure | SubFigure, runs: Runs, around: dict[str, pd.DataFrame], rows: int, columns: int
+) -> None:
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, (method, table) in zip(panels, around.items(), strict=False):
         around_panel(axes, table)
@@ -271,4 +273,4 @@ def _legend_below(figure: Figure, axes: Axes, spec: ReportSpec) -> None:
     """One legend below the axes, in the tables' order."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     labels = [spec.label(method) for method in spec.row_order if spec.label(method) in handles]
-    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=4, columnspacing=1.2)
+    legend_below(figure, [handles[label] for label in labels], labels, columnspacing=1.2)

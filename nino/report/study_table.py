@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from nino.report.build import write_caption
 from nino.report.captions import plan_notes, smallest_n
 from nino.report.contrasts import difference, findings, separates
-from nino.report.drawing import COLUMN, new_figure, save, styled
+from nino.report.drawing import COLUMN, legend_below, new_figure, save, styled
 from nino.report.measures import MEAN_SPEEDUP, NOT_REACHED, TO_TARGET, Measured, measure
 from nino.report.published import Published, published
 from nino.report.runs import Runs, read_runs
@@ -145,8 +145,9 @@ def study_figure(wanted: Study, runs: Runs | None) -> Figure:
     if wanted.x_log:
         axes.set_xscale("log")
     axes.set(xlabel=wanted.x_title, ylabel="metric" if len({t[-1] for t in wanted.columns}) > 1 else wanted.columns[0])
-    if axes.get_legend_handles_labels()[0]:
-        figure.legend(loc="outside lower center", ncols=2, fontsize=6)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        legend_below(figure, handles, labels, most=2, fontsize=6)
     return figure
 
 

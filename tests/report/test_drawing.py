@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from nino.report.drawing import looks, new_figure, save, styled
+from nino.report.drawing import COLUMN, legend_below, looks, new_figure, save, styled
 from nino.report.spec import ReportSpec
 from nino.specs import MethodSpec
 
@@ -53,3 +53,14 @@ def test_the_paper_s_methods_have_the_same_colours_in_every_run(spec: ReportSpec
     assert whole["nino"].colour == without["nino"].colour == own["nino"].colour == "#D55E00"
     assert own["wnn+"].colour == whole["wnn+"].colour
     assert own["mine"].colour not in {look.colour for look in whole.values()}
+
+
+@pytest.mark.parametrize("length", [4, 30, 60])
+def test_a_legend_below_takes_as_many_columns_as_fit(length) -> None:
+    with styled():
+        figure = new_figure(COLUMN)
+        lines = [figure.subplots().plot([0, 1], [0, i])[0] for i in range(4)]
+        legend_below(figure, lines, [f"{i}" * length for i in range(4)])
+        (legend,) = figure.legends
+        assert legend._ncols == {4: 4, 30: 1, 60: 1}[length]
+        assert length == 60 or legend.get_window_extent().width <= figure.bbox.width
