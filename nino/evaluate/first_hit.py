@@ -1,7 +1,7 @@
 """Knowing that a target is not met without looking at every image.
 
 The first hit is only exact where every step is checked, and on a CPU measuring 10,000 test images takes many times as
-long as the step itself. Far from the target a sample is enough, near it the images that were missed lately.
+long as the step itself. Far from the target a sample is enough, near it the images that may be missed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FEWEST = 32
 
 
 class TargetCheck:
-    r"""Rules a target out without a look at every image, from a sample and by counting.
+    r"""Rules a target out without a look at every image, from samples and by counting.
 
     A target accuracy allows :math:`m` misses among n images. Images are looked at in parts, those first of which the
     scores of earlier checks leave open whether they are missed (`nino.evaluate.foresight.Foresight`). What a part shows

@@ -19,7 +19,7 @@ from nino.evaluate.loop import DivergedError, EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, nowcaster_file, start_training
 from nino.evaluate.oracle import Oracle
 from nino.evaluate.records import RECORDS, complete_records, write_records
-from nino.evaluate.states import FOLDER, StateFolders
+from nino.evaluate.states import state_folders
 from nino.evaluate.summary import FORMAT, summary
 from nino.evaluate.tables import LOG_COLUMNS, NOWCAST_COLUMNS, write_table
 from nino.evaluate.together import train_together
@@ -29,7 +29,6 @@ from nino.nowcasters.base import Nowcaster
 from nino.provenance import provenance
 from nino.specs import MethodSpec, ScheduleSpec, Spec, TaskSpec
 from nino.tasks import Task
-from nino.training import Training
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +49,10 @@ def evaluate_run(
 
     Writes ``log.csv`` (a row per evaluation), ``nowcasts.csv``, ``jumps.csv`` (what nowcasts did to each tensor),
     ``around.csv`` (losses of the steps around them) and, last, ``run.json`` (the summary that is returned) into
-    ``out_dir``, each whole or not at all. A run whose loss stops
-    being finite ends as ``diverged``, one that runs out of memory as ``failed``, with the reason and the rows so far:
-    results, not errors. While it runs, ``unfinished.pt`` holds a checkpoint; a killed run goes on from there and ends
-    with the same numbers (seconds excepted) as one that was not.
+    ``out_dir``, each whole or not at all. A run whose loss stops being finite ends as ``diverged``, one that runs out
+    of memory as ``failed``, with the reason and the rows so far: results, not errors. While it runs, ``unfinished.pt``
+    holds a checkpoint; a killed run goes on from there and ends with the same numbers (seconds excepted) as one that
+    was not.
 
     Args:
         task: what is trained, on the device it is trained on.
@@ -243,7 +242,7 @@ def _attempt(task: Task, method: MethodSpec, schedule: ScheduleSpec, jobs: Seque
         runs = []
         for job in jobs:
             training = start_training(task, method, job.seed, schedule, job.nowcaster)
-            states = _state_folders(task, method, schedule, job.out_dir, training)
+            states = state_folders(training, method, schedule, job.out_dir)
             job.run = EvaluatedTraining(training, isinstance(job.nowcaster, Oracle), states)
             job.checkpoint.restore(job.run)
             runs.append(job.run)
@@ -259,15 +258,6 @@ def _attempt(task: Task, method: MethodSpec, schedule: ScheduleSpec, jobs: Seque
         for job in jobs:
             if job.status == "done":
                 job.fail("failed", f"out of memory: {str(error).partition(chr(10))[0] or type(error).__name__}")
-
-
-def _state_folders(
-    task: Task, method: MethodSpec, schedule: ScheduleSpec, out_dir: Path, training: Training
-) -> StateFolders | None:
-    if (every := task.spec.evaluation.checkpoint_every) is None:
-        return None
-    kept = int(method.options.get("context", schedule.context)) + 1
-    return StateFolders(out_dir / FOLDER, every, kept, training.model)
 
 
 def _train(run: EvaluatedTraining, checkpoint: Checkpoint, title: str) -> None:

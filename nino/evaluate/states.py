@@ -9,6 +9,8 @@ from pathlib import Path
 from torch import nn
 
 from nino.optim.checkpoints import numbered
+from nino.specs import MethodSpec, ScheduleSpec
+from nino.training import Training
 
 FOLDER = "checkpoints"
 
@@ -49,3 +51,11 @@ class StateFolders:
         temporary.rename(target)
         for _, path in numbered(self._folder, "checkpoint-*")[: -self._kept]:
             shutil.rmtree(path)
+
+
+def state_folders(training: Training, method: MethodSpec, schedule: ScheduleSpec, out_dir: Path) -> StateFolders | None:
+    """Where a run writes its states; None where its task does not ask for it."""
+    if (every := training.task.spec.evaluation.checkpoint_every) is None:
+        return None
+    kept = int(method.options.get("context", schedule.context)) + 1
+    return StateFolders(out_dir / FOLDER, every, kept, training.model)

@@ -16,6 +16,7 @@ import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
 
 from nino.files import replacing
 from nino.report.spec import ReportSpec
@@ -72,6 +73,35 @@ def new_figure(width: float = COLUMN, height: float = 2.6) -> Figure:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def grid_shape(panels: int) -> tuple[int, int]:
+    """Rows and columns of a grid that holds so many panels, three in a row at most.
+
+    >>> grid_shape(1), grid_shape(3), grid_shape(7), grid_shape(0)
+    ((1, 1), (1, 3), (3, 3), (1, 1))
+    """
+    columns = min(3, max(1, panels))
+    return -(-max(1, panels) // columns), columns
+
+
+def panel_grid(figure: Figure | SubFigure, shape: tuple[int, int], used: int, xlabel: str) -> NDArray[Any]:
+    """Panels with common axes, row by row: those that are not used hidden, a label below the last of each column.
+
+    Args:
+        figure: to draw in.
+        shape: rows and columns.
+        used: how many of the panels are filled; of none, the first one stays for a remark.
+        xlabel: of the horizontal axis.
+    """
+    rows, columns = shape
+    panels: NDArray[Any] = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes in panels[max(1, used) :]:
+        axes.set_visible(False)
+    for axes in panels[max(used - columns, 0) : used]:
+        axes.set_xlabel(xlabel)
+        axes.tick_params(labelbottom=True)
+    return panels
 
 
 def legend_below(

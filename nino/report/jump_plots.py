@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nino.evaluate.jumps import QUANTILES
-from nino.report.drawing import COLUMN, PAGE, legend_below, new_figure
+from nino.report.drawing import COLUMN, PAGE, grid_shape, legend_below, new_figure, panel_grid
 from nino.report.runs import Runs
 from nino.specs import TaskSpec
 
@@ -21,23 +21,17 @@ NOT_KEPT = "these runs kept no record of how their nowcasts lie over the paramet
 def jumps_figure(runs: Runs, task: TaskSpec) -> Figure:
     """A panel a method: by how much the first and the last nowcast changed each tensor's elements; means over seeds."""
     found = {m: table for m in (*runs.spec.contenders, *runs.spec.controls) if len(table := spread(runs, task, m))}
-    columns = min(3, max(1, len(found)))
-    rows = -(-max(1, len(found)) // columns)
+    shape = rows, columns = grid_shape(len(found))
     names = max((table.loc["first"].shape[0] for table in found.values()), default=4)
     figure = new_figure(COLUMN if columns == 1 else PAGE, 0.8 + rows * (0.5 + 0.17 * names))
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    panels = panel_grid(figure, shape, len(found), "jump / movement in one spacing")
     for axes, (method, table) in zip(panels, found.items(), strict=False):
         _panel(axes, table)
         axes.set_title(runs.spec.label(method))
-    for axes in panels[max(1, len(found)) :]:
-        axes.set_visible(False)
     if found:
         panels[0].invert_yaxis()  # the network's first tensor on top
         handles, labels = panels[0].get_legend_handles_labels()
         legend_below(figure, handles, labels, most=2)
-        for axes in panels[max(len(found) - columns, 0) : len(found)]:
-            axes.set_xlabel("jump / movement in one spacing")
-            axes.tick_params(labelbottom=True)
     else:
         panels[0].text(0.5, 0.5, "no nowcasts recorded", ha="center", va="center", transform=panels[0].transAxes)
     figure.suptitle(task.id, fontsize=8)

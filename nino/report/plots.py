@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from nino.optim import horizons
 from nino.report.across import Profile
 from nino.report.around import around_panel, relative_losses
-from nino.report.drawing import COLUMN, PAGE, Look, legend_below, looks, new_figure
+from nino.report.drawing import COLUMN, PAGE, Look, grid_shape, legend_below, looks, new_figure, panel_grid
 from nino.report.progress import worth
 from nino.report.runs import Runs
 from nino.report.spec import ReportSpec
@@ -86,8 +86,7 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
     """
     spec = runs.spec
     methods = [m for m in (*spec.contenders, *spec.controls) if len(nowcast_steps(runs, task, m))]
-    columns = min(3, max(1, len(methods)))
-    rows = -(-max(1, len(methods)) // columns)
+    shape = rows, columns = grid_shape(len(methods))
     around = {m: table for m in methods if len(table := relative_losses(runs, task.id, m))}
     width, height = COLUMN if columns == 1 else PAGE, 0.5 + 1.6 * rows
     whole = new_figure(width, height * (2 if around else 1))
@@ -95,8 +94,8 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
     if around:
         halves = whole.add_gridspec(2, 1)
         figure = whole.add_subfigure(halves[0])
-        _around_panels(whole.add_subfigure(halves[1]), runs, around, rows, columns)
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        _around_panels(whole.add_subfigure(halves[1]), runs, around, shape)
+    panels = panel_grid(figure, shape, len(methods), "step")
     for axes, method in zip(panels, methods, strict=False):
         tables = [runs.nowcasts[key] for key in runs.keys(task.id, method)]
         mean = pd.concat([t for t in tables if len(t)]).groupby("step")[["loss_before", "loss_after"]].mean()
@@ -109,8 +108,6 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
         axes.plot(mean.index, mean.loss_before, "o", mfc="white", mec="#444444", mew=0.7, label="before")
         axes.set_title(spec.label(method) + (" (control)" if look.control else ""))
         axes.set_xlim(0, 1.04 * task.recipe.steps)
-    for axes in panels[len(methods) :]:
-        axes.set_visible(False)
     if methods:
         _log_if_wide(panels[: len(methods)])
         handles = {}
@@ -120,28 +117,20 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
         titles = {"before": "before the nowcast", "falls": "after: loss fell", "rises": "after: loss rose"}
         legend_below(figure, [handles[n] for n in order], [titles[n] for n in order])
     else:
-        panels[0].set_visible(True)
+        panels[0].set_xlabel("step")
         panels[0].text(0.5, 0.5, "no nowcasts", ha="center", va="center", transform=panels[0].transAxes)
-    for axes in panels[max(len(methods) - columns, 0) : max(len(methods), 1)]:
-        axes.set_xlabel("step")
-        axes.tick_params(labelbottom=True)
     figure.supylabel("training loss", fontsize=8)
     whole.suptitle(task.id, fontsize=8)
     return whole
 
 
 def _around_panels(
-    figure: Figure | SubFigure, runs: Runs, around: dict[str, pd.DataFrame], rows: int, columns: int
+    figure: Figure | SubFigure, runs: Runs, around: dict[str, pd.DataFrame], shape: tuple[int, int]
 ) -> None:
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    panels = panel_grid(figure, shape, len(around), "steps from the nowcast")
     for axes, (method, table) in zip(panels, around.items(), strict=False):
         around_panel(axes, table)
         axes.set_title(runs.spec.label(method))
-    for axes in panels[len(around) :]:
-        axes.set_visible(False)
-    for axes in panels[max(len(around) - columns, 0) : len(around)]:
-        axes.set_xlabel("steps from the nowcast")
-        axes.tick_params(labelbottom=True)
     _log_if_wide(panels[: len(around)])
     figure.supylabel("training loss / before", fontsize=8)
 
