@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,8 +203,9 @@ def _finish(task: Task, method: MethodSpec, schedule: ScheduleSpec, job: _Job, a
 def _inputs(
     task: Task, method: MethodSpec, seed: int, schedule: ScheduleSpec, nowcaster_path: Path | None
 ) -> dict[str, Any]:
-    """What the numbers follow from; two jobs of the same inputs are the same job."""
-    inputs = {"task": task.spec, "data": task.data_checksum, "method": method, "seed": seed, "schedule": schedule}
+    """What the numbers follow from; two jobs of the same inputs are the same job, whatever tables call its method."""
+    unnamed = replace(method, label=None)
+    inputs = {"task": task.spec, "data": task.data_checksum, "method": unnamed, "seed": seed, "schedule": schedule}
     if own := Reference.parse(method.nowcaster):
         return inputs | {"nowcaster": own.record()}
     file = nowcaster_file(method, nowcaster_path)
@@ -226,10 +227,11 @@ def _finished(out_dir: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _complete(recorded: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of a run with the defaults of the options that did not exist yet when it was made."""
+    """The inputs of a run as today's code records them: options that came later have their defaults, labels are out."""
     kinds: dict[str, type[Spec]] = {"task": TaskSpec, "method": MethodSpec, "schedule": ScheduleSpec}
     try:
-        return recorded | {name: kind.from_dict(recorded[name]).to_dict() for name, kind in kinds.items()}
+        inputs = recorded | {"method": recorded["method"] | {"label": None}}
+        return inputs | {name: kind.from_dict(inputs[name]).to_dict() for name, kind in kinds.items()}
     except (KeyError, TypeError, ValueError):  # of another version altogether: another job
         return recorded
 

@@ -156,6 +156,17 @@ def test_a_finished_run_is_left_as_it_is(digits, schedule, tmp_path, monkeypatch
         assert list(tmp_path.iterdir()) == []  # a job under way shows no result of an earlier one
 
 
+def test_another_label_is_no_other_run(digits, schedule, tmp_path, caplog) -> None:
+    made = evaluate_run(digits, method("none", label="Adam"), 1000, schedule, tmp_path)
+    with caplog.at_level("INFO"):
+        assert evaluate_run(digits, method("none", label="Base optimizer"), 1000, schedule, tmp_path) == made
+    assert "already done" in caplog.text
+    earlier = json.loads((tmp_path / "run.json").read_text())
+    earlier["provenance"]["inputs"]["method"]["label"] = "Adam"  # as runs recorded it
+    (tmp_path / "run.json").write_text(json.dumps(earlier))
+    assert evaluate_run(digits, method("none"), 1000, schedule, tmp_path) == earlier
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_run_from_before_an_option_existed_is_one_with_its_default(variant, schedule, tmp_path, parts) -> None:
     task = variant(recipe={"accumulate": parts})
