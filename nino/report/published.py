@@ -75,6 +75,15 @@ def published_speedup(method: str, task: str, baseline: str = "adam") -> Publish
     return Published(100 * (1 - steps.value / base.value), "% of the steps", steps.sources)
 
 
+def published_name(method: str) -> str:
+    """What the paper calls a method: published weights and a fit of one's own both have its numbers beside them.
+
+    >>> published_name("nino-released"), published_name("wnn")
+    ('nino', 'wnn')
+    """
+    return method.removesuffix("-released")
+
+
 def published_tasks(checkpoint: str) -> tuple[str, ...]:
     """The tasks whose trajectories a published checkpoint was fitted to; empty where no source names them.
 

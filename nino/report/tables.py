@@ -9,7 +9,7 @@ import pandas as pd
 
 from nino.report.across import Summary, best_method, summarize
 from nino.report.captions import counted, smallest_n
-from nino.report.published import Published, published, published_speedup
+from nino.report.published import Published, published, published_name, published_speedup
 from nino.report.runs import Runs
 from nino.report.statistics import Comparison, Interval, best_of, comparisons, sample_mean, sample_std, separated_from
 from nino.report.table import EMPTY, Table, mean_std, number, once, significant, text_frame
@@ -123,7 +123,8 @@ def published_values(runs: Runs, task: TaskSpec, method: str) -> tuple[Published
         return None, None
     if method == runs.spec.baseline:
         return published("steps_to_target", PUBLISHED_BASELINE, task.id), None
-    return published("steps_to_target", method, task.id), published_speedup(method, task.id, PUBLISHED_BASELINE)
+    paper = published_name(method)
+    return published("steps_to_target", paper, task.id), published_speedup(paper, task.id, PUBLISHED_BASELINE)
 
 
 def _table2_data(runs: Runs, row: Comparison, is_best: bool, behind: bool | None) -> dict[str, Any]:
@@ -195,7 +196,7 @@ def _table2_text(runs: Runs, row: Comparison, data: dict[str, Any]) -> dict[str,
 
 def _summary_data(runs: Runs, summary: Summary) -> dict[str, Any]:
     same_tasks = all(published_values(runs, task, runs.spec.baseline)[0] for task in runs.spec.tasks)
-    source = published("mean_speedup_percent", summary.method) if same_tasks else None
+    source = published("mean_speedup_percent", published_name(summary.method)) if same_tasks else None
     return {
         "method": summary.method,
         "label": runs.spec.label(summary.method),

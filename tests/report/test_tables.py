@@ -104,6 +104,7 @@ def test_published_values_stand_beside_ours(tmp_path: Path) -> None:
     )
     assert np.isnan(table2(runs).data.set_index("method").loc["wnn+"].published_steps)
     assert "Published steps" in table2(runs).text
+    assert published_values(runs, task, "nino-released") == published_values(runs, task, "nino")
 
 
 def test_published_values_do_not_stand_beside_another_target(runs: Runs) -> None:
