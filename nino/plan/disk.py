@@ -112,7 +112,9 @@ def run_bytes(task: TaskSpec, parameters: int, context: int) -> tuple[int, int]:
     """
     rows = task.recipe.steps // task.evaluation.test_every + 2
     checkpoint = (3 + context) * FLOAT * parameters + 2 * ROW_BYTES * rows
-    return rows * ROW_BYTES + RUN_BYTES, 2 * checkpoint
+    folder = FLOAT * parameters + FILE_BYTES if task.evaluation.checkpoint_every else 0
+    # one folder more than a nowcast reads stays, another one is written beside them
+    return rows * ROW_BYTES + RUN_BYTES + (context + 1) * folder, 2 * checkpoint + folder
 
 
 def token_bytes(facts: Facts) -> int:

@@ -69,6 +69,14 @@ def test_what_the_smoke_tasks_write_stays_below_the_estimate(task: TaskSpec, tmp
     assert folder_bytes(run) <= run_bytes(task, sum(tensors), 5)[0]
 
 
+def test_folders_of_states_stay_below_the_estimate(tmp_path: Path) -> None:
+    task = replace(PYDOC, evaluation=EvaluationSpec(5, 10, checkpoint_every=2))
+    loaded = load_task(task)
+    evaluate_run(loaded, MethodSpec("linear", "linear"), 5, ScheduleSpec(period=10), tmp_path)
+    without, _ = run_bytes(PYDOC, loaded.num_parameters(), 5)
+    assert without < folder_bytes(tmp_path) <= run_bytes(task, loaded.num_parameters(), 5)[0]
+
+
 def test_states_of_several_chunks_stay_below_the_estimate(tmp_path: Path) -> None:
     task = replace(PYDOC, model=ModelSpec("gpt2", {"layers": 1, "width": 256, "heads": 2}))
     spec = TrajectorySpec(models=1, models_per_shard=1, state_every=1, steps=5)
