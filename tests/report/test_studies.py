@@ -219,9 +219,16 @@ def test_the_times_of_a_method_are_those_of_its_options(runs: Runs) -> None:
     options = {"period": 50, "spacing": 5, "max_horizon": 10}
     spec = replace(runs.spec, methods=(METHODS[0], replace(METHODS[6], options=options), METHODS[5]))
     table = study_table(study("time", spec), replace(runs, spec=spec))
-    assert table.text.iloc[0, 1:5].tolist() == ["50", "5", "5", "50"]
-    assert table.text.iloc[1, 1:5].tolist() == ["100", "20", "5", "800"]
+    assert table.text.iloc[0, 1:4].tolist() == ["50", "5", "50"]
+    assert table.text.iloc[1, 1:4].tolist() == ["100", "20", "800"]
     assert len(table.found) == 2 and "difference from NiNo: WNN+" in table.found[0]
+
+
+def test_the_states_that_a_method_reads_are_those_of_its_options(runs: Runs) -> None:
+    options = {"context": 10, "spacing": 2}
+    spec = replace(runs.spec, methods=(METHODS[0], METHODS[5], replace(METHODS[6], options=options)))
+    table = study_table(study("context", spec), replace(runs, spec=spec))
+    assert table.text.iloc[:, 1:3].to_numpy().tolist() == [["5", "20"], ["10", "2"]]
 
 
 def test_six_seeds_separate_a_row_from_the_best(tmp_path: Path) -> None:
