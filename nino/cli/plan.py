@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nino.cli import select
-from nino.cli.options import Device
+from nino.cli.options import DataDir, Device
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,11 +24,14 @@ def plan(
         list[Path] | None,
         typer.Argument(metavar="[CONFIG]...", help="Overlays laid over config.yaml, as snakemake's --configfile."),
     ] = None,
+    data_dir: DataDir = None,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print plain values instead of a table.")] = False,
 ) -> None:
     """Estimate jobs, hours, disk and memory of a run from short calibrations; exit with 1 if the disk will not do."""
     run = select.experiment(configs)
+    if data_dir is not None:
+        run = replace(run, data_dir=data_dir)
     from nino.cli.stages import device_of
     from nino.plan import as_dict, as_text, shortage
     from nino.plan import plan as estimate

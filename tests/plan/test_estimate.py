@@ -171,3 +171,16 @@ def test_the_command_prints_a_plan(
     said = capsys.readouterr()
     assert "core-hours" in said.out and "digits-2" in said.out
     assert f"{Path.cwd()}" in said.err and "200,000 are free" in said.err and f"Errno {errno.ENOSPC}" in said.err
+
+
+def test_the_command_looks_for_data_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    folders = []
+
+    def stop_there(run: Experiment, device: str) -> None:
+        folders.append(run.data_dir)
+        raise OSError("far enough")
+
+    monkeypatch.setattr("nino.plan.plan", stop_there)
+    assert nino(monkeypatch, "plan", "--data-dir", "images") == 1 and folders == [Path("images")]
