@@ -5,29 +5,29 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from nino.config.references import Reference
 from nino.ensemble import members_at_once
 from nino.evaluate.checkpoint import Checkpoint
+from nino.evaluate.identity import finished_result, job_inputs
 from nino.evaluate.loop import DivergedError, EvaluatedTraining
-from nino.evaluate.methods import build_nowcaster, nowcaster_file, start_training
+from nino.evaluate.methods import build_nowcaster, start_training
 from nino.evaluate.oracle import Oracle
 from nino.evaluate.records import RECORDS, complete_records, write_records
 from nino.evaluate.states import state_folders
-from nino.evaluate.summary import FORMAT, summary
+from nino.evaluate.summary import summary
 from nino.evaluate.tables import LOG_COLUMNS, NOWCAST_COLUMNS, write_table
 from nino.evaluate.together import train_together
 from nino.files import write_json
 from nino.l2o import L2ONet
 from nino.nowcasters.base import Nowcaster
 from nino.provenance import provenance
-from nino.specs import MethodSpec, ScheduleSpec, Spec, TaskSpec
+from nino.specs import MethodSpec, ScheduleSpec
 from nino.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -114,8 +114,8 @@ def evaluate_runs(
     results: dict[int, dict[str, Any]] = {}
     jobs: list[_Job] = []
     for seed, out_dir in zip(seeds, out_dirs, strict=True):
-        origin = provenance(**_inputs(task, method, seed, schedule, nowcaster_path))
-        if resume and (finished := _finished(out_dir, origin["inputs"])):
+        origin = provenance(**job_inputs(task, method, seed, schedule, nowcaster_path))
+        if resume and (finished := finished_result(out_dir, origin["inputs"])):
             logger.info("%s: already %s, left as it is", out_dir, finished["status"])
             complete_records(out_dir)
             results[seed] = finished
@@ -198,42 +198,6 @@ def _finish(task: Task, method: MethodSpec, schedule: ScheduleSpec, job: _Job, a
     if job.status != "failed":  # with more memory it may go on
         job.checkpoint.remove()
     return result
-
-
-def _inputs(
-    task: Task, method: MethodSpec, seed: int, schedule: ScheduleSpec, nowcaster_path: Path | None
-) -> dict[str, Any]:
-    """What the numbers follow from; two jobs of the same inputs are the same job, whatever tables call its method."""
-    unnamed = replace(method, label=None)
-    inputs = {"task": task.spec, "data": task.data_checksum, "method": unnamed, "seed": seed, "schedule": schedule}
-    if own := Reference.parse(method.nowcaster):
-        return inputs | {"nowcaster": own.record()}
-    file = nowcaster_file(method, nowcaster_path)
-    # a known name is not a file: the weights it stands for come with the package, whose version is recorded
-    return inputs | {"nowcaster": file if file is None or file.exists() else file.as_posix()}
-
-
-def _finished(out_dir: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
-    """The result of the same job, if it is there and complete."""
-    try:
-        result = json.loads((out_dir / "run.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    if not isinstance(result, dict) or result.get("format") != FORMAT or result.get("status") == "failed":
-        return None
-    if not all((out_dir / name).is_file() for name in ("log.csv", "nowcasts.csv")):
-        return None
-    return result if _complete(result["provenance"]["inputs"]) == json.loads(json.dumps(inputs)) else None
-
-
-def _complete(recorded: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of a run as today's code records them: options that came later have their defaults, labels are out."""
-    kinds: dict[str, type[Spec]] = {"task": TaskSpec, "method": MethodSpec, "schedule": ScheduleSpec}
-    try:
-        inputs = recorded | {"method": recorded["method"] | {"label": None}}
-        return inputs | {name: kind.from_dict(inputs[name]).to_dict() for name, kind in kinds.items()}
-    except (KeyError, TypeError, ValueError):  # of another version altogether: another job
-        return recorded
 
 
 def _attempt(task: Task, method: MethodSpec, schedule: ScheduleSpec, jobs: Sequence[_Job]) -> None:
