@@ -56,6 +56,8 @@ class Profile:
         rho: method -> (n,) shares in [0, 1].
         low: method -> (n,) lower end of the bootstrap band.
         high: method -> (n,) upper end.
+        seeds: runs of each method that are compared, over all tasks.
+        planned: and that were planned.
 
     Source: Dolan and More, "Benchmarking optimization software with performance profiles", 2002.
     """
@@ -64,6 +66,8 @@ class Profile:
     rho: dict[str, np.ndarray]
     low: dict[str, np.ndarray]
     high: dict[str, np.ndarray]
+    seeds: int
+    planned: int
 
 
 def task_steps(runs: Runs, methods: tuple[str, ...]) -> Steps:
@@ -212,15 +216,18 @@ def profile(runs: Runs, methods: tuple[str, ...], taus: np.ndarray | None = None
     Args:
         runs: all runs.
         methods: who competes; the fastest of them on a (task, seed) sets ratio 1. Leave an oracle out. A method
-            without any run is left out, single runs that are missing count as misses.
+            without any run is left out; a seed counts once all the others have a run of it.
         taus: ratios; default 301 from 1 to 4.
     """
     taus = np.linspace(1, 4, 301) if taus is None else taus
     there = set(runs.frame.method[runs.frame.status != "missing"])
     methods = tuple(method for method in methods if method in there)
-    if not methods:
-        return Profile(taus, {}, {}, {})
-    ratios = {task: step_ratios(x) for task, x in task_steps(runs, methods).items()}
+    steps = task_steps(runs, methods)
+    planned = sum(len(x) for x in steps.values())
+    steps = {task: run for task, x in steps.items() if len(run := x[~np.isnan(x).any(axis=1)])}
+    if not methods or not steps:
+        return Profile(taus, {}, {}, {}, 0, planned)
+    ratios = {task: step_ratios(x) for task, x in steps.items()}
     rng = generator(runs)
     drawn = np.stack([_shares(_resample(ratios, rng), taus) for _ in range(PROFILE_RESAMPLES)])
     tail = (1 - runs.spec.confidence) / 2
@@ -231,6 +238,8 @@ def profile(runs: Runs, methods: tuple[str, ...], taus: np.ndarray | None = None
         {method: rho[i] for i, method in enumerate(methods)},
         {method: low[i] for i, method in enumerate(methods)},
         {method: high[i] for i, method in enumerate(methods)},
+        sum(len(x) for x in steps.values()),
+        planned,
     )
 
 
@@ -238,13 +247,13 @@ def step_ratios(steps: np.ndarray) -> np.ndarray:
     """Steps divided by those of the fastest method of the seed; a miss is inf, also where every method misses.
 
     Args:
-        steps: (seeds, methods); inf where missed, NaN where there is no run (counts as a miss).
+        steps: (seeds, methods); inf where missed.
 
-    >>> step_ratios(np.array([[100.0, 50.0, np.inf], [np.inf, np.inf, np.nan]]))
+    >>> step_ratios(np.array([[100.0, 50.0, np.inf], [np.inf, np.inf, np.inf]]))
     array([[ 2.,  1., inf],
            [inf, inf, inf]])
     """
-    known = np.where(np.isnan(steps), np.inf, np.maximum(steps, 1))
+    known = np.maximum(steps, 1)
     best = known.min(axis=1, keepdims=True)
     ratios = np.full_like(known, np.inf)
     np.divide(known, best, out=ratios, where=np.isfinite(known))

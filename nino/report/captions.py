@@ -127,14 +127,17 @@ def spikes_sentence(runs: Runs, method: str, task: str | None = None) -> str:
 def profile_sentence(runs: Runs, profile: Profile) -> str:
     """Which method is fastest how often, and how many runs it solves at all."""
     if not profile.rho:
-        return "There are no runs yet."
+        return "No seed has a run of every method yet."
     ranked = sorted(profile.rho, key=lambda method: -profile.rho[method][0])
     best = ranked[0]
     within = profile.rho[best][int(np.searchsorted(profile.taus, min(2.0, float(profile.taus[-1]))))]
-    return (
+    found = (
         f"{runs.spec.label(best)} is the fastest of a seed in {100 * profile.rho[best][0]:.0f} % of the runs and "
         f"within twice the fastest in {100 * within:.0f} %; runs that miss their target never count."
-    ) + "".join(
+    )
+    if profile.seeds < profile.planned:
+        found += f" Of {profile.planned} planned seeds it shows the {profile.seeds} that every method has a run of."
+    return found + "".join(
         f" {runs.spec.label(method)} is planned on some tasks only and left out."
         for method in runs.spec.contenders
         if method not in runs.spec.realizable

@@ -60,7 +60,7 @@ def test_probability_of_improvement_counts_ties_half_and_misses_as_losses() -> N
 
 
 def test_ratios_of_a_seed_that_all_miss_are_infinite_not_nan() -> None:
-    assert np.isinf(step_ratios(np.array([[MISS, MISS], [NAN, MISS]]))).all()
+    assert np.isinf(step_ratios(np.array([[MISS, MISS]]))).all()
 
 
 def test_profile_by_hand(tmp_path: Path) -> None:
@@ -109,10 +109,16 @@ def test_summary_states_misses(tmp_path: Path) -> None:
 
 
 def test_profile_leaves_methods_without_any_run_out(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [400, NAN], "wnn+": [NAN, NAN], "nino": [200, 100]})
-    found = profile(runs, runs.spec.realizable, np.array([1.0, 2.0]))
-    assert set(found.rho) == {"base", "nino"}
-    assert found.rho["base"].tolist() == [0.0, 0.5]  # a single missing run counts as a miss
+    runs = hit_runs(tmp_path, {"base": [400, 400], "wnn+": [NAN, NAN], "nino": [200, 100]})
+    assert set(profile(runs, runs.spec.realizable).rho) == {"base", "nino"}
     nothing = hit_runs(tmp_path / "b", {"base": [NAN]})
     assert profile(nothing, ("base",)).rho == {}
-    assert profile_sentence(nothing, profile(nothing, ("base",))) == "There are no runs yet."
+
+
+def test_profile_is_of_the_seeds_that_every_method_has(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path / "a", {"base": [400, NAN, 400], "nino": [200, 100, MISS]})
+    found = profile(runs, ("base", "nino"), np.array([1.0, 2.0]))
+    assert found.rho["base"].tolist() == [0.5, 1.0] and found.rho["nino"].tolist() == [0.5, 0.5]
+    assert "Of 3 planned seeds it shows the 2 that every method has a run of." in profile_sentence(runs, found)
+    apart = hit_runs(tmp_path / "b", {"base": [400, NAN], "nino": [NAN, 100]})
+    assert profile_sentence(apart, profile(apart, ("base", "nino"))) == "No seed has a run of every method yet."
