@@ -29,6 +29,7 @@ CONTROLS = {  # colour and dashes by kind of nowcaster, so that a control looks 
     "linear": ("#E69F00", (6, 1.5)),
     "oracle": ("#009E73", (5, 1.2, 1, 1.2)),
 }
+AGAIN: tuple[tuple[float, ...], ...] = ((), (4, 1), (1.5, 0.8), (4, 0.8, 1, 0.8))  # dashes of colours that come again
 BASELINE_COLOUR = "#000000"
 PAPERS = ("nino", "wnn+", "wnn", "l2o")
 """The paper's methods, in the order of the colours that they have in every run."""
@@ -127,14 +128,15 @@ def looks(spec: ReportSpec) -> dict[str, Look]:
     """A look for every method: the baseline black, contenders in solid colours, controls dashed.
 
     The paper's methods have the same colours in every run. Of others the last is the one that its config is about, and
-    gets the first colour that is left.
+    gets the first colour that is left; where colours do not suffice, they come again in other dashes.
     """
     colours = [f"#{each.removeprefix('#')}" for each in matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]]
-    chosen = {method: colours[i % len(colours)] for i, method in enumerate(PAPERS) if method in spec.contenders}
-    left = [colour for colour in colours if colour not in chosen.values()] or colours
-    others = [method for method in reversed(spec.contenders) if method not in chosen]
-    chosen |= {method: left[i % len(left)] for i, method in enumerate(others)}
-    found = {spec.baseline: Look(BASELINE_COLOUR)} | {method: Look(colour) for method, colour in chosen.items()}
+    found = {spec.baseline: Look(BASELINE_COLOUR)}
+    found |= {m: Look(colours[i % len(colours)]) for i, m in enumerate(PAPERS) if m in spec.contenders}
+    left = [colour for colour in colours if colour not in {look.colour for look in found.values()}] or colours
+    others = [method for method in reversed(spec.contenders) if method not in found]
+    for i, method in enumerate(others):
+        found[method] = Look(left[i % len(left)], AGAIN[i // len(left) % len(AGAIN)])
     kinds = {method.name: method.nowcaster for method in spec.methods}
     for method in spec.controls:
         colour, dashes = CONTROLS[kinds[method]]

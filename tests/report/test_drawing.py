@@ -37,10 +37,13 @@ def test_style_does_not_leak() -> None:
 
 
 def test_methods_can_be_told_apart(spec: ReportSpec) -> None:
+    more = tuple(MethodSpec(f"mine-{i}", "mine.py:Mine") for i in range(10))
     with styled():
-        found = looks(spec)
+        found, many = looks(spec), looks(replace(spec, methods=(*spec.methods, *more)))
     assert set(found) == {method.name for method in spec.methods}
-    assert len({(look.colour, look.dashes) for look in found.values()}) == len(found)
+    for each in (found, many):
+        assert len({(look.colour, look.dashes) for look in each.values()}) == len(each)
+    assert not many["mine-9"].dashes and many["mine-0"].dashes
     assert found["base"].colour == "#000000"
     assert all(look.control == (name in spec.controls) for name, look in found.items())
 
