@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -15,10 +16,6 @@ from nino.trajectories import Header, TrajectoryReader, join_shards, writing_sha
 
 Make = Callable[..., Path]
 Expected = Callable[[int], np.ndarray]
-
-
-def _first_value(reader: TrajectoryReader, queue: multiprocessing.Queue) -> None:
-    queue.put(float(reader.states(1, [2])[0, 3]))
 
 
 def test_shard_reads_back_to_the_bit(make_shard: Make, expected: Expected, header: Header) -> None:
@@ -72,13 +69,9 @@ def test_joined_survives_a_move_and_another_working_folder(
 def test_workers_open_their_own_handle(make_shard: Make, expected: Expected, method: str) -> None:
     reader = TrajectoryReader(make_shard(0))
     reader.states(0, [0])  # this process's handle is open now
-    context = multiprocessing.get_context(method)
-    queue = context.Queue()
-    process = context.Process(target=_first_value, args=(reader, queue))
-    process.start()
-    assert queue.get(timeout=60) == float(expected(101)[2, 3])
-    process.join()
-    assert process.exitcode == 0
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        window = pool.submit(reader.window, 1, 0, 1, 6).result(timeout=60)
+    np.testing.assert_array_equal(window, expected(101))
 
 
 def test_pickle_keeps_no_handle(make_shard: Make, expected: Expected) -> None:
