@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_info
+
 from nino.files import sha256
 from nino.specs import Spec
 
@@ -56,8 +58,10 @@ def hardware() -> dict[str, Any]:
 
     Returns:
         ``system`` and ``machine`` (strings), ``cpu`` (model name), ``cores`` (those this process may use),
-        ``threads`` (torch's, None before torch is imported), ``memory_bytes`` (of the machine, None where the system
-        does not say) and ``gpus`` (model names, empty without one).
+        ``threads`` (torch's, None before torch is imported), ``blas`` (of the linear algebra libraries loaded so far:
+        version, kernels and threads, which decide the last digits of an eigenvector and which basis stands for equal
+        eigenvalues), ``memory_bytes`` (of the machine, None where the system does not say) and ``gpus`` (model names,
+        empty without one).
     """
     torch = sys.modules.get("torch")
     return {
@@ -66,6 +70,7 @@ def hardware() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads() if torch is not None else None,
+        "blas": _blas(),
         "memory_bytes": _memory_bytes(),
         "gpus": _gpu_models(),
     }
@@ -146,6 +151,12 @@ def _cpu_model() -> str:
     except OSError:
         pass  # not Linux: what `platform` knows will do
     return platform.processor() or platform.machine()
+
+
+def _blas() -> list[str]:
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    names = ("internal_api", "version", "architecture", "num_threads")
+    return sorted({" ".join(str(library[name]) for name in names if name in library) for library in found})
 
 
 def _memory_bytes() -> int | None:

@@ -92,7 +92,8 @@ def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> T
     sought with an unknown a class (see :func:`nino.graphs.lanczos.largest_eigenpairs`); where the graph has fewer than
     k + 1 of them below eigenvalue 1, as shallow networks do, the others fill up. All starts are fixed, so that the
     result is the same to the bit every time; of each eigenvector and its negative the one is taken whose first
-    entry of at least half the largest magnitude is positive. Within equal eigenvalues the basis is arbitrary.
+    entry of at least half the largest magnitude is positive. Within equal eigenvalues the basis is arbitrary: other
+    kernels of LAPACK (another processor, another number of its threads) may give another one.
 
     Args:
         num_nodes: N.
