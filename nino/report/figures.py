@@ -15,8 +15,9 @@ from nino.report.captions import curves_sentence, profile_sentence, spikes_sente
 from nino.report.drawing import save, styled
 from nino.report.graph_pictures import adjacency_figure, graph_sentence, layers_figure
 from nino.report.jump_plots import jumps_figure, jumps_sentence
-from nino.report.plots import curves_figure, profile_figure, schedule_figure, spikes_figure, worth_figure
+from nino.report.plots import curves_figure, profile_figure, spikes_figure, worth_figure
 from nino.report.runs import read_runs
+from nino.report.schedule_plot import schedule_figure
 from nino.report.spec import ReportSpec
 
 

@@ -1,14 +1,15 @@
-"""Figures of the runs: training curves, the value of a step, losses around nowcasts, the schedule, a profile."""
+"""Figures of the runs: training curves, the value of a step, losses around nowcasts, a profile."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from nino.optim import horizons
 from nino.report.across import Profile
 from nino.report.around import around_panel, relative_losses
 from nino.report.drawing import COLUMN, PAGE, Look, grid_shape, legend_below, looks, new_figure, panel_grid
@@ -40,10 +41,11 @@ def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
         )
         jumps = nowcast_steps(runs, task, method)
         shown = mean.reindex(jumps, method="nearest") if len(jumps) else mean.iloc[:0]
-        axes.plot(shown.index, shown, "o", color=look.colour, markersize=2.8, markeredgecolor="white", mew=0.4)
+        marks: dict[str, Any] = {"color": look.colour, "mec": "white", "zorder": 3}  # above every curve
+        axes.plot(shown.index, shown, "o", markersize=2.8, mew=0.4, **marks)
         row = compare(runs, task.id, method)
         if row.reached:
-            axes.plot(row.steps_mean, task.target.value, "D", color=look.colour, mec="white", mew=0.6, markersize=5)
+            axes.plot(row.steps_mean, task.target.value, "D", markersize=5, mew=0.6, **marks)
     axes.axhline(task.target.value, color="#444444", linewidth=0.8, linestyle=(0, (2, 2)))
     _metric_axis(axes, runs, task)
     axes.set(xlabel="step", xlim=(0, task.recipe.steps), title=task.id)
@@ -154,30 +156,6 @@ def profile_figure(runs: Runs, shown: Profile) -> Figure:
         ylim=(0, 103),
     )
     _legend_below(figure, axes, spec)
-    return figure
-
-
-def schedule_figure(spec: ReportSpec) -> Figure:
-    """The horizon k of every nowcast, for each length of training among the tasks."""
-    schedule = spec.schedule
-    figure = new_figure(COLUMN, 2.3)
-    axes = figure.add_subplot()
-    for total in sorted({task.recipe.steps for task in spec.tasks}):
-        if total < schedule.period:
-            continue
-        ks = horizons(total, schedule.period, schedule.max_horizon, schedule.power)
-        steps = schedule.period * np.arange(1, len(ks) + 1)
-        axes.plot(steps, ks, "o-", label=f"{total:,} steps")
-    spacing = schedule.period / schedule.context
-    axes.set(xlabel="step of the nowcast", ylabel="horizon k, states")
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    right = axes.secondary_yaxis(
-        "right", functions=(lambda k: np.asarray(k) * spacing, lambda steps: np.asarray(steps) / spacing)
-    )
-    right.set_ylabel("steps ahead")
-    axes.legend(title=f"a nowcast every {schedule.period:,} steps", title_fontsize=7)
     return figure
 
 

@@ -11,11 +11,10 @@ from matplotlib.axes import Axes
 
 from nino.evaluate import write_table
 from nino.evaluate.around import COLUMNS
-from nino.optim import horizons
 from nino.report.across import profile
 from nino.report.around import around_sentence, relative_losses
 from nino.report.drawing import styled
-from nino.report.plots import curves_figure, profile_figure, schedule_figure, seed_curves, spikes_figure, worth_figure
+from nino.report.plots import curves_figure, profile_figure, seed_curves, spikes_figure, worth_figure
 from nino.report.runs import Key, Runs, read_runs
 from nino.report.spec import ReportSpec
 
@@ -106,12 +105,6 @@ def test_profile_shows_all_but_the_oracle(runs: Runs) -> None:
     labels = {item.get_label() for item in axes.get_lines()}
     assert labels == {runs.spec.label(method) for method in runs.spec.realizable}
     assert line(axes, "WNN+")[1] == pytest.approx(100 * shown.rho["wnn+"])
-
-
-def test_schedule_is_that_of_the_optimizer(spec: ReportSpec) -> None:
-    steps, ks = line(schedule_figure(spec).axes[0], "1,000 steps")
-    assert ks.tolist() == horizons(1000, 100) == [40, 33, 26, 21, 16, 11, 8, 5, 3, 1]
-    assert steps.tolist() == list(range(100, 1001, 100))
 
 
 def test_a_control_that_goes_wild_does_not_set_the_axis(tmp_path: Path) -> None:
