@@ -1,21 +1,18 @@
 """What nowcasts cost a training, measured: peak memory, seconds a nowcast, share of the training time.
 
-Each row is measured in a process of its own. Weights of the nowcasters are random: what they cost does not depend on
-them. With given weights an approximated NiNo is also held against the exact one.
+Weights of the nowcasters are random: what they cost does not depend on them. With given weights an approximated NiNo is
+also held against the exact one.
 """
 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import re
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from nino.l2o import L2O, L2ONet
 from nino.nowcasters import Nowcaster, approximated, build_nowcaster, load_nowcaster
@@ -247,29 +243,3 @@ class Memory:
             return int(found[1]) * 1024 - self._before
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return (peak if sys.platform == "darwin" else peak * 1024) - self._before
-
-
-@contextmanager
-def _alone() -> Iterator[ProcessPoolExecutor]:
-    """A process for each task given to it, one at a time."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=spawn, max_tasks_per_child=1) as pool:
-        yield pool
-
-
-def costs(spec: OverheadSpec, device: str) -> list[Cost]:
-    """Measure every model with every method.
-
-    Raises:
-        ValueError: for a model or method that is not known, and a batch that does not divide into its parts.
-    """
-    if spec.batch % spec.accumulate:
-        raise ValueError(f"`batch` (={spec.batch}) must be a multiple of `accumulate` (={spec.accumulate})")
-    for argument, values, allowed in (("models", spec.models, MODELS), ("methods", spec.methods, METHODS)):
-        for value in values:
-            if value not in allowed:
-                raise ValueError(f"`{argument}` holds {value!r}; allowed are {', '.join(allowed)}")
-    rows = [(model, method) for model in spec.models for method in spec.methods]
-    with _alone() as pool:
-        done = (pool.submit(measure, spec, *row, device).result() for row in rows)
-        return list(tqdm(done, total=len(rows), desc="measuring overhead", unit="row", disable=None))

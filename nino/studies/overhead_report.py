@@ -12,7 +12,8 @@ import pandas as pd
 from nino.report.build import write_caption
 from nino.report.published import published, source_texts
 from nino.report.table import EMPTY, Table, number, significant, text_frame
-from nino.studies.overhead import COMPARED, CONTEXT, HORIZON, METHODS, NOWCASTS, Cost, costs
+from nino.studies.overhead import COMPARED, CONTEXT, HORIZON, METHODS, NOWCASTS, Cost
+from nino.studies.overhead_rows import costs
 from nino.studies.record import write_record
 from nino.studies.spec import OverheadSpec
 
@@ -118,6 +119,8 @@ def findings(measured: list[Cost], spec: OverheadSpec) -> tuple[str, ...]:
 def study(spec: OverheadSpec, results: Path, device: str = "cpu") -> Table:
     """Measure and write ``tables/overhead.*`` and ``manifests/overhead.json``.
 
+    Until then ``unfinished-overhead.json`` keeps the rows that are done, for an attempt after a killed one.
+
     Args:
         spec: what to measure.
         results: folder of the run.
@@ -127,10 +130,12 @@ def study(spec: OverheadSpec, results: Path, device: str = "cpu") -> Table:
         The table.
 
     Raises:
-        ValueError: as `nino.studies.overhead.costs`.
+        ValueError: as `nino.studies.overhead_rows.costs`.
     """
     start = time.perf_counter()
-    result = table(costs(spec, device), spec)
+    unfinished = results / f"unfinished-{NAME}.json"
+    result = table(costs(spec, device, unfinished), spec)
     files = [*result.write(results / "tables"), write_caption(results / "tables", NAME, result.found)]
     write_record(results, NAME, spec, files, time.perf_counter() - start, spec.nowcaster)
+    unfinished.unlink()
     return result

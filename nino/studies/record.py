@@ -27,12 +27,25 @@ def write_record(
     Returns:
         The manifest's path.
     """
+    path = results / "manifests" / f"{name}.json"
+    outputs = {file.relative_to(results).as_posix(): sha256(file) for file in sorted(files)}
+    write_json(path, {"study": name, "seconds": seconds, **provenance(**inputs_of(spec, weights)), "outputs": outputs})
+    return path
+
+
+def inputs_of(spec: Spec, weights: str | None) -> dict[str, object]:
+    """What a study is made from, for `nino.provenance.provenance`.
+
+    Args:
+        spec: what it was told.
+        weights: file or known name of the nowcaster it uses; None for none.
+
+    Returns:
+        The spec, and names and checksums of the weights.
+    """
     inputs: dict[str, object] = {"spec": spec}
     if weights and Path(weights).is_file():
         inputs["weights"] = {"file": Path(weights).name, "sha256": sha256(Path(weights))}
     elif weights:
         inputs["weights"] = {part.file: part.sha256 for part in KNOWN[weights.removesuffix(".pt")]}
-    path = results / "manifests" / f"{name}.json"
-    outputs = {file.relative_to(results).as_posix(): sha256(file) for file in sorted(files)}
-    write_json(path, {"study": name, "seconds": seconds, **provenance(**inputs), "outputs": outputs})
-    return path
+    return inputs

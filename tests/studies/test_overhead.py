@@ -18,10 +18,10 @@ from nino.studies.overhead import (
     Memory,
     _gradient,
     build,
-    costs,
     measure,
 )
 from nino.studies.overhead_report import GB, findings, study, table
+from nino.studies.overhead_rows import costs
 from tests.nowcasters.helpers import lively
 
 SPEC = OverheadSpec(models=("gpt2-1-8",), methods=("adam", "nino"), hidden=4, batch=2, tokens=8, period=100)
@@ -113,6 +113,7 @@ def test_the_study_measures_each_method_in_a_process_of_its_own(tmp_path):
     record = json.loads((tmp_path / "manifests" / "overhead.json").read_text())
     assert record["inputs"]["spec"]["models"] == ["gpt2-1-8"]
     assert "tables/overhead.md" in record["outputs"]
+    assert not list(tmp_path.glob("unfinished*"))
 
 
 def test_approximations_are_held_against_the_exact_nowcast(tmp_path):
