@@ -30,7 +30,7 @@ from nino.tasks import MODELS as ARCHITECTURES
 from nino.tasks import Data
 
 CONTEXT = 5
-NOWCASTS = 8  # the first one, which computes positions, and repeats
+REPEATS = 8  # of what is timed; the first one, which for a nowcast computes positions, apart
 COMPARED = 4  # the nowcast that approximations are compared at
 HORIZON = 40  # of the nowcast that approximations are compared by, in states
 _GPT2, _LLAMA3 = 50_257, 128_256
@@ -118,6 +118,8 @@ class Cost:
 def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
     """Train a few steps, with a nowcast after each five of them where the method has nowcasts.
 
+    A method is timed ``REPEATS`` times: its nowcasts, or its steps where it has none.
+
     Args:
         spec: batch and its parts, length, precision and hidden size.
         model: a key of ``MODELS``.
@@ -135,7 +137,7 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
         optimizer = L2O(network.parameters(), L2ONet(spec.hidden).to(device))
     elif method != "adam":
         nowcaster = _nowcaster(spec, method)
-        steps = CONTEXT * (NOWCASTS + 1)
+        steps = CONTEXT * (REPEATS + 1)
         optimizer = NiNo(optimizer, None, network, CONTEXT, steps, nowcaster=nowcaster, context=CONTEXT)
     tokens = torch.randint(MODELS[model].vocabulary, (spec.batch, spec.tokens + 1), device=device)
     seconds: dict[bool, list[float]] = {False: [], True: []}
@@ -149,7 +151,7 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
             torch.cuda.synchronize()
 
     apart = None
-    for taken in range(CONTEXT * NOWCASTS):
+    for taken in range((CONTEXT if isinstance(optimizer, NiNo) else 1) * REPEATS):
         if taken == CONTEXT * (COMPARED - 1) and spec.nowcaster and method in APPROXIMATIONS:
             apart = _difference(spec, optimizer, step)
         nowcast = not getattr(optimizer, "need_grads", True)

@@ -12,7 +12,7 @@ import pandas as pd
 from nino.report.build import write_caption
 from nino.report.published import published, source_texts
 from nino.report.table import EMPTY, Table, number, significant, text_frame
-from nino.studies.overhead import COMPARED, CONTEXT, HORIZON, METHODS, NOWCASTS, Cost
+from nino.studies.overhead import COMPARED, CONTEXT, HORIZON, METHODS, REPEATS, Cost
 from nino.studies.overhead_rows import costs
 from nino.studies.record import write_record
 from nino.studies.spec import OverheadSpec
@@ -62,7 +62,7 @@ def table(measured: list[Cost], spec: OverheadSpec) -> Table:
     given = f", NiNo those of {spec.nowcaster}" if spec.nowcaster else ""
     notes: tuple[str, ...] = (
         f"Base step: AdamW, {spec.batch} x {spec.tokens} tokens{parts}, {spec.precision}, on {device}. Seconds: median "
-        f"(least to most) of {NOWCASTS - 1} nowcasts after the first, or of the steps. Nowcasters have hidden "
+        f"(least to most) of {REPEATS - 1} nowcasts or steps after the first. Nowcasters have hidden "
         f"size {spec.hidden} and random weights{given}. Share: one nowcast every {spec.period} steps; for L2O, what "
         "its step takes longer than Adam's.",
         "Peak memory: above that of the process before the model was built, parameters, optimizer and saved states "
@@ -111,7 +111,7 @@ def findings(measured: list[Cost], spec: OverheadSpec) -> tuple[str, ...]:
         for label, values in shares.items()
     ]
     return (
-        f"{name}: {' and '.join(cells)} (median, least to most, n = {NOWCASTS - 1}), {step} s a base step.",
+        f"{name}: {' and '.join(cells)} (median, least to most, n = {REPEATS - 1}), {step} s a base step.",
         f"Over all models a nowcast every {spec.period} steps takes of {', of '.join(spans)}.",
     )
 

@@ -10,10 +10,9 @@ from nino.nowcasters import build_nowcaster, save_nowcaster
 from nino.studies import OverheadSpec
 from nino.studies.overhead import (
     APPROXIMATIONS,
-    CONTEXT,
     METHODS,
     MODELS,
-    NOWCASTS,
+    REPEATS,
     Cost,
     Memory,
     _gradient,
@@ -47,7 +46,7 @@ def test_repeats_are_shown_with_their_range():
     shown = table([replace(cost(), spread=(4.0, 7.0))], replace(SPEC, accumulate=2))
     assert list(shown.text["Seconds"]) == ["5 (4 to 7) a nowcast"]
     assert (shown.data.seconds_least[0], shown.data.seconds_most[0]) == (4.0, 7.0)
-    assert "2 x 8 tokens in 2 parts" in shown.notes[0] and "of 7 nowcasts after the first" in shown.notes[0]
+    assert "2 x 8 tokens in 2 parts" in shown.notes[0] and "of 7 nowcasts or steps after the first" in shown.notes[0]
     least, most = measure(SPEC, "gpt2-1-8", "nino", "cpu").spread
     assert 0 < least < most
 
@@ -75,7 +74,7 @@ def test_a_learned_optimizer_takes_the_steps_itself(monkeypatch):
     taken, step = [], L2O.step
     monkeypatch.setattr(L2O, "step", lambda self, closure=None: taken.append(step(self, closure)))
     learned = measure(SPEC, "gpt2-1-8", "l2o", "cpu")
-    assert len(taken) == CONTEXT * NOWCASTS
+    assert len(taken) == REPEATS
     assert learned.first_seconds is None and learned.peak_bytes == learned.step_bytes
 
 
