@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +38,7 @@ def costs(spec: OverheadSpec, device: str, unfinished: Path | None = None) -> li
 
     Raises:
         ValueError: for a model or method that is not known, and a batch that does not divide into its parts.
+        MemoryError: where the system killed the process of a row.
     """
     if spec.batch % spec.accumulate:
         raise ValueError(f"`batch` (={spec.batch}) must be a multiple of `accumulate` (={spec.accumulate})")
@@ -50,10 +52,20 @@ def costs(spec: OverheadSpec, device: str, unfinished: Path | None = None) -> li
     left = [row for row in rows if row not in done]
     with _alone() as pool:
         for row in tqdm(left, total=len(rows), initial=len(done), desc="measuring", unit="row", disable=None):
-            done[row] = pool.submit(measure, spec, *row, device).result()
+            done[row] = _measured(pool, spec, row, device)
             if unfinished is not None:
                 write_json(unfinished, {"origin": origin, "rows": [asdict(cost) for cost in done.values()]})
     return [done[row] for row in rows]
+
+
+def _measured(pool: ProcessPoolExecutor, spec: OverheadSpec, row: tuple[str, str], device: str) -> Cost:
+    try:
+        return pool.submit(measure, spec, *row, device).result()
+    except BrokenProcessPool as error:
+        raise MemoryError(
+            f"the process that measured {row[1]} on {row[0]} was killed, most likely for want of memory: give it more, "
+            "or leave the model or method out of `studies.overhead`; rows that are done are kept for the next attempt"
+        ) from error
 
 
 def _read(path: Path, origin: dict[str, Any]) -> dict[tuple[str, str], Cost]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -75,3 +76,13 @@ def test_a_damaged_file_is_measured_again(attempt, caplog, tmp_path: Path) -> No
     file.write_text(file.read_text()[:-20])
     assert attempt()[0].measured == list(SPEC.methods)
     assert "cannot be read" in caplog.text
+
+
+def test_a_row_that_the_system_kills_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Pool):
+        def submit(self, *_: Any) -> Future[Cost]:
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(overhead_rows, "_alone", lambda: nullcontext(Broken()))
+    with pytest.raises(MemoryError, match="adam on gpt2-1-8 was killed"):
+        costs(SPEC, "cpu")
