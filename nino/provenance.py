@@ -58,10 +58,10 @@ def hardware() -> dict[str, Any]:
 
     Returns:
         ``system`` and ``machine`` (strings), ``cpu`` (model name), ``cores`` (those this process may use),
-        ``threads`` (torch's, None before torch is imported), ``blas`` (of the linear algebra libraries loaded so far:
-        version, kernels and threads, which decide the last digits of an eigenvector and which basis stands for equal
-        eigenvalues), ``memory_bytes`` (of the machine, None where the system does not say) and ``gpus`` (model names,
-        empty without one).
+        ``threads`` (torch's, None before torch is imported), ``blas`` (kernels of NumPy's and SciPy's linear
+        algebra, which decide the last digits of an eigenvector and which basis stands for equal eigenvalues; empty
+        before these are imported), ``memory_bytes`` (of the machine, None where the system does not say) and ``gpus``
+        (model names, empty without one).
     """
     torch = sys.modules.get("torch")
     return {
@@ -154,9 +154,11 @@ def _cpu_model() -> str:
 
 
 def _blas() -> list[str]:
+    """Kind and kernels alone: versions are the packages', and differ with what has been imported so far."""
     found = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    names = ("internal_api", "version", "architecture", "num_threads")
-    return sorted({" ".join(str(library[name]) for name in names if name in library) for library in found})
+    return sorted(
+        {" ".join(str(each[name]) for name in ("internal_api", "architecture") if name in each) for each in found}
+    )
 
 
 def _memory_bytes() -> int | None:
