@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from nino.config.schema import schema
 
 from nino.config.load import load, without_nulls
-from nino.config.schema import schema
 from nino.nowcasters import NOWCASTERS
-from nino.report.spec import ReportSpec
 from nino.specs import (
     DataSpec,
     EvaluationSpec,
@@ -20,14 +19,16 @@ from nino.specs import (
     MetatrainSpec,
     MethodSpec,
     ModelSpec,
+    OverheadSpec,
+    PermutationSpec,
     RecipeSpec,
+    ReportSpec,
     ScheduleSpec,
     Spec,
     TargetSpec,
     TaskSpec,
     TrajectorySpec,
 )
-from nino.studies import OverheadSpec, PermutationSpec
 from nino.tasks import DATASETS, MODELS
 from nino.tasks.recipe import OPTIMIZERS
 

@@ -9,17 +9,13 @@ import pytest
 
 from nino.config import (
     ConfigError,
-    EvaluationUnit,
     Layout,
-    MetatrainUnit,
-    TrajectoryUnit,
     read_unit,
     resolve,
     write_units,
 )
 from nino.config.units import units
-from nino.report.spec import ReportSpec
-from nino.specs import TaskSpec
+from nino.specs import EvaluationUnit, MetatrainUnit, ReportSpec, TaskSpec, TrajectoryUnit
 
 
 def test_units_are_read_back_as_they_were_written(config: dict[str, Any], tmp_path: Path) -> None:

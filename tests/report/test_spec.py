@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 
 def test_round_trip_through_json(spec: ReportSpec) -> None:
