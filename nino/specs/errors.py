@@ -12,7 +12,14 @@ from nino.specs.schema import Node, adapter, resolved, schema
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-_TYPES = {"string": "text", "integer": "a whole number", "number": "a number", "array": "a list", "object": "a mapping"}
+_TYPES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "yes or no",
+    "array": "a list",
+    "object": "a mapping",
+}
 _BOUNDS = {
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be greater than {gt}",
@@ -50,41 +57,52 @@ def problems(kind: type, values: Mapping[str, Any], context: Any = None) -> list
 def sentences(error: ValidationError, kind: type, values: Any) -> list[str]:
     """Pydantic's errors as sentences that name the key, its value, what is allowed and what it means."""
     root = schema(kind)
-    told = [_sentence(dict(each), root, values) for each in error.errors(include_url=False)]
+    told = [_sentence(dict(each), root, values) for each in error.errors(include_url=False) if not _follows(dict(each))]
     return [sentence for _, sentence in sorted(dict.fromkeys(told), key=lambda pair: pair[0])]
 
 
+def _follows(error: dict[str, Any]) -> bool:
+    """Whether a list is called too short only because entries of it are refused."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
+
+
 def _sentence(error: dict[str, Any], root: Node, values: Any) -> tuple[str, str]:
-    """The key whose value is at fault, and the sentence."""
+    """The key whose value is at fault, by which sentences are sorted, and the sentence."""
     path, rule, value = list(error["loc"]), error["type"], error["input"]
     if path[-1:] == ["[key]"]:  # the name of an entry
         *path, value, _ = path
-    leaf = _node(root, values, path)
-    subject = f"{dotted(path)} (={json.dumps(value, default=str)})"
-    meaning = leaf.get("description", "")
-    if rule in ("unexpected_keyword_argument", "missing"):
-        parent = _node(root, values, path[:-1])
-        found = (
-            f"missing; {meaning}" if rule == "missing" else f"unknown key; {suggest(path[-1], parent['properties'])}"
-        )
-        return dotted(path[:-1]), f"{dotted(path)}: {found}"
-    if rule == "names":
-        cases = leaf.get("anyOf", [leaf])
-        others = [case["description"] for case in cases if "enum" not in case]
-        text = f": {'; or '.join([suggest(str(value), cases[0]['enum']), *others])}"
-    elif rule == "repeated":
-        text = f" holds {error['ctx']['value']!r} twice; each may stand there once"
-    elif rule == "value_error":
-        text = f": {error['ctx']['error']}"
-    elif rule in _BOUNDS:
-        bounds = {
-            name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in error.get("ctx", {}).items()
-        }
-        text = f" {_BOUNDS[rule].format(**bounds)}; {meaning}"
+        leaf = _node(root, values, path)["propertyNames"]
     else:
-        kinds = " or ".join(_TYPES.get(case.get("type", ""), "yes or no") for case in leaf.get("anyOf", [leaf]))
-        text = f" must be {kinds}{_number_hint(value, kinds)}; {meaning}"
-    return dotted(path), subject + text if path else text.removeprefix(": ").lstrip()
+        leaf = _node(root, values, path)
+    if rule == "missing":
+        return dotted(path[:-1]), f"{dotted(path)}: missing; {leaf['description']}"
+    if rule in ("unexpected_keyword_argument", "invalid_key"):
+        *above, key = path
+        allowed = suggest(str(key), _node(root, values, above)["properties"])
+        return dotted(above), f"{dotted([*above, str(key)])}: unknown key; {allowed}"
+    if not path and rule == "value_error":
+        return "", str(error["ctx"]["error"])
+    return dotted(path), f"{dotted(path)} (={json.dumps(value, default=str)}){_fault(error, leaf, value)}".lstrip()
+
+
+def _fault(error: dict[str, Any], leaf: Node, value: Any) -> str:
+    """What is wrong with a value, and what is allowed: the end of a sentence."""
+    rule, told = error["type"], error.get("ctx", {})
+    cases = leaf.get("anyOf", [leaf])
+    if rule == "names":
+        others = [case["description"] for case in cases if "enum" not in case]
+        return f": {'; or '.join([suggest(str(value), cases[0]['enum']), *others])}"
+    if rule == "repeated":
+        return f" holds {told['value']!r} twice; each may stand there once"
+    if rule == "value_error":
+        return f": {told['error']}"
+    meaning = leaf.get("description", "")
+    if rule in _BOUNDS:
+        bounds = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in told.items()}
+        return f" {_BOUNDS[rule].format(**bounds)}; {meaning}"
+    types = [leaf["type"]] if "type" in leaf else [case.get("type", "string") for case in cases]
+    kinds = " or ".join(_TYPES[name] for name in types)
+    return f" must be {kinds}{_number_hint(value, kinds)}; {meaning}"
 
 
 def _node(root: Node, values: Any, path: Iterable[str | int]) -> Node:
@@ -110,7 +128,7 @@ def _holds(test: Node, values: Any) -> bool:
     ((name, allowed),) = test["properties"].items()
     if not isinstance(values, Mapping) or name not in values:
         return False
-    return values[name] == allowed["const"] if "const" in allowed else values[name] not in allowed["not"]["enum"]
+    return values[name] in allowed["enum"] if "enum" in allowed else values[name] not in allowed["not"]["enum"]
 
 
 def _number_hint(value: Any, kinds: str) -> str:

@@ -9,7 +9,20 @@ from typing import Annotated, Any
 from nino.specs.base import Spec
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.tasks import TaskSpec
-from nino.specs.values import Chosen, Count, Name, NonNegative, Several, Share, Text, Topology, Word, allowed
+from nino.specs.values import (
+    Chosen,
+    Count,
+    Name,
+    NonNegative,
+    Number,
+    Several,
+    Share,
+    Text,
+    Topology,
+    Word,
+    YesNo,
+    allowed,
+)
 
 CONTROLS = ("identity", "random", "linear", "oracle")  # nowcasters that bound a table from below and above
 FROM_FILE = ("checkpoint", "metatrained", "l2o")  # methods that read weights
@@ -73,7 +86,9 @@ class MethodOptions(Spec):
     subgraphs: Annotated[str, allowed(names=("block", "layer"))] | None = None
 
 
-Argument = Annotated[int | float | str | bool | list[Any], allowed(meaning="An argument of a class of your own")]
+Argument = Annotated[
+    Number | Word | YesNo | list[Any], allowed(meaning="An argument of a class of your own [as it takes it; required]")
+]
 OwnOptions = dict[str, Argument]  # those that the constructor does not take are refused by `nino.specs.references`
 
 

@@ -73,6 +73,8 @@ def described(kind: type, core: CoreSchema, handler: GetJsonSchemaHandler) -> No
         leaf: Node = {key: value for key, value in node["properties"][field.name].items() if key != "title"}
         if cases := [case for case in leaf.pop("anyOf", ()) if case != {"type": "null"}]:
             leaf |= cases[0] if len(cases) == 1 else {"anyOf": cases}
+        for pattern, entry in leaf.pop("patternProperties", {}).items():  # which leave other names open
+            leaf |= {"additionalProperties": entry, "propertyNames": {**leaf["propertyNames"], "pattern": pattern}}
         if leaf.get("default", 0) in (None, {}):
             del leaf["default"]
         if field.name in texts:
@@ -89,15 +91,18 @@ def described(kind: type, core: CoreSchema, handler: GetJsonSchemaHandler) -> No
 
 
 def _cases(field: str, chosen: Any, handler: GetJsonSchemaHandler) -> Iterator[Node]:
-    named = [({"const": name}, kind) for name, kind in chosen.cases.items()]
+    """The cases of a mapping whose keys depend on another field (`nino.specs.values.Chosen`)."""
+    tests: dict[Any, Node] = {
+        kind: {"enum": [name for name in chosen.cases if chosen.cases[name] is kind]} for kind in chosen.cases.values()
+    }
     if chosen.other is not None:
-        named.append(({"not": {"enum": [*chosen.cases]}}, chosen.other))
-    for test, kind in named:
-        options = handler(adapter(kind).core_schema)
-        needed = {"required": [field]} if options.get("required") else {}
+        tests[chosen.other] = {"not": {"enum": [*chosen.cases]}}
+    for kind, test in tests.items():
+        # a handler makes the schema of parts as a whole, of what it is given only the outermost layer
+        options = handler({"type": "list", "items_schema": adapter(kind).core_schema})["items"]
         yield {
             "if": {"required": [chosen.by], "properties": {chosen.by: test}},
-            "then": {"properties": {field: options}, **needed},
+            "then": {"properties": {field: options}},
         }
 
 
@@ -113,7 +118,7 @@ def meanings(kind: type) -> Mapping[str, str]:
     for owner in reversed(owners):
         _, _, section = cleandoc(owner.__doc__ or "").partition("Args:\n")
         section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]
-        for name, text in re.findall(r"^ {4}(\w+): ((?:.+\n?(?: {5,})?)+)", section, re.MULTILINE):
+        for name, text in re.findall(r"^ {4}(\w+): (.+(?:\n {5,}.+)*)", section, re.MULTILINE):
             words = " ".join(text.split()).removesuffix(".")
             texts[name] = words[:1].upper() + words[1:]
     return texts
@@ -127,6 +132,6 @@ def _with_default(text: str, default: str) -> str:
 
 
 def _words(default: Any) -> str:
-    if default is MISSING or default is None:
+    if default in (MISSING, None, ()):
         return "none"
     return ("yes" if default else "no") if isinstance(default, bool) else str(default)

@@ -135,7 +135,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 Whole = Annotated[int, allowed(ge=0)]
 Count = Annotated[int, allowed(ge=1)]
 Several = Annotated[int, allowed(ge=2)]
-Seed = Annotated[int, allowed(ge=0, lt=2**63)]
+Seed = Annotated[int, allowed(ge=0, le=2**63 - 1)]  # what logs and tables can hold
 Number = Annotated[float, allowed()]
 Positive = Annotated[float, allowed(gt=0)]
 NonNegative = Annotated[float, allowed(ge=0)]

@@ -29,6 +29,14 @@ def test_units_are_read_back_as_they_were_written(config: dict[str, Any], tmp_pa
     assert not kinds
 
 
+def test_spec_files_are_those_that_finished_jobs_read(tmp_path: Path) -> None:
+    """To the byte: a job is done again when its spec file changes."""
+    golden = json.loads((Path(__file__).parent / "golden_specs.json").read_text(encoding="utf-8"))
+    write_units(resolve(golden["config"]), tmp_path)
+    written = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.json")}
+    assert written == {name: json.dumps(content, indent=2) + "\n" for name, content in golden["files"].items()}
+
+
 def test_there_is_a_spec_for_every_job(config: dict[str, Any]) -> None:
     run, paths = resolve(config), Layout("small")
     wanted = {paths.task_spec("digits-8"), paths.task_spec("pydoc-2-16"), paths.trajectory_spec("digits-8")}
