@@ -15,7 +15,7 @@ from nino.specs.schedule import ScheduleSpec
 from nino.specs.studies import OverheadSpec, PermutationSpec
 from nino.specs.tasks import TaskSpec
 from nino.specs.trajectories import TrajectorySpec
-from nino.specs.values import Count, Name, Names, RunName, Seed, Text, Word, allowed
+from nino.specs.values import Allowed, Count, Name, Names, RunName, Seed, Text, Word
 
 T = TypeVar("T", bound=Spec)
 
@@ -100,7 +100,7 @@ class ReportSection(Spec):
     """
 
     baseline: Word
-    studies: Annotated[tuple[Word, ...], allowed(unique=True)] = ()
+    studies: Annotated[tuple[Word, ...], Allowed(unique=True)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +137,12 @@ class EvaluateSection(Spec):
     """
 
     tasks: Names
-    seeds: Annotated[tuple[Seed, ...], allowed(min_length=1, unique=True)]
+    seeds: Annotated[tuple[Seed, ...], Allowed(min_length=1, unique=True)]
     seeds_per_job: Count = 1
     members_per_job: Count | None = None
     schedule: ScheduleSpec
     rows: Names | None = None
-    methods: Annotated[dict[Name, MethodEntry], allowed(min_length=1)]
+    methods: Annotated[dict[Name, MethodEntry], Allowed(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Config(Spec):
 
     run: RunName
     data_dir: Text | None = None
-    tasks: Annotated[dict[Name, TaskEntry], allowed(min_length=1)]
+    tasks: Annotated[dict[Name, TaskEntry], Allowed(min_length=1)]
     trajectories: dict[Name, TrajectorySpec]
     metatrain: MetatrainSection
     evaluate: EvaluateSection

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
-from nino.specs.values import Chosen, Count, Name, NonNegative, Positive, Seed, Several, Topology, YesNo, allowed
+from nino.specs.values import Allowed, Chosen, Count, Name, NonNegative, Positive, Seed, Several, Topology, YesNo
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class NiNoModel(Spec):
     hidden: Count = 128
     word_positions: YesNo = True
     layers: Several = 3
-    lpe: Annotated[int, allowed(ge=0, le=8, multiple_of=8)] = 8
+    lpe: Annotated[int, Allowed(ge=0, le=8, multiple_of=8)] = 8
 
 
 MODELS: dict[str, type[Spec]] = {"nino": NiNoModel, "wnn+": WNNPlusModel}
@@ -72,7 +72,7 @@ class MetatrainSpec(Spec):
             are the same whatever it says [networks].
     """
 
-    kind: Annotated[str, allowed(names=MODELS)]
+    kind: Annotated[str, Allowed(names=MODELS)]
     seed: Seed = 0
     iterations: Count = 20_000
     model: Annotated[Mapping[str, Any], Chosen("kind", MODELS)] = field(default_factory=dict)
@@ -86,11 +86,11 @@ class MetatrainSpec(Spec):
     context: Several = 5
     max_horizon: Count = 40
     words: Count = 1000
-    scaling: Annotated[str, allowed(names=("tensor", "network", "none"))] = "tensor"
+    scaling: Annotated[str, Allowed(names=("tensor", "network", "none"))] = "tensor"
     validation_models: Count = 1
     validate_every: Count = 200
     checkpoint_every: Count = 200
-    amp: Annotated[str, allowed(names=("auto", "off"))] = "auto"
+    amp: Annotated[str, Allowed(names=("auto", "off"))] = "auto"
     topology: Topology = "released"
     models: Count | None = None
 

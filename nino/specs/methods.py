@@ -10,6 +10,7 @@ from nino.specs.base import Spec
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.tasks import TaskSpec
 from nino.specs.values import (
+    Allowed,
     Chosen,
     Count,
     Name,
@@ -21,7 +22,6 @@ from nino.specs.values import (
     Topology,
     Word,
     YesNo,
-    allowed,
 )
 
 CONTROLS = ("identity", "random", "linear", "oracle")  # nowcasters that bound a table from below and above
@@ -74,20 +74,20 @@ class MethodOptions(Spec):
     """
 
     topology: Topology = "released"
-    accept: Annotated[str, allowed(names=("finite", "loss"))] = "finite"
+    accept: Annotated[str, Allowed(names=("finite", "loss"))] = "finite"
     update_scale: NonNegative = 1.0
     period: Count | None = None
     context: Several | None = None
     spacing: Count | None = None
     max_horizon: Count | None = None
     power: NonNegative | None = None
-    scaling: Annotated[str, allowed(names=("tensor", "network"))] | None = None
+    scaling: Annotated[str, Allowed(names=("tensor", "network"))] | None = None
     edges: Share | None = None
-    subgraphs: Annotated[str, allowed(names=("block", "layer"))] | None = None
+    subgraphs: Annotated[str, Allowed(names=("block", "layer"))] | None = None
 
 
 Argument = Annotated[
-    Number | Word | YesNo | list[Any], allowed(meaning="An argument of a class of your own [as it takes it; required]")
+    Number | Word | YesNo | list[Any], Allowed(meaning="An argument of a class of your own [as it takes it; required]")
 ]
 OwnOptions = dict[str, Argument]  # those that the constructor does not take are refused by `nino.specs.references`
 
@@ -110,7 +110,7 @@ class MethodSpec(Spec):
     name: Name
     nowcaster: Annotated[
         str,
-        allowed(
+        Allowed(
             names=NOWCASTERS,
             pattern="^[^:]+:[A-Za-z_][A-Za-z0-9_]*$",
             meaning="a class of your own: FILE.py:CLASS, MODULE:CLASS",

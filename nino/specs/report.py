@@ -10,10 +10,10 @@ from nino.specs.base import Spec
 from nino.specs.methods import CONTROLS, MethodSpec
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.tasks import TaskSpec
-from nino.specs.values import Count, Name, RunName, Seed, Word, allowed, first_repeated
+from nino.specs.values import Allowed, Count, Name, RunName, Seed, Word, first_repeated
 
 Remark = Annotated[
-    str, allowed(min_length=1, meaning="What a reader of a task's numbers must know, a sentence [text; required]")
+    str, Allowed(min_length=1, meaning="What a reader of a task's numbers must know, a sentence [text; required]")
 ]
 
 
@@ -49,7 +49,7 @@ class ReportSpec(Spec):
     schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
     trained_on: tuple[Name, ...] = ()
     baseline: Word = "base"
-    confidence: Annotated[float, allowed(gt=0, lt=1)] = 0.95
+    confidence: Annotated[float, Allowed(gt=0, lt=1)] = 0.95
     resamples: Count = 10_000
     seed: Seed = 0
     notes: Mapping[Name, Remark] = field(default_factory=dict)

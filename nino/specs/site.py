@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from nino.specs.base import Spec
-from nino.specs.values import Count, Word, allowed
+from nino.specs.values import Allowed, Count, Word
 
 NEEDED = {"metatrain": "GPU for fitting a nowcaster", "default": "GPU for training networks not named here"}
 
 Gres = Annotated[
     str,
-    allowed(
+    Allowed(
         pattern=r"^[A-Za-z0-9_.]+$",
         meaning="GPU for training networks of this architecture (a name of nino.tasks.MODELS) "
         "[gres type, any or none; default that of default]",

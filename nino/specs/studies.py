@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
-from nino.specs.values import Count, Precision, Seed, Text, allowed
+from nino.specs.values import Allowed, Count, Precision, Seed, Text
 
 OVERHEAD_MODELS = ("gpt2-1-8", "gpt2-3-64", "gpt2-6-384", "llama-6-384")
 OVERHEAD_METHODS = ("adam", "wnn+", "nino", "nino-20-percent", "nino-5-percent", "nino-blocks", "l2o")
@@ -26,7 +26,7 @@ class PermutationSpec(Spec):
         seed: seed of layer, permutations, folds and random weights [seed].
     """
 
-    permutations: Annotated[int, allowed(ge=20)] = 1000
+    permutations: Annotated[int, Allowed(ge=20)] = 1000
     width: Count = 12
     heads: Count = 4
     nowcaster: Text | None = None
@@ -51,8 +51,8 @@ class OverheadSpec(Spec):
         precision: precision of the base steps [name].
     """
 
-    models: Annotated[tuple[Annotated[str, allowed(names=OVERHEAD_MODELS)], ...], allowed(min_length=1, unique=True)]
-    methods: Annotated[tuple[Annotated[str, allowed(names=OVERHEAD_METHODS)], ...], allowed(min_length=1, unique=True)]
+    models: Annotated[tuple[Annotated[str, Allowed(names=OVERHEAD_MODELS)], ...], Allowed(min_length=1, unique=True)]
+    methods: Annotated[tuple[Annotated[str, Allowed(names=OVERHEAD_METHODS)], ...], Allowed(min_length=1, unique=True)]
     hidden: Count = 128
     nowcaster: Text | None = None
     batch: Count = 8

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from nino.specs.base import Spec
 from nino.specs.values import (
+    Allowed,
     Chosen,
     Count,
     Name,
@@ -19,10 +20,9 @@ from nino.specs.values import (
     Text,
     Word,
     YesNo,
-    allowed,
 )
 
-Files = Annotated[str | tuple[str, ...], allowed()]
+Files = Annotated[str | tuple[str, ...], Allowed()]
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ class DataSpec(Spec):
         options: what only this data set knows.
     """
 
-    name: Annotated[str, allowed(names=DATA_OPTIONS)]
-    source: Annotated[str, allowed(names=SOURCES)] = "embedded"
+    name: Annotated[str, Allowed(names=DATA_OPTIONS)]
+    source: Annotated[str, Allowed(names=SOURCES)] = "embedded"
     path: Word | None = None
     options: Annotated[Mapping[str, Any], Chosen("name", DATA_OPTIONS)] = field(default_factory=dict)
 
@@ -129,7 +129,7 @@ class ConvnetOptions(Spec):
         channels: output channels of each 3x3 convolution [channels].
     """
 
-    channels: Annotated[tuple[Count, ...], allowed(min_length=1)]
+    channels: Annotated[tuple[Count, ...], Allowed(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class ModelSpec(Spec):
         options: arguments of the architecture.
     """
 
-    name: Annotated[str, allowed(names=MODEL_OPTIONS)]
+    name: Annotated[str, Allowed(names=MODEL_OPTIONS)]
     options: Annotated[Mapping[str, Any], Chosen("name", MODEL_OPTIONS)] = field(default_factory=dict)
 
 
@@ -226,7 +226,7 @@ class RecipeSpec(Spec):
             parameters, gradients and optimizer stay float32 [name].
     """
 
-    optimizer: Annotated[str, allowed(names=("adam", "adamw", "sgd", "muon"))]
+    optimizer: Annotated[str, Allowed(names=("adam", "adamw", "sgd", "muon"))]
     lr: Positive
     steps: Count
     batch_size: Count
@@ -245,9 +245,9 @@ class TargetSpec(Spec):
         split: data that it is checked on: test (the paper's vision tasks) or validation (language) [name].
     """
 
-    metric: Annotated[str, allowed(names=("accuracy", "perplexity"))]
+    metric: Annotated[str, Allowed(names=("accuracy", "perplexity"))]
     value: Positive
-    split: Annotated[str, allowed(names=("test", "validation"))] = "test"
+    split: Annotated[str, Allowed(names=("test", "validation"))] = "test"
 
     @property
     def higher_is_better(self) -> bool:
@@ -279,7 +279,7 @@ class EvaluationSpec(Spec):
 
     test_every: Count
     validation_every: Count
-    at_nowcast: Annotated[str, allowed(names=("before", "after"))] = "after"
+    at_nowcast: Annotated[str, Allowed(names=("before", "after"))] = "after"
     hardest_first: YesNo = False
     checkpoint_every: Count | None = None
 

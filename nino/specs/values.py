@@ -19,38 +19,34 @@ if TYPE_CHECKING:
 CONFIG = "config"  # context of a validation that closes names, too: files of runs may hold data sets of a user's own
 
 
-@dataclass(frozen=True)
 class Allowed:
-    """What a value may be, beside its type. No text is taken for a number, no number for yes or no, no NaN for either.
+    """What a value may be, beside its type: the metadata of an ``Annotated`` type.
 
     Args:
-        bounds: of numbers and lengths, by pydantic's names: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``,
-            ``max_length``, and ``pattern`` of a text.
         names: the only texts that a config may say; with a pattern, texts that match it are allowed, too.
         unique: whether an entry of a list may stand there once only.
         meaning: of an entry of a list or a key of a mapping, and of a text that the pattern allows beside ``names``.
+        **bounds: of numbers and lengths, by pydantic's names: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``,
+            ``max_length``, and ``pattern`` of a text.
     """
 
-    bounds: tuple[tuple[str, Any], ...] = ()
-    names: tuple[str, ...] = ()
-    unique: bool = False
-    meaning: str = ""
+    def __init__(self, *, names: Iterable[str] = (), unique: bool = False, meaning: str = "", **bounds: Any) -> None:
+        """Keep what is allowed."""
+        self.names, self.unique, self.meaning, self.bounds = tuple(names), unique, meaning, bounds
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """How a value is validated."""
         from pydantic_core import core_schema as make
 
         schema: Any = handler(source)
-        bounds = {} if self.names else dict(self.bounds)
+        if not self.names:
+            schema |= self.bounds
         if schema["type"] == "union":  # one error for all of its cases
-            schema.update(custom_error_type="union", custom_error_message="none of the types")
-        elif schema["type"] == "float":
-            schema.update(strict=True, allow_inf_nan=False, **bounds)
-            return make.no_info_wrap_validator_function(_as_given, schema)
-        elif schema["type"] in ("int", "bool", "str"):
-            schema.update(strict=True, **bounds)
-        else:
-            schema.update(bounds)
+            schema |= {"custom_error_type": "union", "custom_error_message": "none of the types"}
+        elif schema["type"] in ("int", "float", "bool", "str"):
+            schema["strict"] = True
+        if schema["type"] == "float":
+            return make.no_info_wrap_validator_function(_as_given, schema | {"allow_inf_nan": False})
         if self.names or self.unique:
             return make.with_info_after_validator_function(self._check, schema)
         return schema
@@ -59,7 +55,7 @@ class Allowed:
         """The same in JSON Schema."""
         schema: dict[str, Any] = handler(core)
         if self.names and self.bounds:
-            schema["anyOf"] = [{"enum": [*self.names]}, {"description": self.meaning, **dict(self.bounds)}]
+            schema["anyOf"] = [{"enum": [*self.names]}, {"description": self.meaning, **self.bounds}]
         elif self.names:
             schema["enum"] = [*self.names]
         elif self.meaning:
@@ -71,9 +67,8 @@ class Allowed:
 
         if self.unique and (twice := first_repeated(value)) is not None:
             raise PydanticCustomError("repeated", "{value} stands there twice", {"value": twice})
-        pattern = dict(self.bounds).get("pattern")
-        if info.context == CONFIG and self.names and value not in self.names:
-            if pattern is None or not re.fullmatch(pattern, value):
+        if self.names and value not in self.names and info.context == CONFIG:
+            if not re.fullmatch(self.bounds.get("pattern", r"\Z."), value):
                 raise PydanticCustomError("names", "no such name")
         return value
 
@@ -105,11 +100,6 @@ class Chosen:
         return value  # as given: what is left out stays left out in recorded specs
 
 
-def allowed(*, names: Iterable[str] = (), unique: bool = False, meaning: str = "", **bounds: Any) -> Allowed:
-    """What a value may be; see `Allowed`."""
-    return Allowed(tuple(bounds.items()), tuple(names), unique, meaning)
-
-
 def _as_given(value: Any, validate: Any) -> Any:
     """A whole number stays one where any number is allowed: it is recorded as the config has it."""
     validate(value)
@@ -132,27 +122,27 @@ def first_repeated(values: Iterable[Any]) -> Any | None:
 
 RUN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-Whole = Annotated[int, allowed(ge=0)]
-Count = Annotated[int, allowed(ge=1)]
-Several = Annotated[int, allowed(ge=2)]
-Seed = Annotated[int, allowed(ge=0, le=2**63 - 1)]  # what logs and tables can hold
-Number = Annotated[float, allowed()]
-Positive = Annotated[float, allowed(gt=0)]
-NonNegative = Annotated[float, allowed(ge=0)]
-Share = Annotated[float, allowed(gt=0, le=1)]
-Probability = Annotated[float, allowed(ge=0, lt=1)]
-YesNo = Annotated[bool, allowed()]
-Word = Annotated[str, allowed()]
-Text = Annotated[str, allowed(min_length=1)]
+Whole = Annotated[int, Allowed(ge=0)]
+Count = Annotated[int, Allowed(ge=1)]
+Several = Annotated[int, Allowed(ge=2)]
+Seed = Annotated[int, Allowed(ge=0, le=2**63 - 1)]  # what logs and tables can hold
+Number = Annotated[float, Allowed()]
+Positive = Annotated[float, Allowed(gt=0)]
+NonNegative = Annotated[float, Allowed(ge=0)]
+Share = Annotated[float, Allowed(gt=0, le=1)]
+Probability = Annotated[float, Allowed(ge=0, lt=1)]
+YesNo = Annotated[bool, Allowed()]
+Word = Annotated[str, Allowed()]
+Text = Annotated[str, Allowed(min_length=1)]
 Name = Annotated[
     str,
-    allowed(
+    Allowed(
         pattern=NAME,
         max_length=100,
         meaning="Name of a task, nowcaster or method: letters, digits and . _ + - (it becomes part of a path)",
     ),
 ]
-RunName = Annotated[str, allowed(pattern=RUN, max_length=100)]
-Names = Annotated[tuple[Name, ...], allowed(min_length=1, unique=True)]
-Precision = Annotated[str, allowed(names=("float32", "bfloat16"))]
-Topology = Annotated[str, allowed(names=("released", "exact", "naive"))]
+RunName = Annotated[str, Allowed(pattern=RUN, max_length=100)]
+Names = Annotated[tuple[Name, ...], Allowed(min_length=1, unique=True)]
+Precision = Annotated[str, Allowed(names=("float32", "bfloat16"))]
+Topology = Annotated[str, Allowed(names=("released", "exact", "naive"))]
