@@ -39,7 +39,7 @@ class NiNoModel(Spec):
     lpe: Annotated[int, Allowed(ge=0, le=8, multiple_of=8)] = 8
 
 
-MODELS: dict[str, type[Spec]] = {"nino": NiNoModel, "wnn+": WNNPlusModel}
+NOWCASTER_MODELS: dict[str, type[Spec]] = {"nino": NiNoModel, "wnn+": WNNPlusModel}
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class MetatrainSpec(Spec):
             are the same whatever it says [networks].
     """
 
-    kind: Annotated[str, Allowed(names=MODELS)]
+    kind: Annotated[str, Allowed(names=NOWCASTER_MODELS)]
     seed: Seed = 0
     iterations: Count = 20_000
-    model: Annotated[Mapping[str, Any], Chosen("kind", MODELS)] = field(default_factory=dict)
+    model: Annotated[Mapping[str, Any], Chosen("kind", NOWCASTER_MODELS)] = field(default_factory=dict)
     lr: Positive = 3e-3
     min_lr: NonNegative = 1e-6
     weight_decay: NonNegative = 1e-2
