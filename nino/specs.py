@@ -126,7 +126,7 @@ class EvaluationSpec(Spec):
             it takes its step (language).
         hardest_first: between two measurements of the validation metric, measure the test metric only where a sample
             of the test images, and then the hardest of them, leave the target open: the same first hit (overlooked with
-            a probability of at most 1e-6, `nino.evaluate.bet.Bet`) in a fraction of the time, fewer rows.
+            a probability of at most 1e-6, `nino.evaluate.target`) in a fraction of the time, fewer rows.
         checkpoint_every: the states before every so manieth step are written as Hugging Face folders, of which as many
             are kept as a nowcast reads, and one more (``nino step`` goes on from them); None writes none.
     """
