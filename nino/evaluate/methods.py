@@ -18,7 +18,6 @@ The controls bound the table:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -29,6 +28,7 @@ from nino.evaluate.oracle import Oracle
 from nino.evaluate.own import own_nowcaster
 from nino.l2o import L2ONet, load_l2o
 from nino.l2o.fit import start as start_learned
+from nino.method_schedule import SCHEDULE_OPTIONS, method_schedule
 from nino.nowcasters import NOWCASTERS, approximated, load_nowcaster
 from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.scaling import ScaledStates
@@ -39,19 +39,8 @@ from nino.tasks import Task
 from nino.training import Training
 
 FROM_FILE = ("checkpoint", "metatrained", "l2o")
-WRAPPER_OPTIONS = (
-    "topology",
-    "unknown",
-    "update_scale",
-    "accept",
-    "period",
-    "context",
-    "spacing",
-    "max_horizon",
-    "power",
-    "horizons",
-)
-"""Keys of ``MethodSpec.options`` that are ``NiNo``'s (horizons win over the schedule's); others, the nowcaster's."""
+WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", *SCHEDULE_OPTIONS)
+"""Keys of ``MethodSpec.options`` that are ``NiNo``'s; all others are the nowcaster's."""
 
 
 def nowcaster_file(method: MethodSpec, path: Path | None) -> Path | None:
@@ -114,7 +103,7 @@ def build_nowcaster(
     if method.nowcaster == "none":
         return None
     if method.nowcaster == "oracle":
-        return Oracle(spacing_of(method, schedule))
+        return Oracle(method_schedule(method, schedule).spacing)
     if Reference.parse(method.nowcaster):
         return own_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
     if method.nowcaster not in NOWCASTERS:
@@ -123,16 +112,6 @@ def build_nowcaster(
     if method.nowcaster == "random":
         options["seed"] = derive(seed, "random")
     return NOWCASTERS[method.nowcaster](**options)
-
-
-def spacing_of(method: MethodSpec, schedule: ScheduleSpec) -> int:
-    """Steps between the states of a method's nowcasts, by its options and the schedule.
-
-    >>> spacing_of(MethodSpec("m", "linear", options={"context": 4}), ScheduleSpec(period=1000))
-    250
-    """
-    period, context = (int(method.options.get(key, getattr(schedule, key))) for key in ("period", "context"))
-    return int(method.options.get("spacing", period // context))
 
 
 def rescale(method: MethodSpec, nowcaster: Nowcaster) -> Nowcaster:
@@ -191,25 +170,14 @@ def start_training(
     if isinstance(nowcaster, L2ONet):
         return start_learned(task, seed, nowcaster.to(task.device))
     bases: list[Optimizer] = []
-    options: dict[str, Any] = {
-        "period": schedule.period,
-        "context": schedule.context,
-        "max_horizon": schedule.max_horizon,
-        "power": schedule.power,
-    }
-    if (fixed := getattr(nowcaster, "fixed_horizon", None)) is not None:
-        options["horizons"] = fixed  # WNN was trained for one horizon alone
-    options |= {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
+    steps = task.spec.recipe.steps
+    own = method_schedule(method, schedule, steps, nowcaster.fixed_horizon)
+    options = {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
+    options |= {"period": own.period, "context": own.context, "spacing": own.spacing, "horizons": own.horizons}
 
     def wrap(base: Optimizer, model: nn.Module) -> Optimizer:
         bases.append(base)
-        return NiNo(
-            base,
-            model=model,
-            nowcaster=nowcaster,
-            max_train_steps=task.spec.recipe.steps,
-            **options,
-        )
+        return NiNo(base, model=model, nowcaster=nowcaster, max_train_steps=steps, **options)
 
     training = Training(task, seed, wrap)
     if options.get("accept") == "loss":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from nino.method_schedule import method_schedule
 from nino.optim.checkpoints import numbered
 from nino.specs import MethodSpec, ScheduleSpec
 from nino.training import Training
@@ -57,5 +58,5 @@ def state_folders(training: Training, method: MethodSpec, schedule: ScheduleSpec
     """Where a run writes its states; None where its task does not ask for it."""
     if (every := training.task.spec.evaluation.checkpoint_every) is None:
         return None
-    kept = int(method.options.get("context", schedule.context)) + 1
+    kept = method_schedule(method, schedule).context + 1
     return StateFolders(out_dir / FOLDER, every, kept, training.model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from nino.optim.schedule import Schedule
+from nino.schedule import Schedule
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nino.optim.checkpoints import Checkpoint, numbered, write_like
-from nino.optim.schedule import horizons
+from nino.schedule import horizons
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph, Parameter

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nino.optim.model import compare_parameters
-from nino.optim.schedule import Schedule
+from nino.schedule import Schedule
 
 if TYPE_CHECKING:
     from nino.nowcasters.base import Nowcaster
