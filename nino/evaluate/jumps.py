@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nino.graphs import NeuralGraph
 from nino.optim import NiNo
-from nino.optim.record import NowcastRecord
+from nino.optim.nowcast_record import NowcastRecord
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 COLUMNS = ("step", "k", "tensor", "kind", "elements", "movement", "change", *QUANTILES, "largest")

@@ -14,7 +14,7 @@ from nino.evaluate.first_hit import TargetCheck
 from nino.evaluate.jumps import jump_rows
 from nino.evaluate.states import StateFolders
 from nino.optim import NiNo
-from nino.optim.record import NowcastRecord
+from nino.optim.nowcast_record import NowcastRecord
 from nino.tasks import Batch
 from nino.training import Training
 

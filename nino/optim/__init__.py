@@ -2,7 +2,7 @@
 
 from nino.optim.flat import from_tensors, to_tensors
 from nino.optim.history import History
-from nino.optim.record import NowcastRecord
+from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.wrapper import NiNo
 from nino.schedule import Schedule, horizons
 
