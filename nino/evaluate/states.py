@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from torch import nn
 
+from nino.files import replacing_folder
 from nino.method_schedule import method_schedule
-from nino.optim.checkpoints import numbered
+from nino.offline.checkpoints import numbered
 from nino.specs import MethodSpec, ScheduleSpec
 from nino.training import Training
 
@@ -45,11 +45,10 @@ class StateFolders:
     def write(self, model: nn.Module, step: int) -> None:
         """Write the parameters that step ``step`` starts from, whole or not at all."""
         target = self._folder / f"checkpoint-{step}"
-        temporary = self._folder / f".checkpoint-{step}.{os.getpid()}.part"
-        model.save_pretrained(temporary)  # type: ignore[operator]
         if target.exists():  # of an attempt that was killed
             shutil.rmtree(target)
-        temporary.rename(target)
+        with replacing_folder(target) as temporary:
+            model.save_pretrained(temporary)  # type: ignore[operator]
         for _, path in numbered(self._folder, "checkpoint-*")[: -self._kept]:
             shutil.rmtree(path)
 
