@@ -30,30 +30,25 @@ def check_arguments(model: Any, ckpt: Any, nowcaster: Any, accept: str, update_s
 
 
 def schedule_of(
-    nowcaster: Nowcaster | None,
-    period: int,
-    context: int | None,
-    spacing: int | None,
-    horizons: int | Sequence[int] | None,
-    max_train_steps: int | None,
-    max_horizon: int,
-    power: float,
+    nowcaster: Nowcaster | None, context: int | None, horizons: int | Sequence[int] | None, **asked: Any
 ) -> Schedule:
-    """The schedule asked for, filled in and held to what the nowcaster can do; without one there is nothing to plan."""
+    """The schedule asked for, with what the nowcaster says where nothing is asked.
+
+    Args:
+        nowcaster: None gives a schedule that nobody follows.
+        context: states c; None takes the nowcaster's.
+        horizons: None takes the nowcaster's, if it has one only.
+        **asked: the other arguments of `Schedule.make`.
+
+    Raises:
+        ValueError: for what the nowcaster cannot do; names the argument.
+    """
     if nowcaster is None:
         return Schedule(period=1, context=1, spacing=1, horizons=(1,))
     name, reads, only = type(nowcaster).__name__, nowcaster.context, nowcaster.fixed_horizon
     if reads is not None and context not in (None, reads):
         raise ValueError(f"`context` (={context}) must be {reads}, the states that {name} reads")
-    schedule = Schedule.make(
-        period=period,
-        context=reads or context or 5,
-        spacing=spacing,
-        horizons=only if horizons is None else horizons,
-        max_train_steps=max_train_steps,
-        max_horizon=max_horizon,
-        power=power,
-    )
+    schedule = Schedule.make(context=reads or context or 5, horizons=only if horizons is None else horizons, **asked)
     furthest = max(schedule.horizons)
     if nowcaster.max_horizon is not None and furthest > nowcaster.max_horizon:
         raise ValueError(

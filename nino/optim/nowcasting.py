@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ log = logging.getLogger("nino.optim")
 FORMAT = 1  # of the state dict
 
 
+@dataclass(eq=False)
 class Nowcasting:
     r"""Saves a model's states as its schedule says, and moves its parameters by what a nowcaster makes of them.
 
@@ -46,27 +47,20 @@ class Nowcasting:
         device: where a network nowcaster computes; None takes the device of the model's first parameter.
         memory_budget: bytes that a nowcast's temporaries may take; None leaves it to the nowcaster.
         process_group: the ranks that train together; None takes all of them.
+        counts: nowcasts that were kept, put back, and left out because states were missing or not finite.
     """
 
-    def __init__(
-        self,
-        base: torch.optim.Optimizer,
-        named: dict[str, Tensor],
-        nowcaster: Nowcaster | None,
-        graph: NeuralGraph | None,
-        schedule: Schedule,
-        history: History,
-        *,
-        update_scale: float = 1.0,
-        device: torch.device | None = None,
-        memory_budget: int | None = None,
-        process_group: Any = None,
-    ) -> None:
-        """See the class."""
-        self.base, self.named, self.nowcaster, self.graph = base, named, nowcaster, graph
-        self.schedule, self.history, self.update_scale = schedule, history, update_scale
-        self.device, self.memory_budget, self.process_group = device, memory_budget, process_group
-        self.counts = {"kept": 0, "put back": 0, "left out": 0}
+    base: torch.optim.Optimizer
+    named: dict[str, Tensor]
+    nowcaster: Nowcaster | None
+    graph: NeuralGraph | None
+    schedule: Schedule
+    history: History
+    update_scale: float = 1.0
+    device: torch.device | None = None
+    memory_budget: int | None = None
+    process_group: Any = None
+    counts: dict[str, int] = field(default_factory=lambda: {"kept": 0, "put back": 0, "left out": 0})
 
     @property
     def ranks(self) -> Ranks:

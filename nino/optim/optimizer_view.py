@@ -63,32 +63,6 @@ class OptimizerView(torch.optim.Optimizer):
         """Reset the gradients of all parameters of the base optimizer."""
         self.base.zero_grad(set_to_none=set_to_none)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The base optimizer's state dict; see the class for what is added."""
-        for before in self._optimizer_state_dict_pre_hooks.values():
-            before(self)
-        state = self._pack(dict(self.base.state_dict()))
-        for after in self._optimizer_state_dict_post_hooks.values():
-            if (changed := after(self, state)) is not None:
-                state = changed
-        return state
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` gave; see the class."""
-        state_dict = dict(state_dict)
-        for before in self._optimizer_load_state_dict_pre_hooks.values():
-            if (changed := before(self, state_dict)) is not None:
-                state_dict = changed
-        self._unpack(state_dict)
-        for after in self._optimizer_load_state_dict_post_hooks.values():
-            after(self)
-
-    def _pack(self, state: dict[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def _unpack(self, state: dict[str, Any]) -> None:
-        raise NotImplementedError
-
     def _take_step(self, closure: Callable[[], Any] | None) -> Any:
         raise NotImplementedError
 

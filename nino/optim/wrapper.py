@@ -124,19 +124,13 @@ class NiNo(OptimizerView):
                 check_parameters(named)
                 graph = graph_of(self.model, topology, unknown) if graph is None else graph
                 check_graph(graph, named)
-        schedule = schedule_of(nowcaster, period, context, spacing, horizons, max_train_steps, max_horizon, power)
+        asked = {"period": period, "spacing": spacing, "max_horizon": max_horizon, "power": power}
+        schedule = schedule_of(nowcaster, context, horizons, max_train_steps=max_train_steps, **asked)
         computes = nowcaster is not None and Ranks.of(process_group).leads
+        states = History(list(named.values()), schedule.context, history, history_dtype, history_dir, hold=computes)
+        place = None if device is None else torch.device(device)
         self.nowcasting = Nowcasting(
-            base_opt,
-            named,
-            nowcaster,
-            graph,
-            schedule,
-            History(list(named.values()), schedule.context, history, history_dtype, history_dir, hold=computes),
-            update_scale=update_scale,
-            device=None if device is None else torch.device(device),
-            memory_budget=memory_budget,
-            process_group=process_group,
+            base_opt, named, nowcaster, graph, schedule, states, update_scale, place, memory_budget, process_group
         )
         self.accept, self.loss = accept, loss
         self.steps = 0
@@ -233,10 +227,8 @@ class NiNo(OptimizerView):
             raise ValueError(
                 "accept='loss' needs a loss: set `opt.loss` to a function that returns it, or pass a closure to `step`"
             )
-        measure = None
-        if source is not None:
-            ranks = self.nowcasting.ranks
-            measure = partial(loss_of, self.model, source, grad=source is closure, ranks=ranks)
+        ranks = self.nowcasting.ranks
+        measure = source and partial(loss_of, self.model, source, grad=source is closure, ranks=ranks)
         result, before = None, None
         if closure is not None and source is not closure:
             with same_rng(), torch.enable_grad():
@@ -281,7 +273,14 @@ class NiNo(OptimizerView):
         Plain values and tensors only: ``torch.load(..., weights_only=True)`` reads it, and the base optimizer alone can
         load it too. See ``nino.optim.to_tensors`` for safetensors and DCP.
         """
-        return super().state_dict()
+        for before in self._optimizer_state_dict_pre_hooks.values():
+            before(self)
+        nowcasts = {"step": self.steps, "enabled": self._enabled, **self.nowcasting.state_dict()}
+        state = {**self.base.state_dict(), "nino": nowcasts}
+        for after in self._optimizer_state_dict_post_hooks.values():
+            if (changed := after(self, state)) is not None:
+                state = changed
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken, bit for bit.
@@ -292,12 +291,10 @@ class NiNo(OptimizerView):
         Raises:
             ValueError: for a state of another model or nowcaster, or of the base optimizer alone; says what differs.
         """
-        super().load_state_dict(state_dict)
-
-    def _pack(self, state: dict[str, Any]) -> dict[str, Any]:
-        return state | {"nino": {"step": self.steps, "enabled": self._enabled, **self.nowcasting.state_dict()}}
-
-    def _unpack(self, state: dict[str, Any]) -> None:
+        state = dict(state_dict)
+        for before in self._optimizer_load_state_dict_pre_hooks.values():
+            if (changed := before(self, state)) is not None:
+                state = changed
         if "nino" not in state:
             raise ValueError(
                 "`state_dict` has no entry 'nino': it is the state of another optimizer; to start nowcasting from a "
@@ -310,6 +307,8 @@ class NiNo(OptimizerView):
         self.nowcasting.load_state_dict(nowcasts, enabled)
         self.steps, self.last_nowcast, self._enabled = int(nowcasts["step"]), None, enabled
         self._plan()
+        for after in self._optimizer_load_state_dict_post_hooks.values():
+            after(self)
 
     def __repr__(self) -> str:
         """Base optimizer, nowcaster and schedule."""
