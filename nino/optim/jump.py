@@ -14,14 +14,14 @@ from nino.ranks import Ranks
 
 @dataclass
 class Target:
-    """A parameter that nowcasts write, and where it lies in the flat vector."""
+    """A parameter that nowcasts write, and the place of its first element among all P of the model."""
 
     parameter: Tensor
     offset: int
 
     @property
     def part(self) -> slice:
-        """Its slice of the flat vector."""
+        """Its elements among all P of the model."""
         return slice(self.offset, self.offset + self.parameter.numel())
 
 
