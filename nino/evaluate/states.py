@@ -8,9 +8,9 @@ from pathlib import Path
 from torch import nn
 
 from nino.files import replacing_folder
-from nino.method_schedule import method_schedule
 from nino.offline.checkpoints import numbered
 from nino.specs import MethodSpec, ScheduleSpec
+from nino.specs.method_schedule import method_schedule
 from nino.training import Training
 
 FOLDER = "checkpoints"

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from nino.method_schedule import method_schedule
 from nino.report.progress import value_at
 from nino.report.runs import Runs
-from nino.report.spec import ReportSpec
 from nino.report.statistics import Interval, generator, mean_interval, sample_mean, sample_std, speedups
 from nino.report.studies import Cell
 from nino.report.table import EMPTY
 from nino.schedule import Schedule
-from nino.specs import MethodSpec
+from nino.specs import MethodSpec, ReportSpec
+from nino.specs.method_schedule import method_schedule
 
 Values = dict[str, dict[int, float]]  # task -> seed -> value
 NO_INTERVAL = Interval(float("nan"), float("nan"), "none")

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nino.method_schedule import WITHOUT_NOWCASTS, method_schedule
 from nino.report.drawing import COLUMN, legend_below, looks, new_figure
-from nino.report.spec import ReportSpec
 from nino.schedule import Schedule
-from nino.specs import MethodSpec
+from nino.specs import MethodSpec, ReportSpec
+from nino.specs.method_schedule import method_schedule
+from nino.specs.methods import WITHOUT_NOWCASTS
 
 
 def schedule_figure(spec: ReportSpec) -> Figure:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from nino.config import load, resolve
 from nino.evaluate.methods import start_training
-from nino.method_schedule import known_fixed_horizon, method_schedule
 from nino.nowcasters import WNN, LineFit, save_nowcaster
 from nino.plan.estimate import _Planner
 from nino.report.measures import PLANNED
 from nino.specs import MethodSpec, ScheduleSpec
+from nino.specs.method_schedule import known_fixed_horizon, method_schedule
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEDULE = ScheduleSpec(period=20, context=5, max_horizon=3)

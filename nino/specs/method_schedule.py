@@ -11,13 +11,9 @@ import re
 from pathlib import Path
 
 from nino.schedule import Schedule
-from nino.specs import MethodSpec, ScheduleSpec
-
-WITHOUT_NOWCASTS = ("none", "l2o")
-"""Values of ``MethodSpec.nowcaster`` with which an optimizer takes every step."""
-
-SCHEDULE_OPTIONS = ("period", "context", "spacing", "max_horizon", "power", "horizons")
-"""Keys of ``MethodSpec.options`` that say when a method nowcasts, from which states and how far."""
+from nino.specs.methods import MethodSpec
+from nino.specs.references import Reference
+from nino.specs.schedule import ScheduleSpec
 
 WNN_HORIZON = 5  # nino.nowcasters.WNN.fixed_horizon, known here without importing torch
 
@@ -69,8 +65,6 @@ def known_fixed_horizon(method: MethodSpec) -> int | None:
     >>> known_fixed_horizon(MethodSpec("WNN", "checkpoint", path="wnn"))
     5
     """
-    from nino.config.references import Reference
-
     if (reference := Reference.parse(method.nowcaster)) is not None:
         horizon = reference.constant("fixed_horizon")
         return horizon if isinstance(horizon, int) else None
