@@ -43,7 +43,7 @@ class NowcastCallback(TrainerCallback):
         self._reported = opt.steps
         if self.batch is not None:
             opt.loss = _loss(kwargs["model"], self.batch)
-        planned = state.max_steps // opt.schedule.period
+        planned = len(opt.schedule.nowcasts(state.max_steps))
         if len(opt.schedule.horizons) not in (1, planned):
             log.warning(
                 "the run has %d steps and so %d nowcasts, but `max_train_steps` gave NiNo horizons for %d",
