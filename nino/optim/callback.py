@@ -60,8 +60,8 @@ class NowcastCallback(TrainerCallback):
         record = wrapper_of(kwargs["optimizer"]).last_nowcast
         if record is not None and record.step > self._reported:
             self._reported = record.step
-            known = {key: value for key, value in vars(record).items() if value is not None and key != "step"}
-            state.log_history.append({f"nowcast_{key}": float(value) for key, value in known.items()})
+            measured = {key: value for key, value in vars(record).items() if value is not None and key != "step"}
+            state.log_history.append({f"nowcast_{key}": float(value) for key, value in measured.items()})
             state.log_history[-1]["step"] = state.global_step
         return control
 

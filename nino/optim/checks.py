@@ -102,10 +102,10 @@ def check_ownership(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor
     Raises:
         ValueError: says where the first one lies and what to do.
     """
-    own = {id(p) for p in named.values()}
+    of_model = {id(p) for p in named.values()}
     for g, group in enumerate(optimizer.param_groups):
         for i, parameter in enumerate(group["params"]):
-            if id(parameter) not in own:
+            if id(parameter) not in of_model:
                 raise ValueError(
                     f"`base_opt` holds a parameter that `model` has not: number {i} of group {g}, shape "
                     f"{tuple(parameter.shape)}; pass the model that the optimizer was made for, whole, and make the "
@@ -131,12 +131,12 @@ def compare_parameters(shapes: dict[str, tuple[int, ...]], named: Mapping[str, T
     Raises:
         ValueError: names the first parameter that differs.
     """
-    own = {name: tuple(p.shape) for name, p in named.items()}
-    if list(shapes.items()) == list(own.items()):
+    model = {name: tuple(p.shape) for name, p in named.items()}
+    if list(shapes.items()) == list(model.items()):
         return
-    for name in [*own, *shapes]:
-        if own.get(name) != shapes.get(name):
+    for name in [*model, *shapes]:
+        if model.get(name) != shapes.get(name):
             there = f"has shape {shapes[name]} there" if name in shapes else "is missing there"
-            here = f"shape {own[name]} in the model" if name in own else "is not in the model"
+            here = f"shape {model[name]} in the model" if name in model else "is not in the model"
             raise ValueError(f"{what} is of another model: parameter {name!r} {there}, {here}")
     raise ValueError(f"{what} is of another model: it lists the same parameters in another order")
