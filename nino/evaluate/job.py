@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nino.config.references import Reference
 from nino.evaluate.methods import nowcaster_file
 from nino.evaluate.run_folder import LOG, NOWCASTS, CorruptRunError, read_result
-from nino.specs import MethodSpec, ScheduleSpec, Spec, TaskSpec
+from nino.specs import MethodSpec, Reference, ScheduleSpec, Spec, TaskSpec
 from nino.tasks import Task
 
 

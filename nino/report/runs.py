@@ -14,8 +14,7 @@ import pandas as pd
 
 from nino.evaluate.run_folder import RESULT, CorruptRunError, read_run
 from nino.evaluate.target import running_mean_score
-from nino.report.spec import ReportSpec
-from nino.specs import TaskSpec
+from nino.specs import ReportSpec, TaskSpec
 
 logger = logging.getLogger(__name__)
 
