@@ -84,12 +84,12 @@ def build_nowcaster(
         ValueError: for an unknown nowcaster, and as `nowcaster_file`.
     """
     file = nowcaster_file(method, path)
-    known = (*WRAPPER_OPTIONS, *(OF_FITTED if method.nowcaster in FITTED else ()))
-    options = {key: value for key, value in method.options.items() if key not in known}
+    common = (*WRAPPER_OPTIONS, *(OF_FITTED if method.nowcaster in FITTED else ()))
+    options = {key: value for key, value in method.options.items() if key not in common}
     if options and (file is not None or method.nowcaster in ("none", "oracle")):
         raise ValueError(
             f"method {method.name!r}: option {next(iter(options))!r} means nothing to nowcaster {method.nowcaster!r}; "
-            f"allowed are {', '.join(known)}"
+            f"allowed are {', '.join(common)}"
         )
     if method.nowcaster == "l2o":
         return load_l2o(Path(str(file)))
