@@ -17,7 +17,6 @@ import platform
 import statistics
 import sys
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -81,11 +80,7 @@ def measure(task: Task, members: int, turns: int, steps: int) -> dict[str, Any]:
     times: list[list[float]] = [[], []]
     for turn in range(turns):
         for i in (0, 1) if turn % 2 else (1, 0):
-            _wait(task)
-            start = perf_counter()
-            ways[i]()
-            _wait(task)
-            times[i].append((perf_counter() - start) / steps / members)
+            times[i].append(elapsed(ways[i], task.device, wall_clock) / steps / members)
     ratios = sorted(b / a for a, b in zip(*times, strict=True))
     return {
         "task": task.spec.id,
@@ -96,11 +91,6 @@ def measure(task: Task, members: int, turns: int, steps: int) -> dict[str, Any]:
         "speedup": round(statistics.median(ratios), 3),
         "speedup_range": [round(ratios[0], 3), round(ratios[-1], 3)],
     }
-
-
-def _wait(task: Task) -> None:
-    if task.device.type == "cuda":
-        torch.cuda.synchronize(task.device)
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ import torch
 
 from nino.ensemble import Ensemble, members_at_once
 from nino.graphs import NeuralGraph, neural_graph
+from nino.measure import peak_bytes, seconds
 from nino.nowcasters.base import Nowcaster
 from nino.plan.disk import tensor_sizes
 from nino.plan.facts import Facts
-from nino.plan.measure import peak_bytes, seconds
 from nino.specs import TaskSpec, TrajectorySpec
 from nino.tasks import Task
 from nino.training import Training

@@ -15,6 +15,7 @@ from nino.config import Layout
 from nino.config.experiment import Experiment
 from nino.ensemble import GPU_MEMBERS
 from nino.graphs import NeuralGraph, neural_graph
+from nino.measure import resident_bytes
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.base import Nowcaster
 from nino.optim.schedule import horizons
@@ -23,7 +24,6 @@ from nino.plan.disk import Need, needs, stored_states, tensor_sizes
 from nino.plan.facts import Facts, UnknownSizesError, data_facts
 from nino.plan.fits import FitCalibration, calibrate_fit, fresh_nowcaster, iteration_seconds, validation_seconds
 from nino.plan.learned import L2OCalibration, calibrate_l2o
-from nino.plan.measure import resident_bytes
 from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
 from nino.tasks import MODELS, default_data_dir

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from nino.graphs import NeuralGraph
+from nino.measure import peak_bytes, seconds
 from nino.metatrain.optimize import Precision, Trainer, loss_of
 from nino.metatrain.sampler import VALIDATION_STARTS
 from nino.metatrain.windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus, build_nowcaster
-from nino.plan.measure import peak_bytes, seconds
 from nino.specs import MetatrainSpec
 
 # A batch is timed whole where its first trajectory says that it takes no longer [s].

@@ -9,8 +9,8 @@ import torch
 
 from nino.l2o import L2ONet
 from nino.l2o.fit import start
+from nino.measure import peak_bytes, seconds
 from nino.plan.facts import Facts
-from nino.plan.measure import peak_bytes, seconds
 from nino.specs import L2OSpec, TaskSpec
 from nino.tasks import Task
 
