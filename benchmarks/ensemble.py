@@ -23,6 +23,7 @@ import torch
 
 from nino.allocator import keep_freed_memory
 from nino.ensemble import Ensemble
+from nino.measure import elapsed, wall_clock
 from nino.specs import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSpec, TaskSpec
 from nino.tasks import Task
 from nino.tasks.data import Blocks, Data, image_data

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nino.graphs import NeuralGraph
 from nino.metatrain.ranks import Ranks
-from nino.metatrain.windows import Windows
+from nino.metatrain.training_windows import Windows
 from nino.seeding import derive
 from nino.specs import MetatrainSpec
 from nino.trajectories import TrajectoryReader

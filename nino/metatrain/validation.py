@@ -11,7 +11,7 @@ from torch import Tensor
 from nino.metatrain.optimize import Precision, loss_of
 from nino.metatrain.ranks import Ranks
 from nino.metatrain.sampler import WindowSampler
-from nino.metatrain.windows import Windows
+from nino.metatrain.training_windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.scaling import ScalingMode, window_scales
 

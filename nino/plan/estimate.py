@@ -16,13 +16,14 @@ from nino.config.experiment import Experiment
 from nino.ensemble import GPU_MEMBERS
 from nino.graphs import NeuralGraph, neural_graph
 from nino.measure import resident_bytes
+from nino.metatrain.loop import fresh_nowcaster
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.base import Nowcaster
 from nino.optim.schedule import horizons
 from nino.plan.calibrate import Calibration, calibrate
 from nino.plan.disk import Need, needs, stored_states, tensor_sizes
 from nino.plan.facts import Facts, UnknownSizesError, data_facts
-from nino.plan.fits import FitCalibration, calibrate_fit, fresh_nowcaster, iteration_seconds, validation_seconds
+from nino.plan.fits import FitCalibration, calibrate_fit, iteration_seconds, validation_seconds
 from nino.plan.learned import L2OCalibration, calibrate_l2o
 from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
@@ -157,8 +158,7 @@ class _Planner:
         for name in self.run.fitted:
             entry = self.run.nowcasters[name]
             if all(task in self.facts for task in entry.tasks):
-                known = [self.facts[task] for task in entry.tasks]
-                words = {task: f.outputs for task, f in zip(entry.tasks, known, strict=True) if f.kind == "language"}
+                words = [self.facts[task].outputs for task in entry.tasks if self.facts[task].kind == "language"]
                 self.nets[name] = fresh_nowcaster(entry.spec, words)
         for task in self.facts:
             bar.set_postfix_str(task)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -12,8 +11,8 @@ from nino.graphs import NeuralGraph
 from nino.measure import peak_bytes, seconds
 from nino.metatrain.optimize import Precision, Trainer, loss_of
 from nino.metatrain.sampler import VALIDATION_STARTS
-from nino.metatrain.windows import Windows
-from nino.nowcasters import NiNoNet, WNNPlus, build_nowcaster
+from nino.metatrain.training_windows import Windows
+from nino.nowcasters import NiNoNet, WNNPlus
 from nino.specs import MetatrainSpec
 
 # A batch is timed whole where its first trajectory says that it takes no longer [s].
@@ -33,20 +32,6 @@ class FitCalibration:
     iteration: Mapping[str, float]
     validation: Mapping[str, float]
     memory: int
-
-
-def fresh_nowcaster(spec: MetatrainSpec, vocabularies: Mapping[str, int]) -> NiNoNet | WNNPlus:
-    """The nowcaster that a fit begins with; ``word_positions: true`` takes the tasks' largest vocabulary.
-
-    Args:
-        spec: the recipe.
-        vocabularies: size of each language task's.
-    """
-    options: dict[str, Any] = dict(spec.model)
-    if isinstance(options.get("word_positions"), bool):
-        options["word_positions"] = max(vocabularies.values(), default=0) if options["word_positions"] else 0
-    options |= {"context": spec.context, "max_horizon": spec.max_horizon, "scaled": spec.scaling != "none"}
-    return build_nowcaster(spec.kind, seed=0, **options)
 
 
 def calibrate_fit(

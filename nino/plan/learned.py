@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from nino.l2o import L2ONet
-from nino.l2o.fit import start
+from nino.l2o.fit import start, unroll
 from nino.measure import peak_bytes, seconds
 from nino.plan.facts import Facts
 from nino.specs import L2OSpec, TaskSpec
@@ -51,21 +50,16 @@ def calibrate_l2o(spec: L2OSpec, task: TaskSpec, facts: Facts, device: torch.dev
     net = L2ONet(spec.hidden, 0).to(device)
     training = start(data, 0, net)
     learner = torch.optim.AdamW(net.parameters(), lr=spec.lr)
-    optimizer: Any = training.optimizer
 
-    def unroll() -> None:
-        optimizer.open_unroll()
-        for _ in range(spec.unroll):
-            training.step()
-        objective = optimizer.close_unroll()
+    def iteration() -> None:
+        _, objective = unroll(training, spec.unroll)
         learner.zero_grad()
-        if objective is not None:
-            objective.backward()
+        objective.backward()
         learner.step()
 
-    memory = peak_bytes(unroll, device)
-    state = sum(value.numel() * 4 for kept in optimizer.state.values() for value in kept.values())
+    memory = peak_bytes(iteration, device)
+    state = sum(t.numel() * 4 for accumulators in training.optimizer.state.values() for t in accumulators.values())
     each = state + sum(p.numel() * p.element_size() for p in training.parameters)
     return L2OCalibration(
-        seconds(unroll, device), seconds(training.step, device), memory + spec.trainings * each + facts.held_bytes
+        seconds(iteration, device), seconds(training.step, device), memory + spec.trainings * each + facts.held_bytes
     )

@@ -11,10 +11,11 @@ import torch
 
 from nino.cli import app, main
 from nino.config.experiment import Experiment
+from nino.metatrain.loop import fresh_nowcaster
 from nino.nowcasters import SampledEdges
 from nino.plan import Facts, Plan, as_dict, as_text, calibrate, estimate, plan
 from nino.plan.calibrate import Calibration
-from nino.plan.fits import FitCalibration, fresh_nowcaster, synthetic_windows
+from nino.plan.fits import FitCalibration, synthetic_windows
 from nino.plan.stand_ins import stand_in
 from nino.specs import DataSpec, EvaluationSpec, MetatrainSpec, MethodSpec, ScheduleSpec
 from nino.tasks import MODELS, load_task
@@ -144,7 +145,7 @@ def test_synthetic_windows_are_a_batch(words: Facts) -> None:
     assert windows.graph.num_parameters == graph.num_parameters - (256 - 10) * 8
     assert windows.states.shape == (2, windows.graph.num_parameters, 5)
     assert windows.targets.shape == (2, windows.graph.num_parameters, 3)
-    assert fresh_nowcaster(spec, {"t": 256}).word_positions == 256
+    assert fresh_nowcaster(spec, [256]).word_positions == 256
 
 
 def nino(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
