@@ -30,10 +30,9 @@ from nino.config import load, resolve
 from nino.ensemble import Ensemble
 from nino.files import write_json
 from nino.measure import clock
-from nino.plan import data_facts
 from nino.provenance import git_commit, hardware, versions
 from nino.specs import TrajectorySpec
-from nino.tasks import Task, default_data_dir, load_task
+from nino.tasks import Task, data_sizes, default_data_dir, load_task
 from nino.training import Training
 from nino.trajectories import ShardWriter, writing_shard
 from nino.trajectories.collect import make_header
@@ -55,9 +54,9 @@ def build(name: str, device: str, data_dir: Path | None) -> tuple[Task, Trajecto
         spec = replace(spec, data=data, recipe=replace(spec.recipe, batch_size=BATCH))
     if data_dir is not None:
         return load_task(spec, data_dir, device=device), run.trajectories[name]
-    facts = data_facts(spec, default_data_dir())
-    examples = facts.examples["train"] if facts.kind == "vision" else 4096
-    return Task(spec, facts.synthetic(examples, 1, 1), device), run.trajectories[name]
+    sizes = data_sizes(spec, default_data_dir())
+    examples = sizes.examples["train"] if sizes.kind == "vision" else 4096
+    return Task(spec, sizes.synthetic(examples, 1, 1), device), run.trajectories[name]
 
 
 class Side:

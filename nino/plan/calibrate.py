@@ -18,10 +18,9 @@ from nino.ensemble import Ensemble, members_at_once
 from nino.graphs import NeuralGraph, neural_graph
 from nino.measure import peak_bytes, seconds
 from nino.nowcasters.base import Nowcaster
-from nino.plan.disk import tensor_sizes
-from nino.plan.facts import Facts
 from nino.specs import TaskSpec, TrajectorySpec
-from nino.tasks import Task
+from nino.tasks import DataSizes, Task
+from nino.tasks.sizes import tensor_sizes
 from nino.training import Training
 from nino.trajectories import writing_shard
 from nino.trajectories.collect import make_header
@@ -70,7 +69,7 @@ class Calibration:
 
 def calibrate(
     spec: TaskSpec,
-    facts: Facts,
+    sizes: DataSizes,
     device: torch.device,
     nowcasters: Mapping[str, Nowcaster],
     context: int,
@@ -81,7 +80,7 @@ def calibrate(
 
     Args:
         spec: the task.
-        facts: sizes of its data.
+        sizes: sizes of its data.
         device: where its jobs run.
         nowcasters: by method.
         context: states that they read.
@@ -91,10 +90,10 @@ def calibrate(
     Returns:
         Seconds and bytes.
     """
-    batch = _part_of_batch(spec, facts, device)
+    batch = _part_of_batch(spec, sizes, device)
     part = replace(spec, recipe=replace(spec.recipe, batch_size=batch, accumulate=1))
-    measured = min(facts.examples["test"], IMAGES if facts.kind == "vision" else max(2, _fitting(facts, device) // 8))
-    task = Task(part, facts.synthetic(batch, 1, measured), device)
+    measured = min(sizes.examples["test"], IMAGES if sizes.kind == "vision" else max(2, _fitting(sizes, device) // 8))
+    task = Task(part, sizes.synthetic(batch, 1, measured), device)
     training = Training(task, 0)
     share = spec.recipe.batch_size / batch
     step, train_bytes = _step(training, share, share / spec.recipe.accumulate)
@@ -105,29 +104,29 @@ def calibrate(
     return Calibration(
         step=step,
         collect_step=collect_step,
-        validation=example * facts.examples["validation"],
-        test=example * facts.examples["test"],
-        check=example * min(facts.examples["test"], CHECKED) if spec.evaluation.hardest_first else None,
+        validation=example * sizes.examples["validation"],
+        test=example * sizes.examples["test"],
+        check=example * min(sizes.examples["test"], CHECKED) if spec.evaluation.hardest_first else None,
         write=_write(task, training, folder),
         nowcasts=times,
-        train_bytes=train_bytes + facts.held_bytes,
-        collect_bytes=train_bytes * together + facts.held_bytes,
+        train_bytes=train_bytes + sizes.held_bytes,
+        collect_bytes=train_bytes * together + sizes.held_bytes,
         nowcast_bytes=memory,
         scaled=(*parts, *words),
     )
 
 
-def _part_of_batch(spec: TaskSpec, facts: Facts, device: torch.device) -> int:
+def _part_of_batch(spec: TaskSpec, sizes: DataSizes, device: torch.device) -> int:
     """Examples of a step that a calibration can hold, and does in seconds; no more than the step takes at once."""
-    fitting = _fitting(facts, device)
-    if facts.kind == "vision":  # the more parameters an image goes through, the longer it takes
-        fitting = min(fitting, ELEMENTS[device.type] // sum(tensor_sizes(spec, facts)))
+    fitting = _fitting(sizes, device)
+    if sizes.kind == "vision":  # the more parameters an image goes through, the longer it takes
+        fitting = min(fitting, ELEMENTS[device.type] // sum(tensor_sizes(spec, sizes)))
     return max(1, min(spec.recipe.batch_size // spec.recipe.accumulate, fitting))
 
 
-def _fitting(facts: Facts, device: torch.device) -> int:
+def _fitting(sizes: DataSizes, device: torch.device) -> int:
     """Examples whose largest output a calibration can hold: the scores, or 16 channels of the images' size."""
-    example = facts.shape[0] * facts.outputs if facts.kind == "language" else 16 * math.prod(facts.shape[1:])
+    example = sizes.shape[0] * sizes.outputs if sizes.kind == "language" else 16 * math.prod(sizes.shape[1:])
     return ELEMENTS[device.type] // example
 
 

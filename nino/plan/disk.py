@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from nino.config import Layout
 from nino.config.experiment import Experiment
+from nino.files import existing_folder
 from nino.l2o import L2ONet
-from nino.plan.facts import BYTES_PER_TOKEN, TOKENS, Facts, UnknownSizesError, data_facts
 from nino.specs import MetatrainSpec, TaskSpec, TrajectorySpec
-from nino.tasks import MODELS, default_data_dir
+from nino.tasks import default_data_dir
+from nino.tasks.hub import HUB_TEXT
+from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes, hub_bytes, tensor_sizes
 from nino.tasks.text import SPLITS
 from nino.trajectories.format import chunk_size, num_shards, shard_seeds
 
@@ -117,55 +116,44 @@ def run_bytes(task: TaskSpec, parameters: int, context: int) -> tuple[int, int]:
     return rows * ROW_BYTES + RUN_BYTES + (context + 1) * folder, 2 * checkpoint + folder
 
 
-def token_bytes(facts: Facts) -> int:
+def token_bytes(sizes: DataSizes) -> int:
     """Size of a token cache."""
-    return facts.shape[0] * sum(facts.examples.values()) * (2 if facts.outputs <= 2**16 else 4) + FILE_BYTES
-
-
-def hub_bytes(name: str) -> tuple[int, int]:
-    """About what fetching text takes: the hub's own files in its cache; beside our copy of them, a decompressed one.
-
-    >>> hub_bytes("wikitext-103")
-    (300378000, 797157000)
-    """
-    tokens = sum(TOKENS[name])
-    packed, plain = int(BYTES_PER_TOKEN[".parquet"] * tokens), int(BYTES_PER_TOKEN[".txt"] * tokens)
-    return packed, packed + plain
+    return sizes.shape[0] * sum(sizes.examples.values()) * (2 if sizes.outputs <= 2**16 else 4) + FILE_BYTES
 
 
 def needs(
-    run: Experiment, facts: Mapping[str, Facts], tensors: Mapping[str, list[int]], nowcasters: Mapping[str, int]
+    run: Experiment, sizes: Mapping[str, DataSizes], tensors: Mapping[str, list[int]], nowcasters: Mapping[str, int]
 ) -> list[Need]:
     """What every part of a run writes, at most.
 
     Args:
         run: the run.
-        facts: sizes of the data of those tasks where they are known; the others are left out.
+        sizes: sizes of the data of those tasks where they are known; the others are left out.
         tensors: sizes of the parameter tensors of these tasks' networks.
         nowcasters: number of parameters of those fitted.
 
     Returns:
         A need a stage and task or nowcaster.
     """
-    found = [*_data(run, facts), *_trajectories(run, tensors), *_fits(run, nowcasters), *_learned(run, tensors)]
+    found = [*_data(run, sizes), *_trajectories(run, tensors), *_fits(run, nowcasters), *_learned(run, tensors)]
     found += _runs(run, tensors)
     report = REPORT_BYTES * len(run.evaluated)
     done = Path(Layout(run.run).manifest).is_file()
     return [*found, Need("report", run.run, Path(Layout(run.run).tables), report, 0 if done else report)]
 
 
-def _data(run: Experiment, facts: Mapping[str, Facts]) -> Iterator[Need]:
+def _data(run: Experiment, sizes: Mapping[str, DataSizes]) -> Iterator[Need]:
     """What the hub's text takes, and token caches, once a data set; where a task's record is there, its cache is."""
     folder = run.data_dir or default_data_dir()
-    hub = {run.tasks[task].data.name for task in facts if run.tasks[task].data.source == "hub"}
+    hub = {run.tasks[task].data.name for task in sizes if run.tasks[task].data.source == "hub"}
     if hub:
         from huggingface_hub.constants import HF_HUB_CACHE
-    for name in sorted(hub & set(TOKENS)):
+    for name in sorted(hub & set(HUB_TEXT)):
         kept = all((folder / name / f"{split}.parquet").is_file() for split in SPLITS)
         for path, size in ((Path(HF_HUB_CACHE), hub_bytes(name)[0]), (folder / name, hub_bytes(name)[1])):
             yield Need("data", name, path, size, 0 if kept else size)
     seen = []
-    for task, known in facts.items():
+    for task, known in sizes.items():
         data = run.tasks[task].data
         if known.kind == "vision" or data.source == "embedded" or data in seen:
             continue
@@ -235,11 +223,11 @@ def shortage(found: Iterable[Need]) -> str | None:
     """
     disks: dict[int, list[Need]] = defaultdict(list)
     for need in found:
-        disks[_existing(need.path).stat().st_dev].append(need)
+        disks[existing_folder(need.path).stat().st_dev].append(need)
     for parts in disks.values():
         size = sum(need.missing for need in parts) + max(need.scratch for need in parts)
         largest = max(parts, key=lambda need: need.missing)
-        folder = _existing(largest.path)
+        folder = existing_folder(largest.path)
         free = shutil.disk_usage(folder).free
         if size > free:
             return (
@@ -269,32 +257,13 @@ def require_room(run: Experiment, shards: Iterable[str]) -> None:
         if not numbers:
             continue
         try:
-            facts = data_facts(run.tasks[task], run.data_dir or default_data_dir(), Path(path.data(task)))
+            sizes = data_sizes(run.tasks[task], run.data_dir or default_data_dir(), Path(path.data(task)))
         except UnknownSizesError as error:
             logger.warning("%s: the disk it needs is not known before its data is there (%s)", task, error)
             continue
-        tensors = tensor_sizes(run.tasks[task], facts)
+        tensors = tensor_sizes(run.tasks[task], sizes)
         states = stored_states(run.tasks[task], spec)
         size = sum(shard_bytes(spec, i, states, sum(tensors), len(tensors)) for i in numbers)
         found.append(Need("trajectories", task, Path(path.dataset(task)), size, size))
     if found and (problem := shortage(found)):
         raise OSError(errno.ENOSPC, f"the disk is too small for this run: {problem}")
-
-
-def tensor_sizes(spec: TaskSpec, facts: Facts) -> list[int]:
-    """Elements of each parameter tensor of a task's network, counted without allocating it."""
-    return [math.prod(shape) for _, shape in parameter_shapes(spec, facts)]
-
-
-def parameter_shapes(spec: TaskSpec, facts: Facts) -> list[tuple[str, tuple[int, ...]]]:
-    """Name and shape of each parameter tensor of a task's network, which is not allocated."""
-    data = facts.synthetic(1, 1, 1)
-    with torch.device("meta"):
-        model = MODELS[spec.model.name](data, spec.model.options)
-    return [(name, tuple(parameter.shape)) for name, parameter in model.named_parameters()]
-
-
-def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
-    path = path.absolute()
-    return next(folder for folder in (path, *path.parents) if folder.exists())

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from nino.config import Layout
 from nino.config.experiment import Experiment
 from nino.ensemble import GPU_MEMBERS
+from nino.files import existing_folder
 from nino.graphs import NeuralGraph, neural_graph
 from nino.measure import resident_bytes
 from nino.metatrain.loop import fresh_nowcaster
@@ -21,14 +22,13 @@ from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.base import Nowcaster
 from nino.optim.schedule import horizons
 from nino.plan.calibrate import Calibration, calibrate
-from nino.plan.disk import Need, needs, stored_states, tensor_sizes
-from nino.plan.facts import Facts, UnknownSizesError, data_facts
+from nino.plan.disk import Need, needs, stored_states
 from nino.plan.fits import FitCalibration, calibrate_fit, iteration_seconds, validation_seconds
 from nino.plan.learned import L2OCalibration, calibrate_l2o
 from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
 from nino.tasks import MODELS, default_data_dir
-from nino.tasks.presence import absent
+from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes, missing_file, tensor_sizes
 from nino.trajectories.format import num_shards
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class _Planner:
     def __init__(self, run: Experiment, device: torch.device) -> None:
         self.run, self.device, self.paths = run, device, Layout(run.run)
         self.plan = Plan(run.run, device.type)
-        self.facts: dict[str, Facts] = {}
+        self.sizes: dict[str, DataSizes] = {}
         self.tensors: dict[str, list[int]] = {}
         self.nets: dict[str, NiNoNet | WNNPlus] = {}
         self.notes: dict[str, list[str]] = {}
@@ -131,22 +131,22 @@ class _Planner:
 
     @property
     def parts(self) -> int:
-        return len(self.facts) + len(self.run.fitted) + len(self.run.learned)
+        return len(self.sizes) + len(self.run.fitted) + len(self.run.learned)
 
     def _learn_sizes(self) -> None:
         folder = self.run.data_dir or default_data_dir()
         for task in self.run.used:
             spec = self.run.tasks[task]
-            if (lack := absent(spec.data, folder)) is not None:
-                self._note(task, f"data that is not there yet ({lack})")
+            if (missing := missing_file(spec.data, folder)) is not None:
+                self._note(task, f"data that is not there yet ({missing})")
             try:
-                facts = data_facts(spec, folder, Path(self.paths.data(task)))
+                sizes = data_sizes(spec, folder, Path(self.paths.data(task)))
             except UnknownSizesError as error:
                 self._note(task, f"not estimated; {error}")
                 continue
-            self.facts[task], self.tensors[task] = facts, tensor_sizes(spec, facts)
-            if facts.basis not in ("the data", "the data set's definition"):
-                self._note(task, f"about {sum(facts.examples.values()):,} blocks, by {facts.basis}")
+            self.sizes[task], self.tensors[task] = sizes, tensor_sizes(spec, sizes)
+            if sizes.basis not in ("the data", "the data set's definition"):
+                self._note(task, f"about {sum(sizes.examples.values()):,} blocks, by {sizes.basis}")
 
     def _note(self, name: str, text: str) -> None:
         names = self.notes.setdefault(text, [])
@@ -157,10 +157,10 @@ class _Planner:
         """Calibrate tasks, then fits."""
         for name in self.run.fitted:
             entry = self.run.nowcasters[name]
-            if all(task in self.facts for task in entry.tasks):
-                words = [self.facts[task].outputs for task in entry.tasks if self.facts[task].kind == "language"]
+            if all(task in self.sizes for task in entry.tasks):
+                words = [self.sizes[task].outputs for task in entry.tasks if self.sizes[task].kind == "language"]
                 self.nets[name] = fresh_nowcaster(entry.spec, words)
-        for task in self.facts:
+        for task in self.sizes:
             bar.set_postfix_str(task)
             self._task(task)
             bar.update()
@@ -174,8 +174,8 @@ class _Planner:
         for name in self.run.learned:
             bar.set_postfix_str(name)
             told = self.run.optimizers[name]
-            if told.task in self.facts:
-                learned_on = self.run.tasks[told.task], self.facts[told.task]
+            if told.task in self.sizes:
+                learned_on = self.run.tasks[told.task], self.sizes[told.task]
                 self.plan.learned[name] = calibrate_l2o(told.spec, *learned_on, self.device)
             bar.update()
 
@@ -189,7 +189,7 @@ class _Planner:
         folder = existing_folder(Path(self.paths.root))
         context = self.run.schedule.context
         collected = self.run.trajectories[task] if task in self.run.collected else None
-        found = calibrate(self.run.tasks[task], self.facts[task], self.device, nowcasters, context, folder, collected)
+        found = calibrate(self.run.tasks[task], self.sizes[task], self.device, nowcasters, context, folder, collected)
         self.plan.calibrations[task] = found
         for part in found.scaled:
             self._note(task, f"timed on {part}, scaled to the whole")
@@ -203,8 +203,8 @@ class _Planner:
         return nowcaster
 
     def _graph(self, task: str) -> NeuralGraph:
-        spec, facts = self.run.tasks[task].model, self.facts[task]
-        return neural_graph(MODELS[spec.name](facts.synthetic(1, 1, 1), spec.options))
+        spec, sizes = self.run.tasks[task].model, self.sizes[task]
+        return neural_graph(MODELS[spec.name](sizes.synthetic(1, 1, 1), spec.options))
 
     def _runs(self) -> list[tuple[str, str]]:
         """Task and method of every run that is evaluated."""
@@ -213,7 +213,7 @@ class _Planner:
     def finish(self) -> Plan:
         """Put rows together."""
         counts = {name: sum(p.numel() for p in net.parameters()) for name, net in self.nets.items()}
-        self.plan.needs = needs(self.run, self.facts, self.tensors, counts)
+        self.plan.needs = needs(self.run, self.sizes, self.tensors, counts)
         rows = self.plan.rows
         rows.append(Row("data", f"{len(self.run.used)} tasks", len(self.run.used), size=self._size("data")))
         rows += [self._trajectories(task) for task in self.run.collected]
@@ -288,9 +288,3 @@ class _Planner:
         if method.nowcaster == "oracle":
             return seconds + sum(reach) * (schedule.period // schedule.context) * found.step
         return seconds + len(reach) * found.nowcasts[method.name]
-
-
-def existing_folder(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
-    path = path.absolute()
-    return next(folder for folder in (path, *path.parents) if folder.is_dir())

@@ -9,9 +9,8 @@ import torch
 from nino.l2o import L2ONet
 from nino.l2o.fit import start, unroll
 from nino.measure import peak_bytes, seconds
-from nino.plan.facts import Facts
 from nino.specs import L2OSpec, TaskSpec
-from nino.tasks import Task
+from nino.tasks import DataSizes, Task
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,19 @@ class L2OCalibration:
         return spec.iterations * self.unroll + validations * spec.validation_steps * self.step
 
 
-def calibrate_l2o(spec: L2OSpec, task: TaskSpec, facts: Facts, device: torch.device) -> L2OCalibration:
+def calibrate_l2o(spec: L2OSpec, task: TaskSpec, sizes: DataSizes, device: torch.device) -> L2OCalibration:
     """Time an unroll and a step on random data.
 
     Args:
         spec: the recipe.
         task: whose trainings it learns from.
-        facts: sizes of the task's data.
+        sizes: sizes of the task's data.
         device: where the fit runs.
 
     Returns:
         Seconds and bytes.
     """
-    data = Task(task, facts.synthetic(task.recipe.batch_size, 1, 1), device)
+    data = Task(task, sizes.synthetic(task.recipe.batch_size, 1, 1), device)
     net = L2ONet(spec.hidden, 0).to(device)
     training = start(data, 0, net)
     learner = torch.optim.AdamW(net.parameters(), lr=spec.lr)
@@ -61,5 +60,5 @@ def calibrate_l2o(spec: L2OSpec, task: TaskSpec, facts: Facts, device: torch.dev
     state = sum(t.numel() * 4 for accumulators in training.optimizer.state.values() for t in accumulators.values())
     each = state + sum(p.numel() * p.element_size() for p in training.parameters)
     return L2OCalibration(
-        seconds(iteration, device), seconds(training.step, device), memory + spec.trainings * each + facts.held_bytes
+        seconds(iteration, device), seconds(training.step, device), memory + spec.trainings * each + sizes.held_bytes
     )

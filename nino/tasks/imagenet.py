@@ -18,11 +18,13 @@ from nino.seeding import derive
 from nino.specs import DataSpec
 from nino.tasks.archives import channels_first
 from nino.tasks.data import Data, image_data
+from nino.tasks.vision import ImageSizes, expect_options, expect_source
 
 SIDE = 32
 BATCHES = (*(f"train_data_batch_{i}.npz" for i in range(1, 11)), "val_data.npz")
 HUB = "ILSVRC/imagenet-1k"
 HELD_BACK = 10_000
+SIZES = ImageSizes((3, SIDE, SIDE), 1000, (1_281_167 - HELD_BACK, HELD_BACK, 50_000))
 PIECE = 50_000  # images moved at a time
 
 Pair = tuple[Tensor, Tensor]
@@ -49,11 +51,8 @@ def imagenet32(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         FileNotFoundError: where files are missing, or the hub refuses; says which belong where.
         ValueError: for another source or option, or files that hold something else.
     """
-    if spec.source not in ("npz", "folder", "hub"):
-        raise ValueError(f"data.source is {spec.source!r}, but {spec.name!r} comes from: npz, folder, hub")
-    for key in spec.options:
-        if key not in ("held_back", "repository"):
-            raise ValueError(f"data {spec.name!r} has no data.options.{key}; its options are held_back, repository")
+    expect_source(spec, "npz", "folder", "hub")
+    expect_options(spec, "held_back", "repository")
     folder = Path(spec.path) if spec.path else data_dir / spec.name
     facts: dict[str, Any] = {"source": spec.source}
     if spec.source == "npz":
