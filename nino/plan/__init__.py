@@ -1,8 +1,8 @@
-"""What a run will take, before anything starts: jobs, hours, disk and memory a stage."""
+"""The cost of a run before anything starts: jobs, hours, disk and memory per stage."""
 
 from nino.plan.disk import Need, needs, require_room, shortage
 from nino.plan.estimate import Plan, Row, plan
-from nino.plan.table import as_dict, as_text
+from nino.plan.printing import as_dict, as_text
 
 __all__ = [
     "Need",

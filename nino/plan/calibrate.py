@@ -1,7 +1,7 @@
-"""Short real runs of a task on random data of the right shape: what a step, a measurement, a state and a nowcast take.
+"""Short real runs of a task, on random data of the right shape, that time a step, a measurement, a state, a nowcast.
 
-How long a step takes depends on shapes, not on what the images show. Work that is too large for a short run is done
-in part, a share of the batch or of the words, and scaled to the whole.
+The time of a step depends on shapes, not on the content of images. Of work that is too large for a short run only a
+part is done, on a share of the batch or of the words, and its time is scaled to the whole.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from nino.training import Training
 from nino.trajectories import writing_shard
 from nino.trajectories.collect import make_header
 
-# Elements of the largest output that a calibration may hold.
+# Elements of the largest output that a calibration may hold in memory.
 ELEMENTS = {"cpu": 2**26, "cuda": 2**31}
-# Parameters whose nowcast is timed; larger networks' with fewer words.
+# Largest network, in parameters, whose nowcast is timed whole; of larger ones with fewer words.
 NOWCAST_PARAMETERS = {"cpu": 2_000_000, "cuda": 200_000_000}
 STATES = 8
-# Images whose time a check of a target takes, on average over a run up to its target: 1,400 to 2,100 of 10,000, by the
-# seconds of evaluation in results/*/evaluate/*/*/*/log.csv. Far below the target it is a few hundred, near it more.
+# Images that a check of a target looks at, on average over a run up to its target: 1,400 to 2,100 of 10,000, by the
+# seconds of evaluation in results/*/evaluate/*/*/*/log.csv. Far below the target there are a few hundred, near it more.
 CHECKED = 1700
 IMAGES = 1024
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the parts of a task's jobs take.
+    """The cost of the parts of a task's jobs.
 
     Args:
-        step: of training [s].
-        collect_step: of one of the networks that a shard's job trains at once [s].
-        validation: measuring the metric on the whole split [s].
-        test: the same [s].
-        check: ruling the target out, hardest images first [s]; None where the task does not.
-        write: copying, converting and writing a state [s].
-        nowcasts: a nowcast, by method [s].
-        train_bytes: memory of a training beside the process's own.
-        collect_bytes: of those that are trained at once.
-        nowcast_bytes: memory of a nowcast beside that, by method.
+        step: seconds of a training step.
+        collect_step: seconds of a step of one of the networks that a shard's job trains at once.
+        validation: seconds of measuring the metric on the whole validation split.
+        test: the same of the test split.
+        check: seconds of ruling the target out, hardest images first; None for a task that does not.
+        write: seconds of copying, converting and writing a state.
+        nowcasts: seconds of a nowcast, by method.
+        train_bytes: memory of a training beside the process's own [bytes].
+        collect_bytes: memory of all networks that are trained at once [bytes].
+        nowcast_bytes: memory of a nowcast beside that of the training, by method [bytes].
         scaled: what was timed in part, in words.
     """
 
@@ -83,9 +83,9 @@ def calibrate(
         sizes: sizes of its data.
         device: where its jobs run.
         nowcasters: by method.
-        context: states that they read.
-        folder: where trajectories will lie; a temporary folder is made in it for a moment.
-        collected: how trajectories are collected; None where they are not.
+        context: number of states that they read.
+        folder: of the trajectories; a temporary folder is made in it.
+        collected: how trajectories are collected; None where none are.
 
     Returns:
         Seconds and bytes.
@@ -117,7 +117,7 @@ def calibrate(
 
 
 def _part_of_batch(spec: TaskSpec, sizes: DataSizes, device: torch.device) -> int:
-    """Examples of a step that a calibration can hold, and does in seconds; no more than the step takes at once."""
+    """Examples of a step that a calibration can hold and compute in seconds, at most those computed at once."""
     fitting = _fitting(sizes, device)
     if sizes.kind == "vision":  # the more parameters an image goes through, the longer it takes
         fitting = min(fitting, ELEMENTS[device.type] // sum(tensor_sizes(spec, sizes)))
@@ -131,12 +131,12 @@ def _fitting(sizes: DataSizes, device: torch.device) -> int:
 
 
 def _step(training: Training, share: float, room: float) -> tuple[float, int]:
-    """Seconds and bytes of a whole step from one on a part of its batch; the optimizer's part does not scale.
+    """Seconds and bytes of a whole step, from a step on a part of its batch; the optimizer's share does not scale.
 
     Args:
-        training: of batches of the part.
-        share: the batch, to that part.
-        room: what is taken at once, to that part.
+        training: its batches are of the part's size.
+        share: size of the batch over that of the part.
+        room: examples computed at once over those of the part.
     """
     device = training.task.device
     memory = peak_bytes(training.step, device)
@@ -149,7 +149,7 @@ def _step(training: Training, share: float, room: float) -> tuple[float, int]:
 
 
 def _together(task: Task, collected: TrajectorySpec | None, step: float, share: float) -> tuple[int, float]:
-    """How many networks a shard's job trains at once, and the seconds of a step of one of them."""
+    """The number of networks that a shard's job trains at once, and the seconds of a step of one of them."""
     if collected is None:
         return 1, step
     together = members_at_once(task, collected.members_per_job, min(collected.models, collected.models_per_shard))
@@ -204,11 +204,11 @@ def _nowcasts(
 
 
 def _fewer_words(graph: NeuralGraph, most: int) -> NeuralGraph:
-    """The graph with as many rows of its word embedding as leave no more than ``most`` parameters, at least 64."""
+    """The graph with at most ``most`` parameters, but at least 64 of the rows of its word embedding."""
     words = graph.word_nodes
     if words is None or graph.num_parameters <= most:
         return graph
-    fewer, kept = graph.sample_words(torch.arange(min(64, words.size)))
-    row = (graph.num_parameters - len(kept)) // max(1, words.size - 64)
+    fewer, indices = graph.sample_words(torch.arange(min(64, words.size)))
+    row = (graph.num_parameters - len(indices)) // max(1, words.size - 64)
     rows = max(64, (most - fewer.num_parameters) // max(1, row))
     return graph.sample_words(torch.arange(min(rows, words.size)))[0]

@@ -1,4 +1,4 @@
-"""What a run writes, from exact sizes: nothing is timed, nothing is read but what is there already."""
+"""The disk space of a run, from exact sizes: nothing is timed, and only existing results are read."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ L2O_FLOATS = 8  # of a parameter in a training of a learned optimizer, at most: 
 
 @dataclass(frozen=True)
 class Need:
-    """What one part of a run writes, at most.
+    """The disk space of one part of a run, at most.
 
     Args:
         stage: ``data``, ``trajectories``, ``metatrain``, ``evaluate`` or ``report``.
         name: task or nowcaster.
         path: where.
-        size: of all its files when done [bytes].
-        missing: of those that are not there yet [bytes].
-        scratch: what a job of it takes beside that while it runs [bytes].
+        size: of all its files when they are done [bytes].
+        missing: of those that do not exist yet [bytes].
+        scratch: further space of one of its jobs while it runs [bytes].
     """
 
     stage: str
@@ -143,22 +143,22 @@ def needs(
 
 
 def _data(run: Experiment, sizes: Mapping[str, DataSizes]) -> Iterator[Need]:
-    """What the hub's text takes, and token caches, once a data set; where a task's record is there, its cache is."""
+    """The hub's text and the token caches, once per data set; a cache exists where a task's record does."""
     folder = run.data_dir or default_data_dir()
     hub = {run.tasks[task].data.name for task in sizes if run.tasks[task].data.source == "hub"}
     if hub:
         from huggingface_hub.constants import HF_HUB_CACHE
     for name in sorted(hub & set(HUB_TEXT)):
-        kept = all((folder / name / f"{split}.parquet").is_file() for split in SPLITS)
+        fetched = all((folder / name / f"{split}.parquet").is_file() for split in SPLITS)
         for path, size in ((Path(HF_HUB_CACHE), hub_bytes(name)[0]), (folder / name, hub_bytes(name)[1])):
-            yield Need("data", name, path, size, 0 if kept else size)
+            yield Need("data", name, path, size, 0 if fetched else size)
     seen = []
-    for task, known in sizes.items():
+    for task, of_task in sizes.items():
         data = run.tasks[task].data
-        if known.kind == "vision" or data.source == "embedded" or data in seen:
+        if of_task.kind == "vision" or data.source == "embedded" or data in seen:
             continue
         seen.append(data)
-        size = token_bytes(known)
+        size = token_bytes(of_task)
         yield Need("data", task, folder / "tokens", size, 0 if Path(Layout(run.run).data(task)).is_file() else size)
 
 
@@ -182,22 +182,25 @@ def _fits(run: Experiment, nowcasters: Mapping[str, int]) -> Iterator[Need]:
     for name in run.fitted:
         if name in nowcasters:
             size, scratch = fit_bytes(run.nowcasters[name].spec, nowcasters[name])
-            path = Path(Layout(run.run).checkpoint(name))
-            done = path.is_file()
-            yield Need("metatrain", name, path.parent, size, 0 if done else size, 0 if done else scratch)
+            yield _fit(name, Path(Layout(run.run).checkpoint(name)), size, scratch)
 
 
 def _learned(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
-    """Learned optimizers; the trainings that one learns from are its state while it is fitted."""
+    """Learned optimizers; while one is fitted, its state includes the trainings that it learns from."""
     for name in run.learned:
         entry = run.optimizers[name]
         if entry.task in tensors:
-            own = sum(p.numel() for p in L2ONet(entry.spec.hidden, 0).parameters())
-            size = 2 * FLOAT * own + FILE_BYTES + ROW_BYTES * entry.spec.iterations
-            state = FLOAT * (3 * own + L2O_FLOATS * entry.spec.trainings * sum(tensors[entry.task]))
-            path = Path(Layout(run.run).l2o_checkpoint(name))
-            done = path.is_file()
-            yield Need("metatrain", name, path.parent, size, 0 if done else size, 0 if done else size + 2 * state)
+            parameters = sum(p.numel() for p in L2ONet(entry.spec.hidden, 0).parameters())
+            size = 2 * FLOAT * parameters + FILE_BYTES + ROW_BYTES * entry.spec.iterations
+            state = FLOAT * (3 * parameters + L2O_FLOATS * entry.spec.trainings * sum(tensors[entry.task]))
+            yield _fit(name, Path(Layout(run.run).l2o_checkpoint(name)), size, size + 2 * state)
+
+
+def _fit(name: str, checkpoint: Path, size: int, scratch: int) -> Need:
+    """The space of a fit, none of which is missing once its checkpoint exists."""
+    if checkpoint.is_file():
+        return Need("metatrain", name, checkpoint.parent, size, 0)
+    return Need("metatrain", name, checkpoint.parent, size, size, scratch)
 
 
 def _runs(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
@@ -212,21 +215,21 @@ def _runs(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
         yield Need("evaluate", task, path, size * len(folders), size * left, scratch if left else 0)
 
 
-def shortage(found: Iterable[Need]) -> str | None:
-    """Whether a disk will not suffice.
+def shortage(parts: Iterable[Need]) -> str | None:
+    """Whether a disk is too small.
 
     Args:
-        found: what is going to be written.
+        parts: what is going to be written.
 
     Returns:
-        A sentence with the path, what is needed and what is free; None where all disks suffice.
+        A sentence with the path, the space needed and the space free; None where every disk suffices.
     """
     disks: dict[int, list[Need]] = defaultdict(list)
-    for need in found:
+    for need in parts:
         disks[existing_folder(need.path).stat().st_dev].append(need)
-    for parts in disks.values():
-        size = sum(need.missing for need in parts) + max(need.scratch for need in parts)
-        largest = max(parts, key=lambda need: need.missing)
+    for needs_of_disk in disks.values():
+        size = sum(need.missing for need in needs_of_disk) + max(need.scratch for need in needs_of_disk)
+        largest = max(needs_of_disk, key=lambda need: need.missing)
         folder = existing_folder(largest.path)
         free = shutil.disk_usage(folder).free
         if size > free:
@@ -238,9 +241,9 @@ def shortage(found: Iterable[Need]) -> str | None:
 
 
 def require_room(run: Experiment, shards: Iterable[str]) -> None:
-    """Refuse to begin what the disk cannot hold: the trajectories that are going to be collected.
+    """Refuse to collect trajectories that the disk cannot hold; nothing else of a run is large.
 
-    Nothing else of a run is large. Nothing is timed: it takes the seconds that building the networks takes.
+    Nothing is timed, so this takes no longer than building the networks does.
 
     Args:
         run: the run.
@@ -249,11 +252,11 @@ def require_room(run: Experiment, shards: Iterable[str]) -> None:
     Raises:
         OSError: where less is free; names the folder, what is needed and what is free.
     """
-    asked = set(shards)
-    found = []
+    requested = set(shards)
+    parts = []
     for task in run.collected:
         spec, path = run.trajectories[task], Layout(run.run)
-        numbers = [i for i in range(num_shards(spec)) if path.shard(task, i) in asked]
+        numbers = [i for i in range(num_shards(spec)) if path.shard(task, i) in requested]
         if not numbers:
             continue
         try:
@@ -264,6 +267,6 @@ def require_room(run: Experiment, shards: Iterable[str]) -> None:
         tensors = tensor_sizes(run.tasks[task], sizes)
         states = stored_states(run.tasks[task], spec)
         size = sum(shard_bytes(spec, i, states, sum(tensors), len(tensors)) for i in numbers)
-        found.append(Need("trajectories", task, Path(path.dataset(task)), size, size))
-    if found and (problem := shortage(found)):
+        parts.append(Need("trajectories", task, Path(path.dataset(task)), size, size))
+    if parts and (problem := shortage(parts)):
         raise OSError(errno.ENOSPC, f"the disk is too small for this run: {problem}")

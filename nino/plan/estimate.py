@@ -1,4 +1,4 @@
-"""A run's plan: calibrations times counts, a row a stage and task."""
+"""The plan of a run: calibrations times counts, a row per stage and task."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -23,7 +24,7 @@ from nino.nowcasters.base import Nowcaster
 from nino.optim.schedule import horizons
 from nino.plan.calibrate import Calibration, calibrate
 from nino.plan.disk import Need, needs, stored_states
-from nino.plan.fits import FitCalibration, calibrate_fit, iteration_seconds, validation_seconds
+from nino.plan.fits import FitCalibration, calibrate_fit
 from nino.plan.learned import L2OCalibration, calibrate_l2o
 from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
@@ -34,21 +35,21 @@ from nino.trajectories.format import num_shards
 logger = logging.getLogger(__name__)
 
 STAGES = ("data", "trajectories", "metatrain", "evaluate", "report")
-EVALUATIONS = 11  # of each network that is collected
+EVALUATIONS = 11  # measurements of each network that is collected
 REPORT_JOBS = 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one part of a stage takes.
+    """The cost of one part of a stage.
 
     Args:
         stage: of ``STAGES``.
         name: task, nowcaster or run.
-        jobs: of the workflow.
-        seconds: of all its jobs together, each on one GPU or one core; None where that is not known.
-        longest: of the longest of them [s].
-        size: what it leaves on disk, at most [bytes]; None where that is not known.
+        jobs: number of jobs of the workflow.
+        seconds: of all its jobs together, each on one GPU or one core; None where unknown.
+        longest: seconds of the longest job.
+        size: disk space of its results, at most [bytes]; None where unknown.
         memory: of its largest job, at most [bytes].
     """
 
@@ -63,14 +64,14 @@ class Row:
 
 @dataclass
 class Plan:
-    """What a run takes.
+    """The cost of a run.
 
     Args:
         run: its name.
-        device: that was calibrated on: ``cpu`` (one core a job) or ``cuda``.
-        rows: in the order of the stages.
-        needs: on disk.
-        notes: what was estimated and how, what is not known.
+        device: on which it was calibrated, ``cpu`` (one core a job) or ``cuda``.
+        rows: parts, in the order of the stages.
+        needs: disk space by part.
+        notes: what was estimated and how, and what is unknown.
         calibrations: by task.
         fits: calibrations by nowcaster.
         learned: by learned optimizer.
@@ -87,7 +88,7 @@ class Plan:
 
 
 def plan(run: Experiment, device: str = "cpu", *, progress: bool = True) -> Plan:
-    """Estimate what a run takes from short calibrations: seconds a task, whatever its size.
+    """Estimate the cost of a run from short calibrations, which take seconds per task, whatever its size.
 
     Args:
         run: the run.
@@ -95,7 +96,7 @@ def plan(run: Experiment, device: str = "cpu", *, progress: bool = True) -> Plan
         progress: show a bar on a terminal.
 
     Returns:
-        The plan; what could not be estimated is None in its row and named in its notes.
+        The plan; a row holds None for what could not be estimated, and a note names it.
     """
     planner = _Planner(run, torch.device(device))
     with (
@@ -119,6 +120,8 @@ def one_thread(device: torch.device) -> Iterator[None]:
 
 
 class _Planner:
+    """Collects sizes, calibrations and notes, then puts a plan together."""
+
     def __init__(self, run: Experiment, device: torch.device) -> None:
         self.run, self.device, self.paths = run, device, Layout(run.run)
         self.plan = Plan(run.run, device.type)
@@ -173,25 +176,22 @@ class _Planner:
             bar.update()
         for name in self.run.learned:
             bar.set_postfix_str(name)
-            told = self.run.optimizers[name]
-            if told.task in self.sizes:
-                learned_on = self.run.tasks[told.task], self.sizes[told.task]
-                self.plan.learned[name] = calibrate_l2o(told.spec, *learned_on, self.device)
+            optimizer = self.run.optimizers[name]
+            if (sizes := self.sizes.get(optimizer.task)) is not None:
+                task_spec = self.run.tasks[optimizer.task]
+                self.plan.learned[name] = calibrate_l2o(optimizer.spec, task_spec, sizes, self.device)
             bar.update()
 
     def _task(self, task: str) -> None:
         evaluated = [m for t, m in self._runs() if t == task]
-        nowcasters: dict[str, Nowcaster] = {}
-        for name in dict.fromkeys(evaluated):
-            nowcaster = self._nowcaster(self.run.methods[name])
-            if nowcaster is not None:
-                nowcasters[name] = nowcaster
+        built = {name: self._nowcaster(self.run.methods[name]) for name in dict.fromkeys(evaluated)}
+        nowcasters = {name: nowcaster for name, nowcaster in built.items() if nowcaster is not None}
         folder = existing_folder(Path(self.paths.root))
         context = self.run.schedule.context
         collected = self.run.trajectories[task] if task in self.run.collected else None
-        found = calibrate(self.run.tasks[task], self.sizes[task], self.device, nowcasters, context, folder, collected)
-        self.plan.calibrations[task] = found
-        for part in found.scaled:
+        times = calibrate(self.run.tasks[task], self.sizes[task], self.device, nowcasters, context, folder, collected)
+        self.plan.calibrations[task] = times
+        for part in times.scaled:
             self._note(task, f"timed on {part}, scaled to the whole")
 
     def _nowcaster(self, method: MethodSpec) -> Nowcaster | None:
@@ -217,8 +217,9 @@ class _Planner:
         rows = self.plan.rows
         rows.append(Row("data", f"{len(self.run.used)} tasks", len(self.run.used), size=self._size("data")))
         rows += [self._trajectories(task) for task in self.run.collected]
-        rows += [self._fit(name) for name in self.run.fitted]
-        rows += [self._learned(name) for name in self.run.learned]
+        fits, optimizers = self.run.nowcasters, self.run.optimizers
+        rows += [self._fit(name, self.plan.fits.get(name), fits[name].spec) for name in self.run.fitted]
+        rows += [self._fit(name, self.plan.learned.get(name), optimizers[name].spec) for name in self.run.learned]
         rows += [self._evaluations(task) for task in self.run.evaluated]
         rows.append(Row("report", self.run.run, REPORT_JOBS, size=self._size("report")))
         self.plan.notes = [f"{', '.join(names)}: {text}" for text, names in self.notes.items()]
@@ -244,21 +245,12 @@ class _Planner:
         memory = self.base + found.collect_bytes
         return Row("trajectories", task, jobs, spec.models * network, longest, self._size("trajectories", task), memory)
 
-    def _fit(self, name: str) -> Row:
-        found = self.plan.fits.get(name)
-        if found is None:
-            return Row("metatrain", name, 1)
-        spec = self.run.nowcasters[name].spec
-        validations = spec.iterations // spec.validate_every + 1
-        seconds = spec.iterations * iteration_seconds(found) + validations * validation_seconds(found, spec)
-        return Row("metatrain", name, 1, seconds, seconds, self._size("metatrain", name), self.base + found.memory)
-
-    def _learned(self, name: str) -> Row:
-        found, size = self.plan.learned.get(name), self._size("metatrain", name)
-        if found is None:
+    def _fit(self, name: str, times: FitCalibration | L2OCalibration | None, spec: Any) -> Row:
+        size = self._size("metatrain", name)
+        if times is None:
             return Row("metatrain", name, 1, size=size)
-        seconds = found.seconds(self.run.optimizers[name].spec)
-        return Row("metatrain", name, 1, seconds, seconds, size, self.base + found.memory)
+        seconds = times.seconds(spec)
+        return Row("metatrain", name, 1, seconds, seconds, size, self.base + times.memory)
 
     def _evaluations(self, task: str) -> Row:
         methods = [self.run.methods[m] for m in dict.fromkeys(m for t, m in self._runs() if t == task)]

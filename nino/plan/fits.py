@@ -21,17 +21,23 @@ WHOLE_BATCH_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class FitCalibration:
-    """What a fit's parts take, by task, were all of a batch of it.
+    """The cost of a fit's parts.
 
     Args:
-        iteration: [s].
-        validation: a held-out trajectory [s].
+        iteration: seconds of an iteration by task, if all of its batch were of that task.
+        validation: seconds of a held-out trajectory by task.
         memory: of an iteration, beside the process's own [bytes].
     """
 
     iteration: Mapping[str, float]
     validation: Mapping[str, float]
     memory: int
+
+    def seconds(self, spec: MetatrainSpec) -> float:
+        """Seconds of a whole fit: each trajectory of a batch is of a task drawn uniformly."""
+        validations = spec.iterations // spec.validate_every + 1
+        iteration = sum(self.iteration.values()) / len(self.iteration)
+        return spec.iterations * iteration + validations * sum(self.validation.values()) * spec.validation_models
 
 
 def calibrate_fit(
@@ -60,11 +66,11 @@ def calibrate_fit(
             iteration[task] = seconds(lambda batch=batch: trainer.step(0, batch), device)  # type: ignore[misc]
         memory = max(memory, peak_bytes(lambda windows=windows: trainer.step(0, [windows]), device))  # type: ignore[misc]
 
-        def held_out(windows: Windows = windows) -> None:
+        def validate(windows: Windows = windows) -> None:
             with torch.no_grad():
                 loss_of(net, [windows.to(device)], spec, precision, "streamed")
 
-        validation[task] = seconds(held_out, device) * VALIDATION_STARTS
+        validation[task] = seconds(validate, device) * VALIDATION_STARTS
     parameters = sum(p.numel() for p in net.parameters())
     return FitCalibration(iteration, validation, memory + 24 * parameters)
 
@@ -93,13 +99,3 @@ def _batch(windows: Windows, spec: MetatrainSpec, graph: NeuralGraph) -> list[Wi
     if windows.graph is graph:
         return [windows] * spec.trajectories_per_batch
     return [synthetic_windows(windows.task, graph, spec) for _ in range(spec.trajectories_per_batch)]
-
-
-def iteration_seconds(found: FitCalibration) -> float:
-    """An iteration's seconds: each trajectory of a batch is of a task drawn uniformly."""
-    return sum(found.iteration.values()) / len(found.iteration)
-
-
-def validation_seconds(found: FitCalibration, spec: MetatrainSpec) -> float:
-    """A validation's seconds: all held-out trajectories of all tasks."""
-    return sum(found.validation.values()) * spec.validation_models

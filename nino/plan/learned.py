@@ -1,4 +1,4 @@
-"""What fitting a learned optimizer takes: an unroll and a step of one of the trainings that it learns from."""
+"""The cost of fitting a learned optimizer, from an unroll and a step of a training that it learns from."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nino.tasks import DataSizes, Task
 
 @dataclass(frozen=True)
 class L2OCalibration:
-    """What the parts of a fit take.
+    """The cost of a fit's parts.
 
     Args:
-        unroll: an iteration: the steps of an unroll and the update after them [s].
-        step: of the validation's training [s].
-        memory: of an iteration and the trainings under way, beside the process's own [bytes].
+        unroll: seconds of an iteration: the steps of an unroll and the update after them.
+        step: seconds of a step of the training that validates.
+        memory: of an iteration and of all trainings under way, beside the process's own [bytes].
     """
 
     unroll: float
@@ -28,7 +28,7 @@ class L2OCalibration:
     memory: int
 
     def seconds(self, spec: L2OSpec) -> float:
-        """Of a whole fit."""
+        """Seconds of a whole fit."""
         validations = 1 + -(-spec.iterations // spec.validate_every)
         return spec.iterations * self.unroll + validations * spec.validation_steps * self.step
 
