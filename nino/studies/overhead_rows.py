@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from nino.files import write_json
 from nino.provenance import provenance
+from nino.studies.outputs import inputs_of
 from nino.studies.overhead import METHODS, MODELS, Cost, measure
-from nino.studies.record import inputs_of
 from nino.studies.spec import OverheadSpec
 
 logger = logging.getLogger(__name__)
