@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from nino.fitting import FitLog, cosine_decay, flattened, load_state, publish, save_state
 from nino.metatrain.optimize import Precision, Trainer
-from nino.metatrain.prefetch import Prefetcher
+from nino.metatrain.prefetch import prefetching
 from nino.metatrain.ranks import Ranks
 from nino.metatrain.sampler import Sources, WindowSampler
 from nino.metatrain.training_windows import Windows
@@ -182,7 +182,7 @@ class _Run:
         windows = self.spec.trajectories_per_batch * self.spec.windows_per_trajectory
         if self.done == 0:
             self.add(iteration=0, failures=0, **self.validate())
-        with Prefetcher(make, self.done, self.spec.iterations) as batches:
+        with prefetching(make, self.done, self.spec.iterations) as batches:
             for iteration, batch, wait in batches:
                 start = time.perf_counter()
                 step = self.trainer.step(iteration, batch)
