@@ -181,7 +181,7 @@ def _trajectories(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator
 def _fits(run: Experiment, nowcasters: Mapping[str, int]) -> Iterator[Need]:
     for name in run.fitted:
         if name in nowcasters:
-            size, scratch = fit_bytes(run.nowcasters[name].spec, nowcasters[name])
+            size, scratch = fit_bytes(run.nowcasters[name].metatrain, nowcasters[name])
             yield _fit(name, Path(Layout(run.run).checkpoint(name)), size, scratch)
 
 
@@ -189,10 +189,10 @@ def _learned(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need
     """Learned optimizers; while one is fitted, its state includes the trainings that it learns from."""
     for name in run.learned:
         entry = run.optimizers[name]
-        if entry.task in tensors:
-            parameters = sum(p.numel() for p in L2ONet(entry.spec.hidden, 0).parameters())
-            size = 2 * FLOAT * parameters + FILE_BYTES + ROW_BYTES * entry.spec.iterations
-            state = FLOAT * (3 * parameters + L2O_FLOATS * entry.spec.trainings * sum(tensors[entry.task]))
+        if entry.task.id in tensors:
+            parameters = sum(p.numel() for p in L2ONet(entry.l2o.hidden, 0).parameters())
+            size = 2 * FLOAT * parameters + FILE_BYTES + ROW_BYTES * entry.l2o.iterations
+            state = FLOAT * (3 * parameters + L2O_FLOATS * entry.l2o.trainings * sum(tensors[entry.task.id]))
             yield _fit(name, Path(Layout(run.run).l2o_checkpoint(name)), size, size + 2 * state)
 
 

@@ -162,7 +162,7 @@ class _Planner:
             entry = self.run.nowcasters[name]
             if all(task in self.sizes for task in entry.tasks):
                 words = [self.sizes[task].outputs for task in entry.tasks if self.sizes[task].kind == "language"]
-                self.nets[name] = fresh_nowcaster(entry.spec, words)
+                self.nets[name] = fresh_nowcaster(entry.metatrain, words)
         for task in self.sizes:
             bar.set_postfix_str(task)
             self._task(task)
@@ -171,15 +171,14 @@ class _Planner:
             bar.set_postfix_str(name)
             if name in self.nets:
                 graphs = {task: self._graph(task) for task in self.run.nowcasters[name].tasks}
-                spec = self.run.nowcasters[name].spec
+                spec = self.run.nowcasters[name].metatrain
                 self.plan.fits[name] = calibrate_fit(spec, self.nets[name], graphs, self.device)
             bar.update()
         for name in self.run.learned:
             bar.set_postfix_str(name)
             optimizer = self.run.optimizers[name]
-            if (sizes := self.sizes.get(optimizer.task)) is not None:
-                task_spec = self.run.tasks[optimizer.task]
-                self.plan.learned[name] = calibrate_l2o(optimizer.spec, task_spec, sizes, self.device)
+            if (sizes := self.sizes.get(optimizer.task.id)) is not None:
+                self.plan.learned[name] = calibrate_l2o(optimizer.l2o, optimizer.task, sizes, self.device)
             bar.update()
 
     def _task(self, task: str) -> None:
@@ -218,8 +217,8 @@ class _Planner:
         rows.append(Row("data", f"{len(self.run.used)} tasks", len(self.run.used), size=self._size("data")))
         rows += [self._trajectories(task) for task in self.run.collected]
         fits, optimizers = self.run.nowcasters, self.run.optimizers
-        rows += [self._fit(name, self.plan.fits.get(name), fits[name].spec) for name in self.run.fitted]
-        rows += [self._fit(name, self.plan.learned.get(name), optimizers[name].spec) for name in self.run.learned]
+        rows += [self._fit(name, self.plan.fits.get(name), fits[name].metatrain) for name in self.run.fitted]
+        rows += [self._fit(name, self.plan.learned.get(name), optimizers[name].l2o) for name in self.run.learned]
         rows += [self._evaluations(task) for task in self.run.evaluated]
         rows.append(Row("report", self.run.run, REPORT_JOBS, size=self._size("report")))
         self.plan.notes = [f"{', '.join(names)}: {text}" for text, names in self.notes.items()]

@@ -21,7 +21,7 @@ from nino.measure import PeakMemory, elapsed, wall_clock
 from nino.nowcasters import Nowcaster, approximated, build_nowcaster, load_nowcaster
 from nino.optim import NiNo
 from nino.optim.record import NowcastRecord
-from nino.studies.spec import OverheadSpec
+from nino.specs import OverheadSpec
 from nino.tasks import MODELS as ARCHITECTURES
 from nino.tasks import Data
 
