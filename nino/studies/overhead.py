@@ -1,7 +1,7 @@
-"""What nowcasts cost a training, measured: peak memory, seconds a nowcast, share of the training time.
+"""Measuring what nowcasts cost a training: peak memory, seconds per nowcast, share of the training time.
 
-Weights of the nowcasters are random: what they cost does not depend on them. With given weights an approximated NiNo is
-also held against the exact one.
+The nowcasters have random weights, on which their cost does not depend. With given weights, approximated nowcasts are
+also compared with the exact one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from nino.tasks import MODELS as ARCHITECTURES
 from nino.tasks import Data
 
 CONTEXT = 5
-REPEATS = 8  # of what is timed; the first one, which for a nowcast computes positions, apart
-COMPARED = 4  # the nowcast that approximations are compared at
-HORIZON = 40  # of the nowcast that approximations are compared by, in states
+REPEATS = 8  # timed nowcasts or steps; the first, in which a nowcast computes positions, is reported apart
+COMPARED = 4  # number of the nowcast at which approximations are compared
+HORIZON = 40  # of that nowcast [states]
 _GPT2, _LLAMA3 = 50_257, 128_256
 
 
@@ -171,22 +171,22 @@ def _nowcaster(spec: OverheadSpec, method: str) -> Nowcaster:
 
 def _difference(spec: OverheadSpec, optimizer: NiNo, step: Callable[[], None]) -> float:
     """Train on to one more nowcast, and compare it there with the exact one."""
-    found: list[float] = []
+    differences: list[float] = []
 
     def compare(opt: NiNo, _: NowcastRecord) -> None:
         assert opt.nowcaster is not None and opt.graph is not None
         states = opt.history.states()
         exact = _nowcaster(spec, "nino")
         assert isinstance(exact, nn.Module)
-        wanted = exact.to(next(iter(opt.named.values())).device).predict(opt.graph, states, HORIZON)
-        apart = opt.nowcaster.predict(opt.graph, states, HORIZON) - wanted
-        found.append(float(apart.norm() / (wanted - states[:, -1]).norm()))
+        expected = exact.to(next(iter(opt.named.values())).device).predict(opt.graph, states, HORIZON)
+        apart = opt.nowcaster.predict(opt.graph, states, HORIZON) - expected
+        differences.append(float(apart.norm() / (expected - states[:, -1]).norm()))
 
     hook = optimizer.register_nowcast_pre_hook(compare)
     for _ in range(CONTEXT):
         step()
     hook.remove()
-    return found[0]
+    return differences[0]
 
 
 def build(model: str, tokens: int) -> nn.Module:

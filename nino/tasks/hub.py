@@ -11,7 +11,7 @@ from nino.tasks.text import SPLITS
 
 @dataclass(frozen=True)
 class HubText:
-    """Where the hub has a data set.
+    """A data set of the hub.
 
     Args:
         repository: its name.

@@ -11,7 +11,7 @@ from nino.trajectories.reader import TrajectoryReader
 
 
 def datasheet(path: Path) -> str:
-    """Describe a trajectory file in Markdown: what it holds, how it came about, how to load it.
+    """Describe a trajectory file in Markdown: its contents, its origin, how to load it.
 
     Args:
         path: a shard or joined file.
