@@ -1,4 +1,4 @@
-"""Windows: what a nowcaster is trained on, a few consecutive ones of one trajectory at a time.
+"""Windows of a trajectory, the examples on which a nowcaster is trained.
 
 Shape legend: W windows, P parameters, c context, H largest horizon, N nodes, L = W - 1 + c + H states.
 """
@@ -18,15 +18,15 @@ class Windows:
     """W windows of one trajectory, each one stride after the one before, and the graph that they share.
 
     Args:
-        task: which task.
-        trajectory: which of its trajectories.
-        start: stored state that the first window begins with.
+        task: name of the task.
+        trajectory: number of the trajectory.
+        start: stored state with which the first window begins.
         graph: of the network; with fewer rows of the word embedding where these were sampled.
         values: (P, L) float32, the states that the windows cover, zero past the end of the trajectory.
         mask: (W, H) bool, True where a target exists.
         positions: (N, 8) float32, the graph's LPE, some columns negated.
         context: c.
-        share: part that these windows have in their batch's loss.
+        share: weight of these windows in their batch's loss.
     """
 
     task: str

@@ -1,8 +1,9 @@
+import mmap
 import time
 
 import torch
 
-from nino.plan import measure
+from nino import measure
 
 CPU = torch.device("cpu")
 
@@ -31,3 +32,13 @@ def test_the_peak_is_of_the_work_and_not_of_what_came_before() -> None:
     small = measure.peak_bytes(lambda: take(64), CPU)
     assert 250 * 2**20 < large < 300 * 2**20
     assert 60 * 2**20 < small < 100 * 2**20
+
+
+def test_memory_sees_what_is_allocated_and_forgets_it() -> None:
+    memory = measure.PeakMemory("cpu")
+    # pages of its own: the allocator may have as much left over from other tests
+    block = torch.frombuffer(mmap.mmap(-1, 160_000_000), dtype=torch.float32).fill_(1)
+    assert memory.peak() > 0.15e9
+    del block
+    memory.reset()
+    assert memory.peak() < 0.1e9

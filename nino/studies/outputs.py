@@ -1,4 +1,4 @@
-"""The manifest of a study: what it was told, what it was made from, what came out, each file with its checksum."""
+"""Writing a study: its table, caption and figures, and a manifest of what they were made from, with checksums."""
 
 from __future__ import annotations
 
@@ -8,36 +8,35 @@ from pathlib import Path
 from nino.files import sha256, write_json
 from nino.nowcasters.download import KNOWN
 from nino.provenance import provenance
+from nino.report.build import write_caption
+from nino.report.table import Table
 from nino.specs import Spec
 
 
-def write_record(
-    results: Path, name: str, spec: Spec, files: Iterable[Path], seconds: float, weights: str | None = None
-) -> Path:
-    """Write ``manifests/<name>.json``.
+def write_study(
+    results: Path, table: Table, spec: Spec, seconds: float, weights: str | None = None, figures: Iterable[Path] = ()
+) -> None:
+    """Write a study's ``tables/<name>.*``, the caption beside them and ``manifests/<name>.json``.
 
     Args:
         results: folder of the run.
-        name: of the study.
-        spec: what it was told.
-        files: what it wrote, below ``results``.
-        seconds: that it took.
+        table: the study's; has its name.
+        spec: of the study.
+        seconds: that the study took.
         weights: file or known name of the nowcaster it used.
-
-    Returns:
-        The manifest's path.
+        figures: files that the study has written already, below ``results``.
     """
-    path = results / "manifests" / f"{name}.json"
+    files = [*table.write(results / "tables"), write_caption(results / "tables", table.name, table.found), *figures]
     outputs = {file.relative_to(results).as_posix(): sha256(file) for file in sorted(files)}
-    write_json(path, {"study": name, "seconds": seconds, **provenance(**inputs_of(spec, weights)), "outputs": outputs})
-    return path
+    origin = {"study": table.name, "seconds": seconds, **provenance(**inputs_of(spec, weights))}
+    write_json(results / "manifests" / f"{table.name}.json", {**origin, "outputs": outputs})
 
 
 def inputs_of(spec: Spec, weights: str | None) -> dict[str, object]:
     """What a study is made from, for `nino.provenance.provenance`.
 
     Args:
-        spec: what it was told.
+        spec: of the study.
         weights: file or known name of the nowcaster it uses; None for none.
 
     Returns:

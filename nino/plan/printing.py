@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
+
+from tabulate import tabulate
 
 from nino.plan.estimate import STAGES, Plan, Row
 
 
 def as_text(plan: Plan) -> str:
-    """A row a part, a total a stage, the total, and what to know about them."""
+    """A row per part, a total per stage, the total, and the notes."""
     unit = "GPU-hours" if plan.device == "cuda" else "core-hours"
     head = ("stage", "what", "jobs", unit, "longest job, h", "disk, at most", "peak memory a job")
-    lines: list[Sequence[str]] = [head]
+    lines: list[Sequence[str]] = []
     for stage in STAGES:
         rows = [row for row in plan.rows if row.stage == stage]
         lines += [_cells(stage, row.name, [row]) for row in rows]
         if len(rows) > 1:
             lines.append(_cells(stage, "together", rows))
     lines.append(_cells("all", "", plan.rows))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    table = [_line(line, widths) for line in lines]
-    table.insert(1, "  ".join("-" * width for width in widths))
-    notes = [f"- {note}" for note in plan.notes]
-    return "\n".join([f"{plan.run}, calibrated on {plan.device}:", "", *table, "", *notes]) + "\n"
+    aligned = ("left", "left", *["right"] * (len(head) - 2))
+    table = tabulate(lines, head, "simple", colalign=aligned, disable_numparse=True)
+    notes = "\n".join(f"- {note}" for note in plan.notes)
+    return f"{plan.run}, calibrated on {plan.device}:\n\n{table}\n\n{notes}\n"
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:
@@ -40,9 +41,9 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         },
         "disk": [{**asdict(need), "path": str(need.path)} for need in plan.needs],
         "notes": plan.notes,
-        "calibrations": {task: asdict(found) for task, found in plan.calibrations.items()},
-        "fits": {name: asdict(found) for name, found in plan.fits.items()},
-        "learned": {name: asdict(found) for name, found in plan.learned.items()},
+        "calibrations": {task: asdict(times) for task, times in plan.calibrations.items()},
+        "fits": {name: asdict(times) for name, times in plan.fits.items()},
+        "learned": {name: asdict(times) for name, times in plan.learned.items()},
     }
 
 
@@ -66,15 +67,8 @@ def hours(seconds: float) -> str:
     ('123', '0.025', '0.0003')
     """
     value = seconds / 3600
-    return (
-        f"{value:.0f}"
-        if value >= 100
-        else f"{value:.1f}"
-        if value >= 1
-        else f"{value:.3f}"
-        if value >= 0.001
-        else f"{value:.4f}"
-    )
+    decimals = next((places for least, places in ((100, 0), (1, 1), (0.001, 3)) if value >= least), 4)
+    return f"{value:.{decimals}f}"
 
 
 def _cells(stage: str, name: str, rows: Sequence[Row]) -> tuple[str, ...]:
@@ -82,18 +76,14 @@ def _cells(stage: str, name: str, rows: Sequence[Row]) -> tuple[str, ...]:
         stage,
         name,
         f"{sum(row.jobs for row in rows):,}",
-        _known((row.seconds for row in rows), sum, hours),
-        _known((row.longest for row in rows), max, hours),
-        _known((row.size for row in rows), sum, human),
-        _known((row.memory for row in rows), max, human),
+        _reduced((row.seconds for row in rows), sum, hours),
+        _reduced((row.longest for row in rows), max, hours),
+        _reduced((row.size for row in rows), sum, human),
+        _reduced((row.memory for row in rows), max, human),
     )
 
 
-def _known(values: Iterable[float | None], reduce: Any, show: Any) -> str:
-    known = [value for value in values if value is not None]
-    return show(reduce(known)) if known else "?"
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    left = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
-    return "  ".join([*left, *(cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True))]).rstrip()
+def _reduced(values: Iterable[float | None], reduce: Callable[..., float], show: Callable[..., str]) -> str:
+    """The sum or the largest of the values that are known, in words; a question mark where none is."""
+    numbers = [value for value in values if value is not None]
+    return show(reduce(numbers)) if numbers else "?"
