@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes, Parameter, WeightView, neural_graph
-from nino.nowcasters.edges import EdgeList
+from nino.nowcasters.engines.edges import EdgeList
 from nino.tasks.torchvision_ops import declare_missing_operators
 
 TINY = ("tiny_convnet", "tiny_gpt2", "tiny_llama")

@@ -9,7 +9,7 @@ from torch import nn
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes, WeightView, neural_graph
 from nino.report.drawing import styled
-from nino.report.graph_pictures import (
+from nino.graphs.pictures import (
     COLOURS,
     adjacency_figure,
     graph_sentence,
