@@ -6,9 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+import tests.typechecker  # noqa: F401 (the hook below finds it by name)
 
 # A core a test process: threads of several processes on the same cores wait for each other, many times longer than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Shapes and types in signatures are checked here, and only here: see docs/shapes.md.
+CHECKED = ["nino.graphs", "nino.nowcasters"]
+install_import_hook(CHECKED, "tests.typechecker.check")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -23,7 +23,7 @@ from nino.nowcasters.states import as_states, last_state
 
 
 class WNNPlus(ScaledStates, nn.Module, Nowcaster):
-    r"""Each weight from its own states, :math:`\hat w_{t+k} = w_t + \mathrm{mlp}(\mathrm{proj}(w) + \mathrm{embed}[type])_k`.
+    r"""Each weight alone, :math:`\hat w_{t+k} = w_t + \mathrm{mlp}(\mathrm{proj}(w) + \mathrm{embed}[type])_k`.
 
     Every kernel position is predicted alone, and only positions that exist are. Names and shapes as released.
 

@@ -1,4 +1,4 @@
-r"""The NiNo network (Knyazev et al., ICLR 2025, "Accelerating Training with Neuron Interaction and Nowcasting Networks").
+r"""The NiNo network (Knyazev et al., ICLR 2025: accelerating training with neuron interaction and nowcasting networks).
 
 A neural graph has a node for each neuron and an edge for each weight (section 3.2 of the paper). NiNo reads the last c
 states of every weight and predicts its change k states ahead, for all weights at once (section 4). For an edge s -> t
@@ -193,8 +193,7 @@ class Network(nn.Module):
         }
         require_sizes(self.config, may_be_zero=("word_positions", "lpe"))
         self.hidden, self.layers, self.max_features = hidden, layers, max_features
-        self.context: int = context
-        self.max_horizon: int = max_horizon
+        self.context, self.max_horizon = context, max_horizon
         self.word_positions = int(word_positions)
         with torch.device("meta"):
             self.layer_embed = nn.Embedding(edge_types, hidden)

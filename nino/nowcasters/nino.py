@@ -33,6 +33,8 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
     """
 
     kind = "nino"
+    context: int
+    max_horizon: int
 
     def __init__(self, *, scaled: bool = True, **network: Any) -> None:
         """Create the network."""

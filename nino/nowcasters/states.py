@@ -142,9 +142,7 @@ def as_states(states: Tensor | States) -> States:
     return TensorStates(states) if isinstance(states, Tensor) else states
 
 
-def pieces(
-    states: States, parameter: Parameter
-) -> Iterator[tuple[slice, list[Float[Tensor, "elements _"]]]]:
+def pieces(states: States, parameter: Parameter) -> Iterator[tuple[slice, list[Float[Tensor, "elements _"]]]]:
     """A parameter's states, a million elements at a time: the range of the elements, and views as of ``parts``."""
     parts = states.parts(parameter)
     for start in range(0, parameter.numel, _PIECE):

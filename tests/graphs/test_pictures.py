@@ -8,7 +8,6 @@ from matplotlib.patches import Rectangle
 from torch import nn
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes, WeightView, neural_graph
-from nino.report.drawing import styled
 from nino.graphs.pictures import (
     COLOURS,
     adjacency_figure,
@@ -18,6 +17,7 @@ from nino.graphs.pictures import (
     layers_figure,
     place_groups,
 )
+from nino.report.drawing import styled
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,9 @@ def test_without_scaling_states_go_in_and_updates_come_out_as_they_are(graph: Ne
     edges = EdgeList.of(graph)
     with torch.no_grad():
         attributes = graph.edge_features(states)
-        update = net(attributes, edges.edge_type, edges.edge_index, graph.lpe(), k=7)[edges.param_edge, edges.param_position]
+        update = net(attributes, edges.edge_type, edges.edge_index, graph.lpe(), k=7)[
+            edges.param_edge, edges.param_position
+        ]
     for engine in ENGINES:
         for unscale in ("released", "exact"):
             found = net.predict(graph, states, 7, engine=engine, unscale=unscale)

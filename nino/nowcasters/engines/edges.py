@@ -37,8 +37,13 @@ class EdgeList:
     def of(cls, graph: NeuralGraph, device: torch.device | None = None) -> EdgeList:
         """The edges of a neural graph, self-loops last; on the CPU where no device is given."""
         data = graph.to_pyg()
-        tensors = (data.edge_index, data.edge_type.long(), data.param_edge, data.param_position)
-        return cls(*(t.to(device) for t in tensors), graph.num_nodes)
+        return cls(
+            data.edge_index.to(device),
+            data.edge_type.long().to(device),
+            data.param_edge.to(device),
+            data.param_position.to(device),
+            graph.num_nodes,
+        )
 
     def repeat(self, times: int) -> EdgeList:
         """The disjoint union of ``times`` copies."""

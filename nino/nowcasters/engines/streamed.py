@@ -217,7 +217,7 @@ class Stream:
                 add_update(out, block, tile, update)
 
 
-def add_update(out: Float[Tensor, " params"], block: Block, tile: Tile, update: Float[Tensor, "..."]) -> None:
+def add_update(out: Float[Tensor, " params"], block: Block, tile: Tile, update: Float[Tensor, "*_"]) -> None:
     """Add a tile's updates, edges x features on any device, to its weights in ``out``."""
     assert block.weight is not None
     window = out.as_strided((*tile.shape, block.features), block.weight.strides, tile.first_weight(block))

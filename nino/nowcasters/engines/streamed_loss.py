@@ -65,7 +65,8 @@ class NetworkPass(Pass):
     def run(self, block: Block, tile: Tile, nodes: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
         """Messages summed at a tile's targets (windows targets hidden), or the sum of its absolute errors."""
         at_source, at_target = nodes[: self.num_sources], nodes[self.num_sources :]
-        layers = [Affine(w, b) for w, b in zip(weights[::2], weights[1::2], strict=True)]
+        pairs = weights[: 2 * self.depth + 2]  # the last layer's weights, if any, follow
+        layers = [Affine(w, b) for w, b in zip(pairs[::2], pairs[1::2], strict=True)]
         a, b = tile.shape
         u = self.batch.features(block, tile)
         for depth in range(self.depth):
