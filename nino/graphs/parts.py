@@ -106,7 +106,7 @@ def _part(graph: NeuralGraph, parameters: list[Parameter], free: Sequence[Nodes]
         parameters=tuple(placed.values()),
         num_nodes=size,
         topology=graph.topology,
-        fixed=graph.fixed & groups.keys(),
+        fixed=graph.fixed.intersection(groups),
         word_nodes=None if words is None else moved(words),
         word_ids=None if words is None else graph.word_ids,
     )
