@@ -17,6 +17,7 @@ def script(name):
     return module
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_step_that_saves_nothing_costs_microseconds():
     assert script("optimizer_overhead").wrapper_microseconds(turns=5, steps=300) < 10
 

@@ -8,8 +8,7 @@ from matplotlib.patches import Rectangle
 from torch import nn
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes, WeightView, neural_graph
-from nino.report.drawing import styled
-from nino.report.graph_pictures import (
+from nino.graphs.pictures import (
     COLOURS,
     adjacency_figure,
     graph_sentence,
@@ -18,6 +17,7 @@ from nino.report.graph_pictures import (
     layers_figure,
     place_groups,
 )
+from nino.report.drawing import styled
 
 
 @pytest.fixture(autouse=True)

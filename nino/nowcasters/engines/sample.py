@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from nino.graphs.core import Block
-from nino.nowcasters.fold import all_blocks
+from nino.graphs import Block, NeuralGraph, Parameter
+from nino.nowcasters.engines.tiles import all_blocks
 from nino.seeding import derive
-
-if TYPE_CHECKING:
-    from nino.graphs import NeuralGraph, Parameter
 
 PIECE = 1 << 16  # edges drawn at a time; another number would be another sample
 
@@ -24,12 +21,12 @@ class Picked:
     """Some edges of a block, as a tile of pairs.
 
     Args:
-        source: (n,) long, their sources within the block.
-        target: (n,) long, their targets within the block.
+        source: their sources within the block.
+        target: their targets within the block.
     """
 
-    source: Tensor
-    target: Tensor
+    source: Int[Tensor, " edges"]
+    target: Int[Tensor, " edges"]
     paired: bool = True
 
     @property
@@ -37,8 +34,8 @@ class Picked:
         """(n, 1)."""
         return len(self.source), 1
 
-    def places(self, block: Block, parameter: Parameter) -> Tensor:
-        """Where the edges' weights lie in their parameter: (n, 1, F) long."""
+    def places(self, block: Block, parameter: Parameter) -> Int[Tensor, "edges 1 features"]:
+        """Where the edges' weights lie in their parameter."""
         assert block.weight is not None
         along, across, inner = block.weight.strides
         start = block.weight.offset - parameter.offset + self.source * along
@@ -69,7 +66,7 @@ class EdgeSample:
         if not 0 < self.share <= 1:
             raise ValueError(f"`share` (={self.share}) of the edges must be above 0 and at most 1")
 
-    def numbers(self, index: int, block: Block) -> Iterator[Tensor]:
+    def numbers(self, index: int, block: Block) -> Iterator[Int[Tensor, " sampled"]]:
         """Sampled edges of a block, by their ascending numbers in it, a piece at a time.
 
         Args:
@@ -90,8 +87,8 @@ class EdgeSample:
                     source = part // width
                     yield Picked(source, part % width if block.kind == "dense" else source)
 
-    def degrees(self, graph: NeuralGraph) -> Tensor:
-        """Sampled incoming edges of every node, self-loop included: (N, 1) float32."""
+    def degrees(self, graph: NeuralGraph) -> Float[Tensor, "nodes 1"]:
+        """Sampled incoming edges of every node, self-loop included."""
         degree = torch.zeros(graph.num_nodes, 1)
         for index, block in enumerate(all_blocks(graph)):
             into = degree[block.target.slice]
@@ -102,11 +99,11 @@ class EdgeSample:
                 into += torch.bincount(tile.target, minlength=block.target.size)[:, None]
         return degree
 
-    def kept(self, graph: NeuralGraph) -> Tensor:
-        """Sampled edges by their numbers in the graph's edge list, ascending: (n,) long."""
-        found, first = [], 0
+    def edges(self, graph: NeuralGraph) -> Int[Tensor, " sampled"]:
+        """Sampled edges by their numbers in the graph's edge list, ascending."""
+        sampled, first = [], 0
         for index, block in enumerate(all_blocks(graph)):
             whole = [torch.arange(block.num_edges)]
-            found += [first + part for part in (self.numbers(index, block) if block.weight is not None else whole)]
+            sampled += [first + part for part in (self.numbers(index, block) if block.weight is not None else whole)]
             first += block.num_edges
-        return torch.cat(found)
+        return torch.cat(sampled)

@@ -1,44 +1,85 @@
 """Autograd over tiles: a pass keeps its node-sized inputs and runs a tile again when its gradient is asked for.
 
-Small graphs need not be that frugal: the first tiles' own graphs are kept, up to a number of edges.
-
-Shape legend: B windows, N nodes, d hidden.
+Small graphs need not be that frugal: the autograd graphs of the first tiles are kept, up to a number of edges.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from nino.graphs.core import Block
-from nino.nowcasters.fold import Tile, within
+from nino.graphs import Block
+from nino.nowcasters.engines.batch import Batch
+from nino.nowcasters.engines.tiles import Tile, within
 
 
-class Work(Protocol):
-    """What the autograd functions below need of a pass; ``nino.nowcasters.training.Pass`` documents each."""
+@dataclass(frozen=True)
+class Autocast:
+    """The mixed precision that a loss was called under, to be entered again for gradients."""
+
+    device: str
+    dtype: torch.dtype
+    enabled: bool
+
+    @classmethod
+    def current(cls, device: torch.device) -> Autocast:
+        """What is in force now."""
+        kind = device.type
+        return cls(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+
+    def enter(self) -> AbstractContextManager[Any]:
+        """The same again."""
+        return torch.autocast(self.device, dtype=self.dtype, enabled=self.enabled)
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """One pass over the blocks: how they are cut into tiles, and what is computed on a tile.
+
+    Args:
+        batch: states and targets.
+        blocks: those that are streamed.
+        rows: edges times windows in a tile.
+        autocast: the mixed precision that the loss was called under.
+    """
+
+    batch: Batch
+    blocks: list[Block]
+    rows: int
+    autocast: Autocast
 
     @property
-    def blocks(self) -> list[Block]: ...  # noqa: D102
-    @property
-    def num_nodes(self) -> int: ...  # noqa: D102
-    def precision(self) -> AbstractContextManager[Any]: ...  # noqa: D102
-    def tiles(self, block: Block) -> list[Tile]: ...  # noqa: D102
-    def slices(self, block: Block, tile: Tile) -> list[slice]: ...  # noqa: D102
-    def run(self, block: Block, tile: Tile, nodes: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor: ...  # noqa: D102
+    def num_nodes(self) -> int:
+        """Node tensors that the pass reads; what follows them are weights."""
+        return 0
+
+    def slices(self, block: Block, tile: Tile) -> list[slice]:
+        """Where each node tensor is read."""
+        return []
+
+    @abstractmethod
+    def tiles(self, block: Block) -> list[Tile]:
+        """The block's tiles, small enough for all windows together."""
+
+    @abstractmethod
+    def run(self, block: Block, tile: Tile, nodes: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+        """Messages summed at a tile's targets (windows targets hidden), or the sum of its absolute errors."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A tile that was run with a graph of its own.
+    """A tile that was run with an autograd graph of its own.
 
     Args:
         places: where its node tensors were read.
-        parts: these, as leaves.
+        parts: what was read there, as leaves.
         value: the result.
     """
 
@@ -48,27 +89,27 @@ class _Run:
 
 
 class _Aggregate(torch.autograd.Function):
-    """Sums of messages (B, N, d) of one pass; backward runs those tiles again that were not kept."""
+    """Sums of messages of one pass; backward runs those tiles again whose graphs were not kept."""
 
     @staticmethod
-    def forward(ctx: Any, work: Work, room: int, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, work: Pass, room: int, *tensors: Tensor) -> Tensor:
         passed = _Gradients(work, tensors)
         out = torch.zeros_like(passed.nodes[-1])
-        kept = []
+        runs = []
         for block, tile in _tiles(work):
             room -= len(out) * tile.num_edges
             if room >= 0:
-                kept.append(passed.run(block, tile))
-            value = kept[-1].value.detach() if room >= 0 else passed.value(block, tile)
+                runs.append(passed.run(block, tile))
+            value = runs[-1].value.detach() if room >= 0 else passed.value(block, tile)
             out[:, within(block.target, tile.target)] += value
-        ctx.work, ctx.passed, ctx.kept = work, passed, iter(kept)
+        ctx.work, ctx.passed, ctx.runs = work, passed, iter(runs)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         collected: _Gradients = ctx.passed
         for block, tile in _tiles(ctx.work):
-            run = next(ctx.kept, None) or collected.run(block, tile)
+            run = next(ctx.runs, None) or collected.run(block, tile)
             collected.take(run, grads[0][:, within(block.target, tile.target)])
         return None, None, *collected.result()
 
@@ -77,7 +118,7 @@ class _Errors(torch.autograd.Function):
     """Sum of absolute errors over all tiles; gradients are taken in forward, while a tile is at hand."""
 
     @staticmethod
-    def forward(ctx: Any, work: Work, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, work: Pass, *tensors: Tensor) -> Tensor:
         collected = _Gradients(work, tensors)
         total = torch.zeros((), dtype=tensors[-1].dtype, device=tensors[-1].device)
         for block, tile in _tiles(work):
@@ -95,7 +136,7 @@ class _Errors(torch.autograd.Function):
 class _Gradients:
     """Gradients of a pass to its node tensors and weights, added up tile by tile."""
 
-    def __init__(self, work: Work, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, work: Pass, tensors: Sequence[Tensor]) -> None:
         self.work = work
         self.nodes = [t.detach() for t in tensors[: work.num_nodes]]
         self.gradients = [torch.zeros_like(t) for t in self.nodes]
@@ -105,7 +146,7 @@ class _Gradients:
         """Run a tile with a graph of its own."""
         places = self.work.slices(block, tile)
         parts = [t[:, at].detach().requires_grad_() for t, at in zip(self.nodes, places, strict=True)]
-        with torch.enable_grad(), self.work.precision():
+        with torch.enable_grad(), self.work.autocast.enter():
             return _Run(places, parts, self.work.run(block, tile, parts, self.weights))
 
     def take(self, run: _Run, gradient: Tensor | None = None) -> None:
@@ -118,7 +159,7 @@ class _Gradients:
     def value(self, block: Block, tile: Tile) -> Tensor:
         """Run a tile without a graph."""
         parts = [t[:, at] for t, at in zip(self.nodes, self.work.slices(block, tile), strict=True)]
-        with torch.no_grad(), self.work.precision():
+        with torch.no_grad(), self.work.autocast.enter():
             return self.work.run(block, tile, parts, self.weights)
 
     def result(self) -> list[Tensor]:
@@ -126,7 +167,7 @@ class _Gradients:
         return [*self.gradients, *(torch.zeros_like(w) if w.grad is None else w.grad for w in self.weights)]
 
 
-def _tiles(work: Work) -> Iterator[tuple[Block, Tile]]:
+def _tiles(work: Pass) -> Iterator[tuple[Block, Tile]]:
     """All tiles of a pass."""
     return ((block, tile) for block in work.blocks for tile in work.tiles(block))
 
@@ -136,7 +177,7 @@ def _differentiable(tensors: Sequence[Tensor]) -> bool:
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
-def sum_errors(work: Work, *tensors: Tensor) -> Tensor:
+def sum_errors(work: Pass, *tensors: Tensor) -> Float[Tensor, ""]:
     """Sum of a pass' absolute errors, with gradients to its node tensors and weights."""
     if _differentiable(tensors):
         return _Errors.apply(work, *tensors)
@@ -144,8 +185,8 @@ def sum_errors(work: Work, *tensors: Tensor) -> Tensor:
     return torch.stack([passed.value(block, tile) for block, tile in _tiles(work)]).sum()
 
 
-def sum_messages(work: Work, room: int, *tensors: Tensor) -> Tensor:
-    """Sums of messages (B, N, d), with gradients to the pass' node tensors and weights.
+def sum_messages(work: Pass, room: int, *tensors: Tensor) -> Float[Tensor, "windows nodes hidden"]:
+    """Sums of messages at every node, with gradients to the pass' node tensors and weights.
 
     Args:
         work: the pass.
