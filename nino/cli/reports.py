@@ -58,7 +58,7 @@ def manifest(
 ) -> None:
     """Record where every number of a run comes from: config, seeds, versions, hardware, commit, checksums (JSON)."""
     job = select.report_job(spec, config)
-    from nino.report.manifest import write_manifest
+    from nino.release.manifest import write_manifest
 
     kept = job.experiment.config if job.experiment else json.loads(resolved.read_text()) if resolved else None
     write_manifest(_results(results, job), job.unit, kept)
@@ -99,7 +99,7 @@ def release(
     folder: Annotated[Path, typer.Option("--results", help="Folder of all results.")] = Path("results"),
 ) -> None:
     """Freeze a complete run as results/NAME-v<N>: tables, figures, manifest, checksums, what moved since before."""
-    from nino.report.release import release as freeze
+    from nino.release.releases import release as freeze
 
     made = freeze(folder / name)
     logs = "with its logs" if made.record["logs_kept"] else "without its logs, which are large"
@@ -110,7 +110,7 @@ def leaderboard(
     folder: Annotated[Path, typer.Option("--results", help="Folder of all results.")] = Path("results"),
 ) -> None:
     """Write the table of all releases and their methods (Markdown, HTML, CSV)."""
-    from nino.report.leaderboard import write_leaderboard
+    from nino.release.leaderboard import write_leaderboard
 
     for path in write_leaderboard(folder):
         typer.echo(path)

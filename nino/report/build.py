@@ -8,13 +8,15 @@ from typing import Any
 
 from nino.files import write_json, write_text
 from nino.report.captions import headline, plan_notes, spikes_sentence, worth_sentence
-from nino.report.measured import fixed_step_table, nowcast_table, timing_table
+from nino.report.fixed_steps import fixed_step_table
+from nino.report.nowcast_losses import nowcast_table
 from nino.report.origins import origins_table
+from nino.report.rendering import Table, rst_escape
 from nino.report.runs import Runs, read_runs
 from nino.report.spec import ReportSpec
-from nino.report.table import Table, rst_escape
-from nino.report.tables import summary_table, table2
-from nino.report.task_table import table1
+from nino.report.steps_to_target import summary_table, table2
+from nino.report.task_descriptions import table1
+from nino.report.timing import timing_table
 
 MAIN_TABLES = ("table1", "table2", "summary")  # what `console_text` prints
 

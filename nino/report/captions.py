@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nino.report.across import Profile, Summary, best_method, common_tasks, summarize
+from nino.report.across_tasks import Profile, Summary, best_method, common_tasks, summarize
+from nino.report.formats import counted, fewer_steps, percent
 from nino.report.progress import worth_at
 from nino.report.runs import Runs
 from nino.report.spec import ReportSpec
@@ -17,11 +18,11 @@ def headline(runs: Runs) -> tuple[str, ...]:
     """What the comparison of all tasks found: the best method, how sure that is, and where the controls lie."""
     spec = runs.spec
     summaries = [summarize(runs, method) for method in spec.contenders]
-    ranked = [summary for summary in summaries if np.isfinite(summary.mean)]
+    ranked = [summary for summary in summaries if np.isfinite(summary.speedup_percent)]
     base = spec.label(spec.baseline)
     if not spec.contenders:
         return ("No method was compared with the baseline.",)
-    if not any(summary.run for summary in summaries):
+    if not any(summary.runs for summary in summaries):
         return (f"There is no run of {', '.join(spec.label(method) for method in spec.contenders)}.",)
     if not ranked:
         return (f"No seed reached the target both with {base} and with another method: there is no speed-up to give.",)
@@ -33,7 +34,7 @@ def headline(runs: Runs) -> tuple[str, ...]:
     elif len(shared) < len(spec.tasks) and name:
         sentences.append(f"It is the best on {', '.join(shared)}, which all methods are planned on.")
     controls = [summarize(runs, method) for method in spec.controls]
-    found = [f"{spec.label(c.method)} {percent(c.mean)}" for c in controls if np.isfinite(c.mean)]
+    found = [f"{spec.label(c.method)} {percent(c.speedup_percent)}" for c in controls if np.isfinite(c.speedup_percent)]
     if found:
         sentences.append(f"Controls: {', '.join(found)}.")
     gaps = runs.frame[runs.frame.status != "done"]
@@ -51,17 +52,17 @@ def best_sentence(runs: Runs, best: Summary) -> str:
         interval = (
             f", {100 * spec.confidence:g} % interval {percent(best.interval.low)} to {percent(best.interval.high)}"
         )
-    amount = f"{abs(best.mean):.1f} % {'fewer' if best.mean >= 0 else 'more'} steps"
     return (
-        f"{spec.label(best.method)} reached the target in {best.reached} of {best.run} runs and took {amount} than "
-        f"{spec.label(spec.baseline)} (mean over {counted(best.tasks, 'task')}{interval})."
+        f"{spec.label(best.method)} reached the target in {best.runs_reached} of {best.runs} runs and took "
+        f"{fewer_steps(best.speedup_percent)} than {spec.label(spec.baseline)} "
+        f"(mean over {counted(best.tasks, 'task')}{interval})."
     )
 
 
 def separation_sentence(runs: Runs, method: str) -> str:
     """On how many tasks the paired test separates a method from the baseline."""
     spec = runs.spec
-    separated = [compare(runs, task.id, method).separated for task in spec.planned_tasks(method)]
+    separated = [bool(compare(runs, task.id, method).separated_from_baseline) for task in spec.planned_tasks(method)]
     sentence = (
         f"The exact paired test separates it from {spec.label(spec.baseline)} on {sum(separated)} of "
         f"{counted(len(separated), 'task')}"
@@ -78,10 +79,10 @@ def curves_sentence(runs: Runs, task: str) -> str:
     parts = []
     for method in (m for m in (spec.baseline, *spec.contenders) if spec.plans(task, m)):
         row = compare(runs, task, method)
-        if not row.run:
+        if not row.seeds_run:
             parts.append(f"{spec.label(method)} has no run")
-        elif row.reached:
-            share = "" if row.reached == row.run else f" ({row.reached} of {row.run} seeds)"
+        elif row.seeds_reached:
+            share = "" if row.seeds_reached == row.seeds_run else f" ({row.seeds_reached} of {row.seeds_run} seeds)"
             parts.append(f"{spec.label(method)} at step {row.steps_mean:.0f}{share}")
         else:
             parts.append(f"{spec.label(method)} never")
@@ -151,24 +152,6 @@ def smallest_n(confidence: float) -> int:
     6
     """
     return int(np.ceil(np.log2(2 / (1 - confidence)) - 1e-9))
-
-
-def percent(value: float) -> str:
-    """A percentage with one decimal and its sign where negative.
-
-    >>> percent(46.44)
-    '46.4 %'
-    """
-    return f"{value:.1f} %".replace("-", "−")
-
-
-def counted(count: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "task"), counted(2, "task")
-    ('1 task', '2 tasks')
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def plan_notes(spec: ReportSpec) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from nino.report.across import Profile
-from nino.report.around import around_panel, relative_losses
+from nino.report.across_tasks import Profile
 from nino.report.drawing import COLUMN, PAGE, Look, grid_shape, legend_below, looks, new_figure, panel_grid
+from nino.report.losses_near_nowcasts import around_panel, relative_losses
 from nino.report.progress import worth
 from nino.report.runs import Runs
 from nino.report.spec import ReportSpec
@@ -44,7 +44,7 @@ def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
         marks: dict[str, Any] = {"color": look.colour, "mec": "white", "zorder": 3}  # above every curve
         axes.plot(shown.index, shown, "o", markersize=2.8, mew=0.4, **marks)
         row = compare(runs, task.id, method)
-        if row.reached:
+        if row.seeds_reached:
             axes.plot(row.steps_mean, task.target.value, "D", markersize=5, mew=0.6, **marks)
     axes.axhline(task.target.value, color="#444444", linewidth=0.8, linestyle=(0, (2, 2)))
     _metric_axis(axes, runs, task)

@@ -75,6 +75,21 @@ def published_speedup(method: str, task: str, baseline: str = "adam") -> Publish
     return Published(100 * (1 - steps.value / base.value), "% of the steps", steps.sources)
 
 
+def beside(source: Published | None, value: float, half_width: float) -> tuple[float, float]:
+    """How far a measured value lies from the published one.
+
+    Args:
+        source: the published value; None where there is none.
+        value: the measured one.
+        half_width: half the width of its interval; NaN where it has none.
+
+    Returns:
+        The difference, and the same in half-widths; NaN where there is none.
+    """
+    difference = value - source.value if source else float("nan")
+    return difference, difference / half_width if half_width > 0 else float("nan")
+
+
 def published_name(method: str) -> str:
     """What the paper calls a method: published weights and a fit of one's own both have its numbers beside them.
 

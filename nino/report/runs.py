@@ -69,10 +69,19 @@ class Runs:
     jumps: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
     around: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
 
+    def part(self, task: str, method: str) -> pd.DataFrame:
+        """The rows of ``frame`` of a method on a task."""
+        return self.frame[(self.frame.task == task) & (self.frame.method == method)]
+
     def keys(self, task: str, method: str) -> list[Key]:
         """The runs of a method on a task that have a log, in the order of the seeds."""
         keys = [Key(task, method, seed) for seed in self.spec.seeds]
         return [key for key in keys if key in self.logs and len(self.logs[key])]
+
+    def nowcasts_of(self, task: str, method: str) -> pd.DataFrame:
+        """The nowcasts of all seeds of a method on a task, one seed after the other; without columns where none is."""
+        tables = [table for key in self.keys(task, method) if len(table := self.nowcasts[key])]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def steps(self, task: str) -> pd.DataFrame:
         """Steps to target of a task: a row per seed, a column per method; inf: not reached, NaN: no such run."""

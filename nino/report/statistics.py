@@ -34,6 +34,9 @@ class Interval:
         return (self.high - self.low) / 2
 
 
+NO_INTERVAL = Interval(float("nan"), float("nan"), "none")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A method on a task, against the baseline.
@@ -41,34 +44,35 @@ class Comparison:
     Args:
         task: task id.
         method: method name.
-        planned: seeds in the config.
-        run: seeds with a run (done, diverged or failed).
-        reached: seeds that reached the target.
-        diverged: seeds whose run diverged or failed.
+        seeds_planned: seeds in the config.
+        seeds_run: seeds with a run (done, diverged or failed).
+        seeds_reached: seeds that reached the target.
+        seeds_diverged_or_failed: seeds whose run diverged or failed.
         steps_mean: mean steps to target of the seeds that reached it; NaN if none did.
         steps_std: their sample standard deviation; NaN of one seed.
         pairs: seeds that both the method and the baseline reached.
-        speedup_mean: mean of ``100 (1 - steps / baseline's steps)`` over these pairs, in percent.
+        speedup_percent: mean of ``100 (1 - steps / baseline's steps)`` over these pairs.
         speedup_std: its sample standard deviation over seeds.
-        interval: bootstrap interval of ``speedup_mean``.
+        interval: bootstrap interval of ``speedup_percent``.
         p_value: exact paired permutation test against the baseline, misses counted with the step budget.
-        separated: whether that test separates the two at the report's confidence.
+        separated_from_baseline: whether that test separates the two at the report's confidence; None where there is
+            no test.
     """
 
     task: str
     method: str
-    planned: int
-    run: int
-    reached: int
-    diverged: int
+    seeds_planned: int
+    seeds_run: int
+    seeds_reached: int
+    seeds_diverged_or_failed: int
     steps_mean: float
     steps_std: float
     pairs: int
-    speedup_mean: float
+    speedup_percent: float
     speedup_std: float
     interval: Interval
     p_value: float
-    separated: bool
+    separated_from_baseline: bool | None
 
 
 def sample_mean(values: np.ndarray) -> float:
@@ -114,7 +118,7 @@ def mean_interval(values: np.ndarray, confidence: float, resamples: int, rng: np
     Source: Efron, "Better bootstrap confidence intervals", JASA 1987.
     """
     if len(values) < 2:
-        return Interval(np.nan, np.nan, "none")
+        return NO_INTERVAL
     low, high = float(np.min(values)), float(np.max(values))
     if len(values) <= RANGE_SEEDS:
         return Interval(low, high, "range")
@@ -124,6 +128,23 @@ def mean_interval(values: np.ndarray, confidence: float, resamples: int, rng: np
         (values,), np.mean, confidence_level=confidence, n_resamples=resamples, method="BCa", rng=rng
     ).confidence_interval
     return Interval(float(found.low), float(found.high), "bootstrap")
+
+
+def interval_of_mean(runs: Runs, values: np.ndarray) -> Interval:
+    """`mean_interval` at the level of the runs' report."""
+    return mean_interval(values, runs.spec.confidence, runs.spec.resamples, generator(runs))
+
+
+def percentile_interval(means: np.ndarray, confidence: float) -> Interval:
+    """The interval between two percentiles of the means of a bootstrap's resamples.
+
+    Args:
+        means: (resamples,) finite values.
+        confidence: level in (0, 1).
+    """
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(low), float(high), "bootstrap")
 
 
 def permutation_p(steps: np.ndarray, base: np.ndarray, budget: float, rng: np.random.Generator) -> float:
@@ -184,29 +205,26 @@ def compare(runs: Runs, task: str, method: str) -> Comparison:
         task: task id.
         method: method name; the baseline itself has no speed-up.
     """
-    spec = runs.spec
-    part = runs.frame[(runs.frame.task == task) & (runs.frame.method == method)]
+    spec, part, steps = runs.spec, runs.part(task, method), runs.steps(task)
     reached = part.steps[part.reached].to_numpy()
-    steps = runs.steps(task)
-    mine, base = steps[method].to_numpy(), steps[spec.baseline].to_numpy()
     is_base = method == spec.baseline
-    gains = np.empty(0) if is_base else speedups(mine, base)
-    p_value = float("nan") if is_base else permutation_p(mine, base, float(part.budget.max()), generator(runs))
+    gains = np.empty(0) if is_base else speedups(steps[method].to_numpy(), steps[spec.baseline].to_numpy())
+    p_value = float("nan") if is_base else _paired_test(runs, task, method, spec.baseline)
     return Comparison(
         task=task,
         method=method,
-        planned=len(part),
-        run=int((part.status != "missing").sum()),
-        reached=len(reached),
-        diverged=int(part.status.isin(["diverged", "failed"]).sum()),
+        seeds_planned=len(part),
+        seeds_run=int((part.status != "missing").sum()),
+        seeds_reached=len(reached),
+        seeds_diverged_or_failed=int(part.status.isin(["diverged", "failed"]).sum()),
         steps_mean=sample_mean(reached),
         steps_std=sample_std(reached),
         pairs=len(gains),
-        speedup_mean=sample_mean(gains),
+        speedup_percent=sample_mean(gains),
         speedup_std=sample_std(gains),
-        interval=mean_interval(gains, spec.confidence, spec.resamples, generator(runs)),
+        interval=interval_of_mean(runs, gains),
         p_value=p_value,
-        separated=bool(p_value <= 1 - spec.confidence + 1e-12),
+        separated_from_baseline=separates(runs, p_value) if np.isfinite(p_value) else None,
     )
 
 
@@ -218,15 +236,23 @@ def comparisons(runs: Runs) -> list[Comparison]:
 def best_of(rows: list[Comparison], contenders: tuple[str, ...]) -> Comparison | None:
     """The best of a task's contenders: most seeds reached, then the largest mean speed-up; None if none has one."""
     candidates = [row for row in rows if row.method in contenders and row.pairs]
-    return max(candidates, key=lambda row: (row.reached, row.speedup_mean), default=None)
+    return max(candidates, key=lambda row: (row.seeds_reached, row.speedup_percent), default=None)
 
 
 def separated_from(runs: Runs, task: str, method: str, other: str) -> bool:
     """Whether the paired permutation test separates two methods on a task at the report's confidence."""
-    steps = runs.steps(task)
-    budget = float(runs.frame[runs.frame.task == task].budget.max())
-    p_value = permutation_p(steps[method].to_numpy(), steps[other].to_numpy(), budget, generator(runs))
+    return separates(runs, _paired_test(runs, task, method, other))
+
+
+def separates(runs: Runs, p_value: float) -> bool:
+    """Whether a test separates two methods at the report's confidence; NaN, no test, does not."""
     return bool(p_value <= 1 - runs.spec.confidence + 1e-12)
+
+
+def _paired_test(runs: Runs, task: str, method: str, other: str) -> float:
+    """`permutation_p` of two methods on a task."""
+    steps, budget = runs.steps(task), float(runs.frame[runs.frame.task == task].budget.max())
+    return permutation_p(steps[method].to_numpy(), steps[other].to_numpy(), budget, generator(runs))
 
 
 def generator(runs: Runs) -> np.random.Generator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -11,45 +11,9 @@ from typing import Any
 
 import yaml
 
-from nino.report.published import Published, published, published_speedup
+from nino.report.measures import Cell
 from nino.report.spec import ReportSpec
-from nino.report.study_rows import expanded
-from nino.specs import Spec
-
-SPEEDUP = "speedup"  # a published speed-up follows from two published numbers of steps
-
-
-@dataclass(frozen=True)
-class Cell(Spec):
-    """What a cell shows.
-
-    Args:
-        measure: a key of ``nino.report.measures.MEASURES``.
-        method: name of a method; empty where the table has none of it.
-        task: id of a task; measures over all tasks need none.
-        step: for ``value_at``.
-        published: path to the published value: a section of ``published.yaml``, then keys and positions.
-        better: ``higher`` or ``lower``; empty where neither is meant, so that no cell is the best.
-        digits: decimals shown.
-    """
-
-    measure: str
-    method: str = ""
-    task: str = ""
-    step: int = 0
-    published: tuple[str | int, ...] = ()
-    better: str = ""
-    digits: int = 1
-
-    def source(self) -> Published | None:
-        """The published value; None where nothing was published."""
-        if len(self.published) < 2:
-            return None
-        section, *keys = self.published
-        if section == SPEEDUP:
-            return published_speedup(str(keys[0]), str(keys[1])) if len(keys) == 2 else None
-        found = published(str(section), *keys)
-        return found if found is not None and isinstance(found.value, int | float) else None
+from nino.report.study_templates import expanded
 
 
 @dataclass(frozen=True)
@@ -102,7 +66,7 @@ def study(name: str, spec: ReportSpec | None = None) -> Study:
     Args:
         name: of the study.
         spec: of a run, whose tasks and methods get rows and columns of their own where the study wants that (see
-            `nino.report.study_rows`); without one their titles stay as they stand in the file.
+            `nino.report.study_templates`); without one their titles stay as they stand in the file.
 
     Raises:
         ValueError: for an unknown name; says which there are.
@@ -149,8 +113,8 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
     Args:
         name: of the study.
         entry: ``title``, ``columns`` and ``rows``; ``task`` for all cells, ``x``, ``notes`` and ``contrast`` where
-            there are any, and ``more`` (see `nino.report.study_rows`). A row's ``each`` has an entry a column, laid
-            over all else; its ``published`` goes on where that of the column ends, as that of ``each`` does.
+            there are any, and ``more`` (see `nino.report.study_templates`). A row's ``each`` has an entry a column,
+            laid over all else; its ``published`` goes on where that of the column ends, as that of ``each`` does.
 
     Returns:
         The study.
@@ -170,7 +134,7 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
                 f"study {name}, row {row['title']}: `each` has {len(each)} entries for {len(columns)} columns"
             )
         common = {"task": entry["task"]} if "task" in entry else {}
-        cells.append(tuple(_cell(common, column, row, own) for column, own in zip(columns, each, strict=True)))
+        cells.append(tuple(_cell(name, common, column, row, own) for column, own in zip(columns, each, strict=True)))
     axis = entry.get("x", {})
     titles = tuple(row["title"] for row in rows), tuple(column["title"] for column in columns)
     return Study(
@@ -211,13 +175,16 @@ def _contrasts(name: str, entry: Mapping[str, Any], rows: Sequence[str], columns
                 yield Contrast((i, j), other)
 
 
-def _cell(common: Mapping[str, Any], *parts: Mapping[str, Any]) -> Cell:
+def _cell(name: str, common: Mapping[str, Any], *parts: Mapping[str, Any]) -> Cell:
     merged = dict(common)
     path: list[str | int] = []
     for part in parts:
         path += part.get("published", ())
         merged |= {key: value for key, value in part.items() if key not in ("title", "x", "each", "published")}
-    return Cell.from_dict({**merged, "published": tuple(path)})
+    allowed = [field.name for field in fields(Cell)]
+    if unknown := sorted(set(merged) - set(allowed)):
+        raise ValueError(f"study {name}: unknown key {unknown[0]!r} of a cell; allowed are {', '.join(allowed)}")
+    return Cell(**{**merged, "published": tuple(path)})
 
 
 @cache

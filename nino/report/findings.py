@@ -8,12 +8,13 @@ from itertools import groupby
 
 import numpy as np
 
-from nino.report.captions import counted, smallest_n
-from nino.report.measures import MEAN_SPEEDUP, NOT_REACHED, Measured, bounded, mean_over_tasks
+from nino.report.captions import smallest_n
+from nino.report.cells import MEAN_SPEEDUP, NOT_REACHED, Measured, bounded, mean_over_tasks
+from nino.report.formats import counted, interval_text, number
+from nino.report.measures import Cell
 from nino.report.runs import Runs
-from nino.report.statistics import Interval, generator, paired_p
-from nino.report.studies import Cell, Contrast, Study
-from nino.report.table import number
+from nino.report.statistics import Interval, generator, paired_p, separates
+from nino.report.studies import Contrast, Study
 
 BRACKETS = {
     "bootstrap": "{level:g} % bootstrap interval",
@@ -64,14 +65,9 @@ def difference(runs: Runs, cell: Cell, other: Cell | None) -> Difference | None:
     pairs = {task: values for task, values in pairs.items() if values}
     if not pairs:
         return None
-    mean, interval = mean_over_tasks(pairs, runs.spec, generator(runs))
+    mean, interval = mean_over_tasks(runs, pairs)
     joined = np.array([value for values in pairs.values() for value in values.values()])
     return Difference(mean, interval, len(joined), paired_p(joined, np.zeros_like(joined), generator(runs)))
-
-
-def separates(runs: Runs, found: Difference) -> bool:
-    """Whether the paired test tells a difference from none, at the report's confidence."""
-    return found.p_value <= 1 - runs.spec.confidence + 1e-12
 
 
 def findings(wanted: Study, runs: Runs | None, measured: Sequence[Sequence[Measured]]) -> tuple[str, ...]:
@@ -142,8 +138,8 @@ def _other_side(wanted: Study, contrast: Contrast) -> str:
 def _value(wanted: Study, contrast: Contrast, found: Difference, alone: bool) -> str:
     i, j = contrast.mine
     digits = wanted.cells[i][j].digits
-    low, high = found.interval.low, found.interval.high
-    interval = "" if found.interval.kind == "none" else f" [{number(low, digits)}, {number(high, digits)}]"
+    ends = found.interval.low, found.interval.high
+    interval = "" if found.interval.kind == "none" else f" {interval_text(*ends, digits)}"
     sign = "+" if found.mean > 0 else ""
     return f"{wanted.rows[i]} {sign}{number(found.mean, digits)}{interval}" + ("" if alone else f", n = {found.pairs}")
 
@@ -177,7 +173,7 @@ def _compared(wanted: Study) -> Iterator[tuple[int, int, Cell]]:
 
 def _tests(runs: Runs, known: Sequence[tuple[Contrast, Difference]]) -> str:
     """How many differences the paired test separates from none, and whether it could at all."""
-    count = sum(separates(runs, value) for _, value in known)
+    count = sum(separates(runs, value.p_value) for _, value in known)
     text = f"the exact paired test separates {count} of {counted(len(known), 'difference')} from none"
     needed = smallest_n(runs.spec.confidence)
     if max(value.pairs for _, value in known) < needed:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from nino.report.runs import Runs
-from nino.report.statistics import Interval, generator, sample_mean, speedups
+from nino.report.statistics import NO_INTERVAL, Interval, generator, percentile_interval, sample_mean, speedups
 
 Steps = dict[str, np.ndarray]  # task -> (seeds, methods) steps to target; inf: missed, NaN: no run
 PROFILE_RESAMPLES = 1000  # a band is drawn, not read off
@@ -26,25 +26,25 @@ class Summary:
         method: method name.
         tasks: tasks with at least one pair of the method and the baseline that both reached the target.
         tasks_planned: tasks in the config that the method is planned on.
-        reached: seeds, over all tasks, that reached the target.
-        run: seeds, over all tasks, with a run.
-        mean: mean over tasks of the tasks' mean speed-ups in percent, as published.
-        interval: stratified bootstrap interval of ``mean``; none where a task has a single pair.
-        geometric: speed-up in percent that belongs to the geometric mean over tasks of the step ratios.
-        iqm: interquartile mean over all runs of the speed-up in percent, a miss being ``-inf``.
-        improvement: probability that the method needs fewer steps than the baseline on the same seed, ties half.
+        runs_reached: runs, over all tasks, that reached the target.
+        runs: runs there are, over all tasks.
+        speedup_percent: mean over tasks of the tasks' mean speed-ups, as published.
+        interval: stratified bootstrap interval of it; none where a task has a single pair.
+        geometric_speedup_percent: speed-up that belongs to the geometric mean over tasks of the step ratios.
+        iqm_speedup_percent: interquartile mean over all runs of the speed-up, a miss being ``-inf``.
+        probability_of_improvement: that the method needs fewer steps than the baseline on the same seed, ties half.
     """
 
     method: str
     tasks: int
     tasks_planned: int
-    reached: int
-    run: int
-    mean: float
+    runs_reached: int
+    runs: int
+    speedup_percent: float
     interval: Interval
-    geometric: float
-    iqm: float
-    improvement: float
+    geometric_speedup_percent: float
+    iqm_speedup_percent: float
+    probability_of_improvement: float
 
 
 @dataclass(frozen=True)
@@ -135,22 +135,18 @@ def summarize(runs: Runs, method: str) -> Summary:
     paired = {task: x for (task, x), n in zip(steps.items(), pairs, strict=True) if n}
     # Resampling a single pair gives it again: an interval from such tasks would pretend that they never vary.
     several = bool(paired) and min(n for n in pairs if n) > 1
-    interval = (
-        stratified_interval(paired, spec.confidence, spec.resamples, generator(runs))
-        if several
-        else Interval(np.nan, np.nan, "none")
-    )
+    interval = stratified_interval(paired, spec.confidence, spec.resamples, generator(runs)) if several else NO_INTERVAL
     return Summary(
         method=method,
         tasks=len(paired),
         tasks_planned=len(spec.planned_tasks(method)),
-        reached=int(part.reached.sum()),
-        run=int((part.status != "missing").sum()),
-        mean=mean_speedup(steps),
+        runs_reached=int(part.reached.sum()),
+        runs=int((part.status != "missing").sum()),
+        speedup_percent=mean_speedup(steps),
         interval=interval,
-        geometric=geometric_speedup(steps),
-        iqm=interquartile_mean(steps),
-        improvement=probability_of_improvement(steps),
+        geometric_speedup_percent=geometric_speedup(steps),
+        iqm_speedup_percent=interquartile_mean(steps),
+        probability_of_improvement=probability_of_improvement(steps),
     )
 
 
@@ -205,9 +201,7 @@ def stratified_interval(steps: Steps, confidence: float, resamples: int, rng: np
     known = np.isfinite(table)
     count = np.count_nonzero(known, axis=0)
     values = np.where(known, table, 0).sum(axis=0)[count > 0] / count[count > 0]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return Interval(float(low), float(high), "bootstrap")
+    return percentile_interval(values, confidence)
 
 
 def profile(runs: Runs, methods: tuple[str, ...], taus: np.ndarray | None = None) -> Profile:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from nino.files import write_text
-from nino.report.release import Release, ReleaseError, releases, verify
-from nino.report.table import EMPTY, Table, number
+from nino.release.releases import Release, ReleaseError, releases, verify
+from nino.report.columns import METHOD, Column, fixed, interval, lay_out, plain
+from nino.report.formats import fewer_steps
+from nino.report.rendering import Table
 
 FORMATS = ("csv", "md", "html")
+COLUMNS = (
+    Column("Release", plain("release"), once=True),
+    METHOD,
+    Column("Mean speed-up, %", fixed("speedup_percent", 1), bold=itemgetter("best")),
+    Column("Interval", interval()),
+    Column("Reached", lambda row: f"{row['runs_reached']}/{row['runs']}"),
+    Column("Tasks", lambda row: f"{row['tasks']}/{row['tasks_planned']}"),
+    Column("P(faster)", fixed("probability_of_improvement", 2)),
+    Column("IQM, %", fixed("iqm_speedup_percent", 1)),
+    Column("Geometric, %", fixed("geometric_speedup_percent", 1)),
+    Column("Date", plain("date"), once=True),
+)
 
 
 def leaderboard(folder: Path) -> Table:
@@ -32,25 +46,12 @@ def leaderboard(folder: Path) -> Table:
         raise ReleaseError(f"{folder}: no release there; `nino release RUN` makes one of a complete run")
     if altered := [f"{r.folder}: {sentence}" for r in known for sentence in verify(r.folder)]:
         raise ReleaseError("\n".join(altered))
-    rows: list[dict[str, Any]] = []
-    rules = []
-    for one in sorted(known, key=lambda r: (r.name, -r.version)):
-        if rows:
-            rules.append(len(rows))
-        rows += _rows(one)
-    frame = pd.DataFrame([_text(row) for row in rows], dtype=object)
-    for column in ("Release", "Date"):
-        frame[column] = [
-            value if i == 0 or rows[i]["release"] != rows[i - 1]["release"] else ""
-            for i, value in enumerate(frame[column])
-        ]
-    return Table(
-        name="leaderboard",
-        title="Leaderboard",
-        data=pd.DataFrame(rows),
-        text=frame,
-        bold=frozenset((i, "Mean speed-up, %") for i, row in enumerate(rows) if row["best"]),
-        rules=tuple(rules),
+    return lay_out(
+        "leaderboard",
+        "Leaderboard",
+        COLUMNS,
+        [row for one in sorted(known, key=lambda r: (r.name, -r.version)) for row in _rows(one)],
+        group=itemgetter("release"),
         notes=(
             "Mean over tasks of the speed-up in steps to target against the baseline of the same release, with its "
             "interval; what each column means stands below the release's own summary table. Speed-ups of releases "
@@ -87,22 +88,6 @@ def _rows(one: Release) -> list[dict[str, Any]]:
     return [head | {str(k): v for k, v in row.items()} | {"best": row["method"] == best} for row in records]
 
 
-def _text(row: dict[str, Any]) -> dict[str, str]:
-    interval = f"[{number(row['interval_low'], 1)}, {number(row['interval_high'], 1)}]"
-    return {
-        "Release": row["release"],
-        "Method": row["label"] + (" (control)" if row["role"] == "control" else ""),
-        "Mean speed-up, %": number(row["speedup_percent"], 1),
-        "Interval": interval if np.isfinite(row["interval_low"]) else EMPTY,
-        "Reached": f"{row['runs_reached']}/{row['runs']}",
-        "Tasks": f"{row['tasks']}/{row['tasks_planned']}",
-        "P(faster)": number(row["probability_of_improvement"], 2),
-        "IQM, %": number(row["iqm_speedup_percent"], 1),
-        "Geometric, %": number(row["geometric_speedup_percent"], 1),
-        "Date": row["date"],
-    }
-
-
 def _latest(known: list[Release]) -> list[Release]:
     return list({one.name: one for one in known}.values())  # sorted by version: the last one stays
 
@@ -111,6 +96,4 @@ def _finding(one: Release) -> str:
     best = next((row for row in _rows(one) if row["best"]), None)
     if best is None:
         return f"{one.folder.name}: no method reached the target together with the baseline."
-    gain = best["speedup_percent"]
-    amount = f"{abs(gain):.1f} % {'fewer' if gain >= 0 else 'more'} steps"
-    return f"{one.folder.name}: {best['label']} is ahead with {amount} than the baseline."
+    return f"{one.folder.name}: {best['label']} is ahead with {fewer_steps(best['speedup_percent'])} than the baseline."

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from nino.evaluate.level import spacing, window
-from nino.report.captions import counted, percent
+from nino.report.formats import counted, percent
 from nino.report.runs import Runs
 from nino.report.statistics import sample_mean, speedups
 from nino.specs import TaskSpec
 
 
-def level_notes(runs: Runs) -> tuple[str, ...]:
+def running_mean_notes(runs: Runs) -> tuple[str, ...]:
     """What the running mean of each task covers, and a sentence a task on how it differs from the first hit."""
     covered: dict[tuple[int, int], list[str]] = {}
     for task in runs.spec.tasks:

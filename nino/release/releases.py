@@ -12,10 +12,10 @@ from typing import Any
 
 from nino.evaluate.attempts import KEPT
 from nino.files import write_json, write_text
-from nino.report.changes import changelog, changes
-from nino.report.manifest import NAME as MANIFEST
-from nino.report.manifest import checksums, compare_checksums, read_manifest
-from nino.report.manifest import verify as verify_run
+from nino.release.changes import changelog, changes
+from nino.release.manifest import NAME as MANIFEST
+from nino.release.manifest import checksums, compare_checksums, read_manifest
+from nino.release.manifest import verify as verify_run
 from nino.report.names import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
 from nino.report.record import read_record
 from nino.report.spec import ReportSpec

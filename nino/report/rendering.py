@@ -1,20 +1,18 @@
-"""A table: one source of numbers, rendered as CSV, Markdown, LaTeX, HTML and plain text."""
+"""Rendering a table: the same numbers and cells as CSV, Markdown, LaTeX, HTML, reStructuredText and plain text."""
 
 from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
 from nino.files import write_text
 
-EMPTY = "–"
 WIDTH = 120  # columns of a terminal
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -208,56 +206,3 @@ def rst_escape(text: str) -> str:
     wnn\_plus \*
     """
     return "".join(f"\\{character}" if character in "\\*`_|" else character for character in text)
-
-
-def number(value: float, digits: int = 0) -> str:
-    """A number with so many decimals; a dash for NaN.
-
-    >>> number(1234.56, 1), number(float("nan"))
-    ('1234.6', '–')
-    """
-    if np.isnan(value):
-        return EMPTY
-    if np.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    # adding zero turns a rounded -0.0 into 0.0
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-
-
-def significant(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits; a dash for NaN.
-
-    >>> significant(0.012345), significant(1234567.0)
-    ('0.0123', '1.23e+06')
-    """
-    return EMPTY if np.isnan(value) else f"{value:.{digits}g}".replace("-", "−").replace("e−", "e-")
-
-
-def mean_std(mean: float, std: float, digits: int = 0) -> str:
-    """A mean and its sample standard deviation, the latter only where there is one.
-
-    >>> mean_std(520.0, 31.2), mean_std(520.0, float("nan"))
-    ('520 ± 31', '520')
-    """
-    return number(mean, digits) if np.isnan(std) else f"{number(mean, digits)} ± {number(std, digits)}"
-
-
-def text_frame(rows: Iterable[dict[str, str]], optional: Iterable[str] = ()) -> pd.DataFrame:
-    """A frame of strings from rows; columns named ``optional`` are dropped where every cell of theirs is empty."""
-    frame = pd.DataFrame(list(rows), dtype=object)
-    unused = [title for title in optional if title in frame and frame[title].isin(["", EMPTY]).all()]
-    return frame.drop(columns=unused)
-
-
-def once(values: Iterable[str]) -> list[str]:
-    """Repeated neighbours left blank, as in the first column of a grouped table.
-
-    >>> once(["a", "a", "b"])
-    ['a', '', 'b']
-    """
-    shown: list[str] = []
-    previous = None
-    for value in values:
-        shown.append("" if value == previous else value)
-        previous = value
-    return shown

@@ -1,4 +1,4 @@
-"""A study's table, each measured value next to the published one, and its figure."""
+"""The results of a study: its table, each measured value next to the published one, and its figure."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 
 from nino.report.build import write_caption
 from nino.report.captions import plan_notes, smallest_n
-from nino.report.contrasts import difference, findings, separates
-from nino.report.drawing import COLUMN, legend_below, new_figure, save, styled
-from nino.report.measures import MEAN_SPEEDUP, NOT_REACHED, TO_TARGET, Measured, measure
-from nino.report.published import Published, published
+from nino.report.cells import MEAN_SPEEDUP, NOT_REACHED, TO_TARGET, Measured, measure
+from nino.report.columns import Column, flat, lay_out
+from nino.report.drawing import save, styled
+from nino.report.findings import difference, findings
+from nino.report.formats import EMPTY, interval_text, mean_std, number
+from nino.report.measures import Cell
+from nino.report.published import Published, beside, published
+from nino.report.rendering import Table
 from nino.report.runs import Runs, read_runs
 from nino.report.spec import ReportSpec
-from nino.report.studies import Cell, Study, study
-from nino.report.table import EMPTY, Table, mean_std, number, text_frame
-from nino.report.tables import interval_text
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # told apart by colour-blind readers
+from nino.report.statistics import separates
+from nino.report.studies import Study, study
+from nino.report.study_figure import study_figure
 
 
 def study_table(wanted: Study, runs: Runs | None) -> Table:
@@ -32,31 +32,25 @@ def study_table(wanted: Study, runs: Runs | None) -> Table:
         runs: the runs of a results folder; None where there are none: every measured cell is missing then.
     """
     measured = [[measure(runs, cell) for cell in row] for row in wanted.cells]
-    level = runs.spec.confidence if runs else 0.95
-    rows: list[dict[str, Any]] = []
-    text: list[dict[str, str]] = [{"": title} for title in wanted.rows]
-    bold = set()
-    beside = []
+    rows: list[dict[str, Any]] = [{"title": title, "cells": []} for title in wanted.rows]
     for j, title in enumerate(wanted.columns):
-        column = [row[j] for row in wanted.cells]
-        best = best_row([row[j] for row in measured], column[0]) if column else None
-        beside.append("Published" + " " * j)  # a title each, though they all read the same
-        for i, row in enumerate(wanted.rows):
-            cell, value = column[i], measured[i][j]
-            joined: bool | None = None
-            if runs is not None and best is not None and value.gap in ("", NOT_REACHED):
-                joined = separated(runs, cell, column[best])
-            rows.append(_data(row, title, cell, value, published_for(runs, cell), i == best, joined))
-            text[i][title] = _text(runs, cell, value) + (" ‡" if joined is False and i != best else "")
-            text[i][beside[-1]] = _published_text(cell, rows[-1])
-            if i == best:
-                bold.add((i, title))
-    return Table(
-        name=wanted.name,
-        title=wanted.title,
-        data=pd.DataFrame(rows),
-        text=text_frame(text, optional=beside),
-        bold=frozenset(bold),
+        cells, values = [row[j] for row in wanted.cells], [row[j] for row in measured]
+        best = best_row(values, cells[0]) if cells else None
+        for i, row in enumerate(rows):
+            beside_best = separated(runs, cells[i], values[i], cells[best]) if runs and best is not None else None
+            named = {"row": row["title"], "column": title}
+            row["cells"].append(named | _cell_row(runs, cells[i], values[i], i == best, beside_best))
+    level = runs.spec.confidence if runs else 0.95
+    return lay_out(
+        wanted.name,
+        wanted.title,
+        [
+            Column("", lambda row: str(row["title"])),
+            *(c for j in range(len(wanted.columns)) for c in _columns(wanted, j)),
+        ],
+        rows,
+        data=[row["cells"][j] for j in range(len(wanted.columns)) for row in rows],
+        hidden=("text", "published_text"),
         notes=(*wanted.notes, *_notes(runs, level), *(plan_notes(runs.spec) if runs else ())),
         found=findings(wanted, runs, measured),
     )
@@ -111,10 +105,12 @@ def best_row(cells: list[Measured], cell: Cell) -> int | None:
     return max(known, key=lambda i: (cells[i].tasks, cells[i].share(cell.measure), sign * cells[i].mean))
 
 
-def separated(runs: Runs, cell: Cell, other: Cell) -> bool | None:
-    """Whether the paired test separates two cells; None without a pair."""
-    found = difference(runs, cell, other)
-    return None if found is None else separates(runs, found)
+def separated(runs: Runs, cell: Cell, value: Measured, best: Cell) -> bool | None:
+    """Whether the paired test separates a cell from the best one; None without a pair."""
+    if value.gap not in ("", NOT_REACHED):
+        return None
+    between = difference(runs, cell, best)
+    return None if between is None else separates(runs, between.p_value)
 
 
 def published_for(runs: Runs | None, cell: Cell) -> Published | None:
@@ -126,68 +122,33 @@ def published_for(runs: Runs | None, cell: Cell) -> Published | None:
     return cell.source()
 
 
-def study_figure(wanted: Study, runs: Runs | None) -> Figure:
-    """A line a column over the rows' numbers: measured (filled, with its interval) and published (open)."""
-    figure = new_figure(COLUMN, 3.0)
-    axes = figure.add_subplot()
-    for j, (title, colour) in enumerate(zip(wanted.columns, COLOURS, strict=False)):
-        points = sorted((x, i) for i, x in enumerate(positions(wanted, runs)) if x is not None)
-        known = [(x, measure(runs, wanted.cells[i][j])) for x, i in points]
-        known = [(x, value) for x, value in known if value.seeds]
-        if known:
-            xs, means = [x for x, _ in known], [value.mean for _, value in known]
-            spread = np.array([[v.mean - v.interval.low, v.interval.high - v.mean] for _, v in known]).T
-            axes.errorbar(xs, means, np.nan_to_num(spread), fmt="o-", color=colour, capsize=2, label=title)
-        sources = [(x, source.value) for x, i in points if (source := wanted.cells[i][j].source())]
-        if sources:
-            label = f"{title}, published"
-            axes.plot(*zip(*sources, strict=True), "o:", color=colour, mfc="white", linewidth=0.8, label=label)
-    if wanted.x_log:
-        axes.set_xscale("log")
-    axes.set(xlabel=wanted.x_title, ylabel="metric" if len({t[-1] for t in wanted.columns}) > 1 else wanted.columns[0])
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        legend_below(figure, handles, labels, most=2, fontsize=6)
-    return figure
+def _columns(wanted: Study, j: int) -> tuple[Column, Column]:
+    """The measured values of a study's column, and the published ones beside them."""
+    return (
+        Column(wanted.columns[j], lambda row: row["cells"][j]["text"], bold=lambda row: row["cells"][j]["best"]),
+        # a title each, though they all read the same
+        Column("Published" + " " * j, lambda row: row["cells"][j]["published_text"], optional=True),
+    )
 
 
-def positions(wanted: Study, runs: Runs | None) -> list[float | None]:
-    """The rows' numbers: as the runs of their tasks measured them, where the study wants that, else its own."""
-    found: list[float | None] = [None if x is None else float(x) for x in wanted.x]
-    if runs is not None and wanted.x_measured:
-        for i, row in enumerate(wanted.cells):
-            known = runs.frame.loc[runs.frame.task == row[0].task, wanted.x_measured].dropna()
-            found[i] = float(known.iloc[0]) if len(known) else found[i]
-    return found
-
-
-def _data(
-    row: str, column: str, cell: Cell, value: Measured, source: Published | None, best: bool, separate: bool | None
-) -> dict[str, Any]:
-    difference = value.mean - source.value if source else np.nan
-    half = value.interval.half_width
+def _cell_row(runs: Runs | None, cell: Cell, value: Measured, best: bool, separate: bool | None) -> dict[str, Any]:
+    """A cell as a row of the CSV file, and the texts that stand in the table."""
+    source = published_for(runs, cell)
+    points, half_widths = beside(source, value.mean, value.interval.half_width)
+    in_half_widths = f" ({number(half_widths, 1)})" if np.isfinite(half_widths) else ""
     return {
-        "row": row,
-        "column": column,
         "task": cell.task,
         "method": cell.method,
         "measure": cell.measure,
-        "run": value.run,
-        "reached": value.reached,
-        "tasks": value.tasks,
-        "seeds": value.seeds,
-        "gap": value.gap,
-        "mean": value.mean,
-        "std": value.std,
-        "interval_low": value.interval.low,
-        "interval_high": value.interval.high,
-        "interval_kind": value.interval.kind,
+        **flat(value),
         "best": best,
         "separated_from_best": separate,
         "published": source.value if source else np.nan,
         "published_source": " ".join(source.sources) if source else None,
-        "difference": difference,
-        "difference_half_widths": difference / half if half > 0 else np.nan,
+        "difference": points,
+        "difference_half_widths": half_widths,
+        "text": _text(runs, cell, value) + (" ‡" if separate is False and not best else ""),
+        "published_text": f"{number(source.value, cell.digits)}{in_half_widths}" if source else EMPTY,
     }
 
 
@@ -197,7 +158,7 @@ def _text(runs: Runs | None, cell: Cell, value: Measured) -> str:
         return f"{value.gap} (0/{value.run})" if value.gap == NOT_REACHED else value.gap
     shown = mean_std(value.mean, value.std, cell.digits)
     if value.interval.kind != "none":
-        shown += f" {interval_text(value.interval, cell.digits)}"
+        shown += f" {interval_text(value.interval.low, value.interval.high, cell.digits)}"
     if runs is None or not value.seeds:  # what the plan says has neither runs nor seeds
         return shown
     tasks = len(runs.spec.tasks) if cell.measure == MEAN_SPEEDUP else 1
@@ -209,15 +170,6 @@ def _text(runs: Runs | None, cell: Cell, value: Measured) -> str:
     if value.seeds < tasks * len(runs.spec.seeds):
         asides.append(f"n = {value.seeds}")
     return shown + (f" ({', '.join(asides)})" if asides else "")
-
-
-def _published_text(cell: Cell, data: dict[str, Any]) -> str:
-    if np.isnan(data["published"]):
-        return EMPTY
-    shown = number(data["published"], cell.digits)
-    if np.isfinite(data["difference_half_widths"]):
-        return f"{shown} ({number(data['difference_half_widths'], 1)})"
-    return shown
 
 
 def _notes(runs: Runs | None, level: float) -> tuple[str, ...]:
