@@ -69,13 +69,13 @@ def verify(results: Annotated[Path, typer.Argument(help="Folder of a run, e.g. r
 
     A release is held to its own record, too.
     """
-    from nino.report import manifest, release
+    from nino.release.releases import verify as differences_of
 
-    found = (release if (results / release.NAME).exists() else manifest).verify(results)
-    for sentence in found:
+    differences = differences_of(results)
+    for sentence in differences:
         typer.echo(sentence)
-    typer.echo(f"{results}: {len(found)} differences" if found else f"{results}: everything agrees")
-    if found:
+    typer.echo(f"{results}: {len(differences)} differences" if differences else f"{results}: everything agrees")
+    if differences:
         raise typer.Exit(1)
 
 
@@ -88,7 +88,7 @@ def study(
 ) -> None:
     """Write a study's table from a run's logs, published values beside the measured ones, and its figure."""
     job = select.report_job(spec, config)
-    from nino.report.study_table import write_study
+    from nino.report.study_results import write_study
 
     folder = _results(results, job)
     typer.echo(write_study(name, folder, job.unit, folder if out is None else out).plain())

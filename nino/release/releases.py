@@ -14,10 +14,9 @@ from nino.evaluate.attempts import KEPT
 from nino.files import write_json, write_text
 from nino.release.changes import changelog, changes
 from nino.release.manifest import NAME as MANIFEST
-from nino.release.manifest import checksums, compare_checksums, read_manifest
-from nino.release.manifest import verify as verify_run
+from nino.release.manifest import checksums, read_manifest, read_record
+from nino.release.verify import compare_checksums, verify_run
 from nino.report.names import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
-from nino.report.record import read_record
 from nino.report.spec import ReportSpec
 
 FORMAT = 1
@@ -136,24 +135,29 @@ def read_release(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path) -> list[str]:
-    """Check a release: every file by checksum, none added, and the tables against the logs where they were kept.
+    """Check a run against its manifest; of a release also that no file was altered or added.
+
+    The tables of a release are compared with its logs where these were kept.
 
     Args:
-        folder: ``results/<name>-v<N>``.
+        folder: ``results/<run>`` or ``results/<name>-v<N>``.
 
     Returns:
         A sentence per difference, each beginning with the file; empty where everything agrees.
 
     Raises:
-        ReleaseError: for a folder without a readable record.
+        ManifestError: for a run without a readable manifest.
+        ReleaseError: for a release without a readable record.
     """
+    if not (folder / NAME).exists():
+        return verify_run(folder)
     record = read_release(folder)
-    found = compare_checksums(folder, record["files"], "altered since the release")
+    differences = compare_checksums(folder, record["files"], "altered since the release")
     there = checksums(folder, (path for path in folder.rglob("*") if path.name != NAME))
-    found += [f"{name}: added since the release" for name in there if name not in record["files"]]
-    if record["logs_kept"] and not found:
-        found = [sentence for sentence in verify_run(folder) if not sentence.startswith("metatrain/")]
-    return found
+    differences += [f"{name}: added since the release" for name in there if name not in record["files"]]
+    if record["logs_kept"] and not differences:
+        differences = [sentence for sentence in verify_run(folder) if not sentence.startswith("metatrain/")]
+    return differences
 
 
 def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, target: Path, version: int) -> Release:

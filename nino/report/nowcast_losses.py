@@ -47,14 +47,14 @@ def _row(runs: Runs, task: str, method: str, nowcasts: pd.DataFrame) -> dict[str
         "nowcasts": len(nowcasts),
         "accepted": int(nowcasts.accepted.sum()),
         "lowered_percent": 100 * (nowcasts.loss_after < nowcasts.loss_before).mean(),
-        "by_step": [_at_step(int(step), part) for step, part in nowcasts.groupby("step")],
+        "by_step": [_at_step(step, part) for step, part in nowcasts.groupby("step")],
     }
 
 
-def _at_step(step: int, part: pd.DataFrame) -> dict[str, Any]:
+def _at_step(step: Any, part: pd.DataFrame) -> dict[str, Any]:
     """What the nowcasts of one step did; a row of the CSV file."""
     return {
-        "step": step,
+        "step": int(step),
         "k": part.k.mean(),
         "seeds": len(part),
         "accepted": int(part.accepted.sum()),

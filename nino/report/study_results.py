@@ -94,7 +94,7 @@ def best_row(cells: list[Measured], cell: Cell) -> int | None:
     Returns:
         Its position; None where nothing is meant to be better, or nothing is there.
 
-    >>> few, all_of_them = Measured(90.0, seeds=1, run=6, reached=1), Measured(40.0, seeds=6, run=6, reached=6)
+    >>> few, all_of_them = Measured(6, 1, seeds=1, mean=90.0), Measured(6, 6, seeds=6, mean=40.0)
     >>> best_row([few, Measured(), all_of_them], Cell("speedup", better="higher"))
     2
     """

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from nino.files import sha256
 from nino.l2o.net import L2ONet, save_l2o
+from nino.release.manifest import DEFINITIONS, ManifestError, write_manifest
+from nino.release.verify import verify_run as verify
 from nino.report.build import write_tables
-from nino.report.manifest import ManifestError, verify, write_manifest
 from nino.report.runs import Key
 from nino.report.spec import ReportSpec
 
@@ -100,3 +102,19 @@ def test_writing_twice_gives_the_same_bytes(released: Path, spec: ReportSpec) ->
     before = (released / "manifest.json").read_bytes()
     write_manifest(released, spec, config={"run": "fake"})
     assert (released / "manifest.json").read_bytes() == before
+
+
+def test_a_table_of_an_earlier_definition_is_held_to_its_checksum(released: Path) -> None:
+    """What a run says of its seconds does not become wrong because a later version says it differently."""
+    timing, path = released / "tables" / "timing.csv", released / "manifest.json"
+    timing.write_text(timing.read_text().replace("5,", "6,"))
+    manifest = json.loads(path.read_text())
+    assert manifest["definitions"] == DEFINITIONS
+    manifest["artifacts"]["tables/timing.csv"] = sha256(timing)
+    path.write_text(json.dumps(manifest))
+    assert [sentence.split(":")[0] for sentence in verify(released)] == ["tables/timing.csv"]
+    del manifest["definitions"]
+    path.write_text(json.dumps(manifest))
+    assert verify(released) == []
+    timing.write_text("")
+    assert verify(released) == ["tables/timing.csv: changed since the manifest was written"]

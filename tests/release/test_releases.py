@@ -9,15 +9,14 @@ import pytest
 
 from nino.evaluate.attempts import KEPT
 from nino.files import sha256
+from nino.release.leaderboard import leaderboard, write_leaderboard
+from nino.release.manifest import ManifestError, write_manifest
+from nino.release.releases import LOGS_LIMIT, NAME, ReleaseError, release, releases, verify
 from nino.report.build import write_tables
-from nino.report.leaderboard import leaderboard, write_leaderboard
-from nino.report.manifest import ManifestError, write_manifest
 from nino.report.names import FIGURE_FORMATS, figure_names
-from nino.report.release import LOGS_LIMIT, NAME, ReleaseError, release, releases, verify
 from nino.report.runs import Key
 from nino.report.spec import ReportSpec
-
-from .conftest import curve, write_run
+from tests.report.conftest import curve, write_run
 
 RUN = Key("digits-8", "nino", 1000)
 
@@ -210,7 +209,7 @@ def test_copies_for_jobs_that_are_tried_again_stay_out(run: Path) -> None:
 
 def test_large_logs_stay_out(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert LOGS_LIMIT == 16 * 2**20
-    monkeypatch.setattr("nino.report.release.LOGS_LIMIT", 1000)
+    monkeypatch.setattr("nino.release.releases.LOGS_LIMIT", 1000)
     made = release(run, graphs=False)
     assert not made.record["logs_kept"] and not (made.folder / "evaluate").exists()
     assert verify(made.folder) == []

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from nino.evaluate.attempts import FILES
-from nino.report.manifest import INPUTS
+from nino.release.manifest import INPUTS
 from tests.workflow.driver import ROOT
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))

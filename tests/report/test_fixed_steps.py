@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from nino.evaluate.level import spacing, steps_to_level, window
-from nino.report.measured import fixed_step_table, nowcast_table, timing_table
+from nino.report.fixed_steps import fixed_step_table
 from nino.report.progress import worth, worth_at
-from nino.report.runs import Key, Runs, read_runs
-from nino.report.tables import table2
+from nino.report.runs import Key, read_runs
+from nino.report.steps_to_target import table2
 from nino.specs import ScheduleSpec
 
 from .conftest import hit_runs, make_task, write_run
@@ -51,53 +51,6 @@ def test_worth_of_half_the_steps(tmp_path: Path) -> None:
     assert text["NiNo"] == "800"
     mostly = hit_runs(tmp_path / "b", {"base": [MISS, 400, MISS], "nino": [200, 300, 100]})
     assert fixed_step_table(mostly).text["Half the steps are worth"].tolist()[1] == "> 1000"
-
-
-def test_nowcasts_by_step_and_method(runs: Runs) -> None:
-    table = nowcast_table(runs)
-    rows = table.data[(table.data.task == "digits-8") & (table.data.method == "nino")]
-    assert rows.step.tolist() == list(range(100, 1001, 100))
-    assert (rows.seeds == 3).all() and (rows.accepted == 3).all()
-    assert rows.lowered.tolist() == [0, 0, *[3] * 8]
-    assert "base" not in set(table.data.method)
-    assert table.text.set_index("Method").loc["NiNo", "Loss lowered"].tolist() == ["80 %", "80 %"]
-
-
-def test_no_nowcasts_at_all_is_an_empty_table(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [400]})
-    task = runs.spec.tasks[0]
-    steps = np.arange(10, 1001, 10)
-    write_run(tmp_path, Key(task.id, "base", 1000), task, steps, np.full(100, 95.0), nowcasts=False)
-    table = nowcast_table(read_runs(tmp_path, runs.spec))
-    assert table.data.empty and "| Task" in table.markdown() and r"\bottomrule" in table.latex()
-
-
-def test_timing_counts_nowcasts_and_pairs_by_seed(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [400, 800], "nino": [200, 200]})  # 0.01 s a step: 50 % and 75 % saved
-    row = timing_table(runs).data.set_index("method").loc["nino"]
-    assert row.time_saved_percent == pytest.approx(62.5)
-    assert row.seconds_to_target == pytest.approx(2.0)
-    assert row.seconds_per_nowcast == pytest.approx(0.05)  # 0.5 s of 10 nowcasts
-    assert row.overhead_percent == pytest.approx(5.0)
-
-
-def test_timing_of_missing_runs_says_so(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [400], "nino": [float("nan")]})
-    text = timing_table(runs).text.set_index("Method").loc["NiNo"]
-    assert text["Training, s"] == "missing"
-    assert set(text.drop(["Task", "Training, s"])) == {"–"}
-
-
-def test_seconds_of_two_machines_are_not_compared(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [400, 400, 400], "nino": [200, 100, 100]})
-    task = runs.spec.tasks[0]
-    for seed, change in ((1000, {"provenance": {"hardware": {"cpu": "another"}}}), (2000, {"members_at_once": 8})):
-        log = runs.logs[Key(task.id, "nino", seed)]
-        write_run(tmp_path, Key(task.id, "nino", seed), task, log.step.to_numpy(), log.test.to_numpy(), **change)
-    row = timing_table(read_runs(tmp_path, runs.spec)).data.set_index("method").loc["nino"]
-    assert row.pairs_of_two_machines == 2
-    assert row.time_saved_percent == pytest.approx(75.0)  # seed 3000 alone
-    assert row.seconds_to_target == pytest.approx((2 + 1 + 1) / 3)
 
 
 def test_best_and_running_mean_stand_beside_the_first_hit(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nino.evaluate import write_table
 from nino.evaluate.jumps import COLUMNS, QUANTILES
-from nino.report.jump_plots import jumps_figure, jumps_sentence, spread
+from nino.report.jumps_by_tensor import jumps_figure, jumps_sentence, spread
 from nino.report.runs import CorruptRunError, Key, Runs, read_runs
 
 from .conftest import hit_runs

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nino.report.contrasts import difference, findings
-from nino.report.measures import measure
+from nino.report.cells import measure
+from nino.report.findings import difference, findings
+from nino.report.measures import Cell
 from nino.report.runs import Runs
-from nino.report.studies import Cell, Study, build
+from nino.report.studies import Study, build
 
 from .conftest import hit_runs
 

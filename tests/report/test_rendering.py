@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nino.report.table import Table, latex_escape, number, text_frame
+from nino.report.rendering import Table, latex_escape
 
 
 @pytest.fixture
@@ -84,19 +84,6 @@ def test_writing_twice_gives_the_same_bytes(table: Table, tmp_path: Path) -> Non
     first = [path.read_bytes() for path in table.write(tmp_path)]
     assert [path.read_bytes() for path in table.write(tmp_path)] == first
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".html", ".md", ".rst", ".tex"]
-
-
-def test_optional_columns_vanish_only_where_empty() -> None:
-    rows = [{"A": "x", "B": "–", "C": "1"}, {"A": "y", "B": "", "C": "–"}]
-    assert list(text_frame(rows, optional=["B", "C"]).columns) == ["A", "C"]
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [(-0.04, 1, "0.0"), (-1.25, 1, "−1.2"), (float("inf"), 0, "∞"), (-float("inf"), 0, "−∞")],
-)
-def test_numbers(value: float, digits: int, text: str) -> None:
-    assert number(value, digits) == text
 
 
 class Balance(HTMLParser):
