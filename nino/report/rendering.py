@@ -6,7 +6,10 @@ import html
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 
 import pandas as pd
 from tabulate import tabulate
@@ -33,40 +36,6 @@ LATEX = {
     "∞": r"$\infty$",
 }
 RULE = ' class="rule"'
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; padding: 0 1rem; max-width: 72rem; color: #1a1a1a;
-  background: #fff; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; border-top: 2px solid #333; border-bottom: 2px solid #333; white-space: nowrap; }}
-th {{ border-bottom: 1px solid #333; text-align: left; }}
-th, td {{ padding: .25rem .7rem; font-variant-numeric: tabular-nums; }}
-tr.rule td {{ border-top: 1px solid #bbb; }}
-.notes {{ font-size: .9em; color: #444; max-width: 60rem; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-{lead}
-<div class="wide">
-<table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-</div>
-<div class="notes">
-{notes}
-</div>
-</body>
-</html>
-"""
 
 
 @dataclass(frozen=True)
@@ -107,11 +76,7 @@ class Table:
     def latex(self) -> str:
         r"""A ``booktabs`` table with caption and label; needs ``\usepackage{booktabs}``."""
         rows = self._cells(latex_escape, lambda value: rf"\textbf{{{value}}}")
-        lines = []
-        for i, row in enumerate(rows):
-            if i in self.rules:
-                lines.append(r"\midrule")
-            lines.append(" & ".join(row) + r" \\")
+        lines = [(r"\midrule" "\n" if i in self.rules else "") + " & ".join(row) + r" \\" for i, row in enumerate(rows)]
         head = " & ".join(latex_escape(str(title)) for title in self.text.columns) + r" \\"
         caption = latex_escape(" ".join([f"{self.title}.", *self.notes]))
         return "\n".join(
@@ -137,7 +102,7 @@ class Table:
         rows = self._cells(html.escape, lambda value: f"<strong>{value}</strong>")
         cells = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
         body = "\n".join(f"<tr{RULE if i in self.rules else ''}>{row}</tr>" for i, row in enumerate(cells))
-        return PAGE.format(
+        return _page().substitute(
             title=html.escape(self.title),
             lead=f"<p>{html.escape(' '.join(self.found))}</p>" if self.found else "",
             head="".join(f"<th>{html.escape(str(title))}</th>" for title in self.text.columns),
@@ -166,28 +131,19 @@ class Table:
         Returns:
             The files.
         """
-        texts = {
-            "csv": self.csv(),
-            "md": self.markdown(),
-            "tex": self.latex(),
-            "html": self.html(),
-            "rst": self.rst(),
-        }
-        paths = []
-        for extension, text in texts.items():
-            paths.append(folder / f"{self.name}.{extension}")
-            write_text(paths[-1], text)
-        return paths
+        renderers = {"csv": self.csv, "md": self.markdown, "tex": self.latex, "html": self.html, "rst": self.rst}
+        paths = {folder / f"{self.name}.{extension}": render for extension, render in renderers.items()}
+        for path, render in paths.items():
+            write_text(path, render())
+        return list(paths)
 
     def _cells(self, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
-        titles = list(self.text.columns)
-        return [
-            [
-                bold(escape(value)) if (i, title) in self.bold else escape(value)
-                for title, value in zip(titles, row, strict=True)
-            ]
-            for i, row in enumerate(self.text.itertuples(index=False, name=None))
-        ]
+        """The text of every cell, escaped, the best of them marked."""
+
+        def cell(i: int, title: str, value: str) -> str:
+            return bold(escape(value)) if (i, title) in self.bold else escape(value)
+
+        return [[cell(i, *pair) for pair in row.items()] for i, row in enumerate(self.text.to_dict("records"))]
 
 
 def latex_escape(text: str) -> str:
@@ -206,3 +162,9 @@ def rst_escape(text: str) -> str:
     wnn\_plus \*
     """
     return "".join(f"\\{character}" if character in "\\*`_|" else character for character in text)
+
+
+@cache
+def _page() -> Template:
+    """The HTML page that a table stands on."""
+    return Template(files("nino.report").joinpath("page.html").read_text("utf-8"))
