@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from nino.report.runs import Runs
-from nino.report.statistics import NO_INTERVAL, Interval, generator, percentile_interval, sample_mean, speedups
+from nino.report.statistics import NO_INTERVAL, Interval, generator, sample_mean, speedups, stratified_interval
 
 Steps = dict[str, np.ndarray]  # task -> (seeds, methods) steps to target; inf: missed, NaN: no run
 PROFILE_RESAMPLES = 1000  # a band is drawn, not read off
@@ -75,6 +75,14 @@ def task_steps(runs: Runs, methods: tuple[str, ...]) -> Steps:
     return {task.id: runs.steps(task.id)[list(methods)].to_numpy() for task in runs.spec.tasks}
 
 
+def paired_gains(steps: np.ndarray) -> np.ndarray:
+    """(seeds,) speed-ups in percent of column 1 against column 0; NaN where not both reached the target."""
+    both = np.isfinite(steps).all(axis=1)
+    gains = np.full(len(steps), np.nan)
+    gains[both] = speedups(steps[:, 1], steps[:, 0])
+    return gains
+
+
 def mean_speedup(steps: Steps) -> float:
     """Mean over tasks of column 1's mean speed-up against column 0, in percent; tasks without a pair are left out."""
     means = [sample_mean(speedups(x[:, 1], x[:, 0])) for x in steps.values()]
@@ -131,10 +139,11 @@ def summarize(runs: Runs, method: str) -> Summary:
     spec = runs.spec
     steps = task_steps(runs, (spec.baseline, method))
     part = runs.frame[runs.frame.method == method]
-    pairs = [int(np.isfinite(x).all(axis=1).sum()) for x in steps.values()]
-    paired = {task: x for (task, x), n in zip(steps.items(), pairs, strict=True) if n}
+    gains = {task: paired_gains(x) for task, x in steps.items()}
+    pairs = {task: int(np.isfinite(values).sum()) for task, values in gains.items()}
+    paired = {task: values for task, values in gains.items() if pairs[task]}
     # Resampling a single pair gives it again: an interval from such tasks would pretend that they never vary.
-    several = bool(paired) and min(n for n in pairs if n) > 1
+    several = bool(paired) and min(pairs[task] for task in paired) > 1
     interval = stratified_interval(paired, spec.confidence, spec.resamples, generator(runs)) if several else NO_INTERVAL
     return Summary(
         method=method,
@@ -180,30 +189,6 @@ def best_method(runs: Runs) -> str | None:
     return max(ranks, key=lambda method: ranks[method], default=None)
 
 
-def stratified_interval(steps: Steps, confidence: float, resamples: int, rng: np.random.Generator) -> Interval:
-    """Percentile bootstrap interval of `mean_speedup`, seeds resampled whole within each task.
-
-    Args:
-        steps: task -> (seeds, 2): the baseline's steps and the method's.
-        confidence: level in (0, 1).
-        resamples: bootstrap resamples.
-        rng: the generator to draw them from.
-    """
-    means = []
-    for x in steps.values():
-        both = np.asarray(np.isfinite(x).all(axis=1))
-        gains = np.zeros(len(x))
-        gains[both] = speedups(x[:, 1], x[:, 0])
-        drawn = rng.integers(len(x), size=(resamples, len(x)))  # (resamples, seeds)
-        pairs = np.count_nonzero(both[drawn], axis=1)
-        means.append(np.where(pairs, gains[drawn].sum(axis=1) / np.maximum(pairs, 1), np.nan))
-    table = np.stack(means)  # (tasks, resamples); NaN where a resample holds no pair of the task
-    known = np.isfinite(table)
-    count = np.count_nonzero(known, axis=0)
-    values = np.where(known, table, 0).sum(axis=0)[count > 0] / count[count > 0]
-    return percentile_interval(values, confidence)
-
-
 def profile(runs: Runs, methods: tuple[str, ...], taus: np.ndarray | None = None) -> Profile:
     """The performance profile of some methods, with a stratified bootstrap band.
 
@@ -222,19 +207,11 @@ def profile(runs: Runs, methods: tuple[str, ...], taus: np.ndarray | None = None
     if not methods or not steps:
         return Profile(taus, {}, {}, {}, 0, planned)
     ratios = {task: step_ratios(x) for task, x in steps.items()}
-    rng = generator(runs)
+    rng, tail = generator(runs), (1 - runs.spec.confidence) / 2
     drawn = np.stack([_shares(_resample(ratios, rng), taus) for _ in range(PROFILE_RESAMPLES)])
-    tail = (1 - runs.spec.confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
-    rho = _shares(ratios, taus)
-    return Profile(
-        taus,
-        {method: rho[i] for i, method in enumerate(methods)},
-        {method: low[i] for i, method in enumerate(methods)},
-        {method: high[i] for i, method in enumerate(methods)},
-        sum(len(x) for x in steps.values()),
-        planned,
-    )
+    bands = (_shares(ratios, taus), *np.quantile(drawn, [tail, 1 - tail], axis=0))
+    rho, low, high = (dict(zip(methods, band, strict=True)) for band in bands)
+    return Profile(taus, rho, low, high, sum(len(x) for x in steps.values()), planned)
 
 
 def step_ratios(steps: np.ndarray) -> np.ndarray:

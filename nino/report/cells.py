@@ -14,9 +14,9 @@ from nino.report.statistics import (
     Interval,
     generator,
     interval_of_mean,
-    percentile_interval,
     sample_mean,
     sample_std,
+    stratified_interval,
 )
 
 Values = dict[str, dict[int, float]]  # task -> seed -> value
@@ -127,15 +127,14 @@ def mean_over_tasks(runs: Runs, by_task: Values) -> tuple[float, Interval]:
         The mean, and a percentile bootstrap interval that resamples seeds within tasks; of a single task the interval
         of its mean, and none where one of several tasks has a single seed, which would pretend that it never varies.
     """
-    arrays = [np.array(list(by_seed.values())) for by_seed in by_task.values()]
-    mean = sample_mean(np.array([array.mean() for array in arrays]))
+    arrays = {task: np.array(list(by_seed.values())) for task, by_seed in by_task.items()}
+    means = np.array([array.mean() for array in arrays.values()])
     if len(arrays) == 1:
-        return mean, interval_of_mean(runs, arrays[0])
-    if not arrays or min(map(len, arrays)) < 2:
-        return mean, NO_INTERVAL
-    rng, resamples = generator(runs), runs.spec.resamples
-    drawn = [array[rng.integers(len(array), size=(resamples, len(array)))].mean(axis=1) for array in arrays]
-    return mean, percentile_interval(np.mean(drawn, axis=0), runs.spec.confidence)
+        return sample_mean(means), interval_of_mean(runs, *arrays.values())
+    if not arrays or min(map(len, arrays.values())) < 2:
+        return sample_mean(means), NO_INTERVAL
+    spec = runs.spec
+    return sample_mean(means), stratified_interval(arrays, spec.confidence, spec.resamples, generator(runs))
 
 
 def _over_tasks(runs: Runs, cell: Cell) -> Measured:

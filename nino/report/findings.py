@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,7 +14,7 @@ from nino.report.formats import counted, interval_text, number
 from nino.report.measures import Cell
 from nino.report.runs import Runs
 from nino.report.statistics import Interval, generator, paired_p, separates
-from nino.report.studies import Contrast, Study
+from nino.report.studies import Contrast, Place, Study
 
 BRACKETS = {
     "bootstrap": "{level:g} % bootstrap interval",
@@ -70,54 +70,53 @@ def difference(runs: Runs, cell: Cell, other: Cell | None) -> Difference | None:
     return Difference(mean, interval, len(joined), paired_p(joined, np.zeros_like(joined), generator(runs)))
 
 
-def findings(wanted: Study, runs: Runs | None, measured: Sequence[Sequence[Measured]]) -> tuple[str, ...]:
+def findings(study: Study, runs: Runs | None, measured: Mapping[Cell, Measured]) -> tuple[str, ...]:
     """Two sentences on what a study found: its contrasts, and how sure they are.
 
     Args:
-        wanted: the study.
+        study: the study.
         runs: what it is made of.
         measured: its cells.
 
     Returns:
         The sentences; a single one where nothing is measured.
     """
-    cells = [value for row in measured for value in row if value.seeds or value.gap]  # what the plan says is no finding
-    there = sum(value.seeds > 0 for value in cells)
+    values = [measured[cell] for row in study.cells for cell in row]
+    values = [value for value in values if value.seeds or value.gap]  # what the plan says is no finding
+    there = sum(value.seeds > 0 for value in values)
     if runs is None or not there:
-        if not any(value.run for value in cells):
+        if not any(value.run for value in values):
             return ("Nothing of this has been measured yet.",)
-        missed = any(value.gap == NOT_REACHED for value in cells)
+        missed = any(value.gap == NOT_REACHED for value in values)
         return (f"There are runs, but none {'reached the target' if missed else 'has a value for this table'}.",)
-    coverage = "" if there == len(cells) else f" ({there} of {len(cells)} cells have a value)"
-    found = [(each, _difference(wanted, runs, measured, each)) for each in wanted.contrasts]
-    known = [(each, value) for each, value in found if value is not None]
-    if not known:
-        return (f"No seed has both sides of a comparison{coverage}.", _reached(wanted, runs, measured) + ".")
-    return (
-        f"{_differences(wanted, runs, known)}{coverage}.",
-        f"{_reached(wanted, runs, measured)}, and {_tests(runs, known)}.",
-    )
+    coverage = "" if there == len(values) else f" ({there} of {len(values)} cells have a value)"
+    compared = [
+        (contrast, between)
+        for contrast in study.contrasts
+        if (between := _difference(runs, measured, contrast)) is not None
+    ]
+    reached = _reached(runs, study, measured)
+    if not compared:
+        return (f"No seed has both sides of a comparison{coverage}.", f"{reached}.")
+    return (f"{_differences(runs, compared)}{coverage}.", f"{reached}, and {_tests(runs, compared)}.")
 
 
-def _difference(
-    wanted: Study, runs: Runs, measured: Sequence[Sequence[Measured]], contrast: Contrast
-) -> Difference | None:
+def _difference(runs: Runs, measured: Mapping[Cell, Measured], contrast: Contrast) -> Difference | None:
     """Of two cells that both have a value, or never reached the target and count with the budget."""
-    (i, j), other = contrast.mine, contrast.other
-    sides = [measured[i][j]] + ([] if other is None else [measured[other[0]][other[1]]])
+    sides = [measured[place.cell] for place in contrast if place]
     if not any(side.seeds for side in sides) or not all(side.run for side in sides):
         return None
-    return difference(runs, wanted.cells[i][j], None if other is None else wanted.cells[other[0]][other[1]])
+    return difference(runs, contrast.mine.cell, contrast.other.cell if contrast.other else None)
 
 
-def _differences(wanted: Study, runs: Runs, known: Sequence[tuple[Contrast, Difference]]) -> str:
+def _differences(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) -> str:
     """The first sentence: a clause a column, in it every row with its interval; n once where it is the same."""
-    sizes = {value.pairs for _, value in known}
+    sizes = {between.pairs for _, between in compared}
     clauses = []
-    for (j, side), group in groupby(known, key=lambda each: (each[0].mine[1], _other_side(wanted, each[0]))):
-        shown = [_value(wanted, contrast, value, alone=len(sizes) == 1) for contrast, value in group]
-        clauses.append(f"{wanted.columns[j]}{side}: {', '.join(shown)}")
-    kinds = dict.fromkeys(value.interval.kind for _, value in known)
+    for side, group in groupby(compared, key=lambda each: _side(each[0])):
+        shown = [_value(contrast.mine, between, alone=len(sizes) == 1) for contrast, between in group]
+        clauses.append(f"{side}: {', '.join(shown)}")
+    kinds = dict.fromkeys(between.interval.kind for _, between in compared)
     notes = [BRACKETS[kind].format(level=100 * runs.spec.confidence) for kind in kinds if kind != "none"]
     if "none" in kinds:
         notes.append("no interval of single seeds")
@@ -125,57 +124,51 @@ def _differences(wanted: Study, runs: Runs, known: Sequence[tuple[Contrast, Diff
     return f"{'; '.join(clauses)} ({'; '.join([*size, *notes])})"
 
 
-def _other_side(wanted: Study, contrast: Contrast) -> str:
-    """What a column's values are compared with, in words."""
-    if contrast.other is None:
-        return ""
-    (i, j), (k, m) = contrast.mine, contrast.other
-    if j == m:
-        return f", difference from {wanted.rows[k]}"
-    return f", difference from {wanted.columns[m]}" + ("" if i == k else f", {wanted.rows[k]}")
+def _side(contrast: Contrast) -> str:
+    """A column, and what its values are compared with, in words."""
+    mine, other = contrast
+    if other is None:
+        return mine.column
+    if other.column == mine.column:
+        return f"{mine.column}, difference from {other.row}"
+    return f"{mine.column}, difference from {other.column}" + ("" if mine.row == other.row else f", {other.row}")
 
 
-def _value(wanted: Study, contrast: Contrast, found: Difference, alone: bool) -> str:
-    i, j = contrast.mine
-    digits = wanted.cells[i][j].digits
-    ends = found.interval.low, found.interval.high
-    interval = "" if found.interval.kind == "none" else f" {interval_text(*ends, digits)}"
-    sign = "+" if found.mean > 0 else ""
-    return f"{wanted.rows[i]} {sign}{number(found.mean, digits)}{interval}" + ("" if alone else f", n = {found.pairs}")
+def _value(place: Place, between: Difference, alone: bool) -> str:
+    digits, interval = place.cell.digits, between.interval
+    shown = f"{place.row} {'+' if between.mean > 0 else ''}{number(between.mean, digits)}"
+    if interval.kind != "none":
+        shown += f" {interval_text(interval.low, interval.high, digits)}"
+    return shown + ("" if alone else f", n = {between.pairs}")
 
 
-def _reached(wanted: Study, runs: Runs, measured: Sequence[Sequence[Measured]]) -> str:
+def _reached(runs: Runs, study: Study, measured: Mapping[Cell, Measured]) -> str:
     """How many of the compared runs reached the target, and which cells' did not."""
-    compared = {
-        (cell.task, cell.method): (_name(runs, wanted.rows[i], cell), measured[i][j])
-        for i, j, cell in _compared(wanted)
-        if measured[i][j].run
-    }
+    places = [place for contrast in study.contrasts for place in contrast if place]
+    compared = {(p.cell.task, p.cell.method): (p, measured[p.cell]) for p in places if measured[p.cell].run}
     run = sum(value.run for _, value in compared.values())
     reached = sum(value.reached for _, value in compared.values())
-    short = [f"{name} {value.reached}/{value.run}" for name, value in compared.values() if value.reached < value.run]
+    short = [
+        f"{_name(runs, place)} {value.reached}/{value.run}"
+        for place, value in compared.values()
+        if value.reached < value.run
+    ]
     if not short:
         return f"All {run} runs that are compared reached the target"
     return f"{reached} of the {run} runs that are compared reached the target (short of it: {'; '.join(short)})"
 
 
-def _name(runs: Runs, row: str, cell: Cell) -> str:
+def _name(runs: Runs, place: Place) -> str:
     """A cell's row, its method and task, each once."""
-    parts = (runs.spec.label(cell.method), cell.task)
-    return ", ".join([row, *(part for part in parts if part not in row)])
+    parts = (runs.spec.label(place.cell.method), place.cell.task)
+    return ", ".join([place.row, *(part for part in parts if part not in place.row)])
 
 
-def _compared(wanted: Study) -> Iterator[tuple[int, int, Cell]]:
-    for contrast in wanted.contrasts:
-        for i, j in (contrast.mine, contrast.other or contrast.mine):
-            yield i, j, wanted.cells[i][j]
-
-
-def _tests(runs: Runs, known: Sequence[tuple[Contrast, Difference]]) -> str:
+def _tests(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) -> str:
     """How many differences the paired test separates from none, and whether it could at all."""
-    count = sum(separates(runs, value.p_value) for _, value in known)
-    text = f"the exact paired test separates {count} of {counted(len(known), 'difference')} from none"
+    count = sum(separates(runs, between.p_value) for _, between in compared)
+    text = f"the exact paired test separates {count} of {counted(len(compared), 'difference')} from none"
     needed = smallest_n(runs.spec.confidence)
-    if max(value.pairs for _, value in known) < needed:
+    if max(between.pairs for _, between in compared) < needed:
         text += f" (it needs n = {needed})"
     return text

@@ -140,10 +140,13 @@ class Table:
     def _cells(self, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
         """The text of every cell, escaped, the best of them marked."""
 
-        def cell(i: int, title: str, value: str) -> str:
+        def cell(i: int, title: object, value: str) -> str:
             return bold(escape(value)) if (i, title) in self.bold else escape(value)
 
-        return [[cell(i, *pair) for pair in row.items()] for i, row in enumerate(self.text.to_dict("records"))]
+        return [
+            [cell(i, title, value) for title, value in row.items()]
+            for i, row in enumerate(self.text.to_dict("records"))
+        ]
 
 
 def latex_escape(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -135,15 +136,27 @@ def interval_of_mean(runs: Runs, values: np.ndarray) -> Interval:
     return mean_interval(values, runs.spec.confidence, runs.spec.resamples, generator(runs))
 
 
-def percentile_interval(means: np.ndarray, confidence: float) -> Interval:
-    """The interval between two percentiles of the means of a bootstrap's resamples.
+def stratified_interval(
+    values: Mapping[str, np.ndarray], confidence: float, resamples: int, rng: np.random.Generator
+) -> Interval:
+    """Percentile bootstrap interval of the mean over tasks of the tasks' means, seeds resampled within each task.
 
     Args:
-        means: (resamples,) finite values.
+        values: task -> (seeds,) values, NaN where a seed has none; a resample without any leaves its task out.
         confidence: level in (0, 1).
+        resamples: bootstrap resamples.
+        rng: the generator to draw them from.
     """
+    means = []
+    for value in values.values():
+        drawn = value[rng.integers(len(value), size=(resamples, len(value)))]  # (resamples, seeds)
+        count = np.count_nonzero(np.isfinite(drawn), axis=1)
+        means.append(np.where(count, np.nansum(drawn, axis=1) / np.maximum(count, 1), np.nan))
+    table = np.stack(means)  # (tasks, resamples)
+    count = np.count_nonzero(np.isfinite(table), axis=0)
+    over_tasks = np.nansum(table, axis=0)[count > 0] / count[count > 0]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(over_tasks, [tail, 1 - tail])
     return Interval(float(low), float(high), "bootstrap")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -16,17 +16,24 @@ from nino.report.spec import ReportSpec
 from nino.report.study_templates import expanded
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """A comparison that the study's sentences state: one cell against another.
+class Place(NamedTuple):
+    """A cell with the titles of its row and column."""
+
+    row: str
+    column: str
+    cell: Cell
+
+
+class Contrast(NamedTuple):
+    """A comparison that the study's sentences state.
 
     Args:
-        mine: (row, column) of a cell.
-        other: of the one that it is compared with, by seed; None where the cell itself is a comparison.
+        mine: a cell.
+        other: the one that it is compared with, seed by seed; None where the cell itself is a comparison.
     """
 
-    mine: tuple[int, int]
-    other: tuple[int, int] | None = None
+    mine: Place
+    other: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -136,43 +143,43 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
         common = {"task": entry["task"]} if "task" in entry else {}
         cells.append(tuple(_cell(name, common, column, row, own) for column, own in zip(columns, each, strict=True)))
     axis = entry.get("x", {})
-    titles = tuple(row["title"] for row in rows), tuple(column["title"] for column in columns)
-    return Study(
+    study = Study(
         name=name,
         title=entry["title"],
-        columns=titles[1],
-        rows=titles[0],
+        columns=tuple(column["title"] for column in columns),
+        rows=tuple(row["title"] for row in rows),
         cells=tuple(cells),
         x=tuple(row.get("x") for row in rows),
         x_title=axis.get("title", ""),
         x_log=axis.get("log", False),
         x_measured=axis.get("measured", ""),
         notes=tuple(entry.get("notes", ())),
-        contrasts=tuple(_contrasts(name, entry["contrast"], *titles)) if "contrast" in entry else (),
     )
+    return replace(study, contrasts=tuple(_contrasts(study, entry["contrast"]))) if "contrast" in entry else study
 
 
-def _contrasts(name: str, entry: Mapping[str, Any], rows: Sequence[str], columns: Sequence[str]) -> Iterator[Contrast]:
+def _contrasts(study: Study, entry: Mapping[str, Any]) -> Iterator[Contrast]:
     """Every row of some ``columns`` ``against`` a row (0: the first) or column, or without it each cell by itself."""
     against = entry.get("against")
 
-    def position(kind: str, titles: Sequence[str], wanted: str | int) -> int:
-        if wanted == 0 or wanted in titles:
-            return 0 if wanted == 0 else titles.index(str(wanted))
-        raise ValueError(f"study {name}: contrast names no {kind} {wanted!r}; there are {', '.join(titles)}")
+    def position(kind: str, titles: Sequence[str], title: str | int) -> int:
+        if title == 0 or title in titles:
+            return 0 if title == 0 else titles.index(str(title))
+        raise ValueError(f"study {study.name}: contrast names no {kind} {title!r}; there are {', '.join(titles)}")
+
+    def place(i: int, j: int) -> Place:
+        return Place(study.rows[i], study.columns[j], study.cells[i][j])
 
     for column in entry["columns"]:
-        j = position("column", columns, column)
-        for i in range(len(rows)):
+        j = position("column", study.columns, column)
+        for i in range(len(study.rows)):
             if against is None:
-                yield Contrast((i, j))
+                yield Contrast(place(i, j))
                 continue
-            other = (
-                position("row", rows, against["row"]) if "row" in against else i,
-                position("column", columns, against["column"]) if "column" in against else j,
-            )
-            if other != (i, j):
-                yield Contrast((i, j), other)
+            other_row = position("row", study.rows, against["row"]) if "row" in against else i
+            other_column = position("column", study.columns, against["column"]) if "column" in against else j
+            if (other_row, other_column) != (i, j):
+                yield Contrast(place(i, j), place(other_row, other_column))
 
 
 def _cell(name: str, common: Mapping[str, Any], *parts: Mapping[str, Any]) -> Cell:

@@ -31,10 +31,11 @@ def study_table(wanted: Study, runs: Runs | None) -> Table:
         wanted: what the cells show.
         runs: the runs of a results folder; None where there are none: every measured cell is missing then.
     """
-    measured = [[measure(runs, cell) for cell in row] for row in wanted.cells]
+    measured = {cell: measure(runs, cell) for row in wanted.cells for cell in row}
     rows: list[dict[str, Any]] = [{"title": title, "cells": []} for title in wanted.rows]
     for j, title in enumerate(wanted.columns):
-        cells, values = [row[j] for row in wanted.cells], [row[j] for row in measured]
+        cells = [row[j] for row in wanted.cells]
+        values = [measured[cell] for cell in cells]
         best = best_row(values, cells[0]) if cells else None
         for i, row in enumerate(rows):
             beside_best = separated(runs, cells[i], values[i], cells[best]) if runs and best is not None else None

@@ -27,6 +27,11 @@ from nino.report.runs import Runs
 from nino.report.statistics import interval_of_mean, sample_mean, sample_std
 from nino.report.steps_to_target import absent
 
+MEASURED = (
+    *("train_seconds", "evaluation_seconds", "nowcast_seconds", "nowcasts", "seconds_per_nowcast", "overhead_percent"),
+    *("seconds_to_target", "time_saved_percent"),
+)
+
 
 def timing_table(runs: Runs) -> Table:
     """Seconds of training, evaluation and nowcasts, seconds to target against the baseline's, and peak memory."""
@@ -60,28 +65,21 @@ def timing_table(runs: Runs) -> Table:
 
 def _row(runs: Runs, task: str, method: str) -> dict[str, Any]:
     part = runs.part(task, method)
-    run = part[part.status != "missing"]
-    is_base = method == runs.spec.baseline
-
-    def by_seed(measure: str) -> np.ndarray:
-        return np.array(list(values(runs, Cell(measure, method, task)).values()))
-
-    train, to_target, saved = map(by_seed, ("train_seconds", "seconds_to_target", "time_saved_percent"))
+    run, is_base = part[part.status != "missing"], method == runs.spec.baseline
+    by_seed = {name: np.array(list(values(runs, Cell(name, method, task)).values())) for name in MEASURED}
+    means = {name: sample_mean(array) for name, array in by_seed.items()}
     return head(runs, task, method) | {
         "seeds": int((run.status == "done").sum()),
         "run": len(run),
-        "train_seconds": sample_mean(train),
-        "train_seconds_std": sample_std(train),
-        "evaluation_seconds": sample_mean(by_seed("evaluation_seconds")),
-        "nowcast_seconds": sample_mean(by_seed("nowcast_seconds")),
-        "nowcasts": int(by_seed("nowcasts").sum()),
-        "seconds_per_nowcast": sample_mean(by_seed("seconds_per_nowcast")),
-        "overhead_percent": sample_mean(by_seed("overhead_percent")),
-        "seconds_to_target": sample_mean(to_target),
-        "seconds_to_target_std": sample_std(to_target),
-        "time_saved_percent": sample_mean(saved),
+        "train_seconds": means["train_seconds"],
+        "train_seconds_std": sample_std(by_seed["train_seconds"]),
+        **{name: means[name] for name in ("evaluation_seconds", "nowcast_seconds")},
+        "nowcasts": int(by_seed["nowcasts"].sum()),
+        **{name: means[name] for name in ("seconds_per_nowcast", "overhead_percent", "seconds_to_target")},
+        "seconds_to_target_std": sample_std(by_seed["seconds_to_target"]),
+        "time_saved_percent": means["time_saved_percent"],
         "pairs_of_two_machines": sum(not (is_base or same_machine(runs, task, method, int(seed))) for seed in run.seed),
-        **ends(interval_of_mean(runs, saved)),
+        **ends(interval_of_mean(runs, by_seed["time_saved_percent"])),
         "peak_memory_bytes": float(run.peak_memory_bytes.max()) if len(run) else np.nan,
     }
 

@@ -11,14 +11,15 @@ from nino.report.across_tasks import (
     geometric_speedup,
     interquartile_mean,
     mean_speedup,
+    paired_gains,
     probability_of_improvement,
     profile,
     step_ratios,
-    stratified_interval,
     summarize,
 )
 from nino.report.captions import profile_sentence
 from nino.report.runs import Runs
+from nino.report.statistics import stratified_interval
 
 from .conftest import hit_runs
 
@@ -98,7 +99,9 @@ def test_interval_needs_two_pairs_on_every_task(tmp_path: Path) -> None:
 
 def test_interval_survives_resamples_without_a_pair() -> None:
     steps = {"a": np.array([[100.0, 50.0], [100.0, MISS], [100.0, MISS]])}
-    found = stratified_interval(steps, 0.95, 500, np.random.default_rng(0))
+    found = stratified_interval(
+        {task: paired_gains(x) for task, x in steps.items()}, 0.95, 500, np.random.default_rng(0)
+    )
     assert found.low == found.high == pytest.approx(50.0)
 
 

@@ -26,7 +26,7 @@ def wanted(measure: str = "speedup", **contrast: object) -> Study:
 
 
 def said(runs: Runs | None, study: Study) -> tuple[str, ...]:
-    return findings(study, runs, [[measure(runs, cell) for cell in row] for row in study.cells])
+    return findings(study, runs, {cell: measure(runs, cell) for row in study.cells for cell in row})
 
 
 def test_a_difference_is_paired_and_has_its_interval_and_n(tmp_path: Path) -> None:
