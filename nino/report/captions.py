@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from nino.report.across_tasks import Profile, Summary, best_method, common_tasks, summarize
 from nino.report.formats import counted, fewer_steps, percent
@@ -107,20 +106,14 @@ def worth_sentence(runs: Runs, task: TaskSpec) -> str:
 
 def spikes_sentence(runs: Runs, method: str, task: str | None = None) -> str:
     """What a method's nowcasts did to the loss of the next batch, on one task or on all."""
-    tables = [
-        table
-        for key, table in runs.nowcasts.items()
-        if key.method == method and len(table) and task in (None, key.task)
-    ]
-    label = runs.spec.label(method)
+    nowcasts, label = runs.nowcasts_of(method, task), runs.spec.label(method)
     where = f"{task}: " if task else ""
-    if not tables:
+    if nowcasts.empty:
         return f"{where}{label} made no nowcast."
-    jumps = pd.concat(tables, ignore_index=True)
-    lowered = int((jumps.loss_after < jumps.loss_before).sum())
-    first = jumps[jumps.step == jumps.step.min()]
+    lowered = int((nowcasts.loss_after < nowcasts.loss_before).sum())
+    first = nowcasts[nowcasts.step == nowcasts.step.min()]
     return (
-        f"{where}{lowered} of {len(jumps)} nowcasts of {label} lowered the loss of the next batch; the first ones "
+        f"{where}{lowered} of {len(nowcasts)} nowcasts of {label} lowered the loss of the next batch; the first ones "
         f"(k = {first.k.mean():.0f}) took it from {first.loss_before.mean():.3g} to {first.loss_after.mean():.3g}."
     )
 

@@ -72,7 +72,7 @@ def jumps_sentence(runs: Runs, method: str, task: TaskSpec) -> str:
     """Where in the network a method's first nowcast jumps far, and where it hardly moves."""
     label, table = runs.spec.label(method), spread(runs, task, method)
     if table.empty:
-        made = any(len(runs.nowcasts[key]) for key in runs.keys(task.id, method))
+        made = len(runs.nowcasts_of(method, task.id))
         kept = any(len(runs.jumps.get(key, ())) for key in runs.keys(task.id, method))
         return f"{task.id}: {label}: {NOT_KEPT}." if made and not kept else f"{task.id}: {label} changed nothing."
     first = table.loc["first"]

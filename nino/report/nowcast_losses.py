@@ -29,7 +29,7 @@ def nowcast_table(runs: Runs) -> Table:
         _row(runs, task.id, method, nowcasts)
         for task in runs.spec.tasks
         for method in runs.spec.row_order
-        if len(nowcasts := runs.nowcasts_of(task.id, method))
+        if len(nowcasts := runs.nowcasts_of(method, task.id))
     ]
     return lay_out(
         "nowcasts",

@@ -99,8 +99,7 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
         _around_panels(whole.add_subfigure(halves[1]), runs, around, shape)
     panels = panel_grid(figure, shape, len(methods), "step")
     for axes, method in zip(panels, methods, strict=False):
-        tables = [runs.nowcasts[key] for key in runs.keys(task.id, method)]
-        mean = pd.concat([t for t in tables if len(t)]).groupby("step")[["loss_before", "loss_after"]].mean()
+        mean = runs.nowcasts_of(method, task.id).groupby("step")[["loss_before", "loss_after"]].mean()
         look = looks(spec)[method]
         rises = mean.loss_after > mean.loss_before
         for worse, part in ((False, mean[~rises]), (True, mean[rises])):
@@ -173,8 +172,8 @@ def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
 
 def nowcast_steps(runs: Runs, task: TaskSpec, method: str) -> np.ndarray:
     """Steps at which any seed of a method made a nowcast."""
-    steps = [runs.nowcasts[key].step.to_numpy() for key in runs.keys(task.id, method)]
-    return np.unique(np.concatenate(steps)) if steps else np.empty(0)
+    nowcasts = runs.nowcasts_of(method, task.id)
+    return np.empty(0) if nowcasts.empty else np.unique(nowcasts.step)
 
 
 def _bottom_up(spec: ReportSpec) -> list[tuple[str, Look]]:

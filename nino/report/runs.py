@@ -78,9 +78,10 @@ class Runs:
         keys = [Key(task, method, seed) for seed in self.spec.seeds]
         return [key for key in keys if key in self.logs and len(self.logs[key])]
 
-    def nowcasts_of(self, task: str, method: str) -> pd.DataFrame:
-        """The nowcasts of all seeds of a method on a task, one seed after the other; without columns where none is."""
-        tables = [table for key in self.keys(task, method) if len(table := self.nowcasts[key])]
+    def nowcasts_of(self, method: str, task: str | None = None) -> pd.DataFrame:
+        """The nowcasts of a method on a task (default: all tasks), seed by seed; without columns where none is."""
+        items = self.nowcasts.items()
+        tables = [table for key, table in items if key.method == method and task in (None, key.task) and len(table)]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def steps(self, task: str) -> pd.DataFrame:
