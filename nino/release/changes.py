@@ -9,8 +9,8 @@ import pandas as pd
 
 from nino.files import sha256
 
-KEYS = ("task", "method", "seed", "step")  # columns that name a row, those of them that a table has
-UNSTABLE = ("timing", "origins")  # seconds and commits differ between any two runs: counted, not listed
+KEYS = ("task", "method", "seed", "step")  # columns that identify a row, as far as a table has them
+UNSTABLE = ("timing", "origins")  # seconds and commits differ between any two runs: these cells are counted, not listed
 
 
 @dataclass(frozen=True)
@@ -42,43 +42,43 @@ def changes(old: Path, new: Path) -> list[Change]:
     Returns:
         Every cell that differs, and every row and table that came or went, table by table.
     """
-    found: list[Change] = []
+    moved: list[Change] = []
     for name in sorted({path.stem for folder in (old, new) for path in folder.glob("*.csv")}):
         before, after = old / f"{name}.csv", new / f"{name}.csv"
         if not before.exists() or not after.exists():
             there = after.exists()
-            found.append(Change(name, "whole table", "", "" if there else "there", "there" if there else ""))
+            moved.append(Change(name, "whole table", "", "" if there else "there", "there" if there else ""))
         elif sha256(before) != sha256(after):
-            found += _cells(name, _read(before), _read(after))
-    return found
+            moved += _cells(name, _read(before), _read(after))
+    return moved
 
 
-def changelog(title: str, found: list[Change], previous: str | None) -> str:
+def changelog(title: str, moved: list[Change], previous: str | None) -> str:
     """The changes as a Markdown page.
 
     Args:
         title: name of the later version.
-        found: what `changes` returned.
+        moved: what `changes` returned.
         previous: name of the earlier version; None for a first one.
     """
     if previous is None:
         return f"# {title}\n\nThe first version.\n"
     lines = [f"# {title}", "", f"What moved since {previous}."]
-    for name in dict.fromkeys(change.table for change in found):
-        part = [change for change in found if change.table == name]
+    for name in dict.fromkeys(change.table for change in moved):
+        part = [change for change in moved if change.table == name]
         lines += ["", f"## {name}", ""]
         if name in UNSTABLE:
             lines.append(f"{len(part)} cells; seconds and memory belong to the machine and the moment.")
             continue
         lines += [f"| row | column | {previous} | {title} |", "|---|---|---|---|"]
         lines += [f"| {c.row} | {c.column or 'the row'} | {c.old or '–'} | {c.new or '–'} |" for c in part]
-    if not found:
+    if not moved:
         lines += ["", "No number: only figures or pages were made anew."]
     return "\n".join(lines) + "\n"
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
-    """A table's cells as text, by what names the row and by column."""
+    """A table's cells as text, by row and by column."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     keys = [column for column in KEYS if column in table.columns]
     rows = table.set_index(table[keys].agg(", ".join, axis=1) if keys else table.index.astype(str))
@@ -87,14 +87,14 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _cells(name: str, before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]) -> list[Change]:
-    found = []
+    moved = []
     for row in dict.fromkeys([*before, *after]):
         if row not in before or row not in after:
             there = row in after
-            found.append(Change(name, row, "", "" if there else "there", "there" if there else ""))
+            moved.append(Change(name, row, "", "" if there else "there", "there" if there else ""))
             continue
         for column in dict.fromkeys([*before[row], *after[row]]):
             old, new = before[row].get(column, ""), after[row].get(column, "")
             if old != new:
-                found.append(Change(name, row, column, old, new))
-    return found
+                moved.append(Change(name, row, column, old, new))
+    return moved

@@ -41,16 +41,16 @@ def leaderboard(folder: Path) -> Table:
     Raises:
         ReleaseError: where there is no release, or one was altered.
     """
-    known = releases(folder)
-    if not known:
+    every = releases(folder)
+    if not every:
         raise ReleaseError(f"{folder}: no release there; `nino release RUN` makes one of a complete run")
-    if altered := [f"{r.folder}: {sentence}" for r in known for sentence in verify(r.folder)]:
+    if altered := [f"{r.folder}: {sentence}" for r in every for sentence in verify(r.folder)]:
         raise ReleaseError("\n".join(altered))
     return lay_out(
         "leaderboard",
         "Leaderboard",
         COLUMNS,
-        [row for one in sorted(known, key=lambda r: (r.name, -r.version)) for row in _rows(one)],
+        [row for one in sorted(every, key=lambda r: (r.name, -r.version)) for row in _rows(one)],
         group=itemgetter("release"),
         notes=(
             "Mean over tasks of the speed-up in steps to target against the baseline of the same release, with its "
@@ -58,7 +58,7 @@ def leaderboard(folder: Path) -> Table:
             "with different tasks do not compare.",
             "Bold (*): best method of a release, controls apart. A release never changes; nino verify checks it.",
         ),
-        found=tuple(_finding(one) for one in _latest(known)),
+        findings=tuple(_finding(one) for one in _latest(every)),
     )
 
 
@@ -88,8 +88,8 @@ def _rows(one: Release) -> list[dict[str, Any]]:
     return [head | {str(k): v for k, v in row.items()} | {"best": row["method"] == best} for row in records]
 
 
-def _latest(known: list[Release]) -> list[Release]:
-    return list({one.name: one for one in known}.values())  # sorted by version: the last one stays
+def _latest(every: list[Release]) -> list[Release]:
+    return list({one.name: one for one in every}.values())  # sorted by version: the latest one replaces the others
 
 
 def _finding(one: Release) -> str:

@@ -1,4 +1,4 @@
-"""The manifest of a run: what was asked for, what it was made from, what came out, each file with its checksum."""
+"""The manifest of a run: its config, what it was made from and what it produced, each file with its checksum."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from nino.trajectories.format import get_attributes
 
 FORMAT = 1
 NAME = "manifest.json"
-INPUTS = ("run.json", "log.csv", "nowcasts.csv", "jumps.csv", "around.csv")  # the last two only where they are there
+INPUTS = (
+    "run.json",
+    "log.csv",
+    "nowcasts.csv",
+    "jumps.csv",
+    "around.csv",
+)  # the last two are optional
 SECONDS = ("train_seconds", "evaluation_seconds", "nowcast_seconds")
 ARTIFACTS = ("tables", "figures")
 FITS = ("metatrain", "l2o")
@@ -31,7 +37,7 @@ timing: 2 takes overhead and seconds a nowcast by seed, as all else, where 1 div
 
 
 class ManifestError(ValueError):
-    """A directory without a manifest that could be checked."""
+    """A directory without a readable manifest."""
 
 
 def write_manifest(results: Path, spec: ReportSpec, config: Mapping[str, Any] | None = None) -> Path:
@@ -57,7 +63,7 @@ def write_manifest(results: Path, spec: ReportSpec, config: Mapping[str, Any] | 
 
 
 def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A run's manifest as plain values: config, seeds, where each run was made, checksums and durations.
+    """A run's manifest as plain values: config, seeds, provenance of each run, checksums and durations.
 
     Args:
         results: the run's directory.
@@ -100,7 +106,7 @@ def read_manifest(results: Path) -> dict[str, Any]:
 
 
 def read_record(path: Path, number: int, what: str, made_by: str, fault: type[ValueError]) -> dict[str, Any]:
-    """Read a JSON object that says which format it has.
+    """Read a JSON object that states its format.
 
     Args:
         path: the file.
@@ -138,7 +144,7 @@ def planned(runs: Runs) -> list[Key]:
 
 
 def distinct(values: Iterable[Any]) -> list[Any]:
-    """The different values among some, None left out: one entry where all runs were made alike."""
+    """The distinct values, without None: one entry if all runs were made alike."""
     seen: list[Any] = []
     for value in values:
         if value is not None and value not in seen:
@@ -147,29 +153,29 @@ def distinct(values: Iterable[Any]) -> list[Any]:
 
 
 def trajectories_entry(path: Path) -> dict[str, Any]:
-    """What a data set of trajectories says of itself: data, spec, seeds, versions, commit.
+    """What a data set of trajectories records about itself: data, spec, seeds, versions.
 
     Args:
         path: the joined file. Its shards guard their own content, chunk by chunk; they are too large to be read here.
     """
     with h5py.File(path, "r") as file:
-        known = get_attributes(file)
+        attributes = get_attributes(file)
         seeds = file["seed"][:].tolist()
-    kept = {name: known.get(name) for name in ("data_checksum", "code_version")}
-    read = {name: json.loads(known[name]) for name in ("trajectory_spec", "versions") if name in known}
-    return kept | read | {"seeds": seeds}
+    plain = {name: attributes.get(name) for name in ("data_checksum", "code_version")}
+    read = {name: json.loads(attributes[name]) for name in ("trajectory_spec", "versions") if name in attributes}
+    return plain | read | {"seeds": seeds}
 
 
 def fit_entry(path: Path) -> dict[str, Any]:
-    """What the checkpoint of a fitted nowcaster or learned optimizer says of itself, and how long the fit took.
+    """What the checkpoint of a fitted nowcaster or learned optimizer records about itself, and how long the fit took.
 
     Args:
         path: the checkpoint, with the fit's ``log.csv`` beside it.
     """
     with safe_open(path, framework="np") as file:
-        known = file.metadata() or {}
+        metadata = file.metadata() or {}
     names = ("metatrain", "trajectories", "networks", "recipe", "task", "data", "versions", "git", "hardware")
-    entry: dict[str, Any] = {name: json.loads(known[name]) for name in names if name in known}
+    entry: dict[str, Any] = {name: json.loads(metadata[name]) for name in names if name in metadata}
     log = path.with_name("log.csv")
     return entry | {"seconds": float(pd.read_csv(log)["seconds"].sum()) if log.exists() else None}
 

@@ -24,12 +24,12 @@ NAME = "RELEASE.json"
 CHANGES = "CHANGES.md"
 FROZEN = ("tables", "figures")
 LOGS = ("evaluate", "data")
-LOGS_LIMIT = 16 * 2**20  # bytes of logs that are kept, so that the tables can be built again from the release alone
+LOGS_LIMIT = 16 * 2**20  # bytes; larger logs are not copied, and the tables cannot be rebuilt from the release
 VERSION = re.compile(r"(?P<name>.+)-v(?P<version>\d+)")
 
 
 class ReleaseError(ValueError):
-    """A run that cannot be released, or a release that is not what it was."""
+    """A run that cannot be released, or a release that was altered."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def release(results: Path, graphs: bool = True) -> Release:
         raise ReleaseError(f"{results} is a release, which never changes; give the run that it was made from")
     manifest = read_manifest(results)
     _require(results, [*gaps(results, manifest, graphs), *verify_run(results)])
-    earlier = [known for known in releases(results.parent) if known.name == results.name]
+    earlier = [one for one in releases(results.parent) if one.name == results.name]
     previous = earlier[-1] if earlier else None
     if previous is not None:
         _require(previous.folder, verify(previous.folder))
@@ -113,15 +113,15 @@ def releases(folder: Path) -> list[Release]:
     Raises:
         ReleaseError: for a release whose record cannot be read, or that was renamed.
     """
-    found = []
+    every = []
     for path in folder.glob(f"*/{NAME}"):
         record = read_release(path.parent)
         if path.parent.name != f"{record['name']}-v{record['version']}":
             raise ReleaseError(
                 f"{path.parent}: was released as {record['name']}-v{record['version']}: name it so again"
             )
-        found.append(Release(path.parent, record["name"], record["version"], record["date"], record))
-    return sorted(found, key=lambda known: (known.name, known.version))
+        every.append(Release(path.parent, record["name"], record["version"], record["date"], record))
+    return sorted(every, key=lambda one: (one.name, one.version))
 
 
 def read_release(folder: Path) -> dict[str, Any]:
@@ -161,20 +161,20 @@ def verify(folder: Path) -> list[str]:
 
 
 def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, target: Path, version: int) -> Release:
-    """Copy beside the release's name and rename once it is whole."""
+    """Copy to a temporary folder, and rename it once it is complete."""
     logs = [path for part in LOGS for path in (results / part).rglob("*") if path.suffix in (".json", ".csv")]
     logs = [path for path in logs if path.parent.name != KEPT]
-    kept = sum(path.stat().st_size for path in logs) <= LOGS_LIMIT
+    logs_kept = sum(path.stat().st_size for path in logs) <= LOGS_LIMIT
     files = [path for part in FROZEN for path in (results / part).rglob("*") if path.is_file()]
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        for path in [*files, results / MANIFEST, *(logs if kept else [])]:
+        for path in [*files, results / MANIFEST, *(logs if logs_kept else [])]:
             copy = part / path.relative_to(results)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
-        found = changes(previous.folder / "tables", part / "tables") if previous else []
-        write_text(part / CHANGES, changelog(target.name, found, previous.folder.name if previous else None))
+        moved = changes(previous.folder / "tables", part / "tables") if previous else []
+        write_text(part / CHANGES, changelog(target.name, moved, previous.folder.name if previous else None))
         statuses = [entry["status"] for entry in manifest["runs"].values()]
         record = {
             "format": FORMAT,
@@ -184,7 +184,7 @@ def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, t
             "previous": previous.folder.name if previous else None,
             "runs": {status: statuses.count(status) for status in sorted(set(statuses))},
             "made_with": manifest["made_with"]["git"],
-            "logs_kept": kept,
+            "logs_kept": logs_kept,
             "files": checksums(part, part.rglob("*")),
         }
         write_json(part / NAME, record)

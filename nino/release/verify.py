@@ -1,4 +1,4 @@
-"""Verifying a run against its manifest: every file by its checksum, and the tables by building them again."""
+"""Checking a run against its manifest: every file by its checksum, and the tables by rebuilding them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nino.report.spec import ReportSpec
 
 
 def verify_run(results: Path) -> list[str]:
-    """Check a run against its manifest: inputs and artifacts by checksum, tables by building them again from the logs.
+    """Check a run against its manifest: inputs and artifacts by checksum, tables by rebuilding them from the logs.
 
     A table whose numbers an earlier version defined differently is held to its checksum alone.
 

@@ -15,7 +15,7 @@ from nino.report.runs import Runs
 from nino.report.statistics import NO_INTERVAL, Interval, generator, sample_mean, speedups, stratified_interval
 
 Steps = dict[str, np.ndarray]  # task -> (seeds, methods) steps to target; inf: missed, NaN: no run
-PROFILE_RESAMPLES = 1000  # a band is drawn, not read off
+PROFILE_RESAMPLES = 1000  # enough for a band that is only drawn
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def summarize(runs: Runs, method: str) -> Summary:
     gains = {task: paired_gains(x) for task, x in steps.items()}
     pairs = {task: int(np.isfinite(values).sum()) for task, values in gains.items()}
     paired = {task: values for task, values in gains.items() if pairs[task]}
-    # Resampling a single pair gives it again: an interval from such tasks would pretend that they never vary.
+    # A single pair is resampled to itself: the interval would ignore how much such a task varies.
     several = bool(paired) and min(pairs[task] for task in paired) > 1
     interval = stratified_interval(paired, spec.confidence, spec.resamples, generator(runs)) if several else NO_INTERVAL
     return Summary(
@@ -160,17 +160,17 @@ def summarize(runs: Runs, method: str) -> Summary:
 
 
 def common_tasks(runs: Runs) -> tuple[str, ...]:
-    """The tasks that all methods which compete and have a run are planned on."""
+    """The tasks that all contenders with a run are planned on."""
     there = set(runs.frame.method[runs.frame.status != "missing"])
     competing = [method for method in runs.spec.contenders if method in there]
     return tuple(t.id for t in runs.spec.tasks if all(runs.spec.plans(t.id, method) for method in competing))
 
 
 def best_method(runs: Runs) -> str | None:
-    """The best method that competes: the largest share of its runs reached the target, then the largest mean speed-up.
+    """The best contender: the largest share of its runs reached the target, then the largest mean speed-up.
 
-    Both are of the tasks that all of them are planned on, so that none gains by easier or more tasks; of each method's
-    own tasks where they share none.
+    Only tasks that all contenders are planned on count, so that none gains by easier or fewer tasks; if they share
+    none, each is ranked on its own tasks.
 
     Returns:
         Its name; None where no method has a speed-up.
@@ -224,16 +224,16 @@ def step_ratios(steps: np.ndarray) -> np.ndarray:
     array([[ 2.,  1., inf],
            [inf, inf, inf]])
     """
-    known = np.maximum(steps, 1)
-    best = known.min(axis=1, keepdims=True)
-    ratios = np.full_like(known, np.inf)
-    np.divide(known, best, out=ratios, where=np.isfinite(known))
+    counts = np.maximum(steps, 1)
+    best = counts.min(axis=1, keepdims=True)
+    ratios = np.full_like(counts, np.inf)
+    np.divide(counts, best, out=ratios, where=np.isfinite(counts))
     return ratios
 
 
 def _shares(ratios: Steps, taus: np.ndarray) -> np.ndarray:
     """(methods, taus) share of seeds within each ratio, mean over tasks."""
-    # (seeds, methods, 1) against (taus,); equal ratios must not miss their tau by a rounding error
+    # (seeds, methods, 1) against (taus,); a rounding error must not put a ratio above its own tau
     within = [(x[:, :, None] <= taus * (1 + 1e-12)).mean(axis=0) for x in ratios.values()]
     return np.asarray(np.mean(within, axis=0))
 

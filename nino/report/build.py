@@ -1,4 +1,4 @@
-"""All tables of a run from its logs: built in memory, then written, so that they can be built again and compared."""
+"""All tables of a run from its logs: built in memory, then written."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MAIN_TABLES = ("table1", "table2", "summary")  # what `console_text` prints
 
 def build_tables(runs: Runs) -> list[Table]:
     """Every table of the report, with the sentences on what it shows."""
-    found = headline(runs)
+    sentences = headline(runs)
     spikes = tuple(spikes_sentence(runs, method) for method in runs.spec.contenders)
     tables = [
         table1(runs),
-        replace(table2(runs), found=found),
-        replace(summary_table(runs), found=found),
-        replace(fixed_step_table(runs), found=tuple(worth_sentence(runs, task) for task in runs.spec.tasks)),
-        replace(nowcast_table(runs), found=spikes),
+        replace(table2(runs), findings=sentences),
+        replace(summary_table(runs), findings=sentences),
+        replace(fixed_step_table(runs), findings=tuple(worth_sentence(runs, task) for task in runs.spec.tasks)),
+        replace(nowcast_table(runs), findings=spikes),
         timing_table(runs),
         origins_table(runs),
     ]
@@ -59,7 +59,7 @@ def write_tables(results: Path, spec: ReportSpec, folder: Path | None = None) ->
     tables = build_tables(runs)
     for table in tables:
         table.write(folder)
-        write_caption(folder, table.name, table.found)
+        write_caption(folder, table.name, table.findings)
     write_json(folder / "summary.json", summary(runs, tables))
     return tables
 
@@ -74,7 +74,7 @@ def write_caption(folder: Path, name: str, sentences: tuple[str, ...]) -> Path:
 def summary(runs: Runs, tables: list[Table]) -> dict[str, Any]:
     """The headline: sentences, and a plain mapping per method of the table over all tasks."""
     overall = next(table for table in tables if table.name == "summary")
-    # JSON has no NaN: what is not there is null
+    # JSON has no NaN: missing values are null
     rows = overall.data.astype(object).where(overall.data.notna(), None).to_dict("records")
     statuses = runs.frame.status.value_counts()
     return {
@@ -82,7 +82,7 @@ def summary(runs: Runs, tables: list[Table]) -> dict[str, Any]:
         "tasks": [task.id for task in runs.spec.tasks],
         "seeds": list(runs.spec.seeds),
         "runs": {str(status): int(count) for status, count in sorted(statuses.items())},
-        "sentences": {table.name: list(table.found) for table in tables},
+        "sentences": {table.name: list(table.findings) for table in tables},
         "methods": rows,
     }
 

@@ -1,4 +1,4 @@
-"""Sentences on what tables and figures show, computed from the numbers: a caption cannot contradict its table."""
+"""Sentences on what tables and figures show, computed from their numbers so that they cannot contradict them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def headline(runs: Runs) -> tuple[str, ...]:
     elif len(shared) < len(spec.tasks) and name:
         sentences.append(f"It is the best on {', '.join(shared)}, which all methods are planned on.")
     controls = [summarize(runs, method) for method in spec.controls]
-    found = [f"{spec.label(c.method)} {percent(c.speedup_percent)}" for c in controls if np.isfinite(c.speedup_percent)]
-    if found:
-        sentences.append(f"Controls: {', '.join(found)}.")
+    means = [f"{spec.label(c.method)} {percent(c.speedup_percent)}" for c in controls if np.isfinite(c.speedup_percent)]
+    if means:
+        sentences.append(f"Controls: {', '.join(means)}.")
     gaps = runs.frame[runs.frame.status != "done"]
     if len(gaps):
         counts = gaps.status.value_counts()
@@ -119,19 +119,19 @@ def spikes_sentence(runs: Runs, method: str, task: str | None = None) -> str:
 
 
 def profile_sentence(runs: Runs, profile: Profile) -> str:
-    """Which method is fastest how often, and how many runs it solves at all."""
+    """State how often the best method is the fastest, and how often it is within twice the fastest."""
     if not profile.rho:
         return "No seed has a run of every method yet."
     ranked = sorted(profile.rho, key=lambda method: -profile.rho[method][0])
     best = ranked[0]
     within = profile.rho[best][int(np.searchsorted(profile.taus, min(2.0, float(profile.taus[-1]))))]
-    found = (
+    sentence = (
         f"{runs.spec.label(best)} is the fastest of a seed in {100 * profile.rho[best][0]:.0f} % of the runs and "
         f"within twice the fastest in {100 * within:.0f} %; runs that miss their target never count."
     )
     if profile.seeds < profile.planned:
-        found += f" Of {profile.planned} planned seeds it shows the {profile.seeds} that every method has a run of."
-    return found + "".join(
+        sentence += f" Of {profile.planned} planned seeds it shows the {profile.seeds} that every method has a run of."
+    return sentence + "".join(
         f" {runs.spec.label(method)} is planned on some tasks only and left out."
         for method in runs.spec.contenders
         if method not in runs.spec.realizable

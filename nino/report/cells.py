@@ -1,4 +1,4 @@
-"""Measuring a cell: the mean of a measure with its interval, and why there is none where there is none."""
+"""Measuring a cell of a table: the mean over seeds with its interval, or the reason why it has no value."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Measured:
     interval: Interval = NO_INTERVAL
 
     def share(self, measure: str) -> float:
-        """The share of the runs that have a value: those that reached the target where that is what is measured."""
+        """The share of the runs that count: those that reached the target, or that have a value of another measure."""
         return (self.reached if measure in TO_TARGET else self.seeds) / max(self.run, 1)
 
 
@@ -89,15 +89,15 @@ def measure(runs: Runs | None, cell: Cell) -> Measured:
 
 
 def tasks_of(runs: Runs, cell: Cell) -> list[str]:
-    """The tasks that a cell is measured on: those of them that its method is planned on."""
+    """The tasks that a cell covers: its own, or without one all that its method is planned on."""
     return [task.id for task in runs.spec.planned_tasks(cell.method) if not cell.task or task.id == cell.task]
 
 
 def bounded(runs: Runs, cell: Cell) -> Values:
-    """A cell's values by task and seed, for comparisons: a run that misses its target counts with the step budget.
+    """A cell's values by task and seed, as comparisons use them: a run that misses its target counts with the budget.
 
-    The budget is the least that such a run can have taken, so that no method gains by missing a target. Seeds that the
-    baseline misses have no speed-up.
+    Such a run needs at least all of its step budget, so no method gains by missing a target. Seeds whose baseline run
+    misses the target have no speed-up.
 
     Args:
         runs: all runs.
@@ -138,7 +138,7 @@ def mean_over_tasks(runs: Runs, by_task: Values) -> tuple[float, Interval]:
 
 
 def _over_tasks(runs: Runs, cell: Cell) -> Measured:
-    """The mean speed-up over tasks; of a method that never reaches a target, none."""
+    """The mean speed-up over tasks; no value for a method that never reaches a target."""
     by_task = {} if cell.method == runs.spec.baseline else bounded(runs, cell)
     if not by_task or not runs.frame[runs.frame.method == cell.method].reached.any():
         return Measured()

@@ -1,6 +1,6 @@
-"""Declaring a table: its rows are mappings of plain values, and each of its columns says what it shows of a row.
+"""Declaring a table: a row is a mapping of plain values, and a column says which text it shows for a row.
 
-Every table is laid out here, those that each run has (`nino.report.build`) and those of ``studies.yaml``.
+All tables are laid out by `lay_out`: those of every run (`nino.report.build`), of studies, and of releases.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Column:
     Args:
         title: its heading.
         show: the text of its cell in a row.
-        optional: whether it is left out where each of its cells is empty.
-        once: whether a cell stays blank that repeats the one above it, as in the first column of grouped rows.
-        bold: whether its cell in a row is marked as the best.
+        optional: whether the column is left out if all of its cells are empty.
+        once: whether a cell is left blank if it repeats the one above, as in the first column of grouped rows.
+        bold: whether the cell in a row is marked as the best.
     """
 
     title: str
@@ -50,7 +50,7 @@ def lay_out(
     hidden: Sequence[str] = (),
     group: Callable[[Row], object] | None = None,
     notes: tuple[str, ...] = (),
-    found: tuple[str, ...] = (),
+    findings: tuple[str, ...] = (),
 ) -> Table:
     """Lay columns over rows.
 
@@ -59,11 +59,11 @@ def lay_out(
         title: what it shows.
         columns: from left to right.
         rows: what each line of the table is about.
-        data: the rows of its CSV file, where these are not the lines that are shown.
+        data: the rows of the CSV file; default ``rows``.
         hidden: entries of the rows that the CSV file leaves out.
-        group: what consecutive rows share; a line is drawn where it changes.
+        group: key of a group of consecutive rows; a line is drawn between groups.
         notes: sentences below it.
-        found: sentences on what it shows.
+        findings: sentences on what it shows.
 
     Returns:
         The table.
@@ -79,12 +79,12 @@ def lay_out(
         bold=frozenset((i, c.title) for c in columns for i, row in enumerate(rows) if c.bold(row)),
         rules=tuple(i for i, (a, b) in enumerate(pairwise(rows), 1) if group and group(a) != group(b)),
         notes=notes,
-        found=found,
+        findings=findings,
     )
 
 
 def _cells(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """The cells of the last of some columns; a repeated one is blank while those that lead to it repeat, too."""
+    """The cells of the last column; a repeated one is blank only if the ``once`` columns before it repeat, too."""
     column = columns[-1]
     shown = [column.show(row) for row in rows]
     if not column.once:
@@ -94,7 +94,7 @@ def _cells(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
 
 
 def head(runs: Runs, task: str, method: str) -> dict[str, Any]:
-    """What a row about a method on a task begins with: ``task``, ``method``, ``label`` and ``role``."""
+    """The entries that a row about a method on a task begins with: ``task``, ``method``, ``label`` and ``role``."""
     return {"task": task, "method": method, "label": runs.spec.label(method), "role": role(runs, method)}
 
 
@@ -106,7 +106,7 @@ def role(runs: Runs, method: str) -> str:
 
 
 def flat(record: object) -> dict[str, Any]:
-    """A dataclass's fields as entries of a row, an interval as three of them."""
+    """The fields of a dataclass as entries of a row; an interval becomes three entries."""
     row: dict[str, Any] = {}
     for name, value in vars(record).items():
         row |= ends(value) if isinstance(value, Interval) else {name: value}
@@ -114,42 +114,42 @@ def flat(record: object) -> dict[str, Any]:
 
 
 def ends(between: Interval) -> dict[str, Any]:
-    """The entries of a row that say what its interval is."""
+    """An interval as entries of a row: ``interval_low``, ``interval_high`` and ``interval_kind``."""
     return {"interval_low": between.low, "interval_high": between.high, "interval_kind": between.kind}
 
 
 def plain(key: str) -> Show:
-    """An entry as it is, turned to text; a dash where there is none."""
+    """Show an entry as text; a dash if it is missing."""
     return lambda row: EMPTY if row[key] in ("", None) else str(row[key])
 
 
 def fixed(key: str, digits: int = 0) -> Show:
-    """A number with so many decimals."""
+    """Show a number with a fixed number of decimals."""
     return lambda row: number(row[key], digits)
 
 
 def rounded(key: str, digits: int = 3) -> Show:
-    """A number with so many significant digits."""
+    """Show a number with a fixed number of significant digits."""
     return lambda row: significant(row[key], digits)
 
 
 def spread(mean: str, std: str, digits: int = 0) -> Show:
-    """A mean and its standard deviation."""
+    """Show a mean and its standard deviation."""
     return lambda row: mean_std(row[mean], row[std], digits)
 
 
 def interval(digits: int = 1) -> Show:
-    """The row's interval in brackets."""
+    """Show the row's interval in brackets."""
     return lambda row: interval_text(row["interval_low"], row["interval_high"], digits)
 
 
 def method_text(row: Row) -> str:
-    """A method's label; says so where it is a control."""
+    """A method's label, marked if it is a control."""
     return f"{row['label']} (control)" if row["role"] == "control" else str(row["label"])
 
 
 def by_task(row: Row) -> object:
-    """Rows of a task belong together."""
+    """Group rows by their task."""
     return row["task"]
 
 

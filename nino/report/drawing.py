@@ -1,6 +1,6 @@
 """What all figures share: the style, colours of methods, and files that are the same bytes every time.
 
-Figures are built without ``pyplot``, so that nothing of one stays behind for the next.
+Figures are built without ``pyplot``, whose global state would carry over from one to the next.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from nino.report.spec import ReportSpec
 
 COLUMN = 3.4  # width of a paper's column, inches
 PAGE = 7.0  # width of its page, inches
-CONTROLS = {  # colour and dashes by kind of nowcaster, so that a control looks the same in every report
+CONTROLS = {  # colour and dashes by kind of nowcaster: a control looks the same in every report
     "identity": ("#777777", (1, 1)),
     "random": ("#CC79A7", (3, 1.2)),
     "linear": ("#E69F00", (6, 1.5)),
     "oracle": ("#009E73", (5, 1.2, 1, 1.2)),
 }
-AGAIN: tuple[tuple[float, ...], ...] = ((), (4, 1), (1.5, 0.8), (4, 0.8, 1, 0.8))  # dashes of colours that come again
+AGAIN: tuple[tuple[float, ...], ...] = ((), (4, 1), (1.5, 0.8), (4, 0.8, 1, 0.8))  # dashes of reused colours
 BASELINE_COLOUR = "#000000"
 PAPERS = ("nino", "wnn+", "wnn", "l2o")
 """The paper's methods, in the order of the colours that they have in every run."""
@@ -65,7 +65,7 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float = COLUMN, height: float = 2.6) -> Figure:
-    """An empty figure that belongs to no window.
+    """An empty figure, not attached to any window.
 
     Args:
         width: inches.
@@ -77,7 +77,7 @@ def new_figure(width: float = COLUMN, height: float = 2.6) -> Figure:
 
 
 def grid_shape(panels: int) -> tuple[int, int]:
-    """Rows and columns of a grid that holds so many panels, three in a row at most.
+    """Rows and columns of a grid for a number of panels, three in a row at most.
 
     >>> grid_shape(1), grid_shape(3), grid_shape(7), grid_shape(0)
     ((1, 1), (1, 3), (3, 3), (1, 1))
@@ -87,12 +87,12 @@ def grid_shape(panels: int) -> tuple[int, int]:
 
 
 def panel_grid(figure: Figure | SubFigure, shape: tuple[int, int], used: int, xlabel: str) -> NDArray[Any]:
-    """Panels with common axes, row by row: those that are not used hidden, a label below the last of each column.
+    """Panels with shared axes, row by row; unused ones are hidden, and the last one of each column has a label.
 
     Args:
         figure: to draw in.
         shape: rows and columns.
-        used: how many of the panels are filled; of none, the first one stays for a remark.
+        used: how many panels are filled; if none is, the first one stays visible for a remark.
         xlabel: of the horizontal axis.
     """
     rows, columns = shape
@@ -127,21 +127,21 @@ def legend_below(
 def looks(spec: ReportSpec) -> dict[str, Look]:
     """A look for every method: the baseline black, contenders in solid colours, controls dashed.
 
-    The paper's methods have the same colours in every run. Of others the last is the one that its config is about, and
-    gets the first colour that is left; where colours do not suffice, they come again in other dashes.
+    The paper's methods have the same colours in every run. Of the others, the last one is usually what a config is
+    about, so it gets the first free colour; when colours run out, they are reused with other dashes.
     """
     colours = [f"#{each.removeprefix('#')}" for each in matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]]
-    found = {spec.baseline: Look(BASELINE_COLOUR)}
-    found |= {m: Look(colours[i % len(colours)]) for i, m in enumerate(PAPERS) if m in spec.contenders}
-    left = [colour for colour in colours if colour not in {look.colour for look in found.values()}] or colours
-    others = [method for method in reversed(spec.contenders) if method not in found]
+    chosen = {spec.baseline: Look(BASELINE_COLOUR)}
+    chosen |= {m: Look(colours[i % len(colours)]) for i, m in enumerate(PAPERS) if m in spec.contenders}
+    left = [colour for colour in colours if colour not in {look.colour for look in chosen.values()}] or colours
+    others = [method for method in reversed(spec.contenders) if method not in chosen]
     for i, method in enumerate(others):
-        found[method] = Look(left[i % len(left)], AGAIN[i // len(left) % len(AGAIN)])
+        chosen[method] = Look(left[i % len(left)], AGAIN[i // len(left) % len(AGAIN)])
     kinds = {method.name: method.nowcaster for method in spec.methods}
     for method in spec.controls:
         colour, dashes = CONTROLS[kinds[method]]
-        found[method] = Look(colour, dashes, 1.0, control=True)
-    return found
+        chosen[method] = Look(colour, dashes, 1.0, control=True)
+    return chosen
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

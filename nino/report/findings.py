@@ -1,4 +1,4 @@
-"""What a study found, in two sentences from its numbers: paired differences with intervals, who reached the target."""
+"""Two sentences on what a study found: paired differences, and how many runs reached the target."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Difference:
 
 
 def difference(runs: Runs, cell: Cell, other: Cell | None) -> Difference | None:
-    """How a cell differs from another; misses of a target count with the step budget, as in the permutation test.
+    """Compare two cells seed by seed; a run that misses its target counts with the step budget.
 
     Args:
         runs: all runs.
@@ -55,7 +55,7 @@ def difference(runs: Runs, cell: Cell, other: Cell | None) -> Difference | None:
         pairs = mine
     else:
         theirs = bounded(runs, other)
-        if cell.measure != MEAN_SPEEDUP:  # one task each, perhaps another one: the seed pairs them
+        if cell.measure != MEAN_SPEEDUP:  # sides of one task each, which may differ: runs are paired by seed
             theirs = dict(zip(mine, theirs.values(), strict=False))
         pairs = {
             task: {seed: value - theirs[task][seed] for seed, value in values.items() if seed in theirs[task]}
@@ -71,7 +71,7 @@ def difference(runs: Runs, cell: Cell, other: Cell | None) -> Difference | None:
 
 
 def findings(study: Study, runs: Runs | None, measured: Mapping[Cell, Measured]) -> tuple[str, ...]:
-    """Two sentences on what a study found: its contrasts, and how sure they are.
+    """State what a study found: the differences that it asks for, and how certain they are.
 
     Args:
         study: the study.
@@ -82,7 +82,7 @@ def findings(study: Study, runs: Runs | None, measured: Mapping[Cell, Measured])
         The sentences; a single one where nothing is measured.
     """
     values = [measured[cell] for row in study.cells for cell in row]
-    values = [value for value in values if value.seeds or value.gap]  # what the plan says is no finding
+    values = [value for value in values if value.seeds or value.gap]  # not from the config alone
     there = sum(value.seeds > 0 for value in values)
     if runs is None or not there:
         if not any(value.run for value in values):
@@ -102,7 +102,7 @@ def findings(study: Study, runs: Runs | None, measured: Mapping[Cell, Measured])
 
 
 def _difference(runs: Runs, measured: Mapping[Cell, Measured], contrast: Contrast) -> Difference | None:
-    """Of two cells that both have a value, or never reached the target and count with the budget."""
+    """Compare the two cells of a contrast; None where one has no run, or neither has a value."""
     sides = [measured[place.cell] for place in contrast if place]
     if not any(side.seeds for side in sides) or not all(side.run for side in sides):
         return None
@@ -110,7 +110,7 @@ def _difference(runs: Runs, measured: Mapping[Cell, Measured], contrast: Contras
 
 
 def _differences(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) -> str:
-    """The first sentence: a clause a column, in it every row with its interval; n once where it is the same."""
+    """The first sentence: a clause for each column with all of its rows; n is given once where all share it."""
     sizes = {between.pairs for _, between in compared}
     clauses = []
     for side, group in groupby(compared, key=lambda each: _side(each[0])):
@@ -125,7 +125,7 @@ def _differences(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) ->
 
 
 def _side(contrast: Contrast) -> str:
-    """A column, and what its values are compared with, in words."""
+    """Name a column and what its values are compared with."""
     mine, other = contrast
     if other is None:
         return mine.column
@@ -143,7 +143,7 @@ def _value(place: Place, between: Difference, alone: bool) -> str:
 
 
 def _reached(runs: Runs, study: Study, measured: Mapping[Cell, Measured]) -> str:
-    """How many of the compared runs reached the target, and which cells' did not."""
+    """State how many of the compared runs reached the target, and which cells fell short of it."""
     places = [place for contrast in study.contrasts for place in contrast if place]
     compared = {(p.cell.task, p.cell.method): (p, measured[p.cell]) for p in places if measured[p.cell].run}
     run = sum(value.run for _, value in compared.values())
@@ -159,13 +159,13 @@ def _reached(runs: Runs, study: Study, measured: Mapping[Cell, Measured]) -> str
 
 
 def _name(runs: Runs, place: Place) -> str:
-    """A cell's row, its method and task, each once."""
+    """Name a cell by its row, method and task, repeating nothing that the row's title holds."""
     parts = (runs.spec.label(place.cell.method), place.cell.task)
     return ", ".join([place.row, *(part for part in parts if part not in place.row)])
 
 
 def _tests(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) -> str:
-    """How many differences the paired test separates from none, and whether it could at all."""
+    """State how many differences the paired test separates from zero, and how many seeds it needs."""
     count = sum(separates(runs, between.p_value) for _, between in compared)
     text = f"the exact paired test separates {count} of {counted(len(compared), 'difference')} from none"
     needed = smallest_n(runs.spec.confidence)

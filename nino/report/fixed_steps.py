@@ -73,7 +73,7 @@ def _at_step(runs: Runs, task: TaskSpec, method: str, fraction: float) -> dict[s
 
 
 def _at(position: int) -> Callable[[Row], str]:
-    """The metric at one of the steps; the first of them says why a method has none at all."""
+    """Show the metric at one of the steps; the first column says why a method has no run."""
     empty = (lambda row: row["empty"]) if position == 0 else (lambda row: EMPTY)
     return lambda row: spread("mean", "std", 2)(at) if (at := row["at"][position])["seeds"] else empty(row)
 
@@ -89,7 +89,7 @@ def _spread_text(row: Row, name: str, digits: int = 0) -> str:
 
 
 def _steady_text(row: Row) -> str:
-    """Mean step at which the running mean met the target, and with how many of the seeds that were run."""
+    """Mean step at which the running mean met the target, and the number of seeds that it did with."""
     run = int((row["part"].status != "missing").sum())
     return f"{_spread_text(row, 'steady_steps')} ({row['part'].steady_steps.notna().sum()}/{run})" if run else EMPTY
 

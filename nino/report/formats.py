@@ -8,7 +8,7 @@ EMPTY = "–"
 
 
 def number(value: float, digits: int = 0) -> str:
-    """A number with so many decimals; a dash for NaN.
+    """A number with ``digits`` decimals; a dash for NaN.
 
     >>> number(1234.56, 1), number(float("nan"))
     ('1234.6', '–')
@@ -22,7 +22,7 @@ def number(value: float, digits: int = 0) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits; a dash for NaN.
+    """A number with ``digits`` significant digits; a dash for NaN.
 
     >>> significant(0.012345), significant(1234567.0)
     ('0.0123', '1.23e+06')
@@ -31,7 +31,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def mean_std(mean: float, std: float, digits: int = 0) -> str:
-    """A mean and its sample standard deviation, the latter only where there is one.
+    """A mean with its sample standard deviation, if it has one.
 
     >>> mean_std(520.0, 31.2), mean_std(520.0, float("nan"))
     ('520 ± 31', '520')
@@ -49,7 +49,7 @@ def interval_text(low: float, high: float, digits: int = 1) -> str:
 
 
 def percent(value: float) -> str:
-    """A percentage with one decimal and its sign where negative.
+    """A percentage with one decimal.
 
     >>> percent(46.44)
     '46.4 %'

@@ -1,4 +1,4 @@
-"""How nowcasts' changes lie over the parameters: a figure a task, and the sentence of its caption."""
+"""How far nowcasts move each parameter tensor: a figure for each task, and the sentence of its caption."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ NOT_KEPT = "these runs kept no record of how their nowcasts lie over the paramet
 
 
 def jumps_figure(runs: Runs, task: TaskSpec) -> Figure:
-    """A panel a method: by how much the first and the last nowcast changed each tensor's elements; means over seeds."""
-    found = {m: table for m in (*runs.spec.contenders, *runs.spec.controls) if len(table := spread(runs, task, m))}
-    shape = rows, columns = grid_shape(len(found))
-    names = max((table.loc["first"].shape[0] for table in found.values()), default=4)
+    """A panel for each method: how far its first and last nowcast moved each tensor; means over seeds."""
+    spreads = {m: table for m in (*runs.spec.contenders, *runs.spec.controls) if len(table := spread(runs, task, m))}
+    shape = rows, columns = grid_shape(len(spreads))
+    names = max((table.loc["first"].shape[0] for table in spreads.values()), default=4)
     figure = new_figure(COLUMN if columns == 1 else PAGE, 0.8 + rows * (0.5 + 0.17 * names))
-    panels = panel_grid(figure, shape, len(found), "jump / movement in one spacing")
-    for axes, (method, table) in zip(panels, found.items(), strict=False):
+    panels = panel_grid(figure, shape, len(spreads), "jump / movement in one spacing")
+    for axes, (method, table) in zip(panels, spreads.items(), strict=False):
         _panel(axes, table)
         axes.set_title(runs.spec.label(method))
-    if found:
+    if spreads:
         panels[0].invert_yaxis()  # the network's first tensor on top
         handles, labels = panels[0].get_legend_handles_labels()
         legend_below(figure, handles, labels, most=2)
@@ -39,7 +39,7 @@ def jumps_figure(runs: Runs, task: TaskSpec) -> Figure:
 
 
 def spread(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
-    """The quantiles of a method's first and last nowcast; a row a tensor, or a kind of tensors where they are many.
+    """The quantiles of a method's first and last nowcast, by tensor, or by kind of tensor if there are many.
 
     Args:
         runs: the runs.
@@ -69,12 +69,12 @@ def spread(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
 
 
 def jumps_sentence(runs: Runs, method: str, task: TaskSpec) -> str:
-    """Where in the network a method's first nowcast jumps far, and where it hardly moves."""
+    """Name the tensors that a method's first nowcast moves most and least."""
     label, table = runs.spec.label(method), spread(runs, task, method)
     if table.empty:
         made = len(runs.nowcasts_of(method, task.id))
-        kept = any(len(runs.jumps.get(key, ())) for key in runs.keys(task.id, method))
-        return f"{task.id}: {label}: {NOT_KEPT}." if made and not kept else f"{task.id}: {label} changed nothing."
+        recorded = any(len(runs.jumps.get(key, ())) for key in runs.keys(task.id, method))
+        return f"{task.id}: {label}: {NOT_KEPT}." if made and not recorded else f"{task.id}: {label} changed nothing."
     first = table.loc["first"]
     far, near = str(first.q50.idxmax()), str(first.q50.idxmin())
     return (

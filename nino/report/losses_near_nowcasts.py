@@ -1,4 +1,4 @@
-"""The loss of the steps around nowcasts, relative to that before: how high it is thrown, and how soon it is back."""
+"""The loss in the steps around nowcasts, relative to the loss before: how far it rises, and how soon it recovers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def relative_losses(runs: Runs, task: str, method: str) -> pd.DataFrame:
         method: which method.
 
     Returns:
-        A row a step from the nowcast (``offset``), a column a quartile, over the nowcasts of all seeds that were kept;
-        empty where no run recorded them.
+        A row for each step from the nowcast (``offset``) and a column for each quartile, taken over all accepted
+        nowcasts of all seeds; empty if no run recorded these losses.
     """
     parts = []
     for key in runs.keys(task, method):
         table = runs.around.get(key)
         if table is None or table.empty:
             continue
-        kept = runs.nowcasts[key].step[runs.nowcasts[key].accepted == 1]
-        table = table[table.step.isin(kept)]
+        accepted = runs.nowcasts[key].step[runs.nowcasts[key].accepted == 1]
+        table = table[table.step.isin(accepted)]
         before = table[table.offset < 0].groupby("step").loss.mean()
         parts.append(table.assign(loss=table.loss / table.step.map(before)).dropna())
     if not parts:
@@ -46,7 +46,7 @@ def around_panel(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def around_sentence(runs: Runs, method: str, task: str) -> str | None:
-    """By how much the loss rises after a method's nowcasts, and when its median is back; None without a record."""
+    """State how far the loss rises after a method's nowcasts and when its median recovers; None without a record."""
     table = relative_losses(runs, task, method)
     after = table[table.index > 0] if len(table) else table
     if after.empty:

@@ -1,4 +1,4 @@
-"""What tables measure: a value a seed of a method on a task, each defined once for every table."""
+"""What tables measure: one value for each seed of a method on a task, defined once for all tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nino.report.spec import ReportSpec
 from nino.report.statistics import speedups
 from nino.specs import MethodSpec
 
-SPEED = ("machine", "cpu", "cores", "threads", "gpus")  # the hardware that decides how long a step takes
+SPEED = ("machine", "cpu", "cores", "threads", "gpus")  # parts of the hardware that determine how long a step takes
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Cell:
         if len(self.published) < 2:
             return None
         section, *keys = self.published
-        if section == "speedup":  # it follows from two published numbers of steps
+        if section == "speedup":  # not published itself, but two numbers of steps are
             return published_speedup(str(keys[0]), str(keys[1])) if len(keys) == 2 else None
         entry = published(str(section), *keys)
         return entry if entry is not None and isinstance(entry.value, int | float) else None
@@ -64,7 +64,7 @@ def same_machine(runs: Runs, task: str, method: str, seed: int) -> bool:
 
 
 def _place(info: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What seconds depend on: the hardware as far as a run's record names it, and how many runs shared the steps."""
+    """What durations depend on: the recorded hardware, and how many runs were trained at once."""
     hardware = (info.get("provenance") or {}).get("hardware") or {}
     return (info.get("members_at_once", 1), *(hardware.get(name) for name in SPEED))
 
@@ -74,7 +74,7 @@ def _by_seed(part: pd.DataFrame, series: pd.Series) -> dict[int, float]:
 
 
 def _done(value: Callable[[pd.DataFrame], pd.Series]) -> Callable[[Runs, Cell], dict[int, float]]:
-    """A number of the runs that are done, from their rows of the runs' frame."""
+    """A measure of finished runs, computed from their rows of the frame."""
 
     def by_seed(runs: Runs, cell: Cell) -> dict[int, float]:
         part = runs.part(cell.task, cell.method)
@@ -85,7 +85,7 @@ def _done(value: Callable[[pd.DataFrame], pd.Series]) -> Callable[[Runs, Cell], 
 
 
 def _of_nowcasts(value: Callable[[pd.DataFrame], float]) -> Callable[[Runs, Cell], dict[int, float]]:
-    """A number of a run's nowcasts (in the order of their steps); of a run without any, nothing."""
+    """A measure of a run's nowcasts, which are sorted by step; runs without nowcasts have no value."""
 
     def by_seed(runs: Runs, cell: Cell) -> dict[int, float]:
         keys = runs.keys(cell.task, cell.method)
@@ -95,7 +95,7 @@ def _of_nowcasts(value: Callable[[pd.DataFrame], float]) -> Callable[[Runs, Cell
 
 
 def _speedup(runs: Runs, cell: Cell) -> dict[int, float]:
-    """Percent of the baseline's steps that are saved, of the seeds that both reached the target with."""
+    """Percent of the baseline's steps that are saved, for seeds with which both reached the target."""
     if cell.method == runs.spec.baseline:
         return {}
     steps = runs.steps(cell.task)
@@ -103,7 +103,7 @@ def _speedup(runs: Runs, cell: Cell) -> dict[int, float]:
 
 
 def _time_saved(runs: Runs, cell: Cell) -> dict[int, float]:
-    """Percent of the baseline's seconds to target that are saved, of the seeds whose two runs were made alike."""
+    """Percent of the baseline's seconds to target that are saved, for seeds whose two runs had the same machine."""
     if cell.method == runs.spec.baseline:
         return {}
     mine, base = (
@@ -129,7 +129,7 @@ def _seconds_to_target(runs: Runs, cell: Cell) -> dict[int, float]:
 
 
 def _value_at(runs: Runs, cell: Cell) -> dict[int, float]:
-    """The task's metric at a step; of a run that does not go so far, nothing."""
+    """The task's metric at a step; runs that end before it have no value."""
     task = runs.spec.task(cell.task)
     if task.recipe.steps < cell.step:
         return {}
@@ -138,14 +138,14 @@ def _value_at(runs: Runs, cell: Cell) -> dict[int, float]:
 
 
 def _seconds_per_nowcast(runs: Runs, cell: Cell) -> dict[int, float]:
-    """Seconds of a run's nowcasts, all that they need included, over their number."""
+    """Seconds that a run spent on nowcasts, divided by their number."""
     seconds = MEASURES["nowcast_seconds"](runs, cell)
     counts = MEASURES["nowcasts"](runs, cell)
     return {seed: seconds[seed] / count for seed, count in counts.items() if seed in seconds}
 
 
 def _change(nowcasts: pd.DataFrame) -> pd.Series:
-    """How a nowcast changed the loss of the next batch, percent."""
+    """By how many percent each nowcast changed the loss of the next batch."""
     return 100 * (nowcasts.loss_after / nowcasts.loss_before - 1)
 
 
@@ -181,17 +181,17 @@ MEASURES: dict[str, Callable[[Runs, Cell], dict[int, float]]] = {
     "time_saved_percent": _time_saved,
     "seconds_per_step": _done(lambda part: part.train_seconds / part.budget),
     "seconds_per_nowcast": _seconds_per_nowcast,
-    # what nowcasting adds to the steps of the base optimizer; evaluation is neither
+    # what nowcasts add to the time of the base optimizer's steps; evaluation counts as neither
     "overhead_percent": _done(lambda part: 100 * part.nowcast_seconds / part.train_seconds),
     "nowcasts": _of_nowcasts(len),
     "kept": _of_nowcasts(lambda nowcasts: (nowcasts.accepted == 1).sum()),
     "refused": _of_nowcasts(lambda nowcasts: (nowcasts.accepted == 0).sum()),
-    # a loss that is no number was not lowered either
+    # a NaN loss counts as raised
     "raised_percent": _of_nowcasts(lambda nowcasts: 100 * (~(nowcasts.loss_after <= nowcasts.loss_before)).mean()),
     "first_change_percent": _of_nowcasts(lambda nowcasts: _change(nowcasts).iloc[0]),
     "worst_change_percent": _of_nowcasts(lambda nowcasts: _change(nowcasts).max(skipna=False)),
 }
-PLANNED: dict[str, Callable[[ReportSpec, MethodSpec], float]] = {  # what the config says, with or without runs
+PLANNED: dict[str, Callable[[ReportSpec, MethodSpec], float]] = {  # values that follow from the config alone
     "period": _period,
     "spacing": _spacing,
     "context": _context,

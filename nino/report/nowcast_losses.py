@@ -1,4 +1,4 @@
-"""The loss right before and after each nowcast: does it help at once, or does the loss rise first?"""
+"""The loss right before and right after each nowcast: does it fall at once, or does it rise first?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nino.report.runs import Runs
 
 
 def nowcast_table(runs: Runs) -> Table:
-    """What nowcasts did to the loss of the next batch, method by method; their first and last one apart."""
+    """How nowcasts changed the loss of the next batch, for each method; the first and the last one in detail."""
     columns = (
         TASK,
         METHOD,
@@ -52,7 +52,7 @@ def _row(runs: Runs, task: str, method: str, nowcasts: pd.DataFrame) -> dict[str
 
 
 def _at_step(step: Any, part: pd.DataFrame) -> dict[str, Any]:
-    """What the nowcasts of one step did; a row of the CSV file."""
+    """The nowcasts of one step, as a row of the CSV file."""
     return {
         "step": int(step),
         "k": part.k.mean(),

@@ -1,4 +1,4 @@
-"""Where every number comes from: a row a run, with the command that makes it again."""
+"""Where every number comes from: a row for each run, with the command that repeats it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _commit_text(row: Row) -> str:
 
 
 def _arguments(spec: ReportSpec, key: Key, weights: Any) -> list[str]:
-    """What ``nino evaluate`` is told: config files and names where files are all that the config was made of."""
+    """The arguments of ``nino evaluate``: config files and names if the config came from files, else a spec file."""
     data = [] if spec.task(key.task).data.source == "embedded" else ["--data-dir", "FOLDER"]
     if spec.overlays is not None:
         files = [word for path in spec.overlays for word in ("--config", path)]
@@ -77,7 +77,7 @@ def _arguments(spec: ReportSpec, key: Key, weights: Any) -> list[str]:
 
 
 def _from_what(spec: ReportSpec) -> str:
-    """What the commands read, in words."""
+    """Describe what the commands read."""
     source = (
         "from the resolved spec file that it names, which Snakemake writes"
         if spec.overlays is None
@@ -88,7 +88,7 @@ def _from_what(spec: ReportSpec) -> str:
 
 
 def _machine(hardware: Mapping[str, Any]) -> str:
-    """The GPUs, or the processor and how many of its cores there were."""
+    """Name the GPUs, or the processor and its number of cores."""
     if hardware.get("gpus"):
         return ", ".join(str(gpu) for gpu in hardware["gpus"])
     return f"{hardware['cpu']}, {hardware.get('cores', '?')} cores" if hardware.get("cpu") else ""

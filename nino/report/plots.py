@@ -19,8 +19,8 @@ from nino.report.spec import ReportSpec
 from nino.report.statistics import compare
 from nino.specs import TaskSpec
 
-AXIS_START = 0.1  # the baseline sets the axis of a training curve from this share of the steps on
-WILD = 3.0  # a perplexity of so many times the baseline's leaves the axis instead of squeezing everything else
+AXIS_START = 0.1  # the axis of a training curve fits the baseline from this share of the steps on
+WILD = 3.0  # a perplexity of this many times the baseline's is cut off instead of squeezing everything else
 
 
 def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
@@ -161,7 +161,7 @@ def profile_figure(runs: Runs, shown: Profile) -> Figure:
 def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
     """The metric of a method on the target's split: a row per step, a column per seed with a run.
 
-    Rows that a task's target checks add are of single seeds and lie at their peaks: they are left out.
+    Rows that a hardest-first evaluation adds are left out: they belong to single seeds and lie at their peaks.
     """
     logs = {key.seed: runs.logs[key] for key in runs.keys(task.id, method)}
     if task.evaluation.hardest_first:
@@ -178,15 +178,15 @@ def nowcast_steps(runs: Runs, task: TaskSpec, method: str) -> np.ndarray:
 
 def _bottom_up(spec: ReportSpec) -> list[tuple[str, Look]]:
     """Methods in drawing order: controls below, contenders on top."""
-    found = looks(spec)
-    return [(method, found[method]) for method in (*spec.controls, spec.baseline, *spec.contenders)]
+    every = looks(spec)
+    return [(method, every[method]) for method in (*spec.controls, spec.baseline, *spec.contenders)]
 
 
 def _metric_axis(axes: Axes, runs: Runs, task: TaskSpec) -> None:
     """Label the metric's axis, logarithmic for perplexity, and let what matters fill it.
 
     The baseline's values after its first steps and the contenders' in the second half set its range. Controls extend
-    it only where they are better (the oracle): one that goes wild leaves the axis, and so do spikes after nowcasts.
+    it only if they are better, as the oracle is: one that diverges is cut off, and so are spikes after nowcasts.
     """
     accuracy = task.target.higher_is_better
     axes.set_ylabel(f"{task.target.split} {task.target.metric}" + (", %" if accuracy else ""))
@@ -209,7 +209,7 @@ def _metric_axis(axes: Axes, runs: Runs, task: TaskSpec) -> None:
 
 
 def _mean_from(runs: Runs, task: TaskSpec, method: str, share: float) -> np.ndarray:
-    """The finite means over seeds of a method's metric from a share of the steps on, nowcasts left out."""
+    """The finite means over seeds of a method's metric after a share of the steps, without those at nowcasts."""
     curves = seed_curves(runs, task, method)
     if curves.empty:
         return np.empty(0)

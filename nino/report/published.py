@@ -49,8 +49,8 @@ def published(section: str, *keys: str | int) -> Published | None:
     """
     sections = _read()
     if section not in sections or section == "sources":
-        known = ", ".join(sorted(set(sections) - {"sources"}))
-        raise ValueError(f"`section` (={section!r}) is not one of published.yaml's sections: {known}")
+        allowed = ", ".join(sorted(set(sections) - {"sources"}))
+        raise ValueError(f"`section` (={section!r}) is not one of published.yaml's sections: {allowed}")
     entry = sections[section]
     value: Any = entry["values"]
     for key in keys:
@@ -76,7 +76,7 @@ def published_speedup(method: str, task: str, baseline: str = "adam") -> Publish
 
 
 def beside(source: Published | None, value: float, half_width: float) -> tuple[float, float]:
-    """How far a measured value lies from the published one.
+    """The distance of a measured value from the published one.
 
     Args:
         source: the published value; None where there is none.
@@ -91,7 +91,7 @@ def beside(source: Published | None, value: float, half_width: float) -> tuple[f
 
 
 def published_name(method: str) -> str:
-    """What the paper calls a method: published weights and a fit of one's own both have its numbers beside them.
+    """What the paper calls a method, whether it uses the published weights or weights fitted here.
 
     >>> published_name("nino-released"), published_name("wnn")
     ('nino', 'wnn')

@@ -16,7 +16,7 @@ from tabulate import tabulate
 
 from nino.files import write_text
 
-WIDTH = 120  # columns of a terminal
+WIDTH = 120  # of a terminal, in characters
 LATEX = {
     "\\": r"\textbackslash{}",
     **{c: rf"\{c}" for c in "&%$#_{}"},
@@ -50,7 +50,7 @@ class Table:
         bold: cells (row, column title) that are marked as best.
         rules: rows before which a line is drawn.
         notes: sentences below it.
-        found: sentences on what it shows, computed from the numbers.
+        findings: sentences on what it shows, computed from the numbers.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Table:
     bold: frozenset[tuple[int, str]] = frozenset()
     rules: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
-    found: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     def csv(self) -> str:
         """The numbers, ten significant digits, empty where there is none."""
@@ -70,7 +70,7 @@ class Table:
         """A GitHub table with title, findings and notes."""
         rows = self._cells(lambda value: value.replace("|", r"\|"), lambda value: f"**{value}**")
         table = tabulate(rows, headers=list(self.text.columns), tablefmt="github", disable_numparse=True)
-        parts = [f"# {self.title}", *([" ".join(self.found)] if self.found else []), table]
+        parts = [f"# {self.title}", *([" ".join(self.findings)] if self.findings else []), table]
         return "\n\n".join([*parts, *self.notes]) + "\n"
 
     def latex(self) -> str:
@@ -104,7 +104,7 @@ class Table:
         body = "\n".join(f"<tr{RULE if i in self.rules else ''}>{row}</tr>" for i, row in enumerate(cells))
         return _page().substitute(
             title=html.escape(self.title),
-            lead=f"<p>{html.escape(' '.join(self.found))}</p>" if self.found else "",
+            lead=f"<p>{html.escape(' '.join(self.findings))}</p>" if self.findings else "",
             head="".join(f"<th>{html.escape(str(title))}</th>" for title in self.text.columns),
             body=body,
             notes="\n".join(f"<p>{html.escape(note)}</p>" for note in self.notes),
@@ -116,12 +116,12 @@ class Table:
         return tabulate(rows, headers=list(self.text.columns), tablefmt="grid", disable_numparse=True) + "\n"
 
     def plain(self) -> str:
-        """For a terminal: the table with title, findings and notes, these wrapped to 120 columns."""
+        """The table for a terminal, with title, findings and notes wrapped to 120 characters."""
         rows = self._cells(str, lambda value: f"*{value}")
         for row in sorted(self.rules, reverse=True):
             rows.insert(row, [""] * len(self.text.columns))
         table = tabulate(rows, headers=list(self.text.columns), tablefmt="simple", disable_numparse=True)
-        lead = [textwrap.fill(" ".join(self.found), WIDTH)] if self.found else []
+        lead = [textwrap.fill(" ".join(self.findings), WIDTH)] if self.findings else []
         notes = [textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in self.notes]
         return "\n".join([self.title, *lead, "", table, "", *notes])
 
@@ -138,7 +138,7 @@ class Table:
         return list(paths)
 
     def _cells(self, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
-        """The text of every cell, escaped, the best of them marked."""
+        """The text of every cell, escaped, with the best ones marked."""
 
         def cell(i: int, title: object, value: str) -> str:
             return bold(escape(value)) if (i, title) in self.bold else escape(value)

@@ -1,4 +1,4 @@
-"""The running mean beside the first hit: over what it is taken, and how the two differ."""
+"""The running mean at the target: what it is taken over, and how it differs from the first hit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nino.specs import TaskSpec
 
 
 def running_mean_notes(runs: Runs) -> tuple[str, ...]:
-    """What the running mean of each task covers, and a sentence a task on how it differs from the first hit."""
+    """What the running mean of each task covers, and a sentence for each task on how it differs from the first hit."""
     covered: dict[tuple[int, int], list[str]] = {}
     for task in runs.spec.tasks:
         covered.setdefault((window(task, runs.spec.schedule), spacing(task)), []).append(task.id)

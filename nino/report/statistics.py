@@ -1,4 +1,4 @@
-"""Statistics of one task: the seed is the unit, and a method is compared with the baseline seed by seed."""
+"""Statistics of one task: the seed is the unit, and methods are compared seed by seed."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ class Comparison:
 
 
 def sample_mean(values: np.ndarray) -> float:
-    """The mean; NaN of nothing."""
+    """The mean; NaN without values."""
     return float(np.mean(values)) if len(values) else float("nan")
 
 
 def sample_std(values: np.ndarray) -> float:
-    """The sample standard deviation (n - 1); NaN of fewer than two values."""
+    """The sample standard deviation (n - 1); NaN for fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
@@ -106,9 +106,9 @@ def speedups(steps: np.ndarray, base: np.ndarray) -> np.ndarray:
 def mean_interval(values: np.ndarray, confidence: float, resamples: int, rng: np.random.Generator) -> Interval:
     """A bootstrap interval of the mean over seeds (bias-corrected and accelerated).
 
-    Pairs are resampled whole, because each value already is the difference of a pair. One value has no interval. Two or
-    three have one that is their range, whatever the level (a resample repeats one value n times with probability
-    ``n^-n``, over 2.5 %), so it is given as that.
+    Each value is the difference of a pair, so pairs are resampled together. A single value has no interval. For two or
+    three values the bootstrap interval is their range at every level (a resample repeats one value n times with
+    probability ``n^-n``, more than 2.5 %), so the range is returned.
 
     Args:
         values: (n,) one value per seed, finite.
@@ -125,10 +125,10 @@ def mean_interval(values: np.ndarray, confidence: float, resamples: int, rng: np
         return Interval(low, high, "range")
     if low == high:  # all resamples are the same
         return Interval(low, high, "bootstrap")
-    found = stats.bootstrap(
+    ends = stats.bootstrap(
         (values,), np.mean, confidence_level=confidence, n_resamples=resamples, method="BCa", rng=rng
     ).confidence_interval
-    return Interval(float(found.low), float(found.high), "bootstrap")
+    return Interval(float(ends.low), float(ends.high), "bootstrap")
 
 
 def interval_of_mean(runs: Runs, values: np.ndarray) -> Interval:
@@ -161,10 +161,10 @@ def stratified_interval(
 
 
 def permutation_p(steps: np.ndarray, base: np.ndarray, budget: float, rng: np.random.Generator) -> float:
-    """Two-sided p-value that a method and the baseline need equally many steps, by swapping them within seeds.
+    """Two-sided p-value of the hypothesis that a method and the baseline need equally many steps: paired permutations.
 
-    The statistic is the mean of ``log(base / steps)``. A miss counts with the step budget, the least it can have taken,
-    so that a seed which did not reach the target is neither lost nor rewarded. All ``2^n`` swaps are enumerated up to
+    The statistic is the mean of ``log(base / steps)``. A miss counts with the step budget, a lower bound of what it
+    needs, so that a seed that misses the target is neither dropped nor rewarded. All ``2^n`` swaps are enumerated up to
     16 seeds; n seeds cannot give less than ``2 / 2^n``, so that fewer than 6 separate nothing at the 5 % level.
 
     Args:
@@ -187,7 +187,7 @@ def permutation_p(steps: np.ndarray, base: np.ndarray, budget: float, rng: np.ra
 
 
 def paired_p(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> float:
-    """Two-sided p-value that pairs do not differ in the mean, by swapping within them; exact up to 16 pairs.
+    """Two-sided p-value of the hypothesis that pairs do not differ in the mean; exact up to 16 pairs.
 
     Args:
         one: (pairs,) finite values.
@@ -211,7 +211,7 @@ def paired_p(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> fl
 
 
 def compare(runs: Runs, task: str, method: str) -> Comparison:
-    """Everything Table 2 says about a method on a task.
+    """Compare a method with the baseline on a task.
 
     Args:
         runs: all runs of the report.
@@ -269,5 +269,5 @@ def _paired_test(runs: Runs, task: str, method: str, other: str) -> float:
 
 
 def generator(runs: Runs) -> np.random.Generator:
-    """A fresh generator from the report's seed: each interval is the same whatever else is computed."""
+    """A new generator with the report's seed, so that an interval does not depend on what was computed before it."""
     return np.random.default_rng(runs.spec.seed)

@@ -132,13 +132,13 @@ def published_values(runs: Runs, task: TaskSpec, method: str) -> tuple[Published
 
 
 def absent(runs: Runs, task: str, method: str) -> str:
-    """What stands in place of numbers where a method has no run on a task: ``missing``, ``n/a`` if none is planned."""
+    """The text for a method without a run on a task: ``missing``, or ``n/a`` if none is planned."""
     return "missing" if runs.spec.plans(task, method) else NOT_PLANNED
 
 
 def _comparison_row(runs: Runs, compared: Comparison, best: Comparison | None) -> dict[str, Any]:
     task, method = compared.task, compared.method
-    behind: bool | None = None  # separated from the best; only asked of those that compete with it
+    behind: bool | None = None  # separated from the best method; asked of the other contenders only
     if best is not None and best.method != method and compared.pairs and method in runs.spec.contenders:
         behind = separated_from(runs, task, method, best.method)
     steps, speedup = published_values(runs, runs.spec.task(task), method)
@@ -170,7 +170,7 @@ def _steps_text(runs: Runs, row: Row) -> str:
 
 
 def _reached_text(row: Row) -> str:
-    """Seeds that reached the target / seeds run, and what is missing from the plan."""
+    """Seeds that reached the target, of how many that were run; then how many failed or are missing."""
     if not row["seeds_planned"]:
         return EMPTY
     gaps = {

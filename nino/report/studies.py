@@ -81,10 +81,10 @@ def study(name: str, spec: ReportSpec | None = None) -> Study:
     >>> study("vit").cells[1][0].source().value
     50.4
     """
-    known = _read()
-    if name not in known:
-        raise ValueError(f"`name` (={name!r}) is no study; there are {', '.join(sorted(known))}")
-    return build(name, expanded(known[name], spec))
+    entries = _read()
+    if name not in entries:
+        raise ValueError(f"`name` (={name!r}) is no study; there are {', '.join(sorted(entries))}")
+    return build(name, expanded(entries[name], spec))
 
 
 def study_names() -> tuple[str, ...]:
@@ -93,19 +93,19 @@ def study_names() -> tuple[str, ...]:
 
 
 def study_files(name: str) -> list[str]:
-    """The files that a study's table and figure are, below the run's folder.
+    """The files of a study's table and figure, below the run's folder.
 
     >>> study_files("vit")
     ['tables/vit.csv', 'tables/vit.md', 'tables/vit.tex', 'tables/vit.html', 'tables/captions/vit.rst']
     """
-    found = [f"tables/{name}.{kind}" for kind in ("csv", "md", "tex", "html")] + [f"tables/captions/{name}.rst"]
+    paths = [f"tables/{name}.{kind}" for kind in ("csv", "md", "tex", "html")] + [f"tables/captions/{name}.rst"]
     if study(name).x_title:
-        found += [f"figures/{name}.svg", f"figures/{name}.png", f"figures/captions/{name}.rst"]
-    return found
+        paths += [f"figures/{name}.svg", f"figures/{name}.png", f"figures/captions/{name}.rst"]
+    return paths
 
 
 def study_artifacts(name: str) -> list[tuple[str, str]]:
-    """A study's files, each with what a reader of the report sees in it: ``table``, ``figure`` or nothing.
+    """A study's files, each with how the report shows it: as ``table``, as ``figure`` or not at all.
 
     >>> [file for file, shows in study_artifacts("vit") if shows]
     ['tables/vit.html']

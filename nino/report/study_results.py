@@ -1,4 +1,4 @@
-"""The results of a study: its table, each measured value next to the published one, and its figure."""
+"""The results of a study: its table, with published values next to measured ones, and its figure."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from nino.report.rendering import Table
 from nino.report.runs import Runs, read_runs
 from nino.report.spec import ReportSpec
 from nino.report.statistics import separates
-from nino.report.studies import Study, study
+from nino.report.studies import Study
+from nino.report.studies import study as find_study
 from nino.report.study_figure import study_figure
 
 
-def study_table(wanted: Study, runs: Runs | None) -> Table:
-    """Measured values, published values beside them, and the difference in half-widths of the interval.
+def study_table(study: Study, runs: Runs | None) -> Table:
+    """Measured values next to published ones, with the difference in half-widths of the interval.
 
     Args:
-        wanted: what the cells show.
+        study: what the cells show.
         runs: the runs of a results folder; None where there are none: every measured cell is missing then.
     """
-    measured = {cell: measure(runs, cell) for row in wanted.cells for cell in row}
-    rows: list[dict[str, Any]] = [{"title": title, "cells": []} for title in wanted.rows]
-    for j, title in enumerate(wanted.columns):
-        cells = [row[j] for row in wanted.cells]
+    measured = {cell: measure(runs, cell) for row in study.cells for cell in row}
+    rows: list[dict[str, Any]] = [{"title": title, "cells": []} for title in study.rows]
+    for j, title in enumerate(study.columns):
+        cells = [row[j] for row in study.cells]
         values = [measured[cell] for cell in cells]
         best = best_row(values, cells[0]) if cells else None
         for i, row in enumerate(rows):
@@ -43,17 +44,17 @@ def study_table(wanted: Study, runs: Runs | None) -> Table:
             row["cells"].append(named | _cell_row(runs, cells[i], values[i], i == best, beside_best))
     level = runs.spec.confidence if runs else 0.95
     return lay_out(
-        wanted.name,
-        wanted.title,
+        study.name,
+        study.title,
         [
             Column("", lambda row: str(row["title"])),
-            *(c for j in range(len(wanted.columns)) for c in _columns(wanted, j)),
+            *(c for j in range(len(study.columns)) for c in _columns(study, j)),
         ],
         rows,
-        data=[row["cells"][j] for j in range(len(wanted.columns)) for row in rows],
+        data=[row["cells"][j] for j in range(len(study.columns)) for row in rows],
         hidden=("text", "published_text"),
-        notes=(*wanted.notes, *_notes(runs, level), *(plan_notes(runs.spec) if runs else ())),
-        found=findings(wanted, runs, measured),
+        notes=(*study.notes, *_notes(runs, level), *(plan_notes(runs.spec) if runs else ())),
+        findings=findings(study, runs, measured),
     )
 
 
@@ -61,7 +62,7 @@ def write_study(name: str, results: Path, spec: ReportSpec, folder: Path) -> Tab
     """Read a run's logs and write a study's table, and its figure where it has one.
 
     Args:
-        name: of the wanted.
+        name: of the study.
         results: the run's directory, ``results/<run>``.
         spec: what belongs to the report.
         folder: where ``tables/<name>.*`` and ``figures/<name>.*`` are written.
@@ -70,40 +71,40 @@ def write_study(name: str, results: Path, spec: ReportSpec, folder: Path) -> Tab
         The table.
 
     Raises:
-        ValueError: for an unknown wanted.
+        ValueError: for an unknown study.
         CorruptRunError: where a run's files are damaged.
     """
-    wanted = study(name, spec)
+    study = find_study(name, spec)
     runs = read_runs(results, spec)
-    table = study_table(wanted, runs)
+    table = study_table(study, runs)
     table.write(folder / "tables")
-    write_caption(folder / "tables", name, table.found)
-    if wanted.x_title:
+    write_caption(folder / "tables", name, table.findings)
+    if study.x_title:
         with styled():
-            save(study_figure(wanted, runs), folder / "figures" / name)
-        write_caption(folder / "figures", name, (*table.found, *spec.remarks()))
+            save(study_figure(study, runs), folder / "figures" / name)
+        write_caption(folder / "figures", name, (*table.findings, *spec.remarks()))
     return table
 
 
 def best_row(cells: list[Measured], cell: Cell) -> int | None:
-    """The best row of a column: means over the most tasks, then the largest share reached, then the best mean.
+    """The best row of a column: most tasks first, then the largest share that reached the target, then the best mean.
 
     Args:
         cells: measured ones of the column.
         cell: what they measure.
 
     Returns:
-        Its position; None where nothing is meant to be better, or nothing is there.
+        Its position; None if the column ranks nothing or has no value.
 
     >>> few, all_of_them = Measured(6, 1, seeds=1, mean=90.0), Measured(6, 6, seeds=6, mean=40.0)
     >>> best_row([few, Measured(), all_of_them], Cell("speedup", better="higher"))
     2
     """
-    known = [i for i, value in enumerate(cells) if value.seeds and np.isfinite(value.mean)]
-    if not cell.better or not known:
+    rows = [i for i, value in enumerate(cells) if value.seeds and np.isfinite(value.mean)]
+    if not cell.better or not rows:
         return None
     sign = 1 if cell.better == "higher" else -1
-    return max(known, key=lambda i: (cells[i].tasks, cells[i].share(cell.measure), sign * cells[i].mean))
+    return max(rows, key=lambda i: (cells[i].tasks, cells[i].share(cell.measure), sign * cells[i].mean))
 
 
 def separated(runs: Runs, cell: Cell, value: Measured, best: Cell) -> bool | None:
@@ -123,17 +124,17 @@ def published_for(runs: Runs | None, cell: Cell) -> Published | None:
     return cell.source()
 
 
-def _columns(wanted: Study, j: int) -> tuple[Column, Column]:
+def _columns(study: Study, j: int) -> tuple[Column, Column]:
     """The measured values of a study's column, and the published ones beside them."""
     return (
-        Column(wanted.columns[j], lambda row: row["cells"][j]["text"], bold=lambda row: row["cells"][j]["best"]),
-        # a title each, though they all read the same
+        Column(study.columns[j], lambda row: row["cells"][j]["text"], bold=lambda row: row["cells"][j]["best"]),
+        # titles must differ, though they all look the same
         Column("Published" + " " * j, lambda row: row["cells"][j]["published_text"], optional=True),
     )
 
 
 def _cell_row(runs: Runs | None, cell: Cell, value: Measured, best: bool, separate: bool | None) -> dict[str, Any]:
-    """A cell as a row of the CSV file, and the texts that stand in the table."""
+    """A cell as a row of the CSV file, with the texts that the table shows."""
     source = published_for(runs, cell)
     points, half_widths = beside(source, value.mean, value.interval.half_width)
     in_half_widths = f" ({number(half_widths, 1)})" if np.isfinite(half_widths) else ""
@@ -154,13 +155,13 @@ def _cell_row(runs: Runs | None, cell: Cell, value: Measured, best: bool, separa
 
 
 def _text(runs: Runs | None, cell: Cell, value: Measured) -> str:
-    """The value with its interval, or why there is none; then what the reader would not expect: misses, gaps, n."""
+    """The value with its interval, or the reason why it is missing; then misses, missing tasks and a smaller n."""
     if value.gap:
         return f"{value.gap} (0/{value.run})" if value.gap == NOT_REACHED else value.gap
     shown = mean_std(value.mean, value.std, cell.digits)
     if value.interval.kind != "none":
         shown += f" {interval_text(value.interval.low, value.interval.high, cell.digits)}"
-    if runs is None or not value.seeds:  # what the plan says has neither runs nor seeds
+    if runs is None or not value.seeds:  # values that follow from the config have neither runs nor seeds
         return shown
     tasks = len(runs.spec.tasks) if cell.measure == MEAN_SPEEDUP else 1
     asides = []

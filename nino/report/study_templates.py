@@ -1,9 +1,9 @@
-"""Rows and columns that a study's table has because of the run that it is made of.
+"""Filling in a study's rows and columns from the tasks and methods of a run.
 
-An entry of ``studies.yaml`` may leave open which tasks and methods a run has: a row or column whose title holds
-``{task}`` stands for one a task, ``{label}`` for one a method (the baseline left out), and in all of its values
-``{task}``, ``{optimizer}`` (the task's), ``{method}`` and ``{label}`` are filled in. ``more`` has the name of a method
-a column, ``{x}`` for a number: the run's methods with a number that no row has get one.
+A row or column of ``studies.yaml`` is a template if its title holds ``{task}`` or ``{label}``: it is repeated for each
+task, or for each method except the baseline, with ``{task}``, ``{optimizer}`` (of the task), ``{method}`` and
+``{label}`` filled in throughout. ``more`` gives the name of a method for each column, with ``{x}`` in the place of a
+number: methods of the run whose number is in no row get a row of their own.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ Entry = Mapping[str, Any]
 
 
 def expanded(entry: Entry, spec: ReportSpec | None) -> Entry:
-    """A study's entry with the rows and columns of a run.
+    """Fill in the templates of a study's entry.
 
     Args:
         entry: of the study.
         spec: of the run; None leaves the entry as it is.
 
     Returns:
-        The entry with nothing open.
+        The entry without templates.
     """
     if spec is None:
         return entry
-    found = {**entry}
+    filled = {**entry}
     for part in ("columns", "rows"):
-        found[part] = [item for each in entry[part] for item in _filled_in(each, spec)]
+        filled[part] = [item for each in entry[part] for item in _filled_in(each, spec)]
     if "contrast" in entry:
         columns = [
-            filled["title"] for title in entry["contrast"]["columns"] for filled in _filled_in({"title": title}, spec)
+            each["title"] for title in entry["contrast"]["columns"] for each in _filled_in({"title": title}, spec)
         ]
-        found["contrast"] = {**entry["contrast"], "columns": columns}
-    return with_more(found, (method.name for method in spec.methods))
+        filled["contrast"] = {**entry["contrast"], "columns": columns}
+    return with_more(filled, (method.name for method in spec.methods))
 
 
 def with_more(entry: Entry, methods: Iterable[str]) -> Entry:
-    """A study's entry with a row for every number that some methods have in their names and its rows have not.
+    """Add a row for every number that methods have in their names and no row of the entry has.
 
     Args:
         entry: of the study; its ``more`` holds the name of a method a column, ``{x}`` for the number.
@@ -66,7 +66,7 @@ def with_more(entry: Entry, methods: Iterable[str]) -> Entry:
 
 
 def _filled_in(item: Entry, spec: ReportSpec) -> Iterator[Entry]:
-    """A row or column, once a task and method of the run that its title leaves open."""
+    """Repeat a row or column for the tasks and methods that its title stands for."""
     tasks = [{"task": task.id, "optimizer": task.recipe.optimizer} for task in spec.tasks]
     names = [method.name for method in spec.methods if method.name != spec.baseline]  # the config's order
     methods = [{"method": name, "label": spec.label(name)} for name in names]
@@ -76,7 +76,7 @@ def _filled_in(item: Entry, spec: ReportSpec) -> Iterator[Entry]:
 
 
 def _replace(value: Any, names: Mapping[str, str]) -> Any:
-    """A nested value with names in the places of ``{...}``."""
+    """Replace ``{...}`` by names throughout a nested value."""
     if isinstance(value, Mapping):
         return {key: _replace(part, names) for key, part in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Seconds and memory, and what nowcasting adds to them. They belong to the machine that the runs were made on."""
+"""Seconds and memory, and what nowcasts add to them; they depend on the machine that the runs were made on."""
 
 from __future__ import annotations
 

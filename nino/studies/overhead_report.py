@@ -73,7 +73,7 @@ def table(measured: list[Cost], spec: OverheadSpec) -> Table:
         hidden=("cost", "published"),
         group=itemgetter("model"),
         notes=notes,
-        found=findings(measured, spec),
+        findings=findings(measured, spec),
     )
 
 
@@ -152,7 +152,7 @@ def study(spec: OverheadSpec, results: Path, device: str = "cpu") -> Table:
     start = time.perf_counter()
     unfinished = results / f"unfinished-{NAME}.json"
     result = table(costs(spec, device, unfinished), spec)
-    files = [*result.write(results / "tables"), write_caption(results / "tables", NAME, result.found)]
+    files = [*result.write(results / "tables"), write_caption(results / "tables", NAME, result.findings)]
     write_record(results, NAME, spec, files, time.perf_counter() - start, spec.nowcaster)
     unfinished.unlink()
     return result

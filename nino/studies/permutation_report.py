@@ -128,7 +128,7 @@ def table(scores: list[Score], spec: PermutationSpec) -> Table:
     )
     title = "Which permutations of attention a neural graph sees"
     rows = [vars(s) for s in scores]
-    return lay_out(NAME, title, columns, rows, group=itemgetter("reading"), notes=notes, found=findings(scores))
+    return lay_out(NAME, title, columns, rows, group=itemgetter("reading"), notes=notes, findings=findings(scores))
 
 
 def _accuracy(row: Row) -> str:
@@ -210,7 +210,7 @@ def study(spec: PermutationSpec, results: Path) -> Table:
     found = embeddings(net, TOPOLOGIES, spec.width, spec.heads, spec.permutations, spec.seed)
     result = table([score(e, spec.seed) for e in found], spec)
     files = result.write(results / "tables")
-    files.append(write_caption(results / "tables", NAME, result.found))
+    files.append(write_caption(results / "tables", NAME, result.findings))
     files += draw(found, results / "figures" / NAME)
     write_record(results, NAME, spec, files, time.perf_counter() - start, spec.nowcaster)
     return result

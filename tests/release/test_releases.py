@@ -240,7 +240,7 @@ def test_the_leaderboard_holds_every_release(run: Path, spec: ReportSpec) -> Non
     assert table.rules == (6,)
     best = table.data[table.data.best]
     assert best.label.tolist() == ["NiNo", "NiNo"] and best.speedup_percent.is_monotonic_decreasing
-    assert len(table.found) == 1 and table.found[0].startswith("fake-v2: NiNo is ahead with")
+    assert len(table.findings) == 1 and table.findings[0].startswith("fake-v2: NiNo is ahead with")
     paths = write_leaderboard(run.parent)
     assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md", "leaderboard.html"]
     assert "[fake-v1](fake-v1/tables/table2.md)" in paths[1].read_text()

@@ -22,7 +22,7 @@ def table() -> Table:
         bold=frozenset({(0, "Gain, %")}),
         rules=(1,),
         notes=("p > 0.05",),
-        found=("It is so.",),
+        findings=("It is so.",),
     )
 
 

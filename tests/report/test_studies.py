@@ -39,7 +39,7 @@ def test_without_runs_every_measured_cell_is_missing(name: str) -> None:
     table = study_table(wanted, None)
     assert (table.data.seeds == 0).all() and table.data["mean"].isna().all()
     assert (table.text[list(wanted.columns)] == "missing").all(axis=None)
-    assert table.bold == frozenset() and table.found == ("Nothing of this has been measured yet.",)
+    assert table.bold == frozenset() and table.findings == ("Nothing of this has been measured yet.",)
     for row in wanted.cells:
         for cell in row:
             assert cell.measure in {*MEASURES, *PLANNED, "mean_speedup"}
@@ -220,7 +220,7 @@ def test_the_times_of_a_method_are_those_of_its_options(runs: Runs) -> None:
     table = study_table(study("time", spec), replace(runs, spec=spec))
     assert table.text.iloc[0, 1:4].tolist() == ["50", "5", "50"]
     assert table.text.iloc[1, 1:4].tolist() == ["100", "20", "800"]
-    assert len(table.found) == 2 and "difference from NiNo: WNN+" in table.found[0]
+    assert len(table.findings) == 2 and "difference from NiNo: WNN+" in table.findings[0]
 
 
 def test_the_states_that_a_method_reads_are_those_of_its_options(runs: Runs) -> None:
