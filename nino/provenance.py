@@ -18,7 +18,6 @@ from typing import Any
 from threadpoolctl import threadpool_info
 
 from nino.files import sha256
-from nino.specs import Spec
 
 PACKAGES = (
     "nino",
@@ -143,7 +142,7 @@ def _torch_build() -> str | None:
 def _described(value: Any) -> Any:
     if isinstance(value, Path):
         return {"path": value.as_posix(), "sha256": sha256(value)}
-    return value.to_dict() if isinstance(value, Spec) else value
+    return value.to_dict() if hasattr(value, "to_dict") else value
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

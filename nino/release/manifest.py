@@ -14,7 +14,7 @@ from safetensors import safe_open
 from nino.files import sha256, write_json
 from nino.provenance import git_commit, hardware, versions
 from nino.report.runs import Key, Runs, read_runs
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 from nino.trajectories.format import get_attributes
 
 FORMAT = 1

@@ -16,8 +16,8 @@ from nino.release.changes import changelog, changes
 from nino.release.manifest import NAME as MANIFEST
 from nino.release.manifest import checksums, read_manifest, read_record
 from nino.release.verify import compare_checksums, verify_run
-from nino.report.names import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
+from nino.specs.report import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
 
 FORMAT = 1
 NAME = "RELEASE.json"

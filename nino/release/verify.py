@@ -10,7 +10,7 @@ from nino.files import sha256
 from nino.release.manifest import DEFINITIONS, read_manifest
 from nino.report.build import write_tables
 from nino.report.runs import CorruptRunError
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 
 def verify_run(results: Path) -> list[str]:

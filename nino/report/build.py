@@ -13,10 +13,10 @@ from nino.report.nowcast_losses import nowcast_table
 from nino.report.origins import origins_table
 from nino.report.rendering import Table, rst_escape
 from nino.report.runs import Runs, read_runs
-from nino.report.spec import ReportSpec
 from nino.report.steps_to_target import summary_table, table2
 from nino.report.task_descriptions import table1
 from nino.report.timing import timing_table
+from nino.specs import ReportSpec
 
 MAIN_TABLES = ("table1", "table2", "summary")  # what `console_text` prints
 

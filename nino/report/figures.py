@@ -18,7 +18,7 @@ from nino.report.losses_near_nowcasts import around_sentence
 from nino.report.plots import curves_figure, profile_figure, spikes_figure, worth_figure
 from nino.report.runs import read_runs
 from nino.report.schedule_plot import schedule_figure
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 
 def write_figures(

@@ -12,9 +12,8 @@ import pandas as pd
 from nino.report.progress import value_at
 from nino.report.published import Published, published, published_speedup
 from nino.report.runs import Key, Runs
-from nino.report.spec import ReportSpec
 from nino.report.statistics import speedups
-from nino.specs import MethodSpec
+from nino.specs import MethodSpec, ReportSpec
 
 SPEED = ("machine", "cpu", "cores", "threads", "gpus")  # parts of the hardware that determine how long a step takes
 

@@ -11,7 +11,7 @@ from nino.report.columns import TASK, Column, Row, by_task, lay_out, plain
 from nino.report.formats import EMPTY, number
 from nino.report.rendering import Table
 from nino.report.runs import Key, Runs
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 
 def origins_table(runs: Runs) -> Table:

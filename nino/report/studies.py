@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from nino.report.measures import Cell
-from nino.report.spec import ReportSpec
 from nino.report.study_templates import expanded
+from nino.specs import ReportSpec
 
 
 class Place(NamedTuple):

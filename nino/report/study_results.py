@@ -18,11 +18,11 @@ from nino.report.measures import Cell
 from nino.report.published import Published, beside, published
 from nino.report.rendering import Table
 from nino.report.runs import Runs, read_runs
-from nino.report.spec import ReportSpec
 from nino.report.statistics import separates
 from nino.report.studies import Study
 from nino.report.studies import study as find_study
 from nino.report.study_figure import study_figure
+from nino.specs import ReportSpec
 
 
 def study_table(study: Study, runs: Runs | None) -> Table:

@@ -13,10 +13,10 @@ from nino.report.columns import Column, Row, fixed, lay_out
 from nino.report.formats import EMPTY, number, significant
 from nino.report.published import published, source_texts
 from nino.report.rendering import Table
+from nino.specs import OverheadSpec
 from nino.studies.overhead import COMPARED, CONTEXT, HORIZON, METHODS, REPEATS, Cost
 from nino.studies.overhead_rows import costs
 from nino.studies.record import write_record
-from nino.studies.spec import OverheadSpec
 
 NAME = "overhead"
 GB = 1e9

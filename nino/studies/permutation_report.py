@@ -18,9 +18,9 @@ from nino.report.columns import Column, Row, lay_out, plain, rounded
 from nino.report.drawing import PAGE, new_figure, save, styled
 from nino.report.formats import interval_text, number
 from nino.report.rendering import Table
+from nino.specs import PermutationSpec
 from nino.studies.permutation import READINGS, Embeddings, embeddings, random_network
 from nino.studies.record import write_record
-from nino.studies.spec import PermutationSpec
 
 NAME = "permutation"
 TOPOLOGIES: tuple[Topology, ...] = ("naive", "released", "exact")

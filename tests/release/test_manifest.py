@@ -13,7 +13,7 @@ from nino.release.manifest import DEFINITIONS, ManifestError, write_manifest
 from nino.release.verify import verify_run as verify
 from nino.report.build import write_tables
 from nino.report.runs import Key
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 RUN = Key("digits-8", "nino", 1000)
 

@@ -13,9 +13,9 @@ from nino.release.leaderboard import leaderboard, write_leaderboard
 from nino.release.manifest import ManifestError, write_manifest
 from nino.release.releases import LOGS_LIMIT, NAME, ReleaseError, release, releases, verify
 from nino.report.build import write_tables
-from nino.report.names import FIGURE_FORMATS, figure_names
 from nino.report.runs import Key
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
+from nino.specs.report import FIGURE_FORMATS, figure_names
 from tests.report.conftest import curve, write_run
 
 RUN = Key("digits-8", "nino", 1000)

@@ -17,8 +17,8 @@ from nino.report.captions import (
 )
 from nino.report.rendering import rst_escape
 from nino.report.runs import Key, Runs, read_runs
-from nino.report.spec import ReportSpec
 from nino.report.steps_to_target import summary_table
+from nino.specs import ReportSpec
 
 from .conftest import METHODS, hit_runs, make_task, write_run
 

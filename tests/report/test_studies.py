@@ -13,12 +13,11 @@ import pytest
 from nino.report.cells import Measured, measure
 from nino.report.measures import MEASURES, PLANNED, Cell, values
 from nino.report.runs import Runs, read_runs
-from nino.report.spec import ReportSpec
 from nino.report.statistics import compare
 from nino.report.studies import Study, build, study, study_files, study_names
 from nino.report.study_figure import positions, study_figure
 from nino.report.study_results import best_row, study_table, write_study
-from nino.specs import MethodSpec
+from nino.specs import MethodSpec, ReportSpec
 
 from .conftest import METHODS, hit_runs, make_task, write_run
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nino.config.errors import suggest
 from nino.files import sha256
+from nino.specs.errors import suggest
 
 
 @dataclass(frozen=True)
