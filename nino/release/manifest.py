@@ -11,6 +11,7 @@ import h5py
 import pandas as pd
 from safetensors import safe_open
 
+from nino.evaluate.run_folder import FILES
 from nino.files import sha256, write_json
 from nino.provenance import git_commit, hardware, versions
 from nino.report.runs import Key, Runs, read_runs
@@ -19,13 +20,6 @@ from nino.trajectories.format import get_attributes
 
 FORMAT = 1
 NAME = "manifest.json"
-INPUTS = (
-    "run.json",
-    "log.csv",
-    "nowcasts.csv",
-    "jumps.csv",
-    "around.csv",
-)  # the last two are optional
 SECONDS = ("train_seconds", "evaluation_seconds", "nowcast_seconds")
 ARTIFACTS = ("tables", "figures")
 FITS = ("metatrain", "l2o")
@@ -189,5 +183,5 @@ def _run_entry(results: Path, runs: Runs, key: Key) -> dict[str, Any]:
         "status": info["status"],
         "reason": info["reason"],
         "inputs": (info.get("provenance") or {}).get("inputs"),
-        "files": checksums(results, (folder / name for name in INPUTS)),
+        "files": checksums(results, (folder / name for name in FILES)),
     }

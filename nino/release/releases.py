@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nino.evaluate.attempts import KEPT
+from nino.evaluate.run_folder import COPIES
 from nino.files import write_json, write_text
 from nino.release.changes import changelog, changes
 from nino.release.manifest import NAME as MANIFEST
@@ -163,7 +163,7 @@ def verify(folder: Path) -> list[str]:
 def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, target: Path, version: int) -> Release:
     """Copy to a temporary folder, and rename it once it is complete."""
     logs = [path for part in LOGS for path in (results / part).rglob("*") if path.suffix in (".json", ".csv")]
-    logs = [path for path in logs if path.parent.name != KEPT]
+    logs = [path for path in logs if path.parent.name != COPIES]
     logs_kept = sum(path.stat().st_size for path in logs) <= LOGS_LIMIT
     files = [path for part in FROZEN for path in (results / part).rglob("*") if path.is_file()]
     part = target.with_name(f".{target.name}.part")
