@@ -5,7 +5,7 @@ the stage's config, its data and the text that `stage_version` returns. Three hu
 a comma: a version is made from the syntax trees of the modules that the stage runs, without what computes nothing:
 
 - docstrings, comments, formatting, and annotations other than those of a class's fields;
-- logged lines, the texts of errors, and the ``description`` of a config's key;
+- lines that are logged, and the texts of errors;
 - modules that the stage does not run: imports are followed from what its command calls, those inside functions, too,
   but not those that only annotations use. A name that a package re-exports leads to the module that defines it;
 - names and places of modules: one that is moved or renamed computes what it did.
@@ -43,6 +43,7 @@ STAGES = {
 """What a stage runs, by its name: the spec that its command reads, and what the command calls."""
 
 HARMLESS = ("nino", "pandas", "snakemake")  # packages whose version changes no bytes of a result
+LOGGERS = ("log", "logger")  # what modules call theirs
 SILENT = ("ctx", "kind", "type_comment")  # fields of a syntax tree that say again what its shape says
 
 
@@ -149,21 +150,14 @@ def _imports_and_names(tree: ast.AST) -> tuple[set[tuple[str, str]], set[str]]:
 
 def _keep_what_computes(tree: ast.Module) -> None:
     """Take from a module's tree what the module's docstring says computes nothing."""
-    loggers = {
-        target.id
-        for node in tree.body
-        if isinstance(node, ast.Assign) and "getLogger" in ast.unparse(node.value)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
     for node in ast.walk(tree):
-        of_class = isinstance(
-            node, ast.ClassDef
-        )  # annotations of fields count: dataclasses and specs are made from them
         for _, value in ast.iter_fields(node):
             if isinstance(value, list):
-                left = [entry for entry in value if not _is_silent(entry, loggers)]
-                value[:] = left if of_class else map(_unannotated, left)
+                value[:] = [entry for entry in value if not _is_silent(entry)]
+                if not isinstance(
+                    node, ast.ClassDef
+                ):  # dataclasses and specs are made from annotations of their fields
+                    value[:] = map(_unannotated, value)
         if isinstance(node, ast.FunctionDef):
             node.returns = None
         elif isinstance(node, ast.arg):
@@ -172,16 +166,14 @@ def _keep_what_computes(tree: ast.Module) -> None:
             node.exc.args = [each for each in node.exc.args if not isinstance(each, ast.JoinedStr | ast.Constant)]
 
 
-def _is_silent(node: Any, loggers: set[str]) -> bool:
-    """Whether it is a docstring, a logged line, imports that only annotations use, or the description of a key."""
+def _is_silent(node: Any) -> bool:
+    """Whether it is a docstring, a logged line, or imports that only annotations use."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         method = node.value.func
-        return isinstance(method, ast.Attribute) and getattr(method.value, "id", None) in loggers
+        return isinstance(method, ast.Attribute) and getattr(method.value, "id", None) in LOGGERS
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
-    if isinstance(node, ast.If):
-        return getattr(node.test, "id", None) == "TYPE_CHECKING"
-    return isinstance(node, ast.keyword) and node.arg == "description"
+    return isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING"
 
 
 def _unannotated(node: Any) -> Any:

@@ -40,6 +40,26 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a folder beside ``path`` and rename it to ``path`` once the block ends without an error.
+
+    Args:
+        path: the folder to write; must not exist.
+
+    Yields:
+        The folder to write into; removed if the block raises.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def require_space(path: Path, size: int) -> None:
     """Refuse to begin what the disk cannot hold.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nino.code_version import PACKAGE, STAGES, stage_files, stage_version
+from nino.code_version import LOGGERS, PACKAGE, STAGES, stage_files, stage_version
 
 ROOT = PACKAGE.parent
 Edit = Callable[[str, str, str], set[str]]
@@ -62,12 +62,14 @@ def test_what_the_command_calls_is_where_a_stage_begins(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_imports_are_absolute_and_by_name(stage: str) -> None:
-    """Others would not be followed."""
+def test_imports_are_absolute_and_by_name_and_loggers_are_known(stage: str) -> None:
+    """Other imports would not be followed, and other loggers would count."""
     for file in stage_files(stage):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 0 and all(alias.name != "*" for alias in node.names), file
+            if isinstance(node, ast.Assign) and "getLogger" in ast.unparse(node.value):
+                assert ast.unparse(node.targets[0]) in LOGGERS, file
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_imports_are_absolute_and_by_name(stage: str) -> None:
         pytest.param("trajectories/collect.py", 'log.warning("', 'log.warning("so: ', id="logged line"),
         pytest.param("trajectories/join.py", "def ", "def another_", id="module that is not run"),
         pytest.param("tasks/__init__.py", "from ", "import nino.report\n\nfrom ", id="export that is not run"),
-        pytest.param("report/table.py", "def ", "def another_", id="another room"),
+        pytest.param("evaluate/run.py", "def ", "def another_", id="another room"),
     ],
 )
 def test_what_computes_nothing_changes_no_version(changed_by: Edit, file: str, old: str, new: str) -> None:
@@ -144,12 +146,13 @@ def test_another_name_of_the_same_module_is_another_version(tmp_path: Path, monk
     assert len({made_of(tmp_path / "p", monkeypatch, main=main.format(name), a=a) for name in ("one", "two")}) == 2
 
 
-def test_descriptions_of_a_field_are_words_and_its_type_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def version(kind: str, description: str) -> str:
-        main = f"class run(Model):\n    x: {kind} = Field(1, description={description!r})\n"
-        return made_of(tmp_path / "p", monkeypatch, main=main)
-
-    assert version("int", "steps") == version("int", "number of steps") != version("float", "steps")
+def test_the_type_of_a_field_is_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main = 'class run(Spec):\n    """{}."""\n\n    x: {} = 1\n'
+    version = {
+        words: made_of(tmp_path / "p", monkeypatch, main=main.format(*words))
+        for words in [("Steps", "Count"), ("Number of steps", "Count"), ("Steps", "Share")]
+    }
+    assert version["Steps", "Count"] == version["Number of steps", "Count"] != version["Steps", "Share"]
 
 
 def test_versions_do_not_depend_on_the_python_that_made_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

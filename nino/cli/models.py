@@ -82,9 +82,9 @@ def step(
 ) -> None:
     """Nowcast once, offline, from a run's last checkpoints; write one that training resumes from."""
     from nino.nowcasters import LineFit
-    from nino.optim import offline
+    from nino.offline import step
 
-    done = offline.step(
+    done = step(
         directory,
         LineFit() if nowcaster == "linear" else nowcaster,
         k,

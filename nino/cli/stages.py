@@ -114,7 +114,7 @@ def metatrain(
         raise ConfigError([f"--trajectories: give {len(unit.tasks)} files, for {', '.join(unit.tasks)}; got {given}"])
     from nino.metatrain import metatrain as fit
     from nino.metatrain import open_sources
-    from nino.metatrain.ranks import joined
+    from nino.ranks import joined
 
     paths = dict(zip(unit.tasks, trajectories or (), strict=True))
     topology: Any = unit.metatrain.topology  # one of those that the config's schema allows

@@ -11,7 +11,7 @@ from torch import Tensor
 from nino.evaluate.run_folder import QUANTILES
 from nino.graphs import NeuralGraph
 from nino.optim import NiNo
-from nino.optim.record import NowcastRecord
+from nino.optim.nowcast_record import NowcastRecord
 
 SAMPLE = 65_536  # elements that a tensor's quantiles are of, evenly spaced: sorting millions would take seconds
 

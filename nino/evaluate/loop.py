@@ -15,7 +15,7 @@ from nino.evaluate.run_folder import JUMPS, LOG, LOSSES, NOWCASTS
 from nino.evaluate.states import StateFolders
 from nino.evaluate.target.first_hit import TargetCheck
 from nino.optim import NiNo
-from nino.optim.record import NowcastRecord
+from nino.optim.nowcast_record import NowcastRecord
 from nino.tasks import Batch
 from nino.training import Training
 

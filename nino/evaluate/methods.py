@@ -18,7 +18,6 @@ The controls bound the table:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -33,6 +32,7 @@ from nino.nowcasters.scaling import ScaledStates
 from nino.optim import NiNo
 from nino.seeding import derive
 from nino.specs import MethodSpec, Reference, ScheduleSpec
+from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import APPROXIMATIONS, FITTED, FROM_FILE, OF_FITTED, WRAPPER_OPTIONS
 from nino.tasks import Task
 from nino.training import Training
@@ -84,12 +84,12 @@ def build_nowcaster(
         ValueError: for an unknown nowcaster, and as `nowcaster_file`.
     """
     file = nowcaster_file(method, path)
-    known = (*WRAPPER_OPTIONS, *(OF_FITTED if method.nowcaster in FITTED else ()))
-    options = {key: value for key, value in method.options.items() if key not in known}
+    common = (*WRAPPER_OPTIONS, *(OF_FITTED if method.nowcaster in FITTED else ()))
+    options = {key: value for key, value in method.options.items() if key not in common}
     if options and (file is not None or method.nowcaster in ("none", "oracle")):
         raise ValueError(
             f"method {method.name!r}: option {next(iter(options))!r} means nothing to nowcaster {method.nowcaster!r}; "
-            f"allowed are {', '.join(known)}"
+            f"allowed are {', '.join(common)}"
         )
     if method.nowcaster == "l2o":
         return load_l2o(Path(str(file)))
@@ -98,7 +98,7 @@ def build_nowcaster(
     if method.nowcaster == "none":
         return None
     if method.nowcaster == "oracle":
-        return Oracle(spacing_of(method, schedule))
+        return Oracle(method_schedule(method, schedule).spacing)
     if Reference.parse(method.nowcaster):
         return build_user_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
     if method.nowcaster not in NOWCASTERS:
@@ -107,16 +107,6 @@ def build_nowcaster(
     if method.nowcaster == "random":
         options["seed"] = derive(seed, "random")
     return NOWCASTERS[method.nowcaster](**options)
-
-
-def spacing_of(method: MethodSpec, schedule: ScheduleSpec) -> int:
-    """Steps between the states that a method's nowcasts read, by its options and the schedule.
-
-    >>> spacing_of(MethodSpec("m", "linear", options={"context": 4}), ScheduleSpec(period=1000))
-    250
-    """
-    period, context = (int(method.options.get(key, getattr(schedule, key))) for key in ("period", "context"))
-    return int(method.options.get("spacing", period // context))
 
 
 def rescale(method: MethodSpec, nowcaster: Nowcaster) -> Nowcaster:
@@ -175,25 +165,14 @@ def start_training(
     if isinstance(nowcaster, L2ONet):
         return start_learned(task, seed, nowcaster.to(task.device))
     bases: list[Optimizer] = []
-    options: dict[str, Any] = {
-        "period": schedule.period,
-        "context": schedule.context,
-        "max_horizon": schedule.max_horizon,
-        "power": schedule.power,
-    }
-    if (fixed := getattr(nowcaster, "fixed_horizon", None)) is not None:
-        options["horizons"] = fixed  # WNN was trained for a single horizon
-    options |= {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
+    steps = task.spec.recipe.steps
+    own = method_schedule(method, schedule, steps, nowcaster.fixed_horizon)
+    options = {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
+    options |= {"period": own.period, "context": own.context, "spacing": own.spacing, "horizons": own.horizons}
 
     def wrap(base: Optimizer, model: nn.Module) -> Optimizer:
         bases.append(base)
-        return NiNo(
-            base,
-            model=model,
-            nowcaster=nowcaster,
-            max_train_steps=task.spec.recipe.steps,
-            **options,
-        )
+        return NiNo(base, model=model, nowcaster=nowcaster, max_train_steps=steps, **options)
 
     training = Training(task, seed, wrap)
     if options.get("accept") == "loss":

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from torch import nn
 
 from nino.evaluate.run_folder import STATES
-from nino.optim.checkpoints import numbered
+from nino.files import replacing_folder
+from nino.offline.checkpoints import numbered
 from nino.specs import MethodSpec, ScheduleSpec
+from nino.specs.method_schedule import method_schedule
 from nino.training import Training
 
 
@@ -43,11 +44,10 @@ class StateFolders:
     def write(self, model: nn.Module, step: int) -> None:
         """Write the state that step ``step`` starts from, whole or not at all."""
         target = self._folder / f"checkpoint-{step}"
-        temporary = self._folder / f".checkpoint-{step}.{os.getpid()}.part"
-        model.save_pretrained(temporary)  # type: ignore[operator]
         if target.exists():  # of an attempt that was killed
             shutil.rmtree(target)
-        temporary.rename(target)
+        with replacing_folder(target) as temporary:
+            model.save_pretrained(temporary)  # type: ignore[operator]
         for _, path in numbered(self._folder, "checkpoint-*")[: -self._kept]:
             shutil.rmtree(path)
 
@@ -56,5 +56,5 @@ def state_folders(training: Training, method: MethodSpec, schedule: ScheduleSpec
     """Where a run writes its states; None if its task does not ask for that."""
     if (every := training.task.spec.evaluation.checkpoint_every) is None:
         return None
-    kept = int(method.options.get("context", schedule.context)) + 1
+    kept = method_schedule(method, schedule).context + 1
     return StateFolders(out_dir / STATES, every, kept, training.model)

@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from nino.metatrain.optimize import Precision, Trainer, learning_rate
 from nino.metatrain.prefetch import Prefetcher
-from nino.metatrain.ranks import Ranks
 from nino.metatrain.record import LOG, VALIDATION, Table, flat, load_state, publish, save_state
 from nino.metatrain.sampler import Sources, WindowSampler
 from nino.metatrain.validation import validate
 from nino.metatrain.windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus, build_nowcaster, save_nowcaster
 from nino.provenance import git_commit, hardware, versions
+from nino.ranks import Ranks
 from nino.seeding import derive
 from nino.specs import MetatrainSpec
 from nino.trajectories.format import dumps
@@ -77,7 +77,7 @@ def metatrain(
         out: folder of the results.
         device: where to compute; None takes the GPU if there is one.
         engine: of the nowcaster's training loss, ``streamed`` or ``edges``.
-        ranks: this process among those that fit the nowcaster together, see `nino.metatrain.ranks.joined`; None is a
+        ranks: this process among those that fit the nowcaster together, see `nino.ranks.joined`; None is a
             process on its own.
         progress: show a bar on a terminal.
 

@@ -13,10 +13,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nino.metatrain.ranks import Ranks
 from nino.metatrain.windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.scaling import ScalingMode
+from nino.ranks import Ranks
 from nino.specs import MetatrainSpec
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from nino.graphs import NeuralGraph
-from nino.metatrain.ranks import Ranks
 from nino.metatrain.windows import Windows
+from nino.ranks import Ranks
 from nino.seeding import derive
 from nino.specs import MetatrainSpec
 from nino.trajectories import TrajectoryReader

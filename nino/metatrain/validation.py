@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from nino.metatrain.optimize import Precision, loss_of
-from nino.metatrain.ranks import Ranks
 from nino.metatrain.sampler import WindowSampler
 from nino.metatrain.windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.scaling import ScalingMode, window_scales
+from nino.ranks import Ranks
 
 
 @dataclass(frozen=True)

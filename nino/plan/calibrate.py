@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from torch import Tensor
 
 from nino.ensemble import Ensemble, members_at_once
 from nino.graphs import NeuralGraph, neural_graph
@@ -20,6 +21,7 @@ from nino.nowcasters.base import Nowcaster
 from nino.plan.disk import tensor_sizes
 from nino.plan.facts import Facts
 from nino.plan.measure import peak_bytes, seconds
+from nino.schedule import Schedule
 from nino.specs import TaskSpec, TrajectorySpec
 from nino.tasks import Task
 from nino.training import Training
@@ -73,7 +75,7 @@ def calibrate(
     facts: Facts,
     device: torch.device,
     nowcasters: Mapping[str, Nowcaster],
-    context: int,
+    schedules: Mapping[str, Schedule],
     folder: Path,
     collected: TrajectorySpec | None = None,
 ) -> Calibration:
@@ -84,7 +86,7 @@ def calibrate(
         facts: sizes of its data.
         device: where its jobs run.
         nowcasters: by method.
-        context: states that they read.
+        schedules: of their nowcasts, by method.
         folder: where trajectories will lie; a temporary folder is made in it for a moment.
         collected: how trajectories are collected; None where they are not.
 
@@ -100,7 +102,7 @@ def calibrate(
     step, train_bytes = _step(training, share, share / spec.recipe.accumulate)
     together, collect_step = _together(task, collected, step, share)
     example = seconds(lambda: training.evaluate("test"), device) / measured
-    times, memory, words = _nowcasts(training, nowcasters, context)
+    times, memory, words = _nowcasts(training, nowcasters, schedules)
     parts = [f"{batch} of {spec.recipe.batch_size} examples a step"] if share > 1 else []
     return Calibration(
         step=step,
@@ -177,7 +179,7 @@ def _write(task: Task, training: Training, folder: Path) -> float:
 
 
 def _nowcasts(
-    training: Training, nowcasters: Mapping[str, Nowcaster], context: int
+    training: Training, nowcasters: Mapping[str, Nowcaster], schedules: Mapping[str, Schedule]
 ) -> tuple[dict[str, float], dict[str, int], list[str]]:
     """Seconds and bytes of a nowcast by method, and what was scaled."""
     times: dict[str, float] = {}
@@ -188,15 +190,17 @@ def _nowcasts(
     whole = neural_graph(training.model)
     graph = _fewer_words(whole, NOWCAST_PARAMETERS[device.type])
     share = whole.num_parameters / graph.num_parameters
-    states = torch.randn(graph.num_parameters, context, device=device)
     graph.lpe(8)  # of a network, once a run
     for method, nowcaster in nowcasters.items():
         if isinstance(nowcaster, torch.nn.Module):
             nowcaster.to(device)
 
-        def predict(nowcaster: Nowcaster = nowcaster) -> None:
+        context, k = schedules[method].context, schedules[method].horizon(0)
+        states = torch.randn(graph.num_parameters, context, device=device)
+
+        def predict(nowcaster: Nowcaster = nowcaster, states: Tensor = states, k: int = k) -> None:
             with torch.no_grad():
-                nowcaster.predict(graph, states, 1)
+                nowcaster.predict(graph, states, k)
 
         memory[method] = int(peak_bytes(predict, device) * share) + 4 * context * whole.num_parameters
         times[method] = seconds(predict, device) * share

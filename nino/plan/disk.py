@@ -19,6 +19,7 @@ from nino.evaluate.run_folder import RESULT
 from nino.l2o import L2ONet
 from nino.plan.facts import BYTES_PER_TOKEN, TOKENS, Facts, UnknownSizesError, data_facts
 from nino.specs import MetatrainSpec, TaskSpec, TrajectorySpec
+from nino.specs.method_schedule import method_schedule
 from nino.tasks import MODELS, default_data_dir
 from nino.tasks.text import SPLITS
 from nino.trajectories.format import chunk_size, num_shards, shard_seeds
@@ -218,11 +219,14 @@ def _runs(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
     for task in run.evaluated:
         if task not in tensors:
             continue
-        size, scratch = run_bytes(run.tasks[task], sum(tensors[task]), run.schedule.context)
-        folders = [Path(paths.evaluation(*each)) for each in run.evaluations if each[0] == task]
-        left = sum(not (folder / RESULT).is_file() for folder in folders)
-        path = Path(paths.under("evaluate", task))
-        yield Need("evaluate", task, path, size * len(folders), size * left, scratch if left else 0)
+        total = missing = scratch = 0
+        for each in (each for each in run.evaluations if each[0] == task):
+            context = method_schedule(run.methods[each[1]], run.schedule).context
+            size, beside = run_bytes(run.tasks[task], sum(tensors[task]), context)
+            total += size
+            if not (Path(paths.evaluation(*each)) / RESULT).is_file():
+                missing, scratch = missing + size, max(scratch, beside)
+        yield Need("evaluate", task, Path(paths.under("evaluate", task)), total, missing, scratch)
 
 
 def shortage(found: Iterable[Need]) -> str | None:

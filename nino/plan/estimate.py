@@ -17,7 +17,6 @@ from nino.ensemble import GPU_MEMBERS
 from nino.graphs import NeuralGraph, neural_graph
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.base import Nowcaster
-from nino.optim.schedule import horizons
 from nino.plan.calibrate import Calibration, calibrate
 from nino.plan.disk import Need, needs, stored_states, tensor_sizes
 from nino.plan.facts import Facts, UnknownSizesError, data_facts
@@ -26,6 +25,8 @@ from nino.plan.learned import L2OCalibration, calibrate_l2o
 from nino.plan.measure import resident_bytes
 from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
+from nino.specs.method_schedule import method_schedule
+from nino.specs.methods import WITHOUT_NOWCASTS
 from nino.tasks import MODELS, default_data_dir
 from nino.tasks.presence import absent
 from nino.trajectories.format import num_shards
@@ -187,9 +188,9 @@ class _Planner:
             if nowcaster is not None:
                 nowcasters[name] = nowcaster
         folder = existing_folder(Path(self.paths.root))
-        context = self.run.schedule.context
+        schedules = {name: method_schedule(self.run.methods[name], self.run.schedule) for name in nowcasters}
         collected = self.run.trajectories[task] if task in self.run.collected else None
-        found = calibrate(self.run.tasks[task], self.facts[task], self.device, nowcasters, context, folder, collected)
+        found = calibrate(self.run.tasks[task], self.facts[task], self.device, nowcasters, schedules, folder, collected)
         self.plan.calibrations[task] = found
         for part in found.scaled:
             self._note(task, f"timed on {part}, scaled to the whole")
@@ -275,19 +276,20 @@ class _Planner:
         return Row("evaluate", task, jobs, len(self.run.seeds) * sum(times), most * max(times), size, memory)
 
     def _run_seconds(self, spec: TaskSpec, method: MethodSpec, found: Calibration) -> float:
-        every, steps, schedule = spec.evaluation, spec.recipe.steps, self.run.schedule
+        every, steps = spec.evaluation, spec.recipe.steps
         tests, validations = steps // every.test_every, steps // every.validation_every
         if found.check is None:
             measured = tests * found.test
         else:
             measured = tests * found.check + validations * found.test
         seconds = steps * found.step + measured + validations * found.validation
-        if method.nowcaster in ("none", "l2o"):
+        if method.nowcaster in WITHOUT_NOWCASTS:
             return seconds
-        reach = horizons(steps, schedule.period, schedule.max_horizon, schedule.power)
+        schedule = method_schedule(method, self.run.schedule, steps)
+        nowcasts = schedule.nowcasts(steps)
         if method.nowcaster == "oracle":
-            return seconds + sum(reach) * (schedule.period // schedule.context) * found.step
-        return seconds + len(reach) * found.nowcasts[method.name]
+            return seconds + sum(map(schedule.reach, nowcasts)) * found.step
+        return seconds + len(nowcasts) * found.nowcasts[method.name]
 
 
 def existing_folder(path: Path) -> Path:

@@ -13,7 +13,9 @@ from nino.report.progress import value_at
 from nino.report.published import Published, published, published_speedup
 from nino.report.runs import Key, Runs
 from nino.report.statistics import speedups
+from nino.schedule import Schedule
 from nino.specs import MethodSpec, ReportSpec
+from nino.specs.method_schedule import method_schedule
 
 SPEED = ("machine", "cpu", "cores", "threads", "gpus")  # parts of the hardware that determine how long a step takes
 
@@ -148,22 +150,13 @@ def _change(nowcasts: pd.DataFrame) -> pd.Series:
     return 100 * (nowcasts.loss_after / nowcasts.loss_before - 1)
 
 
-def _period(spec: ReportSpec, method: MethodSpec) -> int:
-    return int(method.options.get("period", spec.schedule.period))
-
-
-def _context(spec: ReportSpec, method: MethodSpec) -> int:
-    return int(method.options.get("context", spec.schedule.context))
-
-
-def _spacing(spec: ReportSpec, method: MethodSpec) -> float:
-    return float(method.options.get("spacing", _period(spec, method) / _context(spec, method)))
+def _planned(part: Callable[[Schedule], int]) -> Callable[[ReportSpec, MethodSpec], float]:
+    return lambda spec, method: float(part(method_schedule(method, spec.schedule)))
 
 
 def _reach(spec: ReportSpec, method: MethodSpec) -> float:
-    """Steps that the first nowcast reaches ahead: its horizon in states times their spacing; later horizons decay."""
-    first = method.options.get("horizons", method.options.get("max_horizon", spec.schedule.max_horizon))
-    return (first if isinstance(first, int) else first[0]) * _spacing(spec, method)
+    """Steps that the first nowcast reaches ahead; later horizons decay."""
+    return float(method_schedule(method, spec.schedule).reach(0))
 
 
 MEASURES: dict[str, Callable[[Runs, Cell], dict[int, float]]] = {
@@ -191,8 +184,8 @@ MEASURES: dict[str, Callable[[Runs, Cell], dict[int, float]]] = {
     "worst_change_percent": _of_nowcasts(lambda nowcasts: _change(nowcasts).max(skipna=False)),
 }
 PLANNED: dict[str, Callable[[ReportSpec, MethodSpec], float]] = {  # values that follow from the config alone
-    "period": _period,
-    "spacing": _spacing,
-    "context": _context,
+    "period": _planned(lambda schedule: schedule.period),
+    "spacing": _planned(lambda schedule: schedule.spacing),
+    "context": _planned(lambda schedule: schedule.context),
     "reach": _reach,
 }

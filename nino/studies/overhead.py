@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from nino.l2o import L2O, L2ONet
 from nino.nowcasters import Nowcaster, approximated, build_nowcaster, load_nowcaster
 from nino.optim import NiNo
-from nino.optim.record import NowcastRecord
+from nino.optim.nowcast_record import NowcastRecord
 from nino.specs import OverheadSpec
 from nino.tasks import MODELS as ARCHITECTURES
 from nino.tasks import Data

@@ -97,7 +97,7 @@ def test_a_fit_and_a_joined_file_stay_below_the_estimate(run: Experiment) -> Non
     for i, path in enumerate(shards):
         collect_shard(task, spec, i, path, progress=False)
     join_shards(shards, Path(paths.dataset(name)), progress=False)
-    fit = run.nowcasters["nino"].spec
+    fit = run.nowcasters["nino"].metatrain
     metatrain(fit, open_sources({name: Path(paths.dataset(name))}), Path(paths.fit("nino")), progress=False)
     parameters = sum(p.numel() for p in load_nowcaster(paths.checkpoint("nino")).parameters())  # type: ignore[attr-defined]
     assert folder_bytes(Path(paths.fit("nino"))) <= fit_bytes(fit, parameters)[0]
@@ -162,3 +162,16 @@ def test_data_that_is_not_there_is_no_refusal(
     disk(0)
     require_room(replace(run, tasks=tasks), [Layout(run.run).shard("digits-2", 0)])
     assert "digits-2: the disk it needs is not known before its data is there" in caplog.text
+
+
+def test_a_method_that_reads_more_states_needs_more_room(run: Experiment, tmp_path: Path) -> None:
+    sizes = {task: tensor_sizes(run.tasks[task], data_facts(run.tasks[task], tmp_path)) for task in run.evaluated}
+
+    def scratch(**options: int) -> int:
+        methods = run.methods | {"linear": MethodSpec("linear", "linear", options=options)}
+        found = needs(replace(run, methods=methods), {}, sizes, {})
+        return next(need.scratch for need in found if need.stage == "evaluate")
+
+    task = run.evaluated[0]
+    assert scratch() == run_bytes(run.tasks[task], sum(sizes[task]), run.schedule.context)[1]
+    assert scratch(context=10) == run_bytes(run.tasks[task], sum(sizes[task]), 10)[1]

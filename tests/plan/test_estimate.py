@@ -123,14 +123,14 @@ def test_a_large_batch_is_timed_in_part(
         model=replace(run.tasks["digits-2"].model, name="gpt2", options={"layers": 1, "width": 64, "heads": 2}),
         target=replace(run.tasks["digits-2"].target, metric="perplexity"),
     )
-    whole = calibrate.calibrate(task, words, CPU, {}, 5, tmp_path)
+    whole = calibrate.calibrate(task, words, CPU, {}, {}, tmp_path)
     monkeypatch.setitem(calibrate.ELEMENTS, "cpu", 16 * 16 * 256)
-    part = calibrate.calibrate(task, words, CPU, {}, 5, tmp_path)
+    part = calibrate.calibrate(task, words, CPU, {}, {}, tmp_path)
     assert whole.scaled == () and part.scaled == ("16 of 64 examples a step",)
     assert whole.step / 4 < part.step < 4 * whole.step
     assert not list(tmp_path.iterdir())  # nothing is left behind
     parts = replace(task, recipe=replace(task.recipe, accumulate=16))  # of four examples
-    assert calibrate.calibrate(parts, words, CPU, {}, 5, tmp_path).scaled == ("4 of 64 examples a step",)
+    assert calibrate.calibrate(parts, words, CPU, {}, {}, tmp_path).scaled == ("4 of 64 examples a step",)
     training = Training(load_task(task), 0)
     assert whole.train_bytes > 4 * 4 * training.num_parameters
 

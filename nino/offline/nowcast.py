@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from nino.optim.checkpoints import Checkpoint, numbered, write_like
-from nino.optim.schedule import horizons
-
-if TYPE_CHECKING:
-    from nino.graphs import NeuralGraph, Parameter
-    from nino.nowcasters.base import Nowcaster
+from nino.graphs import NeuralGraph, neural_graph
+from nino.nowcasters import KINDS, FileStates, Nowcaster, Pointwise, load_nowcaster
+from nino.offline.checkpoints import Checkpoint, Copy, numbered, write_like
+from nino.schedule import Schedule
 
 log = logging.getLogger("nino.optim")
 
@@ -39,50 +38,6 @@ class OfflineStep:
     k: int
     seconds: float
     norm: float
-
-
-class CheckpointStates:
-    """Parameter states read from mapped checkpoints, a parameter at a time (``nino.nowcasters`` knows how).
-
-    Args:
-        checkpoints: c checkpoints, oldest first.
-        model: whose parameters they hold.
-        graph: of that model.
-
-    Raises:
-        ValueError: for a checkpoint that lacks a parameter or has it in another shape or of no floating point type.
-    """
-
-    def __init__(self, checkpoints: Sequence[Checkpoint], model: nn.Module, graph: NeuralGraph) -> None:
-        """See the class."""
-        by_id: dict[int, list[str]] = {}
-        for name, parameter in model.named_parameters(remove_duplicate=False):
-            by_id.setdefault(id(parameter), []).append(name)
-        names = {name: by_id[id(p)] for name, p in model.named_parameters()}
-        self.places = [checkpoint.locate(names) for checkpoint in checkpoints]
-        self._rows = graph.num_parameters
-        for checkpoint, places in zip(checkpoints, self.places, strict=True):
-            for p in graph.parameters:
-                tensor = places[p.name][0].tensor
-                if tuple(tensor.shape) != p.shape or not tensor.is_floating_point():
-                    raise ValueError(
-                        f"{checkpoint.path}: parameter {p.name!r} is {tensor.dtype} of shape {tuple(tensor.shape)}, "
-                        f"but the model has floating point of shape {p.shape}: it is of another model"
-                    )
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(P, c)."""
-        return self._rows, len(self.places)
-
-    @property
-    def device(self) -> torch.device:
-        """Files are mapped into CPU memory."""
-        return torch.device("cpu")
-
-    def parts(self, parameter: Parameter) -> list[Tensor]:
-        """One (numel, 1) view a checkpoint."""
-        return [places[parameter.name][0].tensor.reshape(-1, 1) for places in self.places]
 
 
 def step(
@@ -146,8 +101,6 @@ def step(
     """
     clock = perf_counter()
     if isinstance(nowcaster, str | Path):
-        from nino.nowcasters import load_nowcaster
-
         nowcaster = load_nowcaster(nowcaster)
     entries = last_of(numbered(Path(directory), pattern), context or nowcaster.context or 5, spacing)
     steps = tuple(number for number, _ in entries)
@@ -162,14 +115,15 @@ def step(
         checkpoint.require_same_tensors(checkpoints[-1])
     model = model if model is not None else _hub_model(entries[-1][1])
     if graph is None:
-        from nino.graphs import neural_graph
-
         graph = neural_graph(model, topology, unknown)  # type: ignore[arg-type]
-    states = CheckpointStates(checkpoints, model, graph)
+    places = {checkpoint.path: checkpoint.locate(_names(model)) for checkpoint in checkpoints}
+    states = FileStates(
+        list(places), graph, read=lambda path: {name: copies[0].tensor for name, copies in places[path].items()}
+    )
     if hasattr(nowcaster, "at_step"):  # as in the wrapper
         nowcaster.at_step(steps[-1])
     prediction = _predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget)
-    changed, norm = _changes(graph, model, states, prediction, update_scale)
+    changed, norm = _changes(graph, model, states, places[checkpoints[-1].path], prediction, update_scale)
     write_like(checkpoints[-1], target, changed)
     result = OfflineStep(target, steps, horizon, perf_counter() - clock, norm)
     log.info("steps %s: nowcast k=%d written to %s (%.1f s, norm %.3g)", steps, horizon, target, result.seconds, norm)
@@ -197,7 +151,7 @@ def last_of(entries: list[tuple[int, Path]], context: int, spacing: int | None) 
         )
     entries = entries[-context:]
     apart = spacing or (entries[-1][0] - entries[-2][0] if context > 1 else 1)
-    for (earlier, path), (later, other) in zip(entries, entries[1:], strict=False):
+    for (earlier, path), (later, other) in pairwise(entries):
         if later - earlier != apart:
             raise ValueError(
                 f"{path.name} and {other.name} are {later - earlier} steps apart, but {apart} are expected: the "
@@ -221,8 +175,18 @@ def _horizon(
         return k
     assert max_train_steps is not None
     period = period or len(steps) * (steps[-1] - steps[-2])
-    decay = horizons(max_train_steps, period, max_horizon, power)
-    return decay[min(max(steps[-1] // period, 1), len(decay)) - 1]
+    decay = Schedule.make(
+        period=period, context=1, max_train_steps=max_train_steps, max_horizon=max_horizon, power=power
+    )
+    return decay.horizon(steps[-1] // period * period)
+
+
+def _names(model: nn.Module) -> dict[str, list[str]]:
+    """All names of each parameter, by the one that the graph knows it by: tied ones have several."""
+    by_id: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        by_id.setdefault(id(parameter), []).append(name)
+    return {name: by_id[id(parameter)] for name, parameter in model.named_parameters()}
 
 
 def _hub_model(path: Path) -> nn.Module:
@@ -245,13 +209,11 @@ def _hub_model(path: Path) -> nn.Module:
 
 
 def _predict(
-    nowcaster: Nowcaster, graph: NeuralGraph, states: CheckpointStates, k: int, device: torch.device, budget: int | None
-) -> Tensor:
-    from nino.nowcasters import KINDS, Pointwise
-
+    nowcaster: Nowcaster, graph: NeuralGraph, states: FileStates, k: int, device: torch.device, budget: int | None
+) -> Float[Tensor, " params"]:
     if isinstance(nowcaster, nn.Module):
         nowcaster.to(device)
-    source: CheckpointStates | Tensor = states
+    source: FileStates | Tensor = states
     if not isinstance(nowcaster, (Pointwise, *KINDS.values())):  # others know tensors only
         source = torch.cat([torch.cat([part.float() for part in states.parts(p)], dim=1) for p in graph.parameters])
     with torch.no_grad():
@@ -259,7 +221,12 @@ def _predict(
 
 
 def _changes(
-    graph: NeuralGraph, model: nn.Module, states: CheckpointStates, prediction: Tensor, scale: float
+    graph: NeuralGraph,
+    model: nn.Module,
+    states: FileStates,
+    places: Mapping[str, Sequence[Copy]],
+    prediction: Float[Tensor, " params"],
+    scale: float,
 ) -> tuple[dict[Path, dict[tuple[str, ...], Tensor]], float]:
     """New tensors by weight file and keys, and the norm of the change."""
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad} | set(graph.carried)
@@ -275,6 +242,6 @@ def _changes(
         if not bool(new.isfinite().all()):
             raise ValueError(f"the nowcast of parameter {parameter.name!r} is not finite: nothing was written")
         square += float(torch.linalg.vector_norm(new.float() - last, dtype=torch.float64)) ** 2
-        for copy in states.places[-1][parameter.name]:
+        for copy in places[parameter.name]:
             changed.setdefault(copy.file.path, {})[copy.keys] = new.view(copy.tensor.shape)
     return changed, square**0.5

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nino.optim.schedule import Schedule, horizons
+from nino.schedule import Schedule, horizons
 
 
 def test_the_papers_horizons():
@@ -38,6 +38,11 @@ def test_saves_and_nowcasts_are_where_they_belong(context, spacing, extra):
         assert schedule.next_save(step - 1) == min(e for e in events if e >= step)
         assert schedule.next_nowcast(step - 1) == min(n * period for n in range(1, 5) if n * period >= step)
         assert schedule.horizon(step) == (5 if step <= period else 3)
+        assert schedule.reach(step) == spacing * schedule.horizon(step)
+    assert list(schedule.nowcasts(3 * period)) == [period, 2 * period, 3 * period]
+    assert list(schedule.nowcasts(2 * period - 1)) == [period]
+    assert [state for step in schedule.nowcasts(4 * period) for state in schedule.states(step)] == sorted(events)
+    assert schedule.horizon(0) == 5
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""When states are saved, when a nowcast takes a step's place, and how far it reaches."""
+"""When a training saves its states, when a nowcast takes a step's place, and how far that nowcast reaches.
+
+Pure arithmetic: the optimizer, the config's checks, the evaluation, the report and the plan all ask this module.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def horizons(total_steps: int, period: int, max_horizon: int = 40, power: float 
     Raises:
         ValueError: for an argument out of its range; names it.
 
-    Source: DESIGN section 5; the paper's appendix, figure 12.
+    Source: Knyazev et al., ICLR 2025, figure 12 (appendix).
 
     >>> horizons(10000, 1000)
     [40, 33, 26, 21, 16, 11, 8, 5, 3, 1]
@@ -51,16 +54,20 @@ def horizons(total_steps: int, period: int, max_horizon: int = 40, power: float 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which steps save a state or are a nowcast; steps count from 1.
+    """Which steps save a state or are a nowcast, and how far each nowcast reaches; steps count from 1.
 
     With the paper's numbers (period 1000, context 5, spacing 200) steps 200, 400, ..., 1000 save a state before their
     update, and step 1000 is a nowcast.
 
     Args:
         period: steps between nowcasts.
-        context: states c that a nowcast reads.
+        context: states c that a nowcast reads, and so the number of states kept.
         spacing: steps between two of these states; the last one is saved at the nowcast itself.
         horizons: k of the first, second, ... nowcast, in states; the last one serves all that follow.
+
+    Raises:
+        ValueError: for a number out of its range, or states that do not fit into a period; names the argument, its
+            value and what is allowed.
     """
 
     period: int
@@ -69,11 +76,7 @@ class Schedule:
     horizons: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be kept.
-
-        Raises:
-            ValueError: names the argument, its value and what is allowed.
-        """
+        """Refuse a schedule that no training can follow; see the class."""
         if self.period < 1:
             raise ValueError(f"`period` (={self.period}) must be at least 1 step")
         if self.context < 1:
@@ -98,7 +101,7 @@ class Schedule:
         max_horizon: int = 40,
         power: float = 2.0,
     ) -> Schedule:
-        """Fill in what is not given: a spacing of period / context, and the paper's k-decay.
+        """A schedule whose spacing and horizons may be left out: period / context, and the paper's k-decay.
 
         Args:
             period: steps between nowcasts.
@@ -106,11 +109,14 @@ class Schedule:
             spacing: steps between states; None takes ``period / context``, which must be whole.
             horizons: a fixed k, a list of them (one a nowcast), or None for the decay by ``max_horizon`` and ``power``.
             max_train_steps: T, steps of the whole run; may be None where ``horizons`` are given.
-            max_horizon: k of the first nowcast of the decay.
+            max_horizon: k of the first nowcast of the decay, in states.
             power: p of the decay.
 
         Raises:
             ValueError: names the argument, its value and what is allowed.
+
+        >>> Schedule.make(period=1000, context=5, max_train_steps=3000)
+        Schedule(period=1000, context=5, spacing=200, horizons=(40, 13, 1))
         """
         if spacing is None:
             if context < 1 or period % context:
@@ -130,6 +136,38 @@ class Schedule:
             horizons = _horizons(max_train_steps, period, max_horizon, power)
         return cls(period, context, spacing, (horizons,) if isinstance(horizons, int) else tuple(horizons))
 
+    def nowcasts(self, steps: int) -> range:
+        """The steps of a run that are nowcasts.
+
+        Args:
+            steps: of the whole run.
+
+        >>> list(Schedule(period=1000, context=5, spacing=200, horizons=(40,)).nowcasts(2500))
+        [1000, 2000]
+        """
+        return range(self.period, steps + 1, self.period)
+
+    def is_nowcast(self, step: int) -> bool:
+        """Whether step ``step`` is a nowcast."""
+        return step % self.period == 0
+
+    def states(self, nowcast: int) -> range:
+        """The steps that save the states which the nowcast at step ``nowcast`` reads, oldest first.
+
+        >>> list(Schedule(period=1000, context=5, spacing=200, horizons=(40,)).states(2000))
+        [1200, 1400, 1600, 1800, 2000]
+        """
+        return range(nowcast - self.spacing * (self.context - 1), nowcast + 1, self.spacing)
+
+    def horizon(self, step: int) -> int:
+        """The horizon k, in states, of the nowcast at ``step`` or, between nowcasts, of the next one."""
+        number = max(-(-step // self.period), 1)
+        return self.horizons[min(number, len(self.horizons)) - 1]
+
+    def reach(self, step: int) -> int:
+        """How many steps ahead the nowcast at ``step`` (or the next one) looks: its horizon times the spacing."""
+        return self.horizon(step) * self.spacing
+
     def slot(self, step: int) -> int | None:
         """Which of the ``context`` states step ``step`` saves before its update; None where it saves none.
 
@@ -137,25 +175,14 @@ class Schedule:
         >>> [schedule.slot(step) for step in range(5, 17)]
         [None, 0, None, 1, None, 2, None, None, None, None, None, 0]
         """
-        to_go = -step % self.period
-        back, rest = divmod(to_go, self.spacing)
+        back, rest = divmod(-step % self.period, self.spacing)
         return None if rest or back >= self.context else self.context - 1 - back
-
-    def is_nowcast(self, step: int) -> bool:
-        """Whether step ``step`` is a nowcast."""
-        return step % self.period == 0
-
-    def horizon(self, step: int) -> int:
-        """K of the nowcast at ``step`` or, between nowcasts, of the next one."""
-        return self.horizons[min(-(-step // self.period), len(self.horizons)) - 1]
 
     def next_save(self, step: int) -> int:
         """The first step after ``step`` that saves a state."""
-        step += 1
-        to_go = -step % self.period
-        if to_go >= self.spacing * self.context:
-            return step + to_go - self.spacing * (self.context - 1)
-        return step + to_go % self.spacing
+        nowcast = self.next_nowcast(step)
+        first = nowcast - self.spacing * (self.context - 1)
+        return max(first, nowcast - (nowcast - step - 1) // self.spacing * self.spacing)
 
     def next_nowcast(self, step: int) -> int:
         """The first step after ``step`` that is a nowcast."""

@@ -13,9 +13,10 @@ from torch import nn
 
 from nino.graphs import neural_graph
 from nino.nowcasters import Identity, LineFit, build_nowcaster
+from nino.offline import last_of, step
 from nino.optim import horizons
-from nino.optim.offline import last_of, step
 from nino.tasks.torchvision_ops import declare_missing_operators
+from tests.optim.helpers import Line
 
 EVERY = 20
 
@@ -279,9 +280,9 @@ def test_a_network_reads_the_files_as_it_reads_a_tensor(tmp_path):
     assert torch.equal(flat(torch.load(done.path), model_of()).float(), prediction.detach())
 
 
-def test_nowcasters_that_know_tensors_only(tmp_path, tools):
+def test_nowcasters_that_know_tensors_only(tmp_path):
     states = train(plain(tmp_path))
-    done = step(tmp_path, tools.line(), 3, model=model_of(), context=5)
+    done = step(tmp_path, Line(), 3, model=model_of(), context=5)
     goal = states[:, -1] + 3 * (states[:, -1] - states[:, -2])
     assert torch.allclose(flat(torch.load(done.path), model_of()).float(), goal, rtol=1e-5, atol=1e-6)
 

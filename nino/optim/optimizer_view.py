@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class OptimizerView(torch.optim.Optimizer):
-    """Everything that checks for, schedules or scales an optimizer finds one here; ``base`` does the work.
+    """An optimizer for all who check for, schedule or scale one; ``base`` does the work.
 
     Parameter groups, state and defaults *are* those of ``base``, also after ``load_state_dict`` has replaced them, so a
     learning-rate scheduler may be attached to either. Step hooks registered here run around every step, nowcasts

@@ -1,15 +1,17 @@
-"""Checkpoints of a run, mapped into memory: torch files, safetensors, Hugging Face folders, whole or sharded."""
+"""Checkpoints of a training: finding them, mapping their weights into memory, and writing another one like them.
+
+Formats are torch files, safetensors, and Hugging Face folders, whole or sharded.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,21 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nino.files import replacing
+from nino.files import replacing, replacing_folder
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt")
 SAFETENSORS = ".safetensors"
-# What Hugging Face calls a model's weights, in the order in which it looks for them.
+# Names of a model's weights in a Hugging Face folder, in the order in which that library looks for them.
 HUB_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-# What training scripts call the model's state dict inside theirs; an average beside it is not what is trained.
+# Keys under which training scripts store the model's state dict, the likeliest first. What lies under any other key,
+# such as a moving average, is read only where none of these holds the parameters.
 PARTS = ((), ("model",), ("model_state_dict",), ("state_dict",), ("module",), ("net",), ("network",))
+# What DDP and torch.compile put before a parameter's name.
 WRAPPERS = ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.")
 
 
 def numbered(directory: Path, pattern: str | None = None) -> list[tuple[int, Path]]:
-    """A run's checkpoints by step, the last number of their names: files, or folders that hold a model.
+    """Find a run's checkpoints, files or folders, and order them by the last number in their names, the step.
 
     Args:
         directory: the run's folder.
@@ -45,24 +49,26 @@ def numbered(directory: Path, pattern: str | None = None) -> list[tuple[int, Pat
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} is not a folder: pass the folder that holds the run's checkpoints")
-    found: dict[str, list[tuple[int, Path]]] = {}
+    by_kind: dict[str, list[tuple[int, Path]]] = {}
     for path in sorted(directory.glob(pattern or "*")):
         number = re.search(r"\d+(?=\D*$)", path.name if path.is_dir() else path.stem)
-        wanted = path.is_dir() or path.suffix in (*TORCH, SAFETENSORS)
-        if number is None or not wanted or path.name.startswith("."):
+        may_hold_weights = path.is_dir() or path.suffix in (*TORCH, SAFETENSORS)
+        if number is None or not may_hold_weights or path.name.startswith("."):
             continue
         kind = path.name[: number.start()] + "*" + path.name[number.end() :]
-        found.setdefault(kind, []).append((int(number.group()), path))
-    if not found:
+        by_kind.setdefault(kind, []).append((int(number.group()), path))
+    if not by_kind:
         raise FileNotFoundError(
             f"no checkpoints in {directory}{f' match {pattern!r}' if pattern else ''}: looked for names that end in a "
             f"step number, such as checkpoint-200 (a folder) or step_200 with {', '.join((*TORCH, SAFETENSORS))}"
         )
-    if len(found) > 1:
-        raise ValueError(f"{directory} holds several kinds of names, {', '.join(sorted(found))}: pass one as `pattern`")
-    (entries,) = found.values()
+    if len(by_kind) > 1:
+        raise ValueError(
+            f"{directory} holds several kinds of names, {', '.join(sorted(by_kind))}: pass one as `pattern`"
+        )
+    (entries,) = by_kind.values()
     entries.sort()
-    for (step, path), (after, other) in zip(entries, entries[1:], strict=False):
+    for (step, path), (after, other) in pairwise(entries):
         if step == after:
             raise ValueError(f"{path} and {other} have the same step {step}: move one away, or pass `pattern`")
     return entries
@@ -70,11 +76,11 @@ def numbered(directory: Path, pattern: str | None = None) -> list[tuple[int, Pat
 
 @dataclass
 class WeightFile:
-    """One mapped file.
+    """A file of weights, mapped into memory.
 
     Args:
         path: where it lies.
-        content: what it holds; a dict of tensors, for torch files also anything around it.
+        content: what it holds: tensors by name, or for torch files any nesting of dicts and plain values around them.
         metadata: of a safetensors file.
     """
 
@@ -102,14 +108,14 @@ class WeightFile:
                 f"{path} cannot be read ({reason}): half-written, or not a checkpoint of tensors"
             ) from error
 
-    def parts(self) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
-        """The dicts of tensors in the file, with the keys that lead to them."""
-        if isinstance(self.content, dict):
-            tensors = {k: v for k, v in self.content.items() if isinstance(v, Tensor)}
-            yield (), tensors
-            for key, value in self.content.items():
-                if isinstance(value, dict) and value and all(isinstance(v, Tensor) for v in value.values()):
-                    yield (key,), value
+    def tensors(self) -> dict[tuple[str, ...], Tensor]:
+        """Every tensor in the file that lies at its top or in a dict of nothing but tensors, by the keys to it."""
+        content = self.content if isinstance(self.content, dict) else {}
+        tensors: dict[tuple[str, ...], Tensor] = {(k,): v for k, v in content.items() if isinstance(v, Tensor)}
+        for key, value in content.items():
+            if isinstance(value, dict) and all(isinstance(v, Tensor) for v in value.values()):
+                tensors |= {(key, name): tensor for name, tensor in value.items()}
+        return tensors
 
     def save(self, path: Path, changed: Mapping[tuple[str, ...], Tensor]) -> None:
         """Write the file with some tensors changed, in its own format.
@@ -133,12 +139,12 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class Copy:
-    """A tensor in a weight file.
+    """One place in a checkpoint where a parameter's values lie.
 
     Args:
         file: which file.
-        keys: keys that lead to it.
-        tensor: mapped values.
+        keys: that lead to the tensor in it.
+        tensor: its values, mapped into memory.
     """
 
     file: WeightFile
@@ -171,36 +177,33 @@ class Checkpoint:
         return cls(path, step, [WeightFile.open(file) for file in files])
 
     def locate(self, names: Mapping[str, list[str]]) -> dict[str, list[Copy]]:
-        """Where each parameter lies.
+        """Find a model's parameters in the checkpoint.
 
         Args:
-            names: parameter -> all names it goes by (tied weights have several).
+            names: all names that a parameter goes by (tied weights have several), by parameter.
 
         Returns:
-            parameter -> its copies, one for each name it has there.
+            By parameter, one copy for each of its names that the checkpoint holds.
 
         Raises:
-            ValueError: if a parameter is nowhere; names it.
+            ValueError: for a parameter that the checkpoint lacks; names it.
         """
-        parts = [(file, keys, tensors) for file in self.files for keys, tensors in file.parts()]
-        parts.sort(key=lambda part: PARTS.index(part[1]) if part[1] in PARTS else len(PARTS))
-        first: dict[str, Copy] = {}
-        for file, keys, tensors in parts:
-            for name, tensor in tensors.items():
-                first.setdefault(name, Copy(file, (*keys, name), tensor))
-        found: dict[str, list[Copy]] = {}
+        copies = [Copy(file, keys, tensor) for file in self.files for keys, tensor in file.tensors().items()]
+        copies.sort(key=lambda copy: PARTS.index(copy.keys[:-1]) if copy.keys[:-1] in PARTS else len(PARTS))
+        by_name = {copy.keys[-1]: copy for copy in reversed(copies)}  # the likeliest of several wins
+        places: dict[str, list[Copy]] = {}
         for wrapper in WRAPPERS:
             for name, aliases in names.items():
-                if copies := [first[wrapper + alias] for alias in aliases if wrapper + alias in first]:
-                    found[name] = copies
-            if found:
+                if there := [by_name[wrapper + alias] for alias in aliases if wrapper + alias in by_name]:
+                    places[name] = there
+            if places:
                 break
-        if missing := [name for name in names if name not in found]:
+        if missing := [name for name in names if name not in places]:
             raise ValueError(
                 f"{self.path} lacks parameter {missing[0]!r} ({len(missing)} of {len(names)} are missing): "
                 f"it is of another model, or half-written"
             )
-        return found
+        return places
 
     def require_same_tensors(self, other: Checkpoint) -> None:
         """Refuse a checkpoint that does not hold the same tensors, by name and shape.
@@ -208,17 +211,16 @@ class Checkpoint:
         Raises:
             ValueError: names both checkpoints and the first tensor that differs.
         """
-        own, others = self._shapes(), other._shapes()
-        for keys in [*own, *others]:
-            if own.get(keys) != others.get(keys):
+        here, there = (
+            {keys: tuple(tensor.shape) for file in checkpoint.files for keys, tensor in file.tensors().items()}
+            for checkpoint in (self, other)
+        )
+        for keys in [*here, *there]:
+            if here.get(keys) != there.get(keys):
                 raise ValueError(
                     f"{self.path} and {other.path} are of different models: tensor {'.'.join(keys)!r} has shape "
-                    f"{own.get(keys, 'nothing')} in the first and {others.get(keys, 'nothing')} in the second"
+                    f"{here.get(keys, 'nothing')} in the first and {there.get(keys, 'nothing')} in the second"
                 )
-
-    def _shapes(self) -> dict[tuple[str, ...], tuple[int, ...]]:
-        parts = [part for file in self.files for part in file.parts()]
-        return {(*keys, name): tuple(tensor.shape) for keys, tensors in parts for name, tensor in tensors.items()}
 
 
 def _folder_files(folder: Path) -> list[Path]:
@@ -239,33 +241,13 @@ def _folder_files(folder: Path) -> list[Path]:
     raise ValueError(f"{folder} is half-written, or no checkpoint: it holds none of {', '.join(HUB_FILES)}")
 
 
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a folder beside ``path`` and rename it to ``path`` once the block ends without an error.
-
-    Args:
-        path: the folder to write; must not exist.
-
-    Yields:
-        The folder to write into; removed if the block raises.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.mkdir()
-    try:
-        yield temporary
-        os.rename(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def write_like(checkpoint: Checkpoint, out: Path, changed: Mapping[Path, Mapping[tuple[str, ...], Tensor]]) -> None:
-    """Write a checkpoint in the format of another, with some tensors changed and all else (optimizer, tokenizer) kept.
+    """Write a copy of a checkpoint with some tensors changed; all else in it (optimizer, tokenizer) stays the same.
 
     Args:
-        checkpoint: what to write like.
-        out: file or folder, at once or not at all.
-        changed: weight file -> keys -> new tensor.
+        checkpoint: to copy.
+        out: file or folder to write, whole or not at all.
+        changed: new tensors, by weight file and by the keys that lead to them.
     """
     if checkpoint.path.is_file():
         with replacing(out) as temporary:
