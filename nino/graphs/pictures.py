@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from nino.drawing import COLUMN, PAGE, legend_below, new_figure
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes
-from nino.report.drawing import COLUMN, PAGE, legend_below, new_figure
 
 COLOURS = {
     EdgeType.LINEAR: "#0072B2",

@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from torch import nn
 
+from nino.drawing import styled
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes, WeightView, neural_graph
 from nino.graphs.pictures import (
     COLOURS,
@@ -17,7 +18,6 @@ from nino.graphs.pictures import (
     layers_figure,
     place_groups,
 )
-from nino.report.drawing import styled
 
 
 @pytest.fixture(autouse=True)

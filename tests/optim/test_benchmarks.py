@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import pytest
 import torch
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
