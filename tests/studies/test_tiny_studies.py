@@ -12,7 +12,7 @@ import pytest
 from nino.cli import app, main
 from nino.config import Experiment, Layout, load, resolve
 from nino.specs import report as names
-from nino.specs.studies import STUDIES, study_files
+from nino.specs.studies import STUDIES, STUDY_TABLES, study_files
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "workflow" / "configs" / "studies"
