@@ -37,7 +37,7 @@ STAGES = {
         "nino.specs.MetatrainSpec",
         "nino.metatrain.metatrain",
         "nino.metatrain.open_sources",
-        "nino.metatrain.ranks.joined",
+        "nino.ranks.joined",
     ),
 }
 """What a stage runs, by its name: the spec that its command reads, and what the command calls."""

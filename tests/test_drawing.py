@@ -8,6 +8,9 @@ import pytest
 
 from nino.drawing import COLUMN, legend_below, looks, new_figure, save, styled
 from nino.specs import MethodSpec, ReportSpec
+from tests.report.conftest import spec
+
+__all__ = ["spec"]  # the fixture of the report's tests
 
 
 def draw(folder: Path) -> list[bytes]:
