@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class NeuralGraph:
         word_nodes: nodes of the word embedding (or class token), if any.
         word_ids: their ids (long); None for 0, 1, ....
         carried: parameters that lie on no edge and are left to the base optimizer.
+        buffers: of each buffer that the forward writes, (dimension, nodes along it): they are renumbered as parameters.
     """
 
     groups: dict[str, Nodes]
@@ -46,6 +48,7 @@ class NeuralGraph:
     word_nodes: Nodes | None = None
     word_ids: Tensor | None = None
     carried: tuple[str, ...] = ()
+    buffers: Mapping[str, tuple[tuple[int, Tensor], ...]] = field(default_factory=dict, repr=False)
     _cache: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property

@@ -1,0 +1,431 @@
+"""One forward pass, operation by operation: what each tensor is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from nino.graphs.recorded.reading import Reading, fresh_axes
+from nino.graphs.recorded.rules import Call, rule_for
+from nino.graphs.recorded.rules.views import reshaped, taken
+from nino.graphs.recorded.values import Value
+
+#: Constants of more elements are not computed; they are taken to tell everything apart.
+KNOWN = 1 << 24
+
+_VIEWS = {"view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze", "squeeze",
+          "expand", "slice", "select", "split", "split_with_sizes", "unbind", "narrow", "alias", "detach",
+          "unsafe_split", "unsafe_chunk", "chunk", "unsafe_split_with_sizes", "numpy_T"}  # fmt: skip
+_COPIES = {"clone", "contiguous", "_to_copy", "lift_fresh", "lift_fresh_copy", "alias", "detach"}
+_RANDOM = {"bernoulli", "native_dropout", "rand_like", "randn_like", "normal", "uniform", "exponential", "random",
+           "rand", "randn", "randint", "randperm", "empty", "empty_like", "new_empty", "empty_strided",
+           "new_empty_strided", "multinomial", "rrelu_with_noise", "dropout"}  # fmt: skip
+
+
+class WrittenBuffers(Exception):  # noqa: N818 (a signal, not a failure)
+    """The forward writes buffers that were taken for constants: they are state, to be followed as parameters are."""
+
+    def __init__(self, names: set[str]) -> None:
+        """See the class."""
+        super().__init__(", ".join(sorted(names)))
+        self.names = names
+
+
+class Recorder(TorchDispatchMode):
+    """Follows what every operation does to neurons while the forward runs.
+
+    Args:
+        reading: what is known of neurons and parameters so far.
+        model: the model, whose parameters and buffers are told by identity.
+        state: names of buffers that the forward writes.
+        fake: the mode of fake tensors; None runs on real ones.
+    """
+
+    def __init__(self, reading: Reading, model: nn.Module, state: set[str], fake: FakeTensorMode | None) -> None:
+        """See the class."""
+        super().__init__()
+        self.reading, self.fake = reading, fake
+        self.values: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.twins: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.views: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.seen: set[str] = set()
+        self.written: set[str] = set()
+        self.state = state
+        self.unknown: dict[str, int] = {}
+        self.buffers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._keep: list[Tensor] = []
+        for name, parameter in model.named_parameters():
+            self.values[parameter] = _weight(reading, name)
+        for name, buffer in model.named_buffers():
+            self.buffers[buffer] = name
+            if name in state:
+                self.values[buffer] = _weight(reading, name)
+
+    # -- tensors -------------------------------------------------------------------------------------------------------
+
+    def give(self, tensor: Tensor, value: Value) -> None:
+        """Say what a tensor is."""
+        self.values[tensor] = value
+
+    def value(self, tensor: Tensor) -> Value:
+        """What a tensor is: a constant where nothing is known of it."""
+        found = self.values.get(tensor)
+        if found is None:
+            real = None if isinstance(tensor, FakeTensor) or tensor.device.type == "meta" else tensor.detach()
+            if real is not None and real.numel() > KNOWN:
+                real = None
+            found = Value(fresh_axes(tuple(tensor.shape)), kind="constant", known=real)
+            self.values[tensor] = found
+        for name in found.made_of:
+            self.seen.add(name)
+        return found
+
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """A fake tensor in the place of a real one."""
+        if self.fake is None or isinstance(tensor, FakeTensor):
+            return tensor
+        twin = self.twins.get(tensor)
+        if twin is None:
+            with self.fake:
+                twin = torch.empty_strided(tuple(tensor.shape), _strides(tensor), dtype=tensor.dtype, device="cpu")
+            self.twins[tensor] = twin
+            self.values[twin] = self.value(tensor)
+            self._keep.append(tensor)
+        return twin
+
+    # -- operations ----------------------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operation, and note what it makes."""
+        kwargs = dict(kwargs or {})
+        name, in_place = _name(func)
+        known = self._known(func, name, args, kwargs)
+        if name == "_local_scalar_dense" and known is not None:
+            return known
+        if self.fake is not None:
+            run_args, run_kwargs = tree_map(self._as_fake, (args, kwargs))
+        else:
+            run_args, run_kwargs = args, kwargs
+        before = {id(t): self.value(t) for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)}
+        result = func(*run_args, **run_kwargs)
+        outputs = _tensors(result)
+        call_args = tree_map(lambda x: before[id(x)] if isinstance(x, Tensor) else x, (args, kwargs))
+        with self._real():
+            made = self._make(func, name, call_args, outputs, known)
+        for tensor, value in zip(outputs, made, strict=True):
+            if tensor is not None and value is not None:
+                self.values[tensor] = value
+        if in_place:
+            with self._real():
+                self._write(func, args, kwargs, made)
+            first = args[0] if args and isinstance(args[0], Tensor) else None
+            return first if first is not None and isinstance(result, Tensor) and "out" not in kwargs else result
+        if name in _VIEWS and args and isinstance(args[0], Tensor):
+            for i, tensor in enumerate(outputs):
+                if tensor is not None:
+                    self.views[tensor] = (args[0], name, call_args, i)
+        return result
+
+    def _as_fake(self, x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return self.stand_in(x)
+        return torch.device("cpu") if isinstance(x, torch.device) else x
+
+    def _make(
+        self, func: Any, name: str, call_args: Any, outputs: tuple[Tensor | None, ...], known: Any
+    ) -> list[Value | None]:
+        """What an operation's outputs are."""
+        args = _by_name(func, *call_args)
+        call = Call(name, func, args, outputs)
+        values = call.values
+        if all(v.kind == "constant" for v in values) and name not in ("empty",):
+            made: Any = self._constant(call)
+        elif len(values) and values[0].window is not None and name in _VIEWS | _COPIES and values[0].kind == "weight":
+            made = self._window(call, values[0])
+        else:
+            rule = rule_for(name, func)
+            if rule.__name__ == "unknown":
+                self.unknown[name] = self.unknown.get(name, 0) + 1
+            made = rule(self.reading, call)
+        made = [made] * len(outputs) if isinstance(made, Value) else list(made)
+        made += [None] * (len(outputs) - len(made))
+        reals = _tensors(known) if known is not None else (None,) * len(outputs)
+        weights = frozenset().union(*(v.made_of for v in values)) if values else frozenset()
+        out: list[Value | None] = []
+        for tensor, value, real in zip(outputs, made, reals, strict=True):
+            if tensor is None or value is None:
+                out.append(None)
+                continue
+            changes: dict[str, Any] = {"known": real}
+            if value.kind == "weight":
+                changes["made_of"] = value.made_of | weights
+            if value.window is None:
+                value = _replace(value, **changes)
+            if tensor.dtype == torch.bool:
+                value = _replace(value, extra={**value.extra, "bool": True})
+            if value.shape != tuple(tensor.shape):
+                raise RuntimeError(f"{name} gave {tuple(tensor.shape)}, its rule {value.shape}")
+            out.append(value)
+        return out
+
+    def _constant(self, call: Call) -> list[Value | None]:
+        """Constants of constants: positions, or, if drawn at random or filled, all alike."""
+        out: list[Value | None] = []
+        alike = call.name in _RANDOM or all("uniform" in v.extra for v in call.values) and bool(call.values)
+        alike = alike or call.name in ("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros",
+                                       "new_ones", "new_full", "fill", "zero", "scalar_tensor")  # fmt: skip
+        for t in call.outputs:
+            if t is None:
+                out.append(None)
+                continue
+            axes = fresh_axes(tuple(t.shape))
+            extra = {"uniform": tuple(x for dim in axes for x in dim)} if alike else {}
+            out.append(Value(axes, kind="constant", extra=extra))
+        return out
+
+    def _window(self, call: Call, weight: Value) -> list[Value | None]:
+        """A view of a parameter that nothing has met: a window on it."""
+        assert weight.window is not None
+        if call.name in _COPIES:
+            return [weight] * len(call.outputs)
+        args = dict(call.args)
+        try:
+            rest = [weight.window if isinstance(a, Value) else a for a in args.values()]
+            windows = _tensors(call.func(*rest))
+        except (RuntimeError, TypeError):
+            settled = self.reading.settle(weight)
+            made = rule_for(call.name, call.func)(self.reading, _with_first(call, settled))
+            return [made] * len(call.outputs) if isinstance(made, Value) else list(made)
+        out: list[Value | None] = []
+        for window in windows:
+            assert window is not None
+            axes = fresh_axes(tuple(window.shape))
+            for dim, stride in zip(axes, window.stride(), strict=True):
+                for axis in dim:
+                    axis.uniform = stride == 0
+            out.append(Value(axes, kind="weight", window=window, made_of=weight.made_of))
+        return out
+
+    # -- constants -----------------------------------------------------------------------------------------------------
+
+    def _known(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """What an operation gives where all that it reads is known, computed on real tensors."""
+        if self.fake is None and name == "_local_scalar_dense":
+            return None
+        tensors = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+        values = [self.value(t) for t in tensors]
+        if name in _RANDOM and name not in ("rand", "randn", "randint", "randperm", "normal", "uniform"):
+            return None
+        if any(v.known is None for v in values) or (not values and name in ("empty", "empty_strided")):
+            return None
+        real_of = {id(t): v.known for t, v in zip(tensors, values, strict=True)}
+        real = tree_map(
+            lambda x: real_of[id(x)]
+            if isinstance(x, Tensor)
+            else torch.device("cpu")
+            if isinstance(x, torch.device)
+            else x,
+            (args, kwargs),
+        )
+        try:
+            with self._real():
+                out = func(*real[0], **real[1])
+        except (RuntimeError, NotImplementedError, TypeError, ValueError):
+            return None
+        if any(t is not None and t.numel() > KNOWN for t in _tensors(out)):
+            return None
+        return out
+
+    @contextmanager
+    def _real(self) -> Iterator[None]:
+        if self.fake is None:
+            yield
+        else:
+            with unset_fake_temporarily():
+                yield
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def _write(self, func: Any, args: Any, kwargs: Any, made: list[Value | None]) -> None:
+        """In-place operations: the tensor, and what it is a view of, are what was written."""
+        written = [t for t in _out_arguments(func, args, kwargs) if isinstance(t, Tensor)]
+        for tensor, value in zip(written, made, strict=False):
+            if value is not None:
+                self._assign(tensor, value)
+
+    def _assign(self, tensor: Tensor, value: Value) -> None:
+        name = self.buffers.get(tensor)
+        if name is not None:
+            self.written.add(name)
+            return
+        old = self.values.get(tensor)
+        if old is not None and old.window is not None:
+            self.reading.stop(old.made_of, "written in place")
+        self.values[tensor] = value
+        twin = self.twins.get(tensor)
+        if twin is not None:
+            self.values[twin] = value
+        if tensor in self.views:
+            base, view, call_args, which = self.views[tensor]
+            held = self.values.get(base)
+            if held is not None and (value.kind != "constant" or held.kind != "constant"):
+                self._assign(base, self._put_back(held, view, call_args, which, value, base))
+
+    def _put_back(self, base: Value, view: str, call_args: Any, which: int, value: Value, tensor: Tensor) -> Value:
+        """A tensor whose view has been written."""
+        r = self.reading
+        rest = call_args[0][1:]
+        if view in ("alias", "detach"):
+            return value
+        if view in ("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze"):
+            return reshaped(r, value, base.shape)
+        if view in ("transpose", "t"):
+            i, j = (rest[0], rest[1]) if view == "transpose" else (0, 1)
+            dims = list(value.dims)
+            dims[i], dims[j] = dims[j], dims[i]
+            return value.but(dims=tuple(dims))
+        if view in ("slice", "select", "narrow"):
+            return self._patched(base, view, rest, value)
+        r.tell_apart(base, base.axes, f"a {view} of it is written in place")
+        r.tell_apart(value, value.axes, f"written in place through a {view}")
+        return Value(fresh_axes(tuple(tensor.shape)))
+
+    def _patched(self, base: Value, view: str, rest: Any, value: Value) -> Value:
+        """A tensor with a range of a dimension replaced."""
+        from nino.graphs.recorded.rules.views import joined
+
+        r = self.reading
+        d = (rest[0] if rest else 0) % len(base.dims)
+        size = base.shape[d]
+        index = range(size)
+        if view == "select":
+            start = rest[1] % size
+            stop, step = start + 1, 1
+            value = value.but(dims=(*value.dims[:d], (), *value.dims[d:]))
+        else:
+            chosen = index[slice(*(list(rest[1:]) + [None] * 3)[:3])]
+            start, stop, step = chosen.start, chosen.stop, chosen.step
+        if step != 1:
+            r.tell_apart(base, base.axes, "a slice with steps of it is written in place")
+            r.tell_apart(value, value.axes, "written in place into a slice with steps")
+            return Value(fresh_axes(base.shape))
+        if stop - start == size:
+            return value
+        import numpy as np
+
+        left = taken(r, base, d, np.arange(start)) if start else None
+        right = taken(r, base, d, np.arange(stop, size)) if stop < size else None
+        return joined(r, [p for p in (left, value, right) if p is not None], d)
+
+
+def _weight(reading: Reading, name: str) -> Value:
+    window = reading.weights.view(name)
+    return Value(fresh_axes(tuple(window.shape)), kind="weight", window=window, made_of=frozenset([name]))
+
+
+def _replace(value: Value, **changes: Any) -> Value:
+    from dataclasses import replace
+
+    return replace(value, **changes)
+
+
+def _with_first(call: Call, value: Value) -> Call:
+    done = False
+    args = {}
+    for key, a in call.args.items():
+        if isinstance(a, Value) and not done:
+            args[key], done = value, True
+        else:
+            args[key] = a
+    return Call(call.name, call.func, args, call.outputs)
+
+
+def _name(func: Any) -> tuple[str, bool]:
+    """An operation's name without its in-place mark, and whether it writes."""
+    full = func._schema.name.partition("::")[2]
+    writes = func._schema.is_mutable
+    name = full
+    if name.endswith("_") and not name.startswith("__") and writes:
+        name = name[:-1]
+    return name, writes
+
+
+def _out_arguments(func: Any, args: Any, kwargs: Any) -> list[Any]:
+    """What an operation writes, in the order of its schema."""
+    out = []
+    for i, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            out.append(args[i] if i < len(args) else kwargs.get(argument.name))
+    return out
+
+
+def _by_name(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by the names of the schema, with its defaults."""
+    out: dict[str, Any] = {}
+    for i, argument in enumerate(func._schema.arguments):
+        if i < len(args):
+            out[argument.name] = args[i]
+        elif argument.name in kwargs:
+            out[argument.name] = kwargs[argument.name]
+        elif argument.has_default_value():
+            out[argument.name] = argument.default_value
+    return out
+
+
+def _tensors(result: Any) -> tuple[Tensor | None, ...]:
+    """Tensors that an operation returned, those in lists too."""
+    if isinstance(result, list | tuple):
+        return tuple(x if isinstance(x, Tensor) else None for x in tree_flatten(result)[0])
+    return (result if isinstance(result, Tensor) else None,)
+
+
+def _strides(tensor: Tensor) -> tuple[int, ...]:
+    try:
+        return tuple(tensor.stride())
+    except RuntimeError:  # sparse and the like have none
+        strides, step = [], 1
+        for size in reversed(tensor.shape):
+            strides.append(step)
+            step *= max(size, 1)
+        return tuple(reversed(strides))
+
+
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Fused kernels off, so that their parts are seen; random state untouched."""
+    import random
+
+    import numpy as np
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    drawn, numbers = random.getstate(), np.random.get_state()
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        torch.backends.mha.set_fastpath_enabled(False)
+        mkldnn = torch._C._get_mkldnn_enabled()
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+            torch._C._set_mkldnn_enabled(mkldnn)
+            random.setstate(drawn)
+            np.random.set_state(numbers)
+
+
+Forward = Callable[..., Any]
+_ = math
