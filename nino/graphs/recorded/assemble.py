@@ -155,13 +155,32 @@ def _features(w: Tensor, neurons: int) -> Tensor:
 
 def _stars(placement: Placement, target: End, neurons: Universe) -> Iterator[Piece]:
     """A node of its own joined to each target."""
-    node = neurons.new(placement.name, (1,), met=True)
     rest = [d for d in range(placement.window.ndim) if d not in target.dims]
     w = placement.window.permute([*target.dims, *rest])
     kind = placement.edge_type
     if kind in (EdgeType.LINEAR, EdgeType.CONV):
         kind = EdgeType.BIAS
-    yield from _dense(placement.name, node, target.labels, w.unsqueeze(0), kind)
+    if target.labels.ndim != 1:
+        node = neurons.new(placement.name, (1,), met=True)
+        yield from _dense(placement.name, node, target.labels, w.unsqueeze(0), kind)
+        return
+    for run in _same_role(target.labels, neurons):  # a bias of fused queries, keys and values has a node for each
+        node = neurons.new(placement.name, (1,), met=True)
+        part = w[int(run[0]) : int(run[-1]) + 1]
+        yield from _dense(placement.name, node, target.labels[run], part.unsqueeze(0), kind)
+
+
+def _same_role(labels: Labels, neurons: Universe) -> list[Labels]:
+    """Indices of consecutive neurons of the same role in attention."""
+    return np.split(np.arange(len(labels)), np.flatnonzero(np.diff(_roles(labels, neurons))) + 1)
+
+
+def _roles(labels: Labels, neurons: Universe) -> Labels:
+    roles = np.full(labels.shape, int(EdgeType.LINEAR))
+    for kind in _ATTENTION:
+        for chosen in neurons.roles[kind]:
+            roles[np.isin(labels, chosen)] = int(kind)
+    return roles
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
@@ -266,10 +285,7 @@ def _by_role(piece: Piece, neurons: Universe) -> Iterator[tuple[EdgeType, Labels
     if piece.edge_type is not EdgeType.LINEAR or piece.diagonal:
         yield piece.edge_type, piece.source, piece.target, piece.window
         return
-    roles = np.full(piece.target.shape, int(EdgeType.LINEAR))
-    for kind in _ATTENTION:
-        for labels in neurons.roles[kind]:
-            roles[np.isin(piece.target, labels)] = int(kind)
+    roles = _roles(piece.target, neurons)
     cuts = np.flatnonzero(np.diff(roles)) + 1
     for run in np.split(np.arange(len(roles)), cuts):
         kind = EdgeType(int(roles[run[0]]))

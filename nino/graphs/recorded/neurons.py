@@ -42,6 +42,8 @@ class Universe:
         self._parent: Labels = np.zeros(0, dtype=np.int64)
         self._met = np.zeros(0, dtype=bool)
         self._fixed = np.zeros(0, dtype=bool)
+        self._read = np.zeros(0, dtype=bool)
+        self._slices = np.zeros(0, dtype=bool)
         self._used = 0
         self.edges: list[tuple[Labels, Labels, EdgeType]] = []
         self.roles: dict[EdgeType, list[Labels]] = {EdgeType.QUERY: [], EdgeType.KEY: [], EdgeType.VALUE: []}
@@ -69,7 +71,7 @@ class Universe:
                 grown = np.arange(capacity)
                 grown[:start] = getattr(self, table)[:start]
                 setattr(self, table, grown)
-            for table in ("_met", "_fixed"):
+            for table in ("_met", "_fixed", "_read", "_slices"):
                 flags = np.zeros(capacity, dtype=bool)
                 flags[:start] = getattr(self, table)[:start]
                 setattr(self, table, flags)
@@ -90,6 +92,18 @@ class Universe:
     def meet(self, labels: Labels) -> None:
         """Say that an activation has these neurons."""
         self._met[self.find(labels)] = True
+
+    def read(self, labels: Labels) -> None:
+        """Say that a contraction reads these neurons."""
+        self._read[self.find(labels)] = True
+
+    def unread(self, labels: Labels) -> bool:
+        """Whether no contraction has read any of them."""
+        return not self._read[self.find(labels)].any()
+
+    def stand_for_slices(self, labels: Labels) -> bool:
+        """Whether these neurons stand for slices of others (see ``derived``)."""
+        return bool(self._slices[labels].all())
 
     def fix(self, labels: Labels, reason: str) -> None:
         """Say that the order of these neurons is part of the function, and why."""
@@ -116,6 +130,7 @@ class Universe:
         one, other = one[apart], other[apart]
         self._met[other] |= self._met[one]
         self._fixed[other] |= self._fixed[one]
+        self._read[other] |= self._read[one]
         self._parent[one] = other
 
     # -- edges ---------------------------------------------------------------------------------------------------------
@@ -158,6 +173,7 @@ class Universe:
         if key not in self._derived:
             shape = tuple(size if d in keep else 1 for d, size in enumerate(labels.shape))
             made = self.new(name, shape, met=True)
+            self._slices[made] = True
             self.link(made, _taken(labels, keep, order), EdgeType.HEAD)
             self._derived[key] = made.reshape([labels.shape[d] for d in keep])
         return _taken(self._derived[key], range(len(keep)), [np.argsort(o) for o in order])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -115,7 +116,7 @@ class Reading:
             if outer:
                 keep = tuple(f.axes.index(a) for a in outer)
                 rest.append(Field(outer, self.neurons.derived(f.labels, keep, "slices")))
-            kind = EdgeType.RESIDUAL if not covered else EdgeType.HEAD
+            kind = EdgeType.HEAD if self.neurons.stand_for_slices(labels) else EdgeType.RESIDUAL
             self.neurons.link(spread(Field(inner, labels), run), made, kind)
             covered |= set(inner)
         places = tuple(a for a in run if a not in covered and not a.uniform)
@@ -159,6 +160,7 @@ class Reading:
             name: what to call new nodes.
             single: give a node also to an array of neurons that is summed over altogether.
         """
+        self._tie_overlaps(value.fields, axes)
         out: list[Field] = []
         for f in value.fields:
             rest = tuple(a for a in f.axes if a not in axes)
@@ -177,6 +179,18 @@ class Reading:
             else:
                 self.neurons.tie(made.along(same.axes), same.labels)
         return tuple(out)
+
+    def _tie_overlaps(self, fields: tuple[Field, ...], axes: set[Axis]) -> None:
+        """Tie what two fields have in common before one of them loses axes."""
+        for f, g in combinations(fields, 2):
+            both = {x for x in f.axes if x in g.axes}
+            if both and both != set(f.axes) and both != set(g.axes) and axes & {*f.axes, *g.axes}:
+                on = tuple(x for x in f.axes if x in both)
+                one = self.neurons.derived(f.labels, tuple(f.axes.index(x) for x in on), "heads")
+                keep = tuple(i for i, x in enumerate(g.axes) if x in both)
+                other = self.neurons.derived(g.labels, keep, "heads")
+                order = [g.axes[i] for i in keep]
+                self.neurons.tie(one, other.transpose([order.index(x) for x in on]))
 
     # -- parameters ----------------------------------------------------------------------------------------------------
 
@@ -232,13 +246,19 @@ class Reading:
                 a, b = self.flatten(a, a.dims[d]), self.flatten(b, b.dims[d])
                 continue
             a, b = substitute(a, refine(a.dims[d], sizes)), substitute(b, refine(b.dims[d], sizes))
-        same = {
-            y: (x,)
-            for d in range(rank)
-            if d != skip and a.dims[d] and b.dims[d]
-            for x, y in zip(a.dims[d], b.dims[d], strict=True)
-        }
-        return a, substitute(b, same)
+        to_a: dict[Axis, Dim] = {}
+        to_b: dict[Axis, Dim] = {}
+        alike: tuple[set[Axis], set[Axis]] = (set(), set())
+        for d in range(rank):
+            if d == skip or not a.dims[d] or not b.dims[d]:
+                continue
+            for x, y in zip(a.dims[d], b.dims[d], strict=True):
+                to, axis = (to_a, y) if x.uniform and not y.uniform else (to_b, x)
+                to[x if axis is y else y] = (axis,)
+                for side, old in zip(alike, (x, y), strict=True):
+                    if old.uniform:
+                        side.add(axis)
+        return _alike(substitute(a, to_a), alike[0]), _alike(substitute(b, to_b), alike[1])
 
     def combine(self, a: Value, b: Value, mode: Mode, edge_type: EdgeType = EdgeType.BIAS) -> Value:
         """Two tensors joined element by element (broadcast).
@@ -266,16 +286,10 @@ class Reading:
             self._meet_positions(one, other, shared, mode)
         fields = self._merged_fields(a, b, mode)
         dims = tuple(p or q for p, q in zip(a.dims, b.dims, strict=True))
-        dims = tuple(
-            tuple(y if x.uniform and not y.uniform else x for x, y in zip(p, q, strict=True))
-            if len(p) == len(q) and d != skip
-            else r
-            for d, (p, q, r) in enumerate(zip(a.dims, b.dims, dims, strict=True))
-        )
         fresh = _fresh(a, b, mode)
         return Value(
             dims, fields, kind, fresh=fresh, made_of=a.made_of | b.made_of, pair=a.pair or b.pair,
-            extra={**b.extra, **a.extra},
+            extra={k: v for k, v in {**b.extra, **a.extra}.items() if k != "uniform"},
         )  # fmt: skip
 
     def _meet_positions(self, one: Value, other: Value, shared: set[Axis], mode: Mode) -> None:
@@ -288,8 +302,7 @@ class Reading:
 
     def _uniform(self, value: Value, axis: Axis) -> bool:
         """Whether all slices of a tensor along an axis are equal."""
-        mine = next((x for x in value.axes if x is axis), axis)
-        if mine.uniform or axis in value.extra.get("uniform", ()):
+        if axis.uniform or axis in value.extra.get("uniform", ()):
             return True
         if value.known is None or value.kind != "constant":
             return False
@@ -304,6 +317,7 @@ class Reading:
         """Put a parameter on the neurons of a tensor that it is joined to element by element."""
         if weight.window is None or self.placed(weight):
             weight = self.settle(weight, edge_type)
+            self._typed(weight, edge_type)
             positions = {x for x in weight.axes if weight.labelled(x) and x in data.axes and not data.labelled(x)}
             self.tell_apart(weight, {x for x in positions if not x.uniform}, "a parameter along positions")
             return replace(weight, fields=tuple(f for f in weight.fields if not set(f.axes) & positions))
@@ -335,6 +349,12 @@ class Reading:
             kept.append(Field(*ends[0]))
         return replace(self.place(weight, ends, edge_type), fields=tuple(kept))
 
+    def _typed(self, weight: Value, edge_type: EdgeType) -> None:
+        """Parameters that were computed with before they meet neurons one by one: scales or biases, not linear maps."""
+        for key, place in self.placements.items():
+            if place.name in weight.made_of and place.edge_type is EdgeType.LINEAR and len(place.ends) == 1:
+                self.placements[key] = replace(place, edge_type=edge_type)
+
     def _merged_fields(self, a: Value, b: Value, mode: Mode) -> tuple[Field, ...]:
         out = list(a.fields)
         for g in b.fields:
@@ -355,15 +375,6 @@ class Reading:
             if wider is not None:
                 self._tie_subset(f, wider, mode)
                 continue
-            for g in left[i + 1 :]:
-                both = tuple(x for x in g.axes if x in f.axes)
-                if both:
-                    one, other = (
-                        self.neurons.derived(h.labels, tuple(sorted(h.axes.index(x) for x in both)), "heads")
-                        for h in (f, g)
-                    )
-                    order = [sorted(both, key=h.axes.index) for h in (f, g)]
-                    self.neurons.tie(one, other.transpose([order[1].index(x) for x in order[0]]))
             out.append(f)
         return tuple(out)
 
@@ -378,8 +389,8 @@ class Reading:
             return
         target = wider.along((*rest, *(x for x in wider.axes if x not in rest)))
         source = mine.reshape(mine.shape + (1,) * (target.ndim - mine.ndim))
-        kind = EdgeType.RESIDUAL if mode == "pair" or not f.axes else EdgeType.HEAD
-        if mode == "pair":
+        kind = EdgeType.HEAD if self.neurons.stand_for_slices(mine) else EdgeType.RESIDUAL
+        if mode == "pair" and kind is EdgeType.RESIDUAL:  # from queries to the keys that they share
             self.neurons.link(target, np.broadcast_to(source, target.shape), kind)
         else:
             self.neurons.link(source, target, kind)
@@ -403,13 +414,11 @@ class Reading:
             return la
         if self._rotated(la, lb):
             return la
-        if mode == "sum" and a.fresh == b.fresh == 2 and a.kind == b.kind == "data":
+        own_a, own_b = a.fresh and n.unread(la), b.fresh and n.unread(lb)
+        if mode == "sum" and own_a and own_b and a.fresh == b.fresh == 2 and a.kind == b.kind == "data":
             n.merge(la, lb)
             return lb
-        if mode == "sum":
-            onto_b = bool(b.fresh) and b.fresh >= a.fresh
-        else:
-            onto_b = mode == "product" and bool(a.fresh) and not b.fresh
+        onto_b = bool(own_b) if mode == "sum" else mode == "product" and bool(own_a) and not own_b
         if onto_b:
             n.residual(la, lb)
             return lb
@@ -434,6 +443,11 @@ def extended(value: Value, rank: int) -> Value:
         return value
     known, window = (None if x is None else x[(None,) * more] for x in (value.known, value.window))
     return replace(value, dims=((),) * more + value.dims, known=known, window=window)
+
+
+def _alike(value: Value, axes: set[Axis]) -> Value:
+    """A tensor whose slices along some axes are equal, which it shares with a tensor whose slices are not."""
+    return replace(value, extra={**value.extra, "uniform": frozenset(axes)}) if axes else value
 
 
 def spread(f: Field, axes: Dim) -> Labels:
@@ -463,7 +477,7 @@ def significant(weight: Value) -> tuple[Tensor, Dim]:
     axes: list[Axis] = []
     for dim in weight.dims:
         at = len(axes)
-        if not dim or dim[0].uniform:
+        if not dim or window.stride(at) == 0:
             window = window.select(at, 0)
             continue
         if len(dim) > 1:
@@ -476,7 +490,7 @@ def significant(weight: Value) -> tuple[Tensor, Dim]:
 def _fresh(a: Value, b: Value, mode: Mode) -> int:
     """How fresh the result of joining two tensors is (see ``Value``)."""
     if a.kind == b.kind == "data" and a.fields and b.fields:
-        return 2 if mode == "sum" and a.fresh == b.fresh == 2 else 0
+        return min(a.fresh, b.fresh) or 1 if mode == "sum" and (a.fresh or b.fresh) else 0
     data, other = (a, b) if a.kind == "data" and a.fields else (b, a)
     return min(data.fresh, 1) if mode == "product" and other.kind == "weight" else data.fresh
 

@@ -17,7 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
 from nino.graphs.recorded.rules.views import reshaped, taken
-from nino.graphs.recorded.values import Value
+from nino.graphs.recorded.values import Value, axes_for
 
 #: Constants of more elements are not computed; they are taken to tell everything apart.
 KNOWN = 1 << 24
@@ -29,15 +29,8 @@ _COPIES = {"clone", "contiguous", "_to_copy", "lift_fresh", "lift_fresh_copy", "
 _RANDOM = {"bernoulli", "native_dropout", "rand_like", "randn_like", "normal", "uniform", "exponential", "random",
            "rand", "randn", "randint", "randperm", "empty", "empty_like", "new_empty", "empty_strided",
            "new_empty_strided", "multinomial", "rrelu_with_noise", "dropout"}  # fmt: skip
-
-
-class WrittenBuffers(Exception):  # noqa: N818 (a signal, not a failure)
-    """The forward writes buffers that were taken for constants: they are state, to be followed as parameters are."""
-
-    def __init__(self, names: set[str]) -> None:
-        """See the class."""
-        super().__init__(", ".join(sorted(names)))
-        self.names = names
+_FILLED = {"zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "fill",
+           "zero", "scalar_tensor"}  # fmt: skip
 
 
 class Recorder(TorchDispatchMode):
@@ -109,7 +102,11 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         """Run an operation, and note what it makes."""
         kwargs = dict(kwargs or {})
+        if func.namespace == "prim":  # a tensor's device, layout and the like
+            return func(*args, **kwargs)
         name, in_place = _name(func)
+        if name == "as_strided":
+            name = _plain_stride(*args[:3])
         known = self._known(func, name, args, kwargs)
         if name == "_local_scalar_dense" and known is not None:
             return known
@@ -181,28 +178,22 @@ class Recorder(TorchDispatchMode):
 
     def _constant(self, call: Call) -> list[Value | None]:
         """Constants of constants: positions, or, if drawn at random or filled, all alike."""
-        out: list[Value | None] = []
-        alike = call.name in _RANDOM or all("uniform" in v.extra for v in call.values) and bool(call.values)
-        alike = alike or call.name in ("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros",
-                                       "new_ones", "new_full", "fill", "zero", "scalar_tensor")  # fmt: skip
-        for t in call.outputs:
-            if t is None:
-                out.append(None)
-                continue
-            axes = fresh_axes(tuple(t.shape))
-            extra = {"uniform": tuple(x for dim in axes for x in dim)} if alike else {}
-            out.append(Value(axes, kind="constant", extra=extra))
-        return out
+        filled = call.name in _FILLED or call.name in _RANDOM
+        alike = filled or bool(call.values) and all(x.uniform for v in call.values for x in v.axes)
+        return [
+            None if t is None else Value(axes_for(tuple(t.shape), uniform=alike), kind="constant") for t in call.outputs
+        ]
 
     def _window(self, call: Call, weight: Value) -> list[Value | None]:
         """A view of a parameter that nothing has met: a window on it."""
         assert weight.window is not None
         if call.name in _COPIES:
             return [weight] * len(call.outputs)
-        args = dict(call.args)
+        named = {name: weight.window if isinstance(a, Value) else a for name, a in call.args.items()}
+        by_key = {a.name for a in call.func._schema.arguments if a.kwarg_only}
         try:
-            rest = [weight.window if isinstance(a, Value) else a for a in args.values()]
-            windows = _tensors(call.func(*rest))
+            positional = [a for name, a in named.items() if name not in by_key]
+            windows = _tensors(call.func(*positional, **{k: a for k, a in named.items() if k in by_key}))
         except (RuntimeError, TypeError):
             settled = self.reading.settle(weight)
             made = rule_for(call.name, call.func)(self.reading, _with_first(call, settled))
@@ -349,6 +340,18 @@ def _with_first(call: Call, value: Value) -> Call:
         else:
             args[key] = a
     return Call(call.name, call.func, args, call.outputs)
+
+
+def _plain_stride(tensor: Tensor, size: Any, stride: Any) -> str:
+    """``alias`` or ``view`` where a strided view is one, for its rule."""
+    if tuple(size) == tuple(tensor.shape) and all(
+        a == b or n == 1 for a, b, n in zip(stride, tensor.stride(), size, strict=True)
+    ):
+        return "alias"
+    step, dense = 1, True
+    for n, s in zip(reversed(list(size)), reversed(list(stride)), strict=True):
+        dense, step = dense and (n == 1 or s == step), step * n
+    return "view" if dense and tensor.is_contiguous() and step == tensor.numel() else "as_strided"
 
 
 def _name(func: Any) -> tuple[str, bool]:

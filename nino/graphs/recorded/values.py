@@ -34,7 +34,7 @@ class Axis:
 Dim = tuple[Axis, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Field:
     """Neurons along some axes of a tensor.
 
@@ -51,7 +51,7 @@ class Field:
         return self.labels.transpose([self.axes.index(axis) for axis in axes])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Value:
     """A tensor of the forward pass.
 
@@ -64,7 +64,7 @@ class Value:
         known: its elements, where it depends on integers and constants only.
         window: where a parameter's elements lie on the flat vector, as long as nothing has met the parameter.
         made_of: names of the parameters in a ``weight`` (or in what an unknown operation made of them).
-        fresh: 2 for the sum of a contraction (its biases included), 1 after a norm or scale, 0 for anything else.
+        fresh: 2 for what a contraction gives (its biases included), 1 after a norm or scale, 0 for anything else.
         pair: axes of query and key positions in a product of queries and keys.
         carrier: what else rules want to remember.
     """

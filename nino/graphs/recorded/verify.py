@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -217,8 +218,9 @@ def renumberings(graph: NeuralGraph) -> list[Renumbering]:
         if more <= cuts:
             break
         cuts |= more
-    starts = sorted(cuts)[:-1]
-    size = dict(zip(starts, (b - a for a, b in zip(starts, [*starts[1:], graph.num_nodes], strict=True)), strict=True))
+    ends = sorted(cuts)
+    starts = ends[:-1]
+    size = {a: b - a for a, b in pairwise(ends)}
     parent = {x: x for x in starts}
 
     def find(x: int) -> int:

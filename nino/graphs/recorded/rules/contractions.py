@@ -133,6 +133,7 @@ def project(r: Reading, x: Value, w: Value, nb: int) -> Value:
         if sum(1 for f in x.fields if set(f.axes) & set(x.dims[k])) != 1:
             x = r.flatten(x, x.dims[k], "features")
         sources = r.row(x, k)
+        r.neurons.read(sources)
     batch = tuple(axis for dim in w.dims[:nb] for axis in dim if not axis.uniform)
     if virgin:
         w = _place(r, x, w, k, batch, sources)
@@ -220,6 +221,7 @@ def convolution(r: Reading, call: Call) -> Value:
         r.tell_apart(x, x.axes, "a convolution with a tensor")
         return Value((x.dims[0], *axes_for(call.shape[1:])))
     sources = r.row(x, 1)
+    r.neurons.read(sources)
     out_dim, targets = _kernels(r, call, weight, sources, groups, transposed)
     gone = set(x.dims[1])
     left = tuple(f for f in _without_cuts(r, x, gone) if f.axes or x.dims[1])

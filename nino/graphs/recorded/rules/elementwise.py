@@ -9,7 +9,7 @@ from nino.graphs.core import EdgeType
 from nino.graphs.recorded.reading import Mode, Reading, fresh_axes
 from nino.graphs.recorded.rules.base import Call, rule
 from nino.graphs.recorded.rules.views import taken
-from nino.graphs.recorded.values import Value, size_of
+from nino.graphs.recorded.values import Value, axes_for, size_of
 
 _SUMS = {"add", "sub", "rsub", "subtract", "lerp", "logaddexp", "where", "masked_fill", "copy", "maximum", "minimum"}
 _LINEAR = {"add", "sub", "mul", "div", "neg", "clone", "_to_copy", "contiguous", "dropout", "native_dropout", "alias",
@@ -74,9 +74,7 @@ def _broadcast(value: Value, shape: tuple[int, ...]) -> Value:
         return value
     more = len(shape) - len(value.dims)
     dims = ((),) * more + value.dims
-    new = fresh_axes(shape)
-    for x in (x for dim in new for x in dim):
-        x.uniform = True
+    new = axes_for(shape, uniform=True)
     return replace(value, dims=tuple(d or n for d, n in zip(dims, new, strict=True)))
 
 
@@ -92,9 +90,7 @@ def _copied(r: Reading, call: Call) -> Value:
       "rand", "randn", "randint", "randperm")  # fmt: skip
 def filled(r: Reading, call: Call) -> Value:
     """A tensor whose elements are all alike, or drawn alike."""
-    axes = fresh_axes(call.shape)
-    out = Value(axes, kind="constant")
-    return replace(out, extra={"uniform": tuple(x for dim in axes for x in dim)})
+    return Value(axes_for(call.shape, uniform=True), kind="constant")
 
 
 @rule("glu")
