@@ -165,7 +165,9 @@ def _stars(placement: Placement, target: End, neurons: Universe) -> Iterator[Pie
         yield from _dense(placement.name, node, target.labels, w.unsqueeze(0), kind)
         return
     for run in _same_role(target.labels, neurons):  # a bias of fused queries, keys and values has a node for each
-        node = neurons.new(placement.name, (1,), met=True)
+        node = neurons.new(placement.name, (1,), met=True, fixed=kind is EdgeType.WORD_EMBEDDING)
+        if kind is EdgeType.WORD_EMBEDDING and neurons.words is None:  # a class token
+            neurons.words = node
         part = w[int(run[0]) : int(run[-1]) + 1]
         yield from _dense(placement.name, node, target.labels[run], part.unsqueeze(0), kind)
 

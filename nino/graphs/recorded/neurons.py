@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class Universe:
         self.words: Labels | None = None
         self.shared: set[int] = set()
         self.reasons: dict[int, str] = {}
-        self._derived: dict[tuple[bytes, tuple[int, ...], tuple[int, ...]], Labels] = {}
+        self._derived: dict[tuple[bytes, int], Labels] = {}
         self._tied: Labels = np.zeros(0, dtype=np.int64)
 
     def new(self, name: str, shape: tuple[int, ...], *, met: bool = False, fixed: bool = False) -> Labels:
@@ -168,39 +169,41 @@ class Universe:
         """
         if len(keep) == labels.ndim:
             return labels
-        roots, order = _in_order(self.find(labels), keep)
-        key = (roots.tobytes(), roots.shape, keep)
+        kept = tuple(labels.shape[d] for d in keep)
+        rows = _rows(labels, keep)
+        key, order = self._key(rows)
         if key not in self._derived:
-            shape = tuple(size if d in keep else 1 for d, size in enumerate(labels.shape))
-            made = self.new(name, shape, met=True)
+            made = self.new(name, (len(rows),), met=True)
             self._slices[made] = True
-            self.link(made, _taken(labels, keep, order), EdgeType.HEAD)
-            self._derived[key] = made.reshape([labels.shape[d] for d in keep])
-        return _taken(self._derived[key], range(len(keep)), [np.argsort(o) for o in order])
+            self.link(made[:, None], rows[order], EdgeType.HEAD)
+            self._derived[key] = made
+        return self._derived[key][np.argsort(order)].reshape(kept)
+
+    def _key(self, rows: Labels) -> tuple[tuple[bytes, int], Labels]:
+        """What slices are known by, whatever their order and that of the neurons in them, and the order of the first."""
+        roots = self.find(rows)
+        order = np.argsort(roots[:, 0], kind="stable")
+        columns = np.argsort(roots[order[0]], kind="stable")
+        return (roots[order][:, columns].tobytes(), len(rows)), order
 
     def has(self, labels: Labels, keep: tuple[int, ...]) -> bool:
         """Whether there are neurons that stand for these slices of an array."""
-        roots = _in_order(self.find(labels), keep)[0]
-        return (roots.tobytes(), roots.shape, keep) in self._derived
+        return self._key(_rows(labels, keep))[0] in self._derived
+
+    def _kept(self, labels: Labels) -> list[tuple[int, ...]]:
+        """Dimensions of an array for whose slices there are neurons that stand for them."""
+        dims = range(labels.ndim)
+        return [keep for n in range(labels.ndim) for keep in combinations(dims, n) if self.has(labels, keep)]
 
     def shares(self, labels: Labels) -> bool:
         """Whether slices of an array of neurons share a parameter (a norm that all heads have in common)."""
-        return any(
-            int(self.find(made).flat[0]) in self.shared
-            for (_, shape, keep), made in self._derived.items()
-            if shape == labels.shape and self.has(labels, keep) and np.array_equal(
-                self.find(self.derived(labels, keep, "")), self.find(made))
-        )  # fmt: skip
+        made = [self.find(self.derived(labels, keep, "")).reshape(-1) for keep in self._kept(labels)]
+        return any(root in self.shared for roots in made for root in roots.tolist())
 
     def take(self, labels: Labels, into: Labels) -> None:
         """Merge an array that is met into another one, and what stands for its slices into what stands for the other's."""
-        roots = self.find(labels)
-        keeps = {
-            keep
-            for content, shape, keep in self._derived
-            if shape == labels.shape and content == _in_order(roots, keep)[0].tobytes()
-        }
-        pairs = [(self.derived(labels, keep, ""), self.derived(into, keep, "rotary")) for keep in sorted(keeps)]
+        kept = self._kept(labels)
+        pairs = [(self.derived(labels, keep, ""), self.derived(into, keep, "positions")) for keep in kept]
         self.merge(labels, into)
         for made, other in pairs:
             self.merge(made, other)
@@ -226,19 +229,11 @@ def _find(parent: Labels, labels: Labels) -> Labels:
     return roots
 
 
-def _in_order(roots: Labels, keep: tuple[int, ...]) -> tuple[Labels, list[Labels]]:
-    """Roots with the dimensions kept sorted, so that arrays that differ in their order alone are known again."""
-    order = []
-    for d in keep:
-        first = tuple(slice(None) if e == d else 0 for e in range(roots.ndim))
-        order.append(np.argsort(roots[first], kind="stable"))
-    return _taken(roots, keep, order), order
-
-
-def _taken(labels: Labels, dims: Iterable[int], order: list[Labels]) -> Labels:
-    for d, index in zip(dims, order, strict=True):
-        labels = np.take(labels, index, axis=d)
-    return labels
+def _rows(labels: Labels, keep: tuple[int, ...]) -> Labels:
+    """An array of neurons as a matrix: a row for each index of the dimensions kept."""
+    rest = [d for d in range(labels.ndim) if d not in keep]
+    count = int(np.prod([labels.shape[d] for d in keep]))
+    return np.ascontiguousarray(labels.transpose([*keep, *rest])).reshape(count, -1)
 
 
 def _repeats(labels: Labels) -> bool:

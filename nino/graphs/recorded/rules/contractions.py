@@ -202,7 +202,7 @@ def join_rows(r: Reading, rows: Labels, labels: Labels) -> None:
     elif not r.neurons.met(rows).any():
         r.neurons.merge(np.ascontiguousarray(rows), labels)
     else:
-        r.neurons.tie(np.ascontiguousarray(rows), labels)
+        r.neurons.tie(labels, np.ascontiguousarray(rows))
 
 
 @rule("convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "conv1d", "conv2d", "conv3d",
