@@ -48,7 +48,7 @@ def assemble(reading: Reading, state: set[str], topology: str) -> tuple[NeuralGr
     pieces: list[Piece] = []
     reasons = dict(reading.stopped)
     held: dict[str, list[Placement]] = defaultdict(list)
-    for placement in reading.placements.values():
+    for placement in {**reading.placements, **reading.regrouped}.values():
         if placement.name not in state:
             held[placement.name].append(placement)
     for p in parameters:
@@ -58,6 +58,9 @@ def assemble(reading: Reading, state: set[str], topology: str) -> tuple[NeuralGr
             for placement in windows:
                 pieces.extend(_pieces(placement, neurons))
         elif p.numel:
+            for end in (end for placement in windows for end in placement.ends):
+                if neurons.met(end.labels).any():  # what a carried parameter reads or makes keeps its order
+                    neurons.fix(end.labels, f"{p.name} is carried")
             used = "it is used in parts that overlap or leave some out" if windows else "no operation reads it"
             reasons.setdefault(p.name, used)
     carried = [p.name for p in parameters if p.name in reasons and p.numel]

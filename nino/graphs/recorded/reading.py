@@ -61,6 +61,7 @@ class Reading:
         self.weights = weights
         self.neurons = Universe()
         self.placements: dict[tuple[int, ...], Placement] = {}
+        self.regrouped: dict[tuple[int, ...], Placement] = {}
         self.stopped: dict[str, str] = {}
         self.memory: dict[Any, Labels] = {}
         self._places: dict[tuple[Axis, ...], Labels] = {}
@@ -288,7 +289,7 @@ class Reading:
         dims = tuple(p or q for p, q in zip(a.dims, b.dims, strict=True))
         fresh = _fresh(a, b, mode)
         return Value(
-            dims, fields, kind, fresh=fresh, made_of=a.made_of | b.made_of, pair=a.pair or b.pair,
+            dims, fields, kind, fresh=fresh, made_of=a.made_of | b.made_of if kind == "weight" else frozenset(), pair=a.pair or b.pair,
             extra={k: v for k, v in {**b.extra, **a.extra}.items() if k != "uniform"},
         )  # fmt: skip
 

@@ -55,6 +55,7 @@ class Recorder(TorchDispatchMode):
         self.state = state
         self.unknown: dict[str, int] = {}
         self.buffers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.pending: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._keep: list[Tensor] = []
         for name, parameter in model.named_parameters():
             self.values[parameter] = _weight(reading, name)
@@ -72,6 +73,13 @@ class Recorder(TorchDispatchMode):
     def value(self, tensor: Tensor) -> Value:
         """What a tensor is: a constant where nothing is known of it."""
         found = self.values.get(tensor)
+        for view in self.pending.pop(tensor, ()):  # written through a view since it was last read
+            base, name, call_args, which = self.views[view]
+            written = self.value(view)
+            if found is not None and (written.kind != "constant" or found.kind != "constant"):
+                with self._real():
+                    found = self._put_back(found, name, call_args, which, written, base)
+                self.values[tensor] = found
         if found is None:
             real = None if isinstance(tensor, FakeTensor) or tensor.device.type == "meta" else tensor.detach()
             if real is not None and real.numel() > KNOWN:
@@ -267,11 +275,11 @@ class Recorder(TorchDispatchMode):
         twin = self.twins.get(tensor)
         if twin is not None:
             self.values[twin] = value
-        if tensor in self.views:
-            base, view, call_args, which = self.views[tensor]
-            held = self.values.get(base)
-            if held is not None and (value.kind != "constant" or held.kind != "constant"):
-                self._assign(base, self._put_back(held, view, call_args, which, value, base))
+        while tensor in self.views:
+            base = self.views[tensor][0]
+            if all(view is not tensor for view in self.pending.setdefault(base, [])):
+                self.pending[base].append(tensor)
+            tensor = base
 
     def _put_back(self, base: Value, view: str, call_args: Any, which: int, value: Value, tensor: Tensor) -> Value:
         """A tensor whose view has been written."""
@@ -288,6 +296,10 @@ class Recorder(TorchDispatchMode):
             return value.but(dims=tuple(dims))
         if view in ("slice", "select", "narrow"):
             return self._patched(base, view, rest, value)
+        if "split" in view:
+            sizes, d = rest[0], (rest[1] if len(rest) > 1 else 0)
+            start = which * sizes if isinstance(sizes, int) else sum(sizes[:which])
+            return self._patched(base, "slice", (d, start, start + value.shape[d]), value)
         r.tell_apart(base, base.axes, f"a {view} of it is written in place")
         r.tell_apart(value, value.axes, f"written in place through a {view}")
         return Value(fresh_axes(tuple(tensor.shape)))

@@ -97,5 +97,6 @@ def unknown(r: Reading, call: Call) -> list[Value | None]:
     """An operation that nothing is known of: it may tell everything apart, and parameters in it lie nowhere."""
     for value in call.values:
         r.tell_apart(value, value.axes, f"{call.name} is not known")
-        r.stop(value.made_of, call.name)
+        if value.kind == "weight":
+            r.stop(value.made_of, call.name)
     return blank(call)

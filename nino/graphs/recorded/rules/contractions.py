@@ -10,7 +10,7 @@ import numpy as np
 
 from nino.graphs.core import EdgeType
 from nino.graphs.recorded.neurons import Labels
-from nino.graphs.recorded.reading import Reading
+from nino.graphs.recorded.reading import End, Placement, Reading
 from nino.graphs.recorded.rules.base import Call, rule
 from nino.graphs.recorded.rules.views import reshaped
 from nino.graphs.recorded.values import Axis, Dim, Field, Value, axes_for
@@ -289,7 +289,7 @@ def _again(r: Reading, weight: Value, sources: Labels, transposed: bool, channel
     patch = next((f for f in weight.fields if set(f.axes) > {*group, *reads}), None)
     if rows is not None:
         join_rows(r, sources.reshape(rows.shape), rows)
-    elif patch is None:
+    elif patch is None and not _regrouped(r, weight, sources, group, reads, writes):
         r.stop(weight.made_of, "a convolution in groups with a weight that is computed")
     if targets is None or targets.size != channels:
         return r.neurons.new("channels", (channels,), met=True, fixed=True)
@@ -297,6 +297,68 @@ def _again(r: Reading, weight: Value, sources: Labels, transposed: bool, channel
     return targets.reshape(-1)
 
 
+def _regrouped(r: Reading, weight: Value, sources: Labels, group: Dim, reads: Dim, writes: Dim) -> bool:
+    """Give the parameters that a computed grouped kernel is made of a source of its own for each group."""
+    loose, targets = _over(weight, reads), _over(weight, (*group, *writes))
+    if loose is None or targets is None or r.neurons.met(loose).any():
+        return False
+    rows = sources.reshape(group[0].size, *loose.shape)
+    for key, place in r.placements.items():
+        ends = {tuple(r.neurons.find(e.labels).reshape(-1).tolist()): e for e in place.ends if len(e.dims) == 1}
+        read, written = (ends.get(tuple(r.neurons.find(x).reshape(-1).tolist())) for x in (loose, targets))
+        if place.name not in weight.made_of or read is None:
+            continue
+        if written is None:
+            return False
+        at = written.dims[0]
+        shift = {d: d + (d > at) for d in range(place.window.ndim)}
+        window = place.window.unflatten(at, targets.shape if writes else (targets.size, 1))
+        out = End((at, at + 1), targets.reshape(group[0].size, -1))
+        inner = End((at, shift[read.dims[0]]), rows)
+        rest = [End(tuple(shift[d] for d in e.dims), e.labels) for e in place.ends if e is not read and e is not written]
+        r.regrouped[key] = Placement(place.name, window, (out, inner, *rest), EdgeType.CONV)
+    return True
+
+
 def _over(weight: Value, axes: Dim) -> Labels | None:
     f = next((f for f in weight.fields if set(f.axes) == set(axes)), None)
     return None if f is None else np.ascontiguousarray(f.along(axes))
+
+
+@rule("_grouped_mm", "grouped_mm_fallback", "grouped_mm")
+def grouped(r: Reading, call: Call) -> Value:
+    """Rows (S, k), each with one of the matrices (E, k, m) of experts: each expert has neurons of its own.
+
+    Which expert a row has is data; the experts' axis stays in the field of its neurons though no dimension has it,
+    and goes where the next such product reads them.
+    """
+    x, w = (r.settle(call.values[0]), call.values[1])
+    if w.kind != "weight":
+        r.tell_apart(x, x.axes, call.name)
+        return Value(axes_for(call.shape))
+    if sum(1 for f in x.fields if set(f.axes) & set(x.dims[1])) != 1:
+        x = r.flatten(x, x.dims[1], "features")
+    read = next((f for f in x.fields if set(f.axes) & set(x.dims[1])), None)
+    hidden = tuple(a for a in read.axes if a not in x.axes) if read is not None else ()
+    sources = r.row(x, 1) if not hidden or read is None else read.along((*hidden, *x.dims[1]))
+    r.neurons.read(sources)
+    left = _without_cuts(r, x, {*x.dims[1], *hidden})
+    left = tuple(f for f in left if not set(f.axes) & set(hidden))
+    if w.window is not None and not r.placed(w):
+        w = _place_experts(r, w, sources, bool(hidden))
+    w = r.settle(w)
+    out = tuple(f for f in w.fields if not set(f.axes) & set(w.dims[1]))
+    return Value((x.dims[0], w.dims[2]), (*left, *out), fresh=2)
+
+
+def _place_experts(r: Reading, w: Value, sources: Labels, second: bool) -> Value:
+    """Experts' matrices: to neurons of each expert, or from them to neurons that all experts have in common."""
+    assert w.window is not None
+    experts, k, m = w.dims
+    axes = m if second else (*experts, *m)
+    targets = r.neurons.new(r.weights.window(w.window)[1], tuple(a.size for a in axes), met=True)
+    if not second:
+        nodes = r.position_nodes(experts, "experts")
+        r.neurons.link(nodes.reshape(nodes.shape + (1,) * len(m)), targets, EdgeType.HEAD)
+    ends = (*experts, *k) if second else k
+    return r.place(w, [(axes, targets), (ends, sources.reshape([a.size for a in ends]))], EdgeType.LINEAR)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from nino.graphs.core import EdgeType
 from nino.graphs.recorded.reading import Reading
-from nino.graphs.recorded.rules.base import Call, rule
+from nino.graphs.recorded.rules.base import Call, blank, rule
 from nino.graphs.recorded.rules.views import reshaped
 from nino.graphs.recorded.values import Value
 
@@ -73,8 +73,7 @@ def group_norm(r: Reading, call: Call) -> list[Value | None]:
         out = reshaped(r, replace(parts, fresh=value.fresh), value.shape)
     more = len(value.dims) - 2
     weight, bias = (None if (p := call.get(n)) is None else _column(p, more) for n in ("weight", "bias"))
-    rest: list[Value | None] = [None if t is None else Value(((),) * t.dim()) for t in call.outputs[1:]]
-    return [_affine(r, replace(out, fresh=value.fresh), weight, bias), *rest]
+    return [_affine(r, replace(out, fresh=value.fresh), weight, bias), *blank(call)[1:]]
 
 
 @rule("_weight_norm_interface", "_weight_norm")
