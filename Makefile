@@ -56,6 +56,6 @@ format: $(INSTALLED) ## rewrite Python and Snakemake files in the common style
 lock: ## resolve the newest allowed versions and pin them in envs/
 	python3 envs/lock.py
 
-clean: ## remove .venv and everything that can be made again (results/smoke too, but for its tables)
+clean: ## remove .venv and everything that can be made again (results/smoke too)
 	rm -rf $(VENV) $(DOCS_VENV) .doctrees site .snakemake
 	git clean -fdXq results

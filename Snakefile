@@ -7,7 +7,8 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from nino.config import ConfigError, Layout, data_checksum, read_site, resolve, write_units, write_versions
-from nino.report import names, studies
+from nino.report import studies
+from nino.specs import report as names
 
 min_version("9.0")
 

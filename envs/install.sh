@@ -20,7 +20,7 @@ fi
 
 start=$SECONDS
 total=$(grep -c == "$here/requirements.lock")
-echo "install: $total pinned packages for $("$python" --version) into $folder (about two minutes)"
+echo "install: $total pinned packages for $("$python" --version) into $folder (minutes)"
 if ! "$python" -m venv --clear "$folder"; then
     echo "install: this Python cannot make virtual environments; on Debian: apt install python3-venv" >&2
     exit 1
@@ -28,7 +28,9 @@ fi
 # Modules are compiled when they are first imported: compiling all of them here takes longer than everything else.
 "$folder/bin/python" -m pip install --no-compile --disable-pip-version-check --requirement "$here/requirements.lock" 2>&1 |
     awk -v total="$total" '
-        /^Collecting/ { if (++n % 20 == 0) print "install: " n " of " total " packages found"; fflush(); next }
+        # Packages that are not in the lock are those that a CUDA build of torch brings along.
+        /^Collecting [^ ]+ \(from -r / { if (++n % 20 == 0) print "install: " n " of " total " packages found"; fflush() }
+        /^Collecting (nvidia|cuda)/ && !cuda++ { print "install: torch comes with CUDA here: some gigabytes more"; fflush() }
         /^Installing collected/ { print "install: unpacking"; fflush() }
         /^ERROR|^WARNING: Retrying|rror:/ { print; fflush() }'
 "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \

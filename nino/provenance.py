@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_info
 
 from nino.files import sha256
-from nino.specs import Spec
 
 PACKAGES = (
     "nino",
@@ -39,7 +40,8 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that can change a number.
 
     Returns:
-        Name -> version; a package that is not installed is left out.
+        Name -> version; a package that is not installed is left out. That of torch names its build (``2.13.0+cpu``,
+        ``2.13.0+cu130``), as two builds of one version do not give the same bits.
 
     >>> versions()["python"].count(".")
     2
@@ -50,6 +52,8 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
+    if "torch" in found:
+        found["torch"] = _torch_build() or found["torch"]
     return found
 
 
@@ -124,10 +128,21 @@ def provenance(**inputs: Any) -> dict[str, Any]:
     }
 
 
+def _torch_build() -> str | None:
+    """The version that torch gives itself: its package's metadata leave the build out on the public index."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    file = Path(spec.origin).with_name("version.py")
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    stated = re.search(r"^__version__ = ['\"]([^'\"]+)", text, re.MULTILINE)
+    return stated[1] if stated else None
+
+
 def _described(value: Any) -> Any:
     if isinstance(value, Path):
         return {"path": value.as_posix(), "sha256": sha256(value)}
-    return value.to_dict() if isinstance(value, Spec) else value
+    return value.to_dict() if hasattr(value, "to_dict") else value
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -15,8 +15,8 @@ def rows(text: str) -> list[tuple[str, ...]]:
 
 def test_the_table_shown_is_the_one_in_the_results() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme[readme.index("results/smoke/tables/table2.md)") : readme.index("## On your own model")]
-    table = rows((ROOT / "results" / "smoke" / "tables" / "table2.md").read_text(encoding="utf-8"))
+    shown = readme[readme.index("results/smoke-v1/tables/table2.md)") : readme.index("## On your own model")]
+    table = rows((ROOT / "results" / "smoke-v1" / "tables" / "table2.md").read_text(encoding="utf-8"))
     heading, _, *body = rows(shown)
     assert heading == table[0]
     assert len(body) > 10

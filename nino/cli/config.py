@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+import json
+from typing import Annotated
 
 import typer
 
@@ -39,25 +39,20 @@ def keys(
     prefix: Annotated[str, typer.Argument(help="Only keys that begin so, e.g. evaluate.schedule")] = "",
 ) -> None:
     """List every key with what it means, its unit and its default."""
-    from nino.config.schema import schema
+    from nino.specs import Config
+    from nino.specs.schema import leaves, schema
 
-    for key, meaning in _leaves(schema(), ""):
+    for key, meaning in leaves(schema(Config)):
         if key.startswith(prefix):
             typer.echo(f"{key}\n    {meaning}")
 
 
-def _leaves(node: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    from nino.config.schema import schema
+@app.command("schema")
+def print_schema(
+    site: Annotated[bool, typer.Option("--site", help="That of a cluster's site.yaml instead.")] = False,
+) -> None:
+    """Print the JSON Schema (2020-12) of a config, for editors; most of its keys may be left to config.yaml."""
+    from nino.specs import Config, SiteSpec
+    from nino.specs.schema import schema
 
-    if "$ref" in node:
-        node = schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
-    if node.get("type") != "object":
-        yield path, node["description"]
-        return
-    for name, child in node.get("properties", {}).items():
-        yield from _leaves(child, f"{path}.{name}" if path else name)
-    if isinstance(node.get("additionalProperties"), dict):
-        yield from _leaves(node["additionalProperties"], f"{path}.NAME")
-    for case in (*node.get("allOf", ()), node):
-        for branch in (case[key] for key in ("then", "else") if key in case):
-            yield from _leaves({"type": "object", "properties": branch["properties"]}, path)
+    typer.echo(json.dumps(schema(SiteSpec if site else Config), indent=2))

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from nino.config.errors import ConfigError, suggest
+from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.config.layout import Layout
-from nino.config.units import EvaluationUnit, L2OUnit, MetatrainUnit, TrajectoryUnit, read_unit
-from nino.report.spec import ReportSpec
-from nino.specs import Spec, TaskSpec
+from nino.config.units import read_unit
+from nino.specs import (
+    EvaluationUnit,
+    L2OUnit,
+    MetatrainUnit,
+    ReportSpec,
+    Spec,
+    TaskSpec,
+    TrajectoryUnit,
+    suggest,
+)
 
 T = TypeVar("T", bound=Spec)
 
@@ -82,8 +90,7 @@ def metatrain_job(spec: Path | None, config: Sequence[Path] | None, nowcaster: s
     if from_file := _from_file(spec, config, MetatrainUnit, {"--nowcaster": nowcaster}):
         return from_file
     run = experiment(config)
-    entry = run.nowcasters[_known("--nowcaster", nowcaster, run.nowcasters)]
-    return Job(MetatrainUnit(entry.name, entry.tasks, entry.spec), run)
+    return Job(run.nowcasters[_known("--nowcaster", nowcaster, run.nowcasters)], run)
 
 
 def l2o_job(spec: Path | None, config: Sequence[Path] | None, optimizer: str | None) -> Job[L2OUnit]:
@@ -91,8 +98,7 @@ def l2o_job(spec: Path | None, config: Sequence[Path] | None, optimizer: str | N
     if from_file := _from_file(spec, config, L2OUnit, {"--optimizer": optimizer}):
         return from_file
     run = experiment(config)
-    entry = run.optimizers[_known("--optimizer", optimizer, run.optimizers)]
-    return Job(L2OUnit(entry.name, run.tasks[entry.task], entry.spec), run)
+    return Job(run.optimizers[_known("--optimizer", optimizer, run.optimizers)], run)
 
 
 def evaluation_job(

@@ -11,8 +11,7 @@ from nino.cli import select
 from nino.cli.options import ConfigFiles, Device, OutFolder, SpecFile
 from nino.cli.stages import device_of
 from nino.config.errors import ConfigError
-from nino.specs import Spec
-from nino.studies import OverheadSpec, PermutationSpec
+from nino.specs import OverheadSpec, PermutationSpec, Spec
 
 T = TypeVar("T", bound=Spec)
 

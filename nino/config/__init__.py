@@ -1,4 +1,4 @@
-"""The config: read, checked against one closed schema, and turned into what each stage is told to do."""
+"""The config: read, checked against `nino.specs.Config`, and turned into what each stage is told to do."""
 
 from nino.config.code import data_checksum, write_versions
 from nino.config.errors import ConfigError
@@ -7,16 +7,13 @@ from nino.config.layout import Layout
 from nino.config.load import load, merge
 from nino.config.resolve import resolve
 from nino.config.site import Site, read_site
-from nino.config.units import EvaluationUnit, MetatrainUnit, TrajectoryUnit, read_unit, write_units
+from nino.config.units import read_unit, write_units
 
 __all__ = [
     "ConfigError",
-    "EvaluationUnit",
     "Experiment",
     "Layout",
-    "MetatrainUnit",
     "Site",
-    "TrajectoryUnit",
     "data_checksum",
     "load",
     "merge",

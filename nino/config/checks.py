@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from nino.config.errors import suggest
-from nino.config.experiment import fit_spec
-from nino.config.references import Reference
-from nino.config.schema import schema
-from nino.report.studies import study_names
-from nino.specs import L2OSpec, MetatrainSpec, ScheduleSpec
-from nino.studies.spec import OverheadSpec
+from nino.specs import L2OSpec, MetatrainSpec, OverheadSpec, Reference, ScheduleSpec, suggest
+from nino.specs.methods import APPROXIMATIONS, FITTED, OF_FITTED, PUBLISHED_CONTEXT, MethodOptions
+from nino.specs.studies import STUDY_TABLES
 
 Values = Mapping[str, Any]
-APPROXIMATIONS = ("edges", "subgraphs")  # of a NiNo's messages, see nino.nowcasters.approximate
-PUBLISHED_CONTEXT = 5  # states that each of the published nowcasters reads
-OF_FITTED = (*APPROXIMATIONS, "scaling")  # options of methods that read a nowcaster from a file, and of no other
 
 
 def cross_checks(config: Values) -> list[str]:
@@ -88,7 +82,7 @@ def _names(config: Values) -> Iterator[str]:
             yield f"{key}.task (={task!r}): no such task; {suggest(task, config['tasks'])}"
         if (longest := entry.get("max_steps", L2OSpec.max_steps)) < (unroll := entry.get("unroll", L2OSpec.unroll)):
             yield f"{key}.max_steps (={longest}) must be at least {key}.unroll (={unroll})"
-    tables = [*study_names(), *config.get("studies", ())]
+    tables = [*STUDY_TABLES, *config.get("studies", ())]
     for i, study in enumerate(config["report"].get("studies", ())):
         if study not in tables:
             yield f"report.studies[{i}] (={study!r}): no such study; {suggest(study, tables)}"
@@ -105,10 +99,10 @@ def _method(key: str, method: Values, fit: Values) -> Iterator[str]:
     if kind == "l2o":
         yield from _learned(key, method, fit.get("optimizers", {}))
         return
-    if own := Reference.parse(kind):
-        common = {*schema()["$defs"]["method_options"]["properties"]} - {*OF_FITTED}  # what every method may say
+    if reference := Reference.parse(kind):
+        common = {each.name for each in fields(MethodOptions)} - {*OF_FITTED}  # what every method may say
         options = {name: value for name, value in method.get("options", {}).items() if name not in common}
-        yield from (f"{key} (={kind}): {problem}" for problem in own.problems(options))
+        yield from (f"{key} (={kind}): {problem}" for problem in reference.problems(options))
     else:
         yield from _of_fitted(key, method, nowcasters)
     for needed, owner in (("source", "metatrained"), ("path", "checkpoint")):
@@ -131,7 +125,7 @@ def _of_fitted(key: str, method: Values, nowcasters: Values) -> Iterator[str]:
                 f"{key}.options.{name} (={options[name]}): approximates the messages of a NiNo, with nowcaster "
                 f"'checkpoint' or 'metatrained', and {kind!r} sends none; leave it out"
             )
-    if "scaling" in options and method["nowcaster"] not in ("checkpoint", "metatrained"):
+    if "scaling" in options and method["nowcaster"] not in FITTED:
         yield (
             f"{key}.options.scaling (={options['scaling']}): is for NiNo and WNN+, with nowcaster 'checkpoint' or "
             f"'metatrained', and {kind!r} scales no states; leave it out"
@@ -285,3 +279,8 @@ def _fit_to_task(config: Values, key: str, fit: MetatrainSpec, task: str) -> Ite
 
 def _fit(config: Values, name: str) -> MetatrainSpec:
     return fit_spec(config["metatrain"]["recipe"], config["metatrain"]["nowcasters"][name])
+
+
+def fit_spec(recipe: Values, entry: Values) -> MetatrainSpec:
+    """How one entry of ``metatrain.nowcasters`` is fitted: the recipe, with what the entry says laid over it."""
+    return MetatrainSpec(**{**recipe, **{key: value for key, value in entry.items() if key != "tasks"}})

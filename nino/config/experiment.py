@@ -8,33 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from nino.config.layout import Layout
-from nino.config.references import Reference
-from nino.report.spec import ReportSpec
-from nino.specs import L2OSpec, MetatrainSpec, MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
-
-
-@dataclass(frozen=True)
-class NowcasterEntry:
-    """A nowcaster that the run fits: how, and to which tasks' trajectories."""
-
-    name: str
-    tasks: tuple[str, ...]
-    spec: MetatrainSpec
-
-
-@dataclass(frozen=True)
-class OptimizerEntry:
-    """A learned optimizer that the run fits: how, and to which task's trainings."""
-
-    name: str
-    task: str
-    spec: L2OSpec
-
-
-def fit_spec(recipe: Mapping[str, Any], entry: Mapping[str, Any]) -> MetatrainSpec:
-    """How one entry of ``metatrain.nowcasters`` is fitted: the recipe, with what the entry says laid over it."""
-    own = {key: value for key, value in entry.items() if key != "tasks"}
-    return MetatrainSpec(**{**recipe, **own})
+from nino.specs import (
+    L2OUnit,
+    MetatrainUnit,
+    MethodSpec,
+    Reference,
+    ReportSpec,
+    ScheduleSpec,
+    TaskSpec,
+    TrajectorySpec,
+)
 
 
 @dataclass(frozen=True)
@@ -46,14 +29,14 @@ class Experiment:
         data_dir: folder of data sets and token caches, None for the user's cache.
         tasks: the whole catalogue by name.
         trajectories: by task, whether used or not.
-        nowcasters: by name, whether used or not.
+        nowcasters: by name, how and to which tasks' trajectories they are fitted; whether used or not.
         evaluated: tasks that are evaluated, in the tables' order.
         seeds: a run each.
         schedule: when nowcasts happen.
         methods: by name, in the tables' order; `ReportSpec.plans` says which of them are run on which task.
         report: what the report is told.
         config: the merged mapping that all this was made from, without what overlays take away.
-        optimizers: learned ones by name, whether used or not.
+        optimizers: learned ones by name, how and to which task's trainings they are fitted; whether used or not.
         seeds_per_job: seeds of one task and method that one job of the workflow runs.
         members_per_job: how many of them are trained at once; None takes 1 on a CPU and 8 on a GPU.
         studies: names of those whose tables belong to the report.
@@ -63,14 +46,14 @@ class Experiment:
     data_dir: Path | None
     tasks: dict[str, TaskSpec]
     trajectories: dict[str, TrajectorySpec]
-    nowcasters: dict[str, NowcasterEntry]
+    nowcasters: dict[str, MetatrainUnit]
     evaluated: tuple[str, ...]
     seeds: tuple[int, ...]
     schedule: ScheduleSpec
     methods: dict[str, MethodSpec]
     report: ReportSpec
     config: Mapping[str, Any]
-    optimizers: Mapping[str, OptimizerEntry] = field(default_factory=dict)
+    optimizers: Mapping[str, L2OUnit] = field(default_factory=dict)
     seeds_per_job: int = 1
     members_per_job: int | None = None
     studies: tuple[str, ...] = ()
@@ -95,7 +78,7 @@ class Experiment:
     @property
     def used(self) -> tuple[str, ...]:
         """Tasks that the run reads data of."""
-        learned_on = [self.optimizers[name].task for name in self.learned]
+        learned_on = [self.optimizers[name].task.id for name in self.learned]
         return tuple(dict.fromkeys([*self.collected, *learned_on, *self.evaluated]))
 
     @property
@@ -137,5 +120,5 @@ class Experiment:
 
     def sources(self, method: str) -> list[str]:
         """The Python file that a method's nowcaster is defined in, where it is a class of the user's own."""
-        own = Reference.parse(self.methods[method].nowcaster)
-        return [str(own.file)] if own is not None and own.file is not None else []
+        reference = Reference.parse(self.methods[method].nowcaster)
+        return [str(reference.file)] if reference is not None and reference.file is not None else []

@@ -6,14 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nino.config.checks import cross_checks, row_checks
+from nino.config.checks import cross_checks, fit_spec, row_checks
 from nino.config.errors import ConfigError
-from nino.config.experiment import Experiment, NowcasterEntry, OptimizerEntry, fit_spec
+from nino.config.experiment import Experiment
 from nino.config.load import told_by, without_nulls
-from nino.config.schema import problems
-from nino.report.published import published_tasks
-from nino.report.spec import ReportSpec
-from nino.specs import L2OSpec, MethodSpec, ScheduleSpec, TaskSpec, TrajectorySpec
+from nino.specs import (
+    Config,
+    L2OSpec,
+    L2OUnit,
+    MetatrainUnit,
+    MethodSpec,
+    ReportSpec,
+    ScheduleSpec,
+    TaskSpec,
+    TrajectorySpec,
+    problems,
+)
+from nino.specs.methods import PUBLISHED_FITS, PUBLISHED_TASKS
+from nino.specs.values import CONFIG
 
 
 def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -> Experiment:
@@ -32,7 +42,7 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
             every problem with its key and what is allowed.
     """
     given = without_nulls(config)
-    if found := problems(given) or row_checks(config):
+    if found := problems(Config, given, CONFIG) or row_checks(config):
         raise ConfigError(found)
     config = _of_rows(given)
     if found := cross_checks(config):
@@ -47,11 +57,11 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
         for name, method in evaluate["methods"].items()
     }
     nowcasters = {
-        name: NowcasterEntry(name, tuple(entry.get("tasks", fit["tasks"])), fit_spec(fit["recipe"], entry))
+        name: MetatrainUnit(name, tuple(entry.get("tasks", fit["tasks"])), fit_spec(fit["recipe"], entry))
         for name, entry in fit["nowcasters"].items()
     }
     optimizers = {
-        name: OptimizerEntry(name, entry["task"], L2OSpec(**{k: v for k, v in entry.items() if k != "task"}))
+        name: L2OUnit(name, tasks[entry["task"]], L2OSpec(**{k: v for k, v in entry.items() if k != "task"}))
         for name, entry in fit.get("optimizers", {}).items()
     }
     schedule = ScheduleSpec.from_dict(evaluate["schedule"])
@@ -96,8 +106,9 @@ def _of_rows(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**config, "evaluate": {**kept, "methods": methods}}
 
 
-def _fitted_to(method: MethodSpec, nowcasters: Mapping[str, NowcasterEntry]) -> tuple[str, ...]:
+def _fitted_to(method: MethodSpec, nowcasters: Mapping[str, MetatrainUnit]) -> tuple[str, ...]:
     """The tasks whose trajectories a method's nowcaster was fitted to, by this run or before it was published."""
     if method.nowcaster == "metatrained" and method.source:
         return nowcasters[method.source].tasks
-    return published_tasks(method.path) if method.nowcaster == "checkpoint" and method.path else ()
+    weights = (method.path or "").removesuffix(".pt") if method.nowcaster == "checkpoint" else ""
+    return PUBLISHED_TASKS if weights in PUBLISHED_FITS else ()

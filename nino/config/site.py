@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.config.load import read
-from nino.config.schema import load_schema, problems
+from nino.specs import SiteSpec, problems
 
 Request = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Site:
+class Site(SiteSpec):
     """A cluster, and how the workflow uses it.
 
     The methods return what Snakemake wants as values of ``resources:``. Local runs ask nobody: there the values stand
     unused.
 
     Args:
-        account: that jobs are charged to, empty for the default.
-        partitions: names of the ``cpu`` and the ``gpu`` partition, empty for the default.
-        gpus: by kind of job (``metatrain``, or a model's name), a gres type, ``any`` or ``none``; ``default`` for
-            kinds not named.
-        constraint: features that nodes must have, empty for none.
-        max_minutes: ceiling of a queue entry's wall time.
-        max_memory_mb: ceiling of a queue entry's memory.
         groups: how many trainings a queue entry of each group does; one where a group is not named.
     """
 
-    account: str
-    partitions: Mapping[str, str]
-    gpus: Mapping[str, str]
-    constraint: str
-    max_minutes: int
-    max_memory_mb: int
-    groups: Mapping[str, int]
+    groups: Mapping[str, int] = field(default_factory=dict)
 
     def group(self, model: str, fitted: bool = False) -> str:
         """Which trainings may share a queue entry: those that ask for the same, and wait for the same.
@@ -92,7 +79,9 @@ class Site:
         if self.constraint:
             asked["constraint"] = self.constraint
         if kind is None:
-            return asked | {"slurm_partition": self.partitions["cpu"]}
+            return asked | {"slurm_partition": self.partitions.cpu}
+
+        partitions = self.partitions
 
         def gpu(wildcards: Any) -> str:
             name = kind(wildcards) if callable(kind) else kind
@@ -101,7 +90,7 @@ class Site:
         return asked | {
             "gpu": lambda wildcards: int(gpu(wildcards) != "none"),
             "gpu_model": lambda wildcards: "" if gpu(wildcards) in ("any", "none") else gpu(wildcards),
-            "slurm_partition": lambda wildcards: self.partitions["cpu" if gpu(wildcards) == "none" else "gpu"],
+            "slurm_partition": lambda wildcards: partitions.cpu if gpu(wildcards) == "none" else partitions.gpu,
         }
 
 
@@ -119,8 +108,7 @@ def read_site(folder: Path) -> Site:
             that cannot end below the time ceiling.
     """
     values = read(folder / "site.yaml")
-    found = problems(values, load_schema("site.json"))
-    if found:
+    if found := problems(SiteSpec, values):
         raise ConfigError([f"{folder / 'site.yaml'}: {problem}" for problem in found])
     pairs = (entry.partition("=") for entry in read(folder / "config.yaml").get("group-components", ()))
     groups = {name: int(count) for name, _, count in pairs}
@@ -133,4 +121,4 @@ def read_site(folder: Path) -> Site:
                 f"max_minutes (={longest}) for all; make the group smaller"
             ]
         )
-    return Site(**values, groups=groups)
+    return Site(**vars(SiteSpec.from_dict(values)), groups=groups)

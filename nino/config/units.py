@@ -3,82 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.config.layout import Layout
 from nino.files import write_text
-from nino.specs import L2OSpec, MetatrainSpec, MethodSpec, ScheduleSpec, Spec, TaskSpec, TrajectorySpec
-from nino.studies import study_specs
+from nino.specs import EvaluationUnit, Spec, TrajectoryUnit
+from nino.specs.studies import study_specs
 
 T = TypeVar("T", bound=Spec)
-
-
-@dataclass(frozen=True)
-class TrajectoryUnit(Spec):
-    """Training a task's networks for meta-training."""
-
-    task: TaskSpec
-    trajectories: TrajectorySpec
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from a nested mapping."""
-        return cls(TaskSpec.from_dict(values["task"]), TrajectorySpec.from_dict(values["trajectories"]))
-
-
-@dataclass(frozen=True)
-class MetatrainUnit(Spec):
-    """Fitting a nowcaster to the trajectories of some tasks."""
-
-    name: str
-    tasks: tuple[str, ...]
-    metatrain: MetatrainSpec
-
-    def to_dict(self) -> dict[str, Any]:
-        """The plain mapping, nested specs included."""
-        return super().to_dict() | {"metatrain": self.metatrain.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from a nested mapping."""
-        return cls(values["name"], tuple(values["tasks"]), MetatrainSpec.from_dict(values["metatrain"]))
-
-
-@dataclass(frozen=True)
-class L2OUnit(Spec):
-    """Fitting a learned optimizer to trainings of a task."""
-
-    name: str
-    task: TaskSpec
-    l2o: L2OSpec
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from a nested mapping."""
-        return cls(values["name"], TaskSpec.from_dict(values["task"]), L2OSpec.from_dict(values["l2o"]))
-
-
-@dataclass(frozen=True)
-class EvaluationUnit(Spec):
-    """Training a task with a method; the seed comes beside it."""
-
-    task: TaskSpec
-    method: MethodSpec
-    schedule: ScheduleSpec
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from a nested mapping."""
-        return cls(
-            TaskSpec.from_dict(values["task"]),
-            MethodSpec.from_dict(values["method"]),
-            ScheduleSpec.from_dict(values["schedule"]),
-        )
 
 
 def units(experiment: Experiment) -> Iterator[tuple[str, Spec]]:
@@ -89,11 +25,9 @@ def units(experiment: Experiment) -> Iterator[tuple[str, Spec]]:
     for name in experiment.collected:
         yield layout.trajectory_spec(name), TrajectoryUnit(experiment.tasks[name], experiment.trajectories[name])
     for name in experiment.fitted:
-        entry = experiment.nowcasters[name]
-        yield layout.metatrain_spec(name), MetatrainUnit(name, entry.tasks, entry.spec)
+        yield layout.metatrain_spec(name), experiment.nowcasters[name]
     for name in experiment.learned:
-        learned = experiment.optimizers[name]
-        yield layout.l2o_spec(name), L2OUnit(name, experiment.tasks[learned.task], learned.spec)
+        yield layout.l2o_spec(name), experiment.optimizers[name]
     for task in experiment.evaluated:
         for name, method in experiment.methods.items():
             if experiment.report.plans(task, name):
@@ -140,5 +74,5 @@ def read_unit(path: Path, kind: type[T]) -> T:
         return kind.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError([f"{path}: no such spec file; Snakemake writes them, or use --config instead"]) from None
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except ValueError as error:  # no JSON, or not what a spec may hold
         raise ConfigError([f"{path}: not a resolved {kind.__name__} ({error}); let Snakemake write it anew"]) from error

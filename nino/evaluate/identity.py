@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nino.config.references import Reference
 from nino.evaluate.methods import nowcaster_file
 from nino.evaluate.summary import FORMAT
-from nino.specs import MethodSpec, ScheduleSpec, Spec, TaskSpec
+from nino.specs import MethodSpec, Reference, ScheduleSpec, Spec, TaskSpec
 from nino.tasks import Task
 
 

@@ -23,8 +23,6 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from nino.config.checks import APPROXIMATIONS, OF_FITTED
-from nino.config.references import Reference
 from nino.evaluate.oracle import Oracle
 from nino.evaluate.own import own_nowcaster
 from nino.l2o import L2ONet, load_l2o
@@ -34,24 +32,10 @@ from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.scaling import ScaledStates
 from nino.optim import NiNo
 from nino.seeding import derive
-from nino.specs import MethodSpec, ScheduleSpec
+from nino.specs import MethodSpec, Reference, ScheduleSpec
+from nino.specs.methods import APPROXIMATIONS, FITTED, FROM_FILE, OF_FITTED, WRAPPER_OPTIONS
 from nino.tasks import Task
 from nino.training import Training
-
-FROM_FILE = ("checkpoint", "metatrained", "l2o")
-WRAPPER_OPTIONS = (
-    "topology",
-    "unknown",
-    "update_scale",
-    "accept",
-    "period",
-    "context",
-    "spacing",
-    "max_horizon",
-    "power",
-    "horizons",
-)
-"""Keys of ``MethodSpec.options`` that are ``NiNo``'s (horizons win over the schedule's); others, the nowcaster's."""
 
 
 def nowcaster_file(method: MethodSpec, path: Path | None) -> Path | None:
@@ -100,7 +84,7 @@ def build_nowcaster(
         ValueError: for an unknown nowcaster, and as `nowcaster_file`.
     """
     file = nowcaster_file(method, path)
-    known = (*WRAPPER_OPTIONS, *(OF_FITTED if method.nowcaster in ("checkpoint", "metatrained") else ()))
+    known = (*WRAPPER_OPTIONS, *(OF_FITTED if method.nowcaster in FITTED else ()))
     options = {key: value for key, value in method.options.items() if key not in known}
     if options and (file is not None or method.nowcaster in ("none", "oracle")):
         raise ValueError(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from nino.config.references import Reference
 from nino.nowcasters.base import Nowcaster
+from nino.specs import Reference
 
 
 def own_nowcaster(reference: str, seed: int | None = None, **options: Any) -> Nowcaster:

@@ -193,7 +193,7 @@ def _trajectories(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator
 def _fits(run: Experiment, nowcasters: Mapping[str, int]) -> Iterator[Need]:
     for name in run.fitted:
         if name in nowcasters:
-            size, scratch = fit_bytes(run.nowcasters[name].spec, nowcasters[name])
+            size, scratch = fit_bytes(run.nowcasters[name].metatrain, nowcasters[name])
             path = Path(Layout(run.run).checkpoint(name))
             done = path.is_file()
             yield Need("metatrain", name, path.parent, size, 0 if done else size, 0 if done else scratch)
@@ -203,10 +203,10 @@ def _learned(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need
     """Learned optimizers; the trainings that one learns from are its state while it is fitted."""
     for name in run.learned:
         entry = run.optimizers[name]
-        if entry.task in tensors:
-            own = sum(p.numel() for p in L2ONet(entry.spec.hidden, 0).parameters())
-            size = 2 * FLOAT * own + FILE_BYTES + ROW_BYTES * entry.spec.iterations
-            state = FLOAT * (3 * own + L2O_FLOATS * entry.spec.trainings * sum(tensors[entry.task]))
+        if entry.task.id in tensors:
+            own = sum(p.numel() for p in L2ONet(entry.l2o.hidden, 0).parameters())
+            size = 2 * FLOAT * own + FILE_BYTES + ROW_BYTES * entry.l2o.iterations
+            state = FLOAT * (3 * own + L2O_FLOATS * entry.l2o.trainings * sum(tensors[entry.task.id]))
             path = Path(Layout(run.run).l2o_checkpoint(name))
             done = path.is_file()
             yield Need("metatrain", name, path.parent, size, 0 if done else size, 0 if done else size + 2 * state)

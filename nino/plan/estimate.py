@@ -159,7 +159,7 @@ class _Planner:
             if all(task in self.facts for task in entry.tasks):
                 known = [self.facts[task] for task in entry.tasks]
                 words = {task: f.outputs for task, f in zip(entry.tasks, known, strict=True) if f.kind == "language"}
-                self.nets[name] = fresh_nowcaster(entry.spec, words)
+                self.nets[name] = fresh_nowcaster(entry.metatrain, words)
         for task in self.facts:
             bar.set_postfix_str(task)
             self._task(task)
@@ -168,15 +168,15 @@ class _Planner:
             bar.set_postfix_str(name)
             if name in self.nets:
                 graphs = {task: self._graph(task) for task in self.run.nowcasters[name].tasks}
-                spec = self.run.nowcasters[name].spec
+                spec = self.run.nowcasters[name].metatrain
                 self.plan.fits[name] = calibrate_fit(spec, self.nets[name], graphs, self.device)
             bar.update()
         for name in self.run.learned:
             bar.set_postfix_str(name)
             told = self.run.optimizers[name]
-            if told.task in self.facts:
-                learned_on = self.run.tasks[told.task], self.facts[told.task]
-                self.plan.learned[name] = calibrate_l2o(told.spec, *learned_on, self.device)
+            if told.task.id in self.facts:
+                learned_on = told.task, self.facts[told.task.id]
+                self.plan.learned[name] = calibrate_l2o(told.l2o, *learned_on, self.device)
             bar.update()
 
     def _task(self, task: str) -> None:
@@ -248,7 +248,7 @@ class _Planner:
         found = self.plan.fits.get(name)
         if found is None:
             return Row("metatrain", name, 1)
-        spec = self.run.nowcasters[name].spec
+        spec = self.run.nowcasters[name].metatrain
         validations = spec.iterations // spec.validate_every + 1
         seconds = spec.iterations * iteration_seconds(found) + validations * validation_seconds(found, spec)
         return Row("metatrain", name, 1, seconds, seconds, self._size("metatrain", name), self.base + found.memory)
@@ -257,7 +257,7 @@ class _Planner:
         found, size = self.plan.learned.get(name), self._size("metatrain", name)
         if found is None:
             return Row("metatrain", name, 1, size=size)
-        seconds = found.seconds(self.run.optimizers[name].spec)
+        seconds = found.seconds(self.run.optimizers[name].l2o)
         return Row("metatrain", name, 1, seconds, seconds, size, self.base + found.memory)
 
     def _evaluations(self, task: str) -> Row:

@@ -11,10 +11,10 @@ from nino.report.captions import headline, plan_notes, spikes_sentence, worth_se
 from nino.report.measured import fixed_step_table, nowcast_table, timing_table
 from nino.report.origins import origins_table
 from nino.report.runs import Runs, read_runs
-from nino.report.spec import ReportSpec
 from nino.report.table import Table, rst_escape
 from nino.report.tables import summary_table, table2
 from nino.report.task_table import table1
+from nino.specs import ReportSpec
 
 MAIN_TABLES = ("table1", "table2", "summary")  # what `console_text` prints
 

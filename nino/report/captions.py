@@ -8,9 +8,8 @@ import pandas as pd
 from nino.report.across import Profile, Summary, best_method, common_tasks, summarize
 from nino.report.progress import worth_at
 from nino.report.runs import Runs
-from nino.report.spec import ReportSpec
 from nino.report.statistics import compare
-from nino.specs import TaskSpec
+from nino.specs import ReportSpec, TaskSpec
 
 
 def headline(runs: Runs) -> tuple[str, ...]:

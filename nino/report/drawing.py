@@ -19,7 +19,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from nino.files import replacing
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 COLUMN = 3.4  # width of a paper's column, inches
 PAGE = 7.0  # width of its page, inches

@@ -18,7 +18,7 @@ from nino.report.jump_plots import jumps_figure, jumps_sentence
 from nino.report.plots import curves_figure, profile_figure, spikes_figure, worth_figure
 from nino.report.runs import read_runs
 from nino.report.schedule_plot import schedule_figure
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 
 def write_figures(

@@ -21,7 +21,7 @@ from nino.provenance import git_commit, hardware, versions
 from nino.report.build import write_tables
 from nino.report.record import read_record
 from nino.report.runs import CorruptRunError, Key, Runs, read_runs
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 from nino.trajectories.format import get_attributes
 
 FORMAT = 1

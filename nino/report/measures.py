@@ -10,11 +10,10 @@ import pandas as pd
 
 from nino.report.progress import value_at
 from nino.report.runs import Runs
-from nino.report.spec import ReportSpec
 from nino.report.statistics import Interval, generator, mean_interval, sample_mean, sample_std, speedups
 from nino.report.studies import Cell
 from nino.report.table import EMPTY
-from nino.specs import MethodSpec
+from nino.specs import MethodSpec, ReportSpec
 
 Values = dict[str, dict[int, float]]  # task -> seed -> value
 NO_INTERVAL = Interval(float("nan"), float("nan"), "none")

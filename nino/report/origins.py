@@ -10,8 +10,8 @@ import pandas as pd
 
 from nino.config.layout import Layout
 from nino.report.runs import Key, Runs
-from nino.report.spec import ReportSpec
 from nino.report.table import EMPTY, Table, number, once, text_frame
+from nino.specs import ReportSpec
 
 
 def origins_table(runs: Runs) -> Table:

@@ -15,9 +15,8 @@ from nino.report.around import around_panel, relative_losses
 from nino.report.drawing import COLUMN, PAGE, Look, grid_shape, legend_below, looks, new_figure, panel_grid
 from nino.report.progress import worth
 from nino.report.runs import Runs
-from nino.report.spec import ReportSpec
 from nino.report.statistics import compare
-from nino.specs import TaskSpec
+from nino.specs import ReportSpec, TaskSpec
 
 AXIS_START = 0.1  # the baseline sets the axis of a training curve from this share of the steps on
 WILD = 3.0  # a perplexity of so many times the baseline's leaves the axis instead of squeezing everything else

@@ -10,9 +10,6 @@ from typing import Any
 
 import yaml
 
-FITTED = ("nino_no_posw", "nino_mlp", "nino_mlp_h32")
-"""Published checkpoints that were fitted to the published trajectories; WNN's were to others."""
-
 
 @dataclass(frozen=True)
 class Published:
@@ -82,23 +79,6 @@ def published_name(method: str) -> str:
     ('nino', 'wnn')
     """
     return method.removesuffix("-released")
-
-
-def published_tasks(checkpoint: str) -> tuple[str, ...]:
-    """The tasks whose trajectories a published checkpoint was fitted to; empty where no source names them.
-
-    Args:
-        checkpoint: its name, with or without ``.pt``.
-
-    >>> published_tasks("nino_no_posw")
-    ('fm-16', 'c10-16', 'lm1b-3-24', 'lm1b-2-32')
-    >>> published_tasks("wnn")
-    ()
-    """
-    trajectories = published("trajectories")
-    if trajectories is None or checkpoint.removesuffix(".pt") not in FITTED:
-        return ()
-    return tuple(trajectories.value)
 
 
 def source_texts() -> dict[str, str]:

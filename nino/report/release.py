@@ -16,9 +16,9 @@ from nino.report.changes import changelog, changes
 from nino.report.manifest import NAME as MANIFEST
 from nino.report.manifest import checksums, compare_checksums, read_manifest
 from nino.report.manifest import verify as verify_run
-from nino.report.names import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
 from nino.report.record import read_record
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
+from nino.specs.report import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
 
 FORMAT = 1
 NAME = "RELEASE.json"

@@ -16,8 +16,7 @@ from nino.evaluate import LOG_COLUMNS, NOWCAST_COLUMNS, read_table, steps_to_tar
 from nino.evaluate.around import COLUMNS as AROUND_COLUMNS
 from nino.evaluate.jumps import COLUMNS as JUMP_COLUMNS
 from nino.evaluate.level import steps_to_level
-from nino.report.spec import ReportSpec
-from nino.specs import TargetSpec, TaskSpec
+from nino.specs import ReportSpec, TargetSpec, TaskSpec
 
 logger = logging.getLogger(__name__)
 

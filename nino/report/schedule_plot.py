@@ -12,8 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from nino.evaluate.methods import spacing_of
 from nino.optim import horizons
 from nino.report.drawing import COLUMN, legend_below, looks, new_figure
-from nino.report.spec import ReportSpec
-from nino.specs import ScheduleSpec
+from nino.specs import ReportSpec, ScheduleSpec
 
 
 def schedule_figure(spec: ReportSpec) -> Figure:

@@ -12,9 +12,8 @@ from typing import Any
 import yaml
 
 from nino.report.published import Published, published, published_speedup
-from nino.report.spec import ReportSpec
 from nino.report.study_rows import expanded
-from nino.specs import Spec
+from nino.specs import ReportSpec, Spec
 
 SPEEDUP = "speedup"  # a published speed-up follows from two published numbers of steps
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 Entry = Mapping[str, Any]
 

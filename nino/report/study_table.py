@@ -16,10 +16,10 @@ from nino.report.drawing import COLUMN, legend_below, new_figure, save, styled
 from nino.report.measures import MEAN_SPEEDUP, NOT_REACHED, TO_TARGET, Measured, measure
 from nino.report.published import Published, published
 from nino.report.runs import Runs, read_runs
-from nino.report.spec import ReportSpec
 from nino.report.studies import Cell, Study, study
 from nino.report.table import EMPTY, Table, mean_std, number, text_frame
 from nino.report.tables import interval_text
+from nino.specs import ReportSpec
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # told apart by colour-blind readers
 

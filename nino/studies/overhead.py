@@ -25,7 +25,7 @@ from nino.l2o import L2O, L2ONet
 from nino.nowcasters import Nowcaster, approximated, build_nowcaster, load_nowcaster
 from nino.optim import NiNo
 from nino.optim.record import NowcastRecord
-from nino.studies.spec import OverheadSpec
+from nino.specs import OverheadSpec
 from nino.tasks import MODELS as ARCHITECTURES
 from nino.tasks import Data
 

@@ -12,10 +12,10 @@ import pandas as pd
 from nino.report.build import write_caption
 from nino.report.published import published, source_texts
 from nino.report.table import EMPTY, Table, number, significant, text_frame
+from nino.specs import OverheadSpec
 from nino.studies.overhead import COMPARED, CONTEXT, HORIZON, METHODS, REPEATS, Cost
 from nino.studies.overhead_rows import costs
 from nino.studies.record import write_record
-from nino.studies.spec import OverheadSpec
 
 NAME = "overhead"
 GB = 1e9

@@ -16,9 +16,9 @@ from nino.nowcasters import NiNoNet, load_nowcaster
 from nino.report.build import write_caption
 from nino.report.drawing import PAGE, new_figure, save, styled
 from nino.report.table import Table, number, significant, text_frame
+from nino.specs import PermutationSpec
 from nino.studies.permutation import READINGS, Embeddings, embeddings, random_network
 from nino.studies.record import write_record
-from nino.studies.spec import PermutationSpec
 
 NAME = "permutation"
 TOPOLOGIES: tuple[Topology, ...] = ("naive", "released", "exact")

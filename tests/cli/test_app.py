@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,9 @@ def test_every_command_explains_itself(nino, command: str) -> None:
 
 
 def test_help_waits_for_nothing_heavy() -> None:
-    heavy = "import sys, nino.cli; print(sorted({'torch', 'pandas', 'jsonschema', 'h5py'} & set(sys.modules)))"
+    heavy = (
+        "import sys, nino.cli; print(sorted({'torch', 'pandas', 'pydantic', 'jsonschema', 'h5py'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
@@ -110,6 +113,11 @@ def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> 
     command = [sys.executable, "-m", "nino.cli", "--debug", "datasheet", "gone.h5"]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=workplace)
     assert ended.returncode == 1 and "Traceback" in ended.stderr and "gone.h5" in ended.stderr
+
+
+def test_the_schema_of_a_config_is_printed_for_editors(nino) -> None:
+    assert json.loads(nino("config", "schema").out)["properties"]["evaluate"]
+    assert "max_minutes" in json.loads(nino("config", "schema", "--site").out)["properties"]
 
 
 def test_config_is_shown_explained_and_validated(nino, workplace: Path) -> None:

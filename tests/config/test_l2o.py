@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from nino.config import ConfigError, Layout, load, resolve
-from nino.config.units import L2OUnit, units
+from nino.config.units import units
+from nino.specs import L2OUnit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +34,7 @@ def complaint(config: dict[str, Any]) -> str:
 def test_the_paper_s_run_fits_one_and_runs_it(config: dict[str, Any]) -> None:
     run = resolve(config)
     paths = Layout(run.run)
-    assert run.learned == ("l2o",) and run.optimizers["l2o"].task == "fm-16"
+    assert run.learned == ("l2o",) and run.optimizers["l2o"].task.id == "fm-16"
     assert run.weights("l2o") == [paths.l2o_checkpoint("l2o")]
     assert {task for task, method, _ in run.evaluations if method == "l2o"} == {
         "fm-16", "c10-16", "fm-32", "c10-32", "c100-32",

@@ -11,7 +11,7 @@ from nino.config.errors import ConfigError
 from nino.config.load import load
 from nino.config.resolve import resolve
 from nino.report.studies import study_names
-from nino.studies import STUDIES
+from nino.specs.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = sorted((ROOT / "workflow" / "configs" / "studies").glob("*.yaml"))

@@ -159,15 +159,15 @@ def test_every_problem_is_listed(config: dict[str, Any]) -> None:
 def test_defaults_are_filled_in(config: dict[str, Any]) -> None:
     run = resolve(config)
     assert run.schedule.context == 5 and run.schedule.power == 2.0
-    assert run.nowcasters["nino"].spec.lr == 3e-3
+    assert run.nowcasters["nino"].metatrain.lr == 3e-3
     assert run.tasks["digits-8"].evaluation.at_nowcast == "after"
     assert run.report.resamples == 10_000
 
 
 def test_a_nowcaster_overrides_the_recipe(config: dict[str, Any]) -> None:
     run = resolve(config)
-    assert run.nowcasters["wnn+"].spec.lr == 0.001
-    assert run.nowcasters["wnn+"].spec.window_stride == 4
+    assert run.nowcasters["wnn+"].metatrain.lr == 0.001
+    assert run.nowcasters["wnn+"].metatrain.window_stride == 4
 
 
 def test_how_many_networks_is_told_to_the_fits_that_say_so_and_to_no_other(config: dict[str, Any]) -> None:

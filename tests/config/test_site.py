@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from nino.config import ConfigError, Site, read_site
-from nino.config.schema import load_schema
+from nino.specs import SiteSpec
+from nino.specs.schema import leaves, schema
+from nino.specs.site import Partitions
 from nino.tasks.registry import MODELS
 
 SLURM = Path(__file__).resolve().parents[2] / "workflow" / "profiles" / "slurm"
@@ -26,16 +28,9 @@ def test_the_site_that_comes_with_the_workflow() -> None:
 
 
 def test_file_and_schema_name_the_same_keys() -> None:
-    def described(node: dict[str, object]) -> None:
-        assert "description" in node
-        if node.get("type") == "object":
-            assert "additionalProperties" in node
-            for child in node.get("properties", {}).values():  # type: ignore[attr-defined]
-                described(child)
-
-    schema = load_schema("site.json")
-    described(schema)
-    assert set(schema["properties"]) == set(yaml.safe_load((SLURM / "site.yaml").read_text()))
+    described = schema(SiteSpec)
+    assert described["additionalProperties"] is False and all(meaning for _, meaning in leaves(described))
+    assert set(described["properties"]) == set(yaml.safe_load((SLURM / "site.yaml").read_text()))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +50,7 @@ def test_what_no_cluster_can_be(tmp_path: Path, changes: dict[str, object], says
 
 
 def test_retries_ask_for_more_up_to_the_ceiling() -> None:
-    site = Site("", {"cpu": "c", "gpu": "g"}, {"metatrain": "x", "default": "y"}, "", 100, 5000, {"crowd": 10})
+    site = Site("", Partitions("c", "g"), {"metatrain": "x", "default": "y"}, "", 100, 5000, {"crowd": 10})
     memory, minutes = site.memory(2000), site.minutes(40)
     assert [memory(None, attempt=n) for n in (1, 2, 3)] == [2000, 4000, 5000]
     assert [minutes(None, attempt=n) for n in (1, 2, 3)] == [40, 80, 100]
@@ -74,7 +69,7 @@ def test_retries_ask_for_more_up_to_the_ceiling() -> None:
 )
 def test_where_a_job_runs(kind: str, gpu: int, model: str, partition: str) -> None:
     gpus = {"metatrain": "x", "default": "y", "convnet": "any", "mlp": "none"}
-    site = Site("", {"cpu": "c", "gpu": "g"}, gpus, "", 100, 5000, {})
+    site = Site("", Partitions("c", "g"), gpus, "", 100, 5000, {})
     for given in (kind, lambda wildcards: kind):
         asked = site.where(given)
         assert (asked["gpu"](None), asked["gpu_model"](None), asked["slurm_partition"](None)) == (gpu, model, partition)

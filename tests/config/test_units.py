@@ -9,17 +9,13 @@ import pytest
 
 from nino.config import (
     ConfigError,
-    EvaluationUnit,
     Layout,
-    MetatrainUnit,
-    TrajectoryUnit,
     read_unit,
     resolve,
     write_units,
 )
 from nino.config.units import units
-from nino.report.spec import ReportSpec
-from nino.specs import TaskSpec
+from nino.specs import EvaluationUnit, MetatrainUnit, ReportSpec, TaskSpec, TrajectoryUnit
 
 
 def test_units_are_read_back_as_they_were_written(config: dict[str, Any], tmp_path: Path) -> None:
@@ -31,6 +27,14 @@ def test_units_are_read_back_as_they_were_written(config: dict[str, Any], tmp_pa
         assert again.to_dict() == json.loads(json.dumps(again.to_dict())) | unit.to_dict()
         kinds.discard(type(unit))
     assert not kinds
+
+
+def test_spec_files_are_those_that_finished_jobs_read(tmp_path: Path) -> None:
+    """To the byte: a job is done again when its spec file changes."""
+    golden = json.loads((Path(__file__).parent / "golden_specs.json").read_text(encoding="utf-8"))
+    write_units(resolve(golden["config"]), tmp_path)
+    written = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.json")}
+    assert written == {name: json.dumps(content, indent=2) + "\n" for name, content in golden["files"].items()}
 
 
 def test_there_is_a_spec_for_every_job(config: dict[str, Any]) -> None:

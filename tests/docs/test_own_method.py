@@ -20,7 +20,7 @@ from nino.nowcasters import Pointwise
 from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.contract import violations
 from nino.report.figures import write_figures
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "own-method.md").read_text(encoding="utf-8")

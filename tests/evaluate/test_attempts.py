@@ -12,8 +12,7 @@ import pytest
 from nino.evaluate.attempts import give_up, killed, noted
 from nino.evaluate.records import RECORDS
 from nino.report.runs import read_runs
-from nino.report.spec import ReportSpec
-from nino.specs import MethodSpec, ScheduleSpec, TaskSpec
+from nino.specs import MethodSpec, ReportSpec, ScheduleSpec, TaskSpec
 
 DIE = "import os, sys; from pathlib import Path; from nino.evaluate.attempts import noted\n"
 DIE += "with noted(Path(sys.argv[1]), int(sys.argv[2])): os.kill(os.getpid(), int(sys.argv[3]))"

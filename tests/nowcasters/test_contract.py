@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from nino.config.load import load
-from nino.config.references import Reference
 from nino.evaluate.own import own_nowcaster
 from nino.graphs import neural_graph
 from nino.nowcasters import KINDS, NOWCASTERS, Divided, NiNoNet, Nowcaster, Pointwise, SampledEdges
 from nino.nowcasters.contract import violations
+from nino.specs import Reference
 from tests.nowcasters.helpers import MODELS, lively
 
 ROOT = Path(__file__).parents[2]

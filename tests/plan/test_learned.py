@@ -9,12 +9,12 @@ from time import process_time
 import pytest
 import torch
 
-from nino.config.experiment import Experiment, OptimizerEntry
+from nino.config.experiment import Experiment
 from nino.l2o import fit_l2o
 from nino.plan import Facts, estimate, needs, plan
 from nino.plan.disk import hub_bytes, tensor_sizes
 from nino.plan.learned import L2OCalibration, calibrate_l2o
-from nino.specs import DataSpec, L2OSpec, MethodSpec
+from nino.specs import DataSpec, L2OSpec, L2OUnit, MethodSpec
 from nino.tasks import load_task
 
 SPEC = L2OSpec(iterations=10, hidden=8, unroll=10, trainings=2, max_steps=20, validation_steps=20, validate_every=4)
@@ -24,7 +24,7 @@ SPEC = L2OSpec(iterations=10, hidden=8, unroll=10, trainings=2, max_steps=20, va
 def learning(run: Experiment) -> Experiment:
     """The tiny run with a learned optimizer beside its methods."""
     methods = {"base": run.methods["base"], "l2o": MethodSpec("l2o", "l2o", source="mine")}
-    return replace(run, methods=methods, optimizers={"mine": OptimizerEntry("mine", "digits-2", SPEC)})
+    return replace(run, methods=methods, optimizers={"mine": L2OUnit("mine", run.tasks["digits-2"], SPEC)})
 
 
 def test_its_time_is_that_of_unrolls_and_validations(learning: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:

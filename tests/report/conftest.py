@@ -13,8 +13,17 @@ import pytest
 
 from nino.evaluate import LOG_COLUMNS, NOWCAST_COLUMNS, write_table
 from nino.report.runs import Key, Runs, read_runs
-from nino.report.spec import ReportSpec
-from nino.specs import DataSpec, EvaluationSpec, MethodSpec, ModelSpec, RecipeSpec, ScheduleSpec, TargetSpec, TaskSpec
+from nino.specs import (
+    DataSpec,
+    EvaluationSpec,
+    MethodSpec,
+    ModelSpec,
+    RecipeSpec,
+    ReportSpec,
+    ScheduleSpec,
+    TargetSpec,
+    TaskSpec,
+)
 
 STEPS, EVERY = 1000, 10
 METHODS = (

@@ -8,7 +8,7 @@ import pytest
 
 from nino.report.build import build_tables, console_text, write_tables
 from nino.report.runs import CorruptRunError, Key, read_runs
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 from .conftest import PACE, curve, write_run
 

@@ -16,9 +16,9 @@ from nino.report.captions import (
     worth_sentence,
 )
 from nino.report.runs import Key, Runs, read_runs
-from nino.report.spec import ReportSpec
 from nino.report.table import rst_escape
 from nino.report.tables import summary_table
+from nino.specs import ReportSpec
 
 from .conftest import METHODS, hit_runs, make_task, write_run
 

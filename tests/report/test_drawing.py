@@ -7,8 +7,7 @@ import matplotlib
 import pytest
 
 from nino.report.drawing import COLUMN, legend_below, looks, new_figure, save, styled
-from nino.report.spec import ReportSpec
-from nino.specs import MethodSpec
+from nino.specs import MethodSpec, ReportSpec
 
 
 def draw(folder: Path) -> list[bytes]:

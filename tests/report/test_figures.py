@@ -8,8 +8,8 @@ from torch import nn
 
 from nino.graphs import neural_graph
 from nino.report.figures import write_figures
-from nino.report.names import figure_names
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
+from nino.specs.report import figure_names
 
 
 def test_every_named_figure_is_written_with_a_caption(results: Path, spec: ReportSpec) -> None:

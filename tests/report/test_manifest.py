@@ -11,7 +11,7 @@ from nino.l2o.net import L2ONet, save_l2o
 from nino.report.build import write_tables
 from nino.report.manifest import ManifestError, verify, write_manifest
 from nino.report.runs import Key
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 RUN = Key("digits-8", "nino", 1000)
 

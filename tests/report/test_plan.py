@@ -10,7 +10,7 @@ import pytest
 from nino.report.build import build_tables, write_tables
 from nino.report.figures import write_figures
 from nino.report.runs import read_runs
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 REMARK = "the digits are copies of a copy."
 

@@ -16,7 +16,7 @@ from nino.report.around import around_sentence, relative_losses
 from nino.report.drawing import styled
 from nino.report.plots import curves_figure, profile_figure, seed_curves, spikes_figure, worth_figure
 from nino.report.runs import Key, Runs, read_runs
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 from .conftest import hit_runs, write_run
 

@@ -12,10 +12,10 @@ from nino.files import sha256
 from nino.report.build import write_tables
 from nino.report.leaderboard import leaderboard, write_leaderboard
 from nino.report.manifest import ManifestError, write_manifest
-from nino.report.names import FIGURE_FORMATS, figure_names
 from nino.report.release import LOGS_LIMIT, NAME, ReleaseError, release, releases, verify
 from nino.report.runs import Key
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
+from nino.specs.report import FIGURE_FORMATS, figure_names
 
 from .conftest import curve, write_run
 

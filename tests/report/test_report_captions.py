@@ -10,11 +10,11 @@ from jinja2 import Environment, StrictUndefined
 from torch import nn
 
 from nino.graphs import neural_graph
-from nino.report import names
 from nino.report.build import write_caption, write_tables
 from nino.report.figures import write_figures
-from nino.report.spec import ReportSpec
-from nino.studies import STUDIES
+from nino.specs import ReportSpec
+from nino.specs import report as names
+from nino.specs.studies import STUDIES
 
 FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "report"
 FIGURES = {*names.TASK_FIGURES, *names.GRAPH_FIGURES, *names.RUN_FIGURES}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nino.report.runs import CorruptRunError, Key, read_runs
-from nino.report.spec import ReportSpec
+from nino.specs import ReportSpec
 
 from .conftest import curve, write_run
 

@@ -10,8 +10,7 @@ import pytest
 from nino.optim import horizons
 from nino.report.drawing import styled
 from nino.report.schedule_plot import schedule_figure
-from nino.report.spec import ReportSpec
-from nino.specs import MethodSpec
+from nino.specs import MethodSpec, ReportSpec
 from tests.report.test_plots import line
 
 

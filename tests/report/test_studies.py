@@ -11,11 +11,10 @@ import pytest
 
 from nino.report.measures import MEASURES, PLANNED, Measured, measure
 from nino.report.runs import Runs, read_runs
-from nino.report.spec import ReportSpec
 from nino.report.statistics import compare
 from nino.report.studies import Cell, Study, build, study, study_files, study_names
 from nino.report.study_table import best_row, positions, study_figure, study_table, write_study
-from nino.specs import MethodSpec
+from nino.specs import MethodSpec, ReportSpec
 
 from .conftest import METHODS, hit_runs, make_task, write_run
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from nino.report.runs import Key, Runs, read_runs
-from nino.report.spec import ReportSpec
 from nino.report.tables import published_values, summary_table, table2
 from nino.report.task_table import table1
-from nino.specs import TargetSpec
+from nino.specs import ReportSpec, TargetSpec
 
 from .conftest import METHODS, hit_runs, make_task, write_run
 

@@ -7,7 +7,7 @@ import torch
 
 from nino.l2o import L2O
 from nino.nowcasters import build_nowcaster, save_nowcaster
-from nino.studies import OverheadSpec
+from nino.specs import OverheadSpec
 from nino.studies.overhead import (
     APPROXIMATIONS,
     METHODS,

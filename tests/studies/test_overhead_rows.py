@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from nino.studies import OverheadSpec, overhead_rows
+from nino.specs import OverheadSpec
+from nino.studies import overhead_rows
 from nino.studies.overhead import Cost
 from nino.studies.overhead_rows import costs
 

@@ -7,7 +7,7 @@ import torch
 from nino.files import sha256
 from nino.graphs import neural_graph
 from nino.nowcasters import NiNoNet, WNNPlus, save_nowcaster
-from nino.studies import PermutationSpec
+from nino.specs import PermutationSpec
 from nino.studies.attention import AttentionLayer, draw, permute
 from nino.studies.permutation import READINGS, Embedder, embeddings, random_network
 from nino.studies.permutation_report import MOVED, findings, principal, score, study, table

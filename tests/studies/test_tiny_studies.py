@@ -11,8 +11,9 @@ import pytest
 
 from nino.cli import app, main
 from nino.config import Experiment, Layout, load, resolve
-from nino.report import names, studies
-from nino.studies import STUDIES
+from nino.report import studies
+from nino.specs import report as names
+from nino.specs.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "workflow" / "configs" / "studies"

@@ -43,9 +43,9 @@ rule evaluate:
     message:
         "evaluation: {wildcards.task}, {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "nino evaluate {input.spec} --seed {wildcards.seed} {params.weights}"
-        " --out {params.out} {params.data_dir}"
-        " --attempt {resources.attempt} --attempts {resources.attempts} 2> {log}"
+        "nino evaluate {input.spec:q} --seed {wildcards.seed:q} {params.weights:q}"
+        " --out {params.out:q} {params.data_dir:q}"
+        " --attempt {resources.attempt:q} --attempts {resources.attempts:q} 2> {log:q}"
 
 
 for number, chunk in enumerate(TOGETHER):
@@ -82,6 +82,6 @@ for number, chunk in enumerate(TOGETHER):
         message:
             "evaluation: {wildcards.task}, {wildcards.method}, seeds " + ", ".join(map(str, chunk))
         shell:
-            "nino evaluate {input.spec} {params.seeds} {params.members} {params.weights}"
-            " --out {params.out} {params.data_dir}"
-            " --attempt {resources.attempt} --attempts {resources.attempts} 2> {log}"
+            "nino evaluate {input.spec:q} {params.seeds:q} {params.members:q} {params.weights:q}"
+            " --out {params.out:q} {params.data_dir:q}"
+            " --attempt {resources.attempt:q} --attempts {resources.attempts:q} 2> {log:q}"

@@ -1,0 +1,133 @@
+"""Methods: the rows of the results table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from nino.specs.base import Spec
+from nino.specs.schedule import ScheduleSpec
+from nino.specs.tasks import TaskSpec
+from nino.specs.values import (
+    Allowed,
+    Chosen,
+    Count,
+    Name,
+    NonNegative,
+    Number,
+    Several,
+    Share,
+    Text,
+    Topology,
+    Word,
+    YesNo,
+)
+
+CONTROLS = ("identity", "random", "linear", "oracle")  # nowcasters that bound a table from below and above
+FROM_FILE = ("checkpoint", "metatrained", "l2o")  # methods that read weights
+FITTED = ("checkpoint", "metatrained")  # those of them that nowcast
+NOWCASTERS = ("none", *CONTROLS, *FROM_FILE)
+
+APPROXIMATIONS = ("edges", "subgraphs")  # of a NiNo's messages, see nino.nowcasters.approximate
+OF_FITTED = (*APPROXIMATIONS, "scaling")  # options of methods in FITTED, and of no other
+WRAPPER_OPTIONS = (
+    "topology",
+    "unknown",
+    "update_scale",
+    "accept",
+    "period",
+    "context",
+    "spacing",
+    "max_horizon",
+    "power",
+    "horizons",
+)
+"""Keys of ``MethodSpec.options`` that are ``NiNo``'s (horizons win over the schedule's); others, the nowcaster's."""
+
+PUBLISHED_CONTEXT = 5  # states that each of the published nowcasters reads
+PUBLISHED_FITS = ("nino_no_posw", "nino_mlp", "nino_mlp_h32")  # published weights that were fitted to ...
+PUBLISHED_TASKS = ("fm-16", "c10-16", "lm1b-3-24", "lm1b-2-32")  # ... the published trajectories; WNN's were not
+
+
+@dataclass(frozen=True)
+class MethodOptions(Spec):
+    """Further arguments of a nowcaster of this package.
+
+    Args:
+        topology: neural graph that is read: as released, exact, or naive (attention without heads) [name].
+        accept: which nowcasts are taken: all finite ones, or those that do not raise the loss on the next batch [name].
+        update_scale: factor on the predicted change [factor].
+        period: between nowcasts [steps; default that of evaluate.schedule].
+        context: states c that a nowcast reads; of a nowcaster that is fitted, those that it was fitted to
+            [states; default that of evaluate.schedule].
+        spacing: between the states that a nowcast reads [steps; default period / context].
+        max_horizon: horizon k of the first nowcast [states; default that of evaluate.schedule].
+        power: exponent of the decay of k; 0 keeps it [exponent; default that of evaluate.schedule].
+        scaling: what states are scaled by: each parameter tensor alone, or the whole network (as the released weights
+            were fitted to transformers); for checkpoint and metatrained [name; default tensor].
+        edges: share of the edges with weights that NiNo's messages travel on, drawn at random; all weights are
+            predicted; for checkpoint and metatrained [share; default all of them, exactly].
+        subgraphs: parts of the network that NiNo nowcasts one by one, each without the others: block (names up to
+            their first number agree) or layer (a module's weight and bias); for checkpoint and metatrained
+            [name; default the whole network].
+    """
+
+    topology: Topology = "released"
+    accept: Annotated[str, Allowed(names=("finite", "loss"))] = "finite"
+    update_scale: NonNegative = 1.0
+    period: Count | None = None
+    context: Several | None = None
+    spacing: Count | None = None
+    max_horizon: Count | None = None
+    power: NonNegative | None = None
+    scaling: Annotated[str, Allowed(names=("tensor", "network"))] | None = None
+    edges: Share | None = None
+    subgraphs: Annotated[str, Allowed(names=("block", "layer"))] | None = None
+
+
+Argument = Annotated[
+    Number | Word | YesNo | list[Any], Allowed(meaning="An argument of a class of your own [as it takes it; required]")
+]
+OwnOptions = dict[str, Argument]  # those that the constructor does not take are refused by `nino.specs.references`
+
+
+@dataclass(frozen=True)
+class MethodSpec(Spec):
+    """A row of the results table.
+
+    Args:
+        name: its key in the config [name].
+        nowcaster: what forecasts: nothing, a control, a file, a nowcaster fitted by this run, or a class of your own
+            (FILE.py:CLASS, MODULE:CLASS); l2o forecasts nothing, a learned optimizer makes the steps [name].
+        label: how tables and figures call the method; without it the method's name [text].
+        source: which of metatrain.nowcasters, for metatrained, or of metatrain.optimizers, for l2o [name].
+        path: file or known name of the weights, for checkpoint; file of a learned optimizer, for l2o without a source
+            [path].
+        options: further arguments of the nowcaster.
+    """
+
+    name: Name
+    nowcaster: Annotated[
+        str,
+        Allowed(
+            names=NOWCASTERS,
+            pattern="^[^:]+:[A-Za-z_][A-Za-z0-9_]*$",
+            meaning="a class of your own: FILE.py:CLASS, MODULE:CLASS",
+        ),
+    ]
+    label: Text | None = None
+    source: Word | None = None
+    path: Text | None = None
+    options: Annotated[Mapping[str, Any], Chosen("nowcaster", dict.fromkeys(NOWCASTERS, MethodOptions), OwnOptions)] = (
+        field(default_factory=dict)
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationUnit(Spec):
+    """A job: training a task with a method; the seed comes beside it."""
+
+    task: TaskSpec
+    method: MethodSpec
+    schedule: ScheduleSpec
