@@ -41,8 +41,8 @@ class Piece:
     window: Tensor
 
 
-def assemble(reading: Reading, state: set[str], topology: str) -> tuple[NeuralGraph, dict[str, str]]:
-    """The graph, and for each parameter that lies on no edge the operation that stopped it."""
+def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
+    """The graph of what was read; parameters that lie on no edge are carried, with the operation that stopped them."""
     neurons = reading.neurons
     parameters = [p for p in reading.weights.parameters if p.name not in state]
     pieces: list[Piece] = []
@@ -69,7 +69,7 @@ def assemble(reading: Reading, state: set[str], topology: str) -> tuple[NeuralGr
     blocks += list(_auxiliary(neurons, number))
     words = _words(neurons, number, groups)
     size = int(number.max()) + 1 if number.size else 0
-    graph = NeuralGraph(
+    return NeuralGraph(
         groups=groups,
         blocks=tuple(blocks),
         parameters=tuple(parameters),
@@ -78,9 +78,9 @@ def assemble(reading: Reading, state: set[str], topology: str) -> tuple[NeuralGr
         fixed=frozenset(fixed),
         word_nodes=words,
         carried=tuple(carried),
+        reasons={name: reasons[name] for name in carried},
         buffers={p.name: _buffer(p, reading, number) for p in reading.weights.parameters if p.name in state},
     )
-    return graph, {name: reasons[name] for name in carried}
 
 
 def _pieces(placement: Placement, neurons: Universe) -> Iterator[Piece]:

@@ -9,7 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
+from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_flatten, tree_map
 
 from nino.graphs.graph import NeuralGraph
@@ -22,20 +28,24 @@ from nino.graphs.weights import Weights
 Example = Any
 
 
-def record_graph(model: nn.Module, example: Example, topology: str = "exact") -> tuple[NeuralGraph, dict[str, str]]:
+def record_graph(model: nn.Module, example: Example, topology: str = "exact") -> NeuralGraph:
     """The neural graph of a model, read off the operations of one forward pass.
 
+    The pass runs on fake tensors, which have shapes and no elements; where the forward looks at values of activations,
+    on the example itself. Parameters that the pass in training mode does not read are sought in evaluation mode.
+
     Args:
-        model: an unwrapped model; may be on the meta device.
+        model: an unwrapped model; may be on the meta device. Neither it nor random states are changed.
         example: a tensor, a tuple of positional or a dict of keyword inputs.
         topology: name kept in the graph.
 
     Returns:
-        The graph, and for each parameter that it carries the operation that stopped it.
+        The graph. What cannot be placed is in ``carried``, with the operation that stopped it in ``reasons``.
 
     Raises:
-        ValueError: if the forward does not run on the example.
+        ValueError: if the model has complex, quantised or uninitialised parameters, or does not run on the example.
     """
+    check_recordable(model)
     args, kwargs = as_call(example)
     state: set[str] = set()
     while True:
@@ -43,6 +53,20 @@ def record_graph(model: nn.Module, example: Example, topology: str = "exact") ->
         if written <= state:
             return assemble(reading, state, topology)
         state |= written
+
+
+def check_recordable(model: nn.Module) -> None:
+    """Refuse parameters that have no place in a graph, and say what to do.
+
+    Raises:
+        ValueError: names the parameter.
+    """
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            raise ValueError(f"parameter {name!r} has no shape yet: run the model once before its graph is made")
+        if parameter.is_quantized or parameter.is_complex():
+            what = "quantised" if parameter.is_quantized else "complex"
+            raise ValueError(f"parameter {name!r} is {what}: only real floating point lies on a graph; freeze it apart")
 
 
 def as_call(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -78,8 +102,18 @@ def _read(
         if all(name in seen for name, _ in parameters):
             break
     if len(errors) == 2:
-        raise errors[0]
+        raise ValueError(_complaint(model, args, kwargs, errors[0])) from errors[0]
     return reading, written
+
+
+def _complaint(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> str:
+    shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in args]
+    named = {k: tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for k, x in kwargs.items()}
+    first = str(error).splitlines()[0] if str(error) else ""
+    return (
+        f"{type(model).__name__}: the forward does not run on `example` {shapes or ''}{named or ''} "
+        f"({type(error).__name__}: {first}): pass the inputs that training passes, a tensor, a tuple or a dict"
+    )
 
 
 @contextmanager
@@ -100,15 +134,8 @@ def _run(
     """One pass on fake tensors; on real ones where the forward looks at values."""
     try:
         return _pass(model, args, kwargs, reading, state, FakeTensorMode(allow_non_fake_inputs=True))
-    except (DataDependentOutputException, DynamicOutputShapeException):
-        buffers = {name: b.detach().clone() for name, b in model.named_buffers() if b.device.type != "meta"}
-        try:
-            return _pass(model, args, kwargs, reading, state, None)
-        finally:
-            with torch.no_grad():
-                for name, b in model.named_buffers():
-                    if name in buffers:
-                        b.copy_(buffers[name])
+    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException):
+        return _pass(model, args, kwargs, reading, state, None)
 
 
 def _pass(
@@ -147,8 +174,11 @@ def _pass(
             with fake, recorder:
                 output = model(*args, **kwargs)
         else:
-            with recorder:
-                output = model(*args, **kwargs)
+            try:
+                with recorder:
+                    output = model(*args, **kwargs)
+            finally:
+                recorder.restore()
     for tensor in output_tensors(output):
         value = recorder.value(tensor)
         if value.kind == "data":

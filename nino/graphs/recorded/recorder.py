@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -56,7 +55,11 @@ class Recorder(TorchDispatchMode):
         self.unknown: dict[str, int] = {}
         self.buffers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.pending: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.originals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.saved: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._keep: list[Tensor] = []
+        for tensor in [*model.parameters(), *model.buffers()]:
+            self.originals[tensor] = True
         for name, parameter in model.named_parameters():
             self.values[parameter] = _weight(reading, name)
         for name, buffer in model.named_buffers():
@@ -122,6 +125,8 @@ class Recorder(TorchDispatchMode):
             run_args, run_kwargs = tree_map(self._as_fake, (args, kwargs))
         else:
             run_args, run_kwargs = args, kwargs
+        if in_place and self.fake is None:
+            self._save(func, args, kwargs)
         before = {id(t): self.value(t) for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)}
         result = func(*run_args, **run_kwargs)
         outputs = _tensors(result)
@@ -253,6 +258,18 @@ class Recorder(TorchDispatchMode):
         else:
             with unset_fake_temporarily():
                 yield
+
+    def _save(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Keep what parameters and buffers hold before a pass on real tensors writes them."""
+        for tensor in _out_arguments(func, args, kwargs):
+            if isinstance(tensor, Tensor) and tensor in self.originals and tensor not in self.saved:
+                self.saved[tensor] = tensor.detach().clone()
+
+    def restore(self) -> None:
+        """Put back what the pass has written to parameters and buffers."""
+        with torch.no_grad():
+            for tensor, value in self.saved.items():
+                tensor.copy_(value)
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -441,6 +458,3 @@ def plain_kernels() -> Iterator[None]:
             random.setstate(drawn)
             np.random.set_state(numbers)
 
-
-Forward = Callable[..., Any]
-_ = math

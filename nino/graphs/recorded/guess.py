@@ -1,0 +1,57 @@
+"""Recording without an example: inputs that the model is known to take, or that fit its first layer."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from nino.graphs.graph import NeuralGraph
+from nino.graphs.recorded.examples import examples
+from nino.graphs.recorded.record import check_recordable, record_graph
+
+log = logging.getLogger("nino.graphs")
+
+
+def record_without_example(model: nn.Module, topology: str = "exact") -> NeuralGraph:
+    """Record a graph on the first input of ``nino.graphs.recorded.examples`` that the model runs on.
+
+    Args:
+        model: an unwrapped model.
+        topology: name kept in the graph.
+
+    Returns:
+        The graph; the log says what it was recorded on.
+
+    Raises:
+        ValueError: if the model runs on none of them: says to pass an example.
+    """
+    check_recordable(model)
+    complaint = "no input is known that it takes"
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    for example in examples(model):
+        try:
+            graph = record_graph(model, _cast(example, dtype), topology)
+        except ValueError as error:
+            complaint = str(error)
+            continue
+        log.info("the graph of %s is recorded on %s", type(model).__name__, _described(example))
+        return graph
+    raise ValueError(
+        f"{type(model).__name__}: its neural graph is recorded from a forward pass, and {complaint}; pass "
+        f"neural_graph(model, example=inputs), the inputs of one training step: a tensor, a tuple or a dict"
+    )
+
+
+def _cast(example: Any, dtype: torch.dtype) -> Any:
+    return tree_map(lambda x: x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x, example)
+
+
+def _described(example: Any) -> str:
+    if isinstance(example, Tensor):
+        return f"zeros of shape {tuple(example.shape)}"
+    shapes = {k: tuple(x.shape) if isinstance(x, Tensor) else x for k, x in dict(example).items()}
+    return f"dummy inputs {shapes}"
