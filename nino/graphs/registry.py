@@ -10,7 +10,8 @@ from torch import nn
 
 from nino.graphs.architectures import declare_bert, declare_gpt2, declare_llama, declare_torchvision_vit, declare_vit
 from nino.graphs.builder import GraphBuilder
-from nino.graphs.feedforward import Untraceable, declare_feedforward, declare_in_order
+from nino.graphs.feedforward import declare_feedforward, declare_in_order
+from nino.graphs.feedforward.wiring import Untraceable
 from nino.graphs.graph import NeuralGraph
 
 Topology = Literal["released", "exact", "naive"]
@@ -33,7 +34,7 @@ _BY_CLASS: dict[type[nn.Module] | str, Declaration] = {
     "torchvision.models.vision_transformer.VisionTransformer": declare_torchvision_vit,
 }
 #: Declarations of the user's, which come before a recording.
-_OWN: set[Declaration | None] = set()
+_OWN: set[Declaration] = set()
 
 
 def neural_graph(
@@ -73,7 +74,7 @@ def neural_graph(
         if value not in allowed:
             raise ValueError(f"`{argument}` (={value!r}) must be one of {', '.join(map(repr, allowed))}")
     inner = unwrap(model)
-    recorded_first = example is not None and topology == "exact" and declaration_of(inner) not in _OWN
+    recorded_first = example is not None and topology == "exact" and not _OWN & {declaration_of(inner)}
     graph = None if recorded_first else known_graph(inner, topology, unknown)
     if graph is None:
         graph = _recorded(inner, topology, unknown, example)
@@ -81,7 +82,7 @@ def neural_graph(
 
 
 def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unknown = "error") -> NeuralGraph | None:
-    """The graph of a model that needs no forward pass: declared or, for ``released``, traced with ``torch.fx``.
+    """The graph of a model that needs no forward pass: declared whole or, but for ``exact``, traced with ``torch.fx``.
 
     Args:
         model: an unwrapped model.
@@ -92,18 +93,23 @@ def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unkn
         None where the model is neither declared nor traced whole.
 
     Raises:
-        ValueError: if a declaration leaves parameters out.
+        ValueError: if a declaration of the user's leaves parameters out.
     """
     declaration = declaration_of(model)
-    if declaration is None and topology == "exact":
+    of_transformers = any(cls.__name__ == "PreTrainedModel" for cls in type(model).__mro__)
+    if declaration is None and (topology == "exact" or of_transformers):
         return None
     builder = GraphBuilder(model, topology)
-    if declaration is not None:
+    if declaration is not None and declaration in _OWN:
         declaration(builder, model)
         return builder.build("carry" if unknown == "carry" else "error", type(model).__name__)
     try:
-        declare_feedforward(builder, model)
+        (declaration or declare_feedforward)(builder, model)
     except Untraceable:
+        return None
+    except ValueError:  # not the layers of the family: adapters, parametrizations
+        if topology == "naive":
+            raise
         return None
     graph = builder.build("carry", type(model).__name__)
     return None if graph.carried and topology != "naive" else graph
@@ -113,6 +119,11 @@ def _recorded(model: nn.Module, topology: Topology, unknown: Unknown, example: A
     """The recorded graph; in the order of registration where that was asked for and nothing else will do."""
     from nino.graphs.recorded import record_graph, record_without_example
 
+    if topology == "naive":
+        raise ValueError(
+            f"{type(model).__name__}: topology 'naive' knows declared families and what torch.fx traces whole: "
+            f"use 'released' or 'exact'"
+        )
     try:
         if example is None:
             return record_without_example(model, topology)

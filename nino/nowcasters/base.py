@@ -20,12 +20,14 @@ class Nowcaster(ABC):
         fixed_horizon: the only k that will do, if there is only one.
         equivariant: whether a permutation of hidden neurons that keeps the network's function permutes the prediction
             alike; the contract's checks (``nino.nowcasters.contract``) hold it to that.
+        needs_graph: whether it reads what an edge joins; where not, each parameter's kind will do.
     """
 
     context: int | None = 5
     max_horizon: int | None = None
     fixed_horizon: int | None = None
     equivariant: bool = True
+    needs_graph: bool = True
 
     def at_step(self, step: int) -> None:  # noqa: B027 (optional hook)
         """Hear which step the next nowcast takes the place of, before ``predict``; for nowcasters that draw anew."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Pointwise(Nowcaster):
     """Base of nowcasters whose updates of a parameter depend on that parameter's states alone."""
 
+    needs_graph = False
+
     def predict(
         self,
         graph: NeuralGraph,

@@ -12,7 +12,6 @@ from torch import nn
 from nino.optim.schedule import Schedule
 
 if TYPE_CHECKING:
-    from nino.graphs import NeuralGraph
     from nino.nowcasters.base import Nowcaster
 
 
@@ -72,16 +71,3 @@ def schedule_of(
             f"`horizons` (={list(schedule.horizons)}) must be {only}, the one horizon that {name} predicts"
         )
     return schedule
-
-
-def graph_of(model: nn.Module, topology: str, unknown: str) -> NeuralGraph:
-    """The model's neural graph; an error says how to go on without."""
-    from nino.graphs import neural_graph
-
-    try:
-        return neural_graph(model, topology, unknown)  # type: ignore[arg-type]
-    except Exception as error:
-        error.add_note(
-            "NiNo(..., unknown='carry') leaves them to the base optimizer, nowcaster=None leaves everything to it"
-        )
-        raise

@@ -163,8 +163,11 @@ def step(
     model = model if model is not None else _hub_model(entries[-1][1])
     if graph is None:
         from nino.graphs import neural_graph
+        from nino.optim.recording import graph_now
 
-        graph = neural_graph(model, topology, unknown)  # type: ignore[arg-type]
+        graph = graph_now(nowcaster, model, topology, unknown)
+        if graph is None:
+            graph = neural_graph(model, topology, unknown)  # type: ignore[arg-type]
     states = CheckpointStates(checkpoints, model, graph)
     if hasattr(nowcaster, "at_step"):  # as in the wrapper
         nowcaster.at_step(steps[-1])

@@ -113,7 +113,7 @@ def _checked(opt: NiNo, own: dict[str, Any]) -> Schedule:
             f"`state_dict` was saved with the nowcaster {own['nowcaster']}, but this optimizer has {signature}: pass "
             f"the same one, or go on with the base optimizer alone (nowcaster=None)"
         )
-    if opt.graph is not None and own["graph"] != opt.graph.signature():
+    if opt.graph is not None and own["graph"] not in (None, opt.graph.signature()):
         raise ValueError(
             f"`state_dict` was saved with a graph of signature {own['graph']}, but this optimizer's has "
             f"{opt.graph.signature()} (topology {opt.graph.topology!r}): pass the same `graph` or `topology`"

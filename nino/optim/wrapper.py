@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from nino.graphs.registry import unwrap
-from nino.optim.arguments import check_arguments, graph_of, loaded, schedule_of
+from nino.optim.arguments import check_arguments, loaded, schedule_of
 from nino.optim.base import OptimizerView
 from nino.optim.history import History, Place, within
 from nino.optim.jump import same_rng, world
-from nino.optim.model import check_graph, check_ownership, check_parameters
+from nino.optim.model import check_ownership, check_parameters
 from nino.optim.nowcast import take_nowcast
 from nino.optim.record import NowcastRecord
+from nino.optim.recording import attach_graph, take_graph
 from nino.optim.state import load_state, pack_state
 
 if TYPE_CHECKING:
@@ -52,9 +53,11 @@ class NiNo(OptimizerView):
         period: steps between nowcasts.
         max_train_steps: T, steps of the whole run; needed for the decay of k.
         nowcaster: a ``Nowcaster`` in place of ``ckpt``. With neither, the base optimizer goes on alone.
-        graph: the model's neural graph; None makes it with ``neural_graph(model, topology, unknown)``.
+        graph: the model's neural graph; None takes the declared one of known families, and records that of any other
+            model in its first forward pass (see docs/graphs.md).
         topology: ``released`` (what the released weights were trained on), ``exact`` or ``naive``.
-        unknown: ``error`` refuses modules that the graph does not know; ``carry`` leaves them to the base optimizer.
+        unknown: ``error`` refuses parameters that a declaration does not place; ``carry`` leaves them to the base
+            optimizer.
         context: states c that a nowcast reads; None takes the nowcaster's (5 where it reads any number).
         spacing: steps between states; None takes ``period / context``.
         horizons: k of every nowcast: one number, a list (the last serves all that follow), or None for the decay (for a
@@ -117,8 +120,10 @@ class NiNo(OptimizerView):
             self.graph = graph
             if self.nowcaster is not None:
                 check_parameters(self.named)
-                self.graph = graph_of(self.model, topology, unknown) if graph is None else graph
-                check_graph(self.graph, self.named)
+                if graph is None and model is not None:
+                    attach_graph(self, model, topology, unknown)
+                elif graph is not None:
+                    take_graph(self, graph)
         self.schedule = schedule_of(
             self.nowcaster, period, context, spacing, horizons, max_train_steps, max_horizon, power
         )
@@ -210,6 +215,7 @@ class NiNo(OptimizerView):
     def _ready(self) -> bool:
         """Whether all earlier states are there, and they and the present parameters are finite."""
         whole = len(self.history) >= self.schedule.context - 1
+        whole = whole and self.graph is not None
         return whole and self.history.finite and bool(within(list(self.named.values()), self.history.dtype))
 
     def _leave_out(self, step: int) -> None:
@@ -218,6 +224,8 @@ class NiNo(OptimizerView):
         bad = [n for n, p in self.named.items() if not bool((p.detach().abs() <= limit).all())]
         if bad:
             reason = f"parameter {bad[0]!r} holds NaN, infinity or more than {limit:.3g}; has the training diverged?"
+        elif self.graph is None:
+            reason = "the model has had no forward pass to record its neural graph from: call it, or pass `graph`"
         elif self.history.finite:
             reason = f"only {len(self.history)} of {self.schedule.context - 1} earlier states were saved in this period"
         else:

@@ -14,13 +14,9 @@ from nino.graphs.builder import GraphBuilder
 from nino.graphs.feedforward.layers import layer_of
 from nino.graphs.feedforward.operations import apply
 from nino.graphs.feedforward.signals import Attribute, Input, Signal, Unknown, Value
-from nino.graphs.feedforward.wiring import Wiring
+from nino.graphs.feedforward.wiring import Untraceable, Wiring
 
 logger = logging.getLogger(__name__)
-
-
-class Untraceable(Exception):  # noqa: N818 (says what the forward is)
-    """The forward cannot be traced with ``torch.fx``."""
 
 
 def declare_feedforward(b: GraphBuilder, model: nn.Module) -> None:

@@ -152,7 +152,8 @@ def _features(w: Tensor, neurons: int) -> Tensor:
         return w.view(*w.shape[:neurons], -1)
     except RuntimeError:
         sizes = w.shape[neurons:]
-        order = sorted(range(neurons, w.ndim), key=lambda d: -w.stride(d))
+        strides = w.stride()
+        order = sorted(range(neurons, w.ndim), key=lambda d: -strides[d])
         return w.permute([*range(neurons), *order]).reshape(*w.shape[:neurons], -1) if sizes else w
 
 
@@ -219,7 +220,7 @@ def _numbered(reading: Reading, pieces: Sequence[Piece]) -> tuple[Labels, dict[s
 def _split(inside: Labels, flags: np.ndarray) -> list[Labels]:
     if not inside.size:
         return []
-    cuts = np.flatnonzero((np.diff(flags.astype(np.int8)) != 0)) + 1
+    cuts = np.flatnonzero(np.diff(flags.astype(np.int8)) != 0) + 1
     return np.split(inside, cuts)
 
 

@@ -26,12 +26,9 @@ def examples(model: nn.Module) -> Iterator[Any]:
     Yields:
         Dicts of keyword inputs, tuples of positional ones, or tensors.
     """
-    if any(cls.__name__ == "PreTrainedModel" for cls in type(model).__mro__):
-        yield from _transformers(model)
-        return
-    inner = getattr(getattr(model, "base_model", None), "model", None)
-    if isinstance(inner, nn.Module) and any(cls.__name__ == "PreTrainedModel" for cls in type(inner).__mro__):
-        yield from _transformers(inner)  # an adapter of PEFT around one
+    body = of_transformers(model)
+    if body is not None:
+        yield from _transformers(body)
         return
     config = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None)
     size = getattr(config, "input_size", None) or (config.get("input_size") if isinstance(config, dict) else None)
@@ -45,6 +42,15 @@ def examples(model: nn.Module) -> Iterator[Any]:
         yield torch.zeros(BATCH, 3, side, side)
     if _arguments(model) == 1:
         yield from _first_layer(model)
+
+
+def of_transformers(model: nn.Module) -> nn.Module | None:
+    """The model of transformers that a model is, or that adapters of PEFT stand around, if any."""
+    inner = getattr(getattr(model, "base_model", None), "model", None)
+    for candidate in (model, inner):
+        if any(cls.__name__ == "PreTrainedModel" for cls in type(candidate).__mro__):
+            return candidate
+    return None
 
 
 def _arguments(model: nn.Module) -> int:
@@ -83,7 +89,9 @@ def _transformers(model: Any) -> Iterator[dict[str, Any]]:
     config = model.config
     names = set(inspect.signature(model.forward).parameters)
     text, vision = (getattr(config, f"{kind}_config", config) for kind in ("text", "vision"))
-    ids = torch.zeros(BATCH, TOKENS, dtype=torch.long)
+    longest = getattr(text, "max_position_embeddings", None) or TOKENS
+    tokens = min(TOKENS, max(longest - 2, 1)) if isinstance(longest, int) else TOKENS
+    ids = torch.zeros(BATCH, tokens, dtype=torch.long)
     inputs: dict[str, Any] = {}
     main = model.main_input_name
     if "pixel_values" in names and (main == "pixel_values" or "vision_config" in config.to_dict()):
@@ -103,6 +111,6 @@ def _transformers(model: Any) -> Iterator[dict[str, Any]]:
     if "use_cache" in names:
         inputs["use_cache"] = False
     if "bbox" in names:
-        inputs["bbox"] = torch.zeros(BATCH, TOKENS, 4, dtype=torch.long)
+        inputs["bbox"] = torch.zeros(BATCH, tokens, 4, dtype=torch.long)
     yield inputs
     yield dict(model.dummy_inputs)

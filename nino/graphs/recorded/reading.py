@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nino.graphs.core import EdgeType
 from nino.graphs.recorded.neurons import Labels, Universe
-from nino.graphs.recorded.values import Axis, Dim, Field, Value, axes_for, common, flat_labels, refine, substitute
+from nino.graphs.recorded.values import Axis, Dim, Field, Kind, Value, axes_for, common, flat_labels, refine, substitute
 from nino.graphs.weights import Weights
 
 Mode = Literal["sum", "product", "pair", "cat"]
@@ -281,7 +281,7 @@ class Reading:
             a = self._adopt(a, b, edge_type)
         elif b.kind == "weight":
             b = self._adopt(b, a, edge_type)
-        kind = "data" if "data" in (a.kind, b.kind) else "weight" if "weight" in (a.kind, b.kind) else "constant"
+        kind = kind_of(a, b)
         shared = {x for d, (p, q) in enumerate(zip(a.dims, b.dims, strict=True)) if d != skip and q for x in p}
         for one, other in ((a, b), (b, a)):
             self._meet_positions(one, other, shared, mode)
@@ -437,6 +437,12 @@ class Reading:
         return n.has(one, keep) and bool(n.fixed(n.derived(one, keep, "positions")).all())
 
 
+def kind_of(*values: Value) -> Kind:
+    """What a tensor made of others depends on."""
+    kinds = {v.kind for v in values}
+    return "data" if "data" in kinds else "weight" if "weight" in kinds else "constant"
+
+
 def extended(value: Value, rank: int) -> Value:
     """A tensor with leading dimensions of size 1."""
     more = rank - len(value.dims)
@@ -484,7 +490,8 @@ def significant(weight: Value) -> tuple[Tensor, Dim]:
         if len(dim) > 1:
             window = window.unflatten(at, [x.size for x in dim])
         axes += dim
-    order = sorted(range(window.ndim), key=lambda d: (-window.stride(d), d))
+    strides = window.stride()
+    order = sorted(range(window.ndim), key=lambda d: (-strides[d], d))
     return window.permute(order), tuple(axes[d] for d in order)
 
 

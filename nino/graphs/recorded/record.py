@@ -80,9 +80,7 @@ def as_call(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (example,), {}
 
 
-def _read(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], state: set[str]
-) -> tuple[Reading, set[str]]:
+def _read(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], state: set[str]) -> tuple[Reading, set[str]]:
     """Read the forward in training mode and, if that leaves parameters out, in evaluation mode too."""
     parameters = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
     buffers = dict(model.named_buffers())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
@@ -15,7 +19,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
-from nino.graphs.recorded.rules.views import reshaped, taken
+from nino.graphs.recorded.rules.views import joined, reshaped, taken
 from nino.graphs.recorded.values import Value, axes_for
 
 #: Constants of more elements are not computed; they are taken to tell everything apart.
@@ -181,9 +185,9 @@ class Recorder(TorchDispatchMode):
             if value.kind == "weight":
                 changes["made_of"] = value.made_of | weights
             if value.window is None:
-                value = _replace(value, **changes)
+                value = replace(value, **changes)
             if tensor.dtype == torch.bool:
-                value = _replace(value, extra={**value.extra, "bool": True})
+                value = replace(value, extra={**value.extra, "bool": True})
             if value.shape != tuple(tensor.shape):
                 raise RuntimeError(f"{name} gave {tuple(tensor.shape)}, its rule {value.shape}")
             out.append(value)
@@ -235,11 +239,9 @@ class Recorder(TorchDispatchMode):
             return None
         real_of = {id(t): v.known for t, v in zip(tensors, values, strict=True)}
         real = tree_map(
-            lambda x: real_of[id(x)]
-            if isinstance(x, Tensor)
-            else torch.device("cpu")
-            if isinstance(x, torch.device)
-            else x,
+            lambda x: (
+                real_of[id(x)] if isinstance(x, Tensor) else torch.device("cpu") if isinstance(x, torch.device) else x
+            ),
             (args, kwargs),
         )
         try:
@@ -323,8 +325,6 @@ class Recorder(TorchDispatchMode):
 
     def _patched(self, base: Value, view: str, rest: Any, value: Value) -> Value:
         """A tensor with a range of a dimension replaced."""
-        from nino.graphs.recorded.rules.views import joined
-
         r = self.reading
         d = (rest[0] if rest else 0) % len(base.dims)
         size = base.shape[d]
@@ -342,8 +342,6 @@ class Recorder(TorchDispatchMode):
             return Value(fresh_axes(base.shape))
         if stop - start == size:
             return value
-        import numpy as np
-
         left = taken(r, base, d, np.arange(start)) if start else None
         right = taken(r, base, d, np.arange(stop, size)) if stop < size else None
         return joined(r, [p for p in (left, value, right) if p is not None], d)
@@ -352,12 +350,6 @@ class Recorder(TorchDispatchMode):
 def _weight(reading: Reading, name: str) -> Value:
     window = reading.weights.view(name)
     return Value(fresh_axes(tuple(window.shape)), kind="weight", window=window, made_of=frozenset([name]))
-
-
-def _replace(value: Value, **changes: Any) -> Value:
-    from dataclasses import replace
-
-    return replace(value, **changes)
 
 
 def _with_first(call: Call, value: Value) -> Call:
@@ -436,9 +428,6 @@ def _strides(tensor: Tensor) -> tuple[int, ...]:
 @contextmanager
 def plain_kernels() -> Iterator[None]:
     """Fused kernels off, so that their parts are seen; random state untouched."""
-    import random
-
-    import numpy as np
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -448,6 +437,8 @@ def plain_kernels() -> Iterator[None]:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.backends.mha.set_fastpath_enabled(False)
+        log = logging.getLogger("torch._subclasses.fake_tensor")
+        was, log.disabled = log.disabled, True  # it prints the traceback of every shape error
         mkldnn = torch._C._get_mkldnn_enabled()
         torch._C._set_mkldnn_enabled(False)
         try:
@@ -455,6 +446,6 @@ def plain_kernels() -> Iterator[None]:
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
             torch._C._set_mkldnn_enabled(mkldnn)
+            log.disabled = was
             random.setstate(drawn)
             np.random.set_state(numbers)
-

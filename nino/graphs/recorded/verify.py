@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from nino.graphs.core import Nodes
 
@@ -121,8 +122,9 @@ class _Check:
         self.tolerance = TOLERANCE if dtype is torch.float64 else 1e3 * TOLERANCE
         self.graph, self.model = graph, model
         args, kwargs = as_call(example)
-        self.call = torch.utils._pytree.tree_map(
-            lambda x: x.detach().cpu().to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x, (args, kwargs)
+        self.call = tree_map(
+            lambda x: x.detach().cpu().to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x,
+            (args, kwargs),
         )
         self.flat = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
         self.buffers = {name: b.detach().clone() for name, b in model.named_buffers()}

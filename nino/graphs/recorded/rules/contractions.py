@@ -37,7 +37,7 @@ def addmm(r: Reading, call: Call) -> Value:
 
 @rule("linear")
 def linear(r: Reading, call: Call) -> Value:
-    """x W^T + b."""
+    """X W^T + b."""
     x, weight = call.values[:2]
     out = product(r, x, _transposed(weight), batch=0)
     bias = call.get("bias")
@@ -246,7 +246,9 @@ def _kernels(
         return out_dim, _again(r, value, sources, transposed, channels).reshape(size)
     window = weight.window
     name = r.weights.window(window)[1]
-    kernel = window.unflatten(0, (groups, window.shape[0] // groups))  # (groups, out, in, ...) or (groups, in, out, ...)
+    kernel = window.unflatten(
+        0, (groups, window.shape[0] // groups)
+    )  # (groups, out, in, ...) or (groups, in, out, ...)
     dims = axes_for(tuple(kernel.shape))
     value = Value(dims, kind="weight", window=kernel)
     if r.placed(value):
@@ -315,7 +317,9 @@ def _regrouped(r: Reading, weight: Value, sources: Labels, group: Dim, reads: Di
         window = place.window.unflatten(at, targets.shape if writes else (targets.size, 1))
         out = End((at, at + 1), targets.reshape(group[0].size, -1))
         inner = End((at, shift[read.dims[0]]), rows)
-        rest = [End(tuple(shift[d] for d in e.dims), e.labels) for e in place.ends if e is not read and e is not written]
+        rest = [
+            End(tuple(shift[d] for d in e.dims), e.labels) for e in place.ends if e is not read and e is not written
+        ]
         r.regrouped[key] = Placement(place.name, window, (out, inner, *rest), EdgeType.CONV)
     return True
 

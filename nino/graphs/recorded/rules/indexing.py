@@ -153,7 +153,7 @@ def _written(r: Reading, out: Value, source: Value, gone: set[int]) -> Value:
             fields.append(g)
         else:
             r.neurons.residual(g.along(same.axes), same.labels)
-    return replace(out, fields=tuple(fields), kind=kind)  # type: ignore[arg-type]
+    return replace(out, fields=tuple(fields), kind=kind)
 
 
 @rule("nll_loss_forward", "nll_loss2d_forward", "nll_loss", "nll_loss_nd", "cross_entropy_loss", "multi_margin_loss")

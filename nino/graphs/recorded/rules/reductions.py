@@ -34,9 +34,7 @@ def reduction(r: Reading, call: Call) -> list[Value | None]:
         r.tell_apart(value, gone, f"{call.name} gives their numbers")
     fields = r.reduce(value, gone, "slices")
     keep = bool(call.get("keepdim", False))
-    left: list[Dim] = [
-        () if d in dims else dim for d, dim in enumerate(value.dims) if d not in dims or keep
-    ]
+    left: list[Dim] = [() if d in dims else dim for d, dim in enumerate(value.dims) if d not in dims or keep]
     out = value.but(dims=tuple(left), fields=fields, fresh=0)
     if len(call.outputs) == 2 and call.name in ("max", "min", "median", "nanmedian"):
         return [out, Value(tuple(left))]

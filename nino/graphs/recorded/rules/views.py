@@ -9,7 +9,7 @@ import numpy as np
 
 from nino.graphs.core import EdgeType
 from nino.graphs.recorded.neurons import Labels
-from nino.graphs.recorded.reading import Reading, fresh_axes, spread
+from nino.graphs.recorded.reading import Reading, fresh_axes, kind_of, spread
 from nino.graphs.recorded.rules.base import Call, rule
 from nino.graphs.recorded.values import Axis, Dim, Field, Value, common, refine, size_of, substitute
 
@@ -218,9 +218,7 @@ def joined(r: Reading, parts: list[Value], d: int, stacked: bool = False) -> Val
         lead, part = r.align(lead, part, skip=d)
         aligned.append(part)
     parts = [r.align(lead, p, skip=d)[1] for p in aligned]
-    parts = [
-        r._adopt(p, _without(r, lead, d), EdgeType.WORD_EMBEDDING) if p.window is not None else p for p in parts
-    ]
+    parts = [r._adopt(p, _without(r, lead, d), EdgeType.WORD_EMBEDDING) if p.window is not None else p for p in parts]
     along = {x for p in parts for f in p.fields for x in f.axes if x in p.dims[d]}
     shared = _spectators(r, parts, along, d, stacked)
     joint = any(f.axes and x in along or _apart(f, shared, x) for p in parts for f in p.fields for x in f.axes or ())
@@ -229,9 +227,11 @@ def joined(r: Reading, parts: list[Value], d: int, stacked: bool = False) -> Val
         fields.append(_beside(r, parts, sizes, axis, d, shared))
     kinds = {p.kind for p in parts}
     kind = "data" if "data" in kinds else "weight" if "weight" in kinds else "constant"
-    dims = tuple((axis,) if e == d else next((p.dims[e] for p in parts if p.dims[e]), ()) for e in range(len(lead.dims)))
+    dims = tuple(
+        (axis,) if e == d else next((p.dims[e] for p in parts if p.dims[e]), ()) for e in range(len(lead.dims))
+    )
     made_of = frozenset().union(*(p.made_of for p in parts))
-    return Value(dims, r.untangle(tuple(fields)), kind, made_of=made_of)  # type: ignore[arg-type]
+    return Value(dims, r.untangle(tuple(fields)), kind_of(*parts), made_of=made_of)
 
 
 def _without(r: Reading, value: Value, d: int) -> Value:
@@ -332,15 +332,15 @@ def shuffle(r: Reading, call: Call) -> Value:
         v = reshaped(r, value, [*lead, call["groups"], c // call["groups"], *rest])
         v = v.but(dims=(v.dims[0], v.dims[2], v.dims[1], *v.dims[3:]))
         return reshaped(r, v, shape)
-    *lead, c, h, w = value.shape
-    n = len(lead)
+    *front, c, h, w = value.shape
+    n = len(front)
     if call.name == "pixel_shuffle":
         f = call["upscale_factor"]
-        v = reshaped(r, value, [*lead, c // f**2, f, f, h, w])
+        v = reshaped(r, value, [*front, c // f**2, f, f, h, w])
         order = [*range(n + 1), n + 3, n + 1, n + 4, n + 2]
     else:
         f = call["downscale_factor"]
-        v = reshaped(r, value, [*lead, c, h // f, f, w // f, f])
+        v = reshaped(r, value, [*front, c, h // f, f, w // f, f])
         order = [*range(n + 1), n + 2, n + 4, n + 1, n + 3]
     return reshaped(r, v.but(dims=tuple(v.dims[i] for i in order)), shape)
 
