@@ -180,7 +180,7 @@ class Universe:
         return self._derived[key][np.argsort(order)].reshape(kept)
 
     def _key(self, rows: Labels) -> tuple[tuple[bytes, int], Labels]:
-        """What slices are known by, whatever their order and that of the neurons in them, and the order of the first."""
+        """What slices are known by, whatever their order and that of the neurons in them; and their order."""
         roots = self.find(rows)
         order = np.argsort(roots[:, 0], kind="stable")
         columns = np.argsort(roots[order[0]], kind="stable")
@@ -201,7 +201,7 @@ class Universe:
         return any(root in self.shared for roots in made for root in roots.tolist())
 
     def take(self, labels: Labels, into: Labels) -> None:
-        """Merge an array that is met into another one, and what stands for its slices into what stands for the other's."""
+        """Merge an array that is met into another, and what stands for its slices into what stands for the other's."""
         kept = self._kept(labels)
         pairs = [(self.derived(labels, keep, ""), self.derived(into, keep, "positions")) for keep in kept]
         self.merge(labels, into)

@@ -288,10 +288,9 @@ class Reading:
         fields = self._merged_fields(a, b, mode)
         dims = tuple(p or q for p, q in zip(a.dims, b.dims, strict=True))
         fresh = _fresh(a, b, mode)
-        return Value(
-            dims, fields, kind, fresh=fresh, made_of=a.made_of | b.made_of if kind == "weight" else frozenset(), pair=a.pair or b.pair,
-            extra={k: v for k, v in {**b.extra, **a.extra}.items() if k != "uniform"},
-        )  # fmt: skip
+        extra = {k: v for k, v in {**b.extra, **a.extra}.items() if k != "uniform"}
+        made_of = a.made_of | b.made_of if kind == "weight" else frozenset()
+        return Value(dims, fields, kind, fresh=fresh, made_of=made_of, pair=a.pair or b.pair, extra=extra)
 
     def _meet_positions(self, one: Value, other: Value, shared: set[Axis], mode: Mode) -> None:
         """Fix neurons of ``one`` along axes where ``other`` has positions or values that tell them apart."""

@@ -225,11 +225,8 @@ def joined(r: Reading, parts: list[Value], d: int, stacked: bool = False) -> Val
     fields = list(shared)
     if along or joint:
         fields.append(_beside(r, parts, sizes, axis, d, shared))
-    kinds = {p.kind for p in parts}
-    kind = "data" if "data" in kinds else "weight" if "weight" in kinds else "constant"
-    dims = tuple(
-        (axis,) if e == d else next((p.dims[e] for p in parts if p.dims[e]), ()) for e in range(len(lead.dims))
-    )
+    others = tuple(next((p.dims[e] for p in parts if p.dims[e]), ()) for e in range(len(lead.dims)))
+    dims = _with(others, d, (axis,))
     made_of = frozenset().union(*(p.made_of for p in parts))
     return Value(dims, r.untangle(tuple(fields)), kind_of(*parts), made_of=made_of)
 
