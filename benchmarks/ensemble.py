@@ -17,13 +17,13 @@ import platform
 import statistics
 import sys
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
 
 from nino.allocator import keep_freed_memory
 from nino.ensemble import Ensemble
+from nino.measure import elapsed, wall_clock
 from nino.specs import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSpec, TaskSpec
 from nino.tasks import Task
 from nino.tasks.data import Blocks, Data, image_data
@@ -81,11 +81,7 @@ def measure(task: Task, members: int, turns: int, steps: int) -> dict[str, Any]:
     times: list[list[float]] = [[], []]
     for turn in range(turns):
         for i in (0, 1) if turn % 2 else (1, 0):
-            _wait(task)
-            start = perf_counter()
-            ways[i]()
-            _wait(task)
-            times[i].append((perf_counter() - start) / steps / members)
+            times[i].append(elapsed(ways[i], task.device, wall_clock) / steps / members)
     ratios = sorted(b / a for a, b in zip(*times, strict=True))
     return {
         "task": task.spec.id,
@@ -96,11 +92,6 @@ def measure(task: Task, members: int, turns: int, steps: int) -> dict[str, Any]:
         "speedup": round(statistics.median(ratios), 3),
         "speedup_range": [round(ratios[0], 3), round(ratios[-1], 3)],
     }
-
-
-def _wait(task: Task) -> None:
-    if task.device.type == "cuda":
-        torch.cuda.synchronize(task.device)
 
 
 def main() -> None:

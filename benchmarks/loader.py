@@ -26,7 +26,6 @@ from torch import nn
 
 from nino.graphs import neural_graph
 from nino.metatrain import WindowSampler, metatrain
-from nino.plan import Facts
 from nino.specs import (
     DataSpec,
     EvaluationSpec,
@@ -37,7 +36,7 @@ from nino.specs import (
     TaskSpec,
     TrajectorySpec,
 )
-from nino.tasks import MODELS
+from nino.tasks import MODELS, DataSizes
 from nino.trajectories import Header, TrajectoryReader, shard_seeds, writing_shard
 from nino.trajectories.format import flat_order
 
@@ -59,9 +58,9 @@ TASKS = {
         EvaluationSpec(500, 500),
     ),
 }
-FACTS = {
-    "fm-16": Facts("vision", (1, 28, 28), 10, {"train": 1, "validation": 1, "test": 1}, "-"),
-    "lm1b-3-24": Facts("language", (1024,), 50_257, {"train": 1, "validation": 1, "test": 1}, "-"),
+SIZES = {
+    "fm-16": DataSizes("vision", (1, 28, 28), 10, {"train": 1, "validation": 1, "test": 1}, "-"),
+    "lm1b-3-24": DataSizes("language", (1024,), 50_257, {"train": 1, "validation": 1, "test": 1}, "-"),
 }
 STATE_EVERY = {"fm-16": 4, "lm1b-3-24": 200}
 
@@ -92,7 +91,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     task = TASKS[args.task]
-    model = MODELS[task.model.name](FACTS[args.task].synthetic(1, 1, 1), task.model.options)
+    model = MODELS[task.model.name](SIZES[args.task].synthetic(1, 1, 1), task.model.options)
     spec = MetatrainSpec("nino", iterations=args.iterations, validate_every=10**9, checkpoint_every=10**9)
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder, "shard.h5"), args.task, model, args.models)

@@ -8,46 +8,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 from collections.abc import Callable
-from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
 
 from benchmarks.models import NAMES, build, history
 from nino.graphs import neural_graph
+from nino.measure import PeakMemory, elapsed, most_bytes, wall_clock
 from nino.nowcasters import NiNoNet
 
-MEGA = 1 << 20
 
-
-def resident() -> int:
-    """Bytes of memory that this process holds now (peak so far where the system does not say)."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return peak()
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def peak() -> int:
-    """Most bytes that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def seconds(work: Callable[[], Any], device: str, repeats: int) -> list[float]:
-    """Seconds of each run."""
-    found = []
-    for _ in range(repeats):
-        started = perf_counter()
-        work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        found.append(perf_counter() - started)
-    return found
+def repeated(work: Callable[[], object], device: str, repeats: int) -> list[float]:
+    """Seconds of each run by the wall clock: several threads work."""
+    return [elapsed(work, device, wall_clock) for _ in range(repeats)]
 
 
 def plain_products(hidden: int, rows: int, device: str) -> float:
@@ -56,30 +30,25 @@ def plain_products(hidden: int, rows: int, device: str) -> float:
     out = torch.empty(rows, hidden, device=device)
     work = lambda: [torch.mm(a, b, out=out) for _ in range(50)]  # noqa: E731
     work()
-    return 50 * rows * hidden**2 / min(seconds(work, device, 5))
+    return 50 * rows * hidden**2 / min(repeated(work, device, 5))
 
 
 def nowcast(model_name: str, engine: str, hidden: int, device: str, repeats: int) -> dict[str, Any]:
     """Seconds and memory of a graph, its positions and full nowcasts."""
     on_gpu = device == "cuda"
     model = build(model_name)
-    started = perf_counter()
+    started = wall_clock("cpu")
     graph = neural_graph(model)
-    graph_seconds = perf_counter() - started
-    started = perf_counter()
+    graph_seconds = wall_clock("cpu") - started
+    lpe_seconds = elapsed(graph.lpe, "cpu", wall_clock)
     lpe = graph.lpe()
-    lpe_seconds = perf_counter() - started
     net = NiNoNet(hidden).to(device)
     states = history(model, device=device, dtype=torch.float32)
     # the least work an engine of this algebra can do: 3 d^2 multiply-adds a weight's edge
     edges = sum(b.num_edges for b in graph.blocks if b.weight is not None)
     rate = plain_products(hidden, 1 << 18 if on_gpu else 2048 * torch.get_num_threads(), device)
-    before, peak_before = resident(), peak()
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-    times = seconds(lambda: net.predict(graph, states, 20, lpe=lpe, engine=engine), device, repeats)
-    most = torch.cuda.max_memory_allocated() if on_gpu else peak()
+    memory = PeakMemory(device)
+    times = repeated(lambda: net.predict(graph, states, 20, lpe=lpe, engine=engine), device, repeats)
     result = {
         "parameters": graph.num_parameters,
         "nodes": graph.num_nodes,
@@ -87,11 +56,8 @@ def nowcast(model_name: str, engine: str, hidden: int, device: str, repeats: int
         "graph_seconds": graph_seconds,
         "lpe_seconds": lpe_seconds,
         "seconds": times,
-        "resident_before_bytes": before,
-        "peak_bytes": most,
-        "peak_above_bytes": most - before,
-        # a peak before the measurement would hide the measurement's own
-        "peak_is_own": on_gpu or most > peak_before,
+        "peak_bytes": most_bytes(device),
+        "peak_above_bytes": memory.peak(),
         "products_per_second": rate,
         "share_of_plain_products": 3 * hidden**2 * edges / min(times) / rate,
     }
@@ -119,13 +85,13 @@ def train(model_name: str, engine: str, hidden: int, device: str, repeats: int) 
         for _ in range(groups):
             net.training_loss(graph, states, targets, mask, lpe, engine=engine).backward()
 
-    before = resident()
+    memory = PeakMemory(device)
     step()
     return {
         "parameters": count,
         "windows": windows * groups,
-        "seconds": seconds(step, device, repeats),
-        "peak_above_bytes": peak() - before,
+        "seconds": repeated(step, device, repeats),
+        "peak_above_bytes": memory.peak(),
     }
 
 

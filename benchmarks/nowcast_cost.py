@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
-from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from nino import NiNo
+from nino.measure import most_bytes, wall_clock
 from nino.nowcasters import build_nowcaster, load_nowcaster
 
 SIZES = {  # layers, width, heads of GPT-2s; the paper's, and larger ones
@@ -51,11 +50,6 @@ def build(name: str, batch: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]
     return GPT2LMHeadModel(GPT2Config(n_layer=layers, n_embd=width, n_head=heads)), ids, ids
 
 
-def peak() -> int:
-    """Most bytes of memory that this process has had at a time."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def measure(name: str, ckpt: str | None, device: str, batch: int) -> dict[str, float | int | str]:
     """One row."""
     torch.manual_seed(0)
@@ -65,22 +59,20 @@ def measure(name: str, ckpt: str | None, device: str, batch: int) -> dict[str, f
     opt = NiNo(torch.optim.AdamW(model.parameters(), lr=1e-4), None, model, 5, 20, nowcaster=nowcaster)
     seconds, nowcasts, before = [], [], 0
     for _ in range(15):
-        start = perf_counter()
+        start = wall_clock(device)
         if opt.need_grads:
             opt.zero_grad()
             outputs = model(inputs) if name == "convnet" else model(input_ids=inputs, labels=targets).loss
             loss = F.cross_entropy(outputs, targets) if name == "convnet" else outputs
             loss.backward()
             opt.step()
-            if device != "cpu":
-                torch.cuda.synchronize()
-            seconds.append(perf_counter() - start)
+            seconds.append(wall_clock(device) - start)
         else:
-            before = before or (peak() if device == "cpu" else torch.cuda.max_memory_allocated())
+            before = before or most_bytes(device)
             opt.step()
             assert opt.last_nowcast is not None and opt.last_nowcast.seconds is not None
             nowcasts.append(opt.last_nowcast.seconds)
-    after = peak() if device == "cpu" else torch.cuda.max_memory_allocated()
+    after = most_bytes(device)
     step = sorted(seconds)[len(seconds) // 2]
     return {
         "model": name,

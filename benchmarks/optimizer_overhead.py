@@ -22,13 +22,14 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from nino import NiNo
+from nino.measure import clock
 from nino.nowcasters import LineFit
 
 PERIOD = 1000
@@ -91,21 +92,14 @@ class Run:
             self.opt.enabled = True  # forgets the states, plans anew
         if not whole:
             self.loss(self.model).backward()
-        clock = process_time if self.device == "cpu" else perf_counter
-        self._wait()
-        start = clock()
+        start = clock(self.device)
         for _ in range(count):
             if not isinstance(self.opt, NiNo) or self.opt.need_grads:
                 if whole:
                     self.opt.zero_grad()
                     self.loss(self.model).backward()
                 self.opt.step()
-        self._wait()
-        return clock() - start
-
-    def _wait(self) -> None:
-        if self.device != "cpu":
-            torch.cuda.synchronize()
+        return clock(self.device) - start
 
 
 def compare(name: str, device: str, history: str, turns: int) -> dict[str, object]:

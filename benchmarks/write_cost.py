@@ -21,7 +21,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -30,10 +29,10 @@ from nino.allocator import keep_freed_memory
 from nino.config import load, resolve
 from nino.ensemble import Ensemble
 from nino.files import write_json
-from nino.plan import data_facts
+from nino.measure import clock
 from nino.provenance import git_commit, hardware, versions
 from nino.specs import TrajectorySpec
-from nino.tasks import Task, default_data_dir, load_task
+from nino.tasks import Task, data_sizes, default_data_dir, load_task
 from nino.training import Training
 from nino.trajectories import ShardWriter, writing_shard
 from nino.trajectories.collect import make_header
@@ -55,9 +54,9 @@ def build(name: str, device: str, data_dir: Path | None) -> tuple[Task, Trajecto
         spec = replace(spec, data=data, recipe=replace(spec.recipe, batch_size=BATCH))
     if data_dir is not None:
         return load_task(spec, data_dir, device=device), run.trajectories[name]
-    facts = data_facts(spec, default_data_dir())
-    examples = facts.examples["train"] if facts.kind == "vision" else 4096
-    return Task(spec, facts.synthetic(examples, 1, 1), device), run.trajectories[name]
+    sizes = data_sizes(spec, default_data_dir())
+    examples = sizes.examples["train"] if sizes.kind == "vision" else 4096
+    return Task(spec, sizes.synthetic(examples, 1, 1), device), run.trajectories[name]
 
 
 class Side:
@@ -79,30 +78,22 @@ class Side:
 
     def advance(self, steps: int) -> float:
         """Seconds of some steps."""
-        start = self._now()
+        start = clock(self.device)
         for _ in range(steps):
             states = None
             if self.writer is not None and self.step % self.every == 0:
-                begin = self._clock()
+                begin = clock(self.device)
                 states = self.group.flat_parameters().to(torch.float16).cpu().numpy()
-                self.stored += self._clock() - begin
+                self.stored += clock(self.device) - begin
             losses = self.group.step()
             if states is not None and self.writer is not None:
                 values = losses.tolist()
-                begin = self._clock()
+                begin = clock(self.device)
                 for i, state in enumerate(states):
                     assert self.writer.write(i, state, {"train_loss": values[i]})
-                self.stored += self._clock() - begin
+                self.stored += clock(self.device) - begin
             self.step += 1
-        return self._now() - start
-
-    def _clock(self) -> float:
-        return process_time() if self.device.type == "cpu" else perf_counter()
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return self._clock()
+        return clock(self.device) - start
 
 
 @contextmanager
@@ -155,11 +146,11 @@ def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
 def feeding(side: Side, steps: int = 200) -> float:
     """Seconds of a batch of one network: chosen by the order, gathered from memory, normalised."""
     training = side.group.release()[0]
-    start = side._now()
+    start = clock(side.device)
     for _ in range(steps):
         training.next_batch()
         training.steps += 1
-    return (side._now() - start) / steps
+    return (clock(side.device) - start) / steps
 
 
 def interval(values: list[float]) -> tuple[float, float]:

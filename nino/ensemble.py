@@ -22,11 +22,11 @@ STACKABLE = ("adam", "adamw", "sgd")
 """Optimizers that treat each element of a parameter alone, so that a stack of tensors is one more tensor to them."""
 
 GPU_MEMBERS = 8
-"""Networks trained at once on a GPU where nothing is said; a network of the paper's fills a small part of one."""
+"""Networks trained at once on a GPU by default; one of the paper's networks fills a small part of it."""
 
 
 class Ensemble:
-    r"""Trainings of one task, in step with each other.
+    r"""Trainings of one task that take their steps together.
 
     Parameter :math:`\theta` of M networks is one tensor (M, \*shape); each member's is a view of it. A step takes the
     gradient of :math:`\sum_i L(\theta_i, \text{batch}_i)`, whose part for member i is that of :math:`L(\theta_i)`, and
@@ -34,8 +34,8 @@ class Ensemble:
     equals the same training alone up to rounding (the kernels sum in another order). Optimizer states are shared as
     views too, so that a member's ``state_dict`` is that of a plain training, and either can go on from the other's.
 
-    A member may be wrapped in ``NiNo``: its nowcasts are its own (``member.step()``), its base optimizer's steps are
-    taken here. One member is trained as it is, without a stack, to the same bits.
+    A member may be wrapped in ``NiNo``: it takes its nowcasts itself (``member.step()``), and the ensemble takes the
+    steps of its base optimizer. A single member is trained without a stack, with the same bits as alone.
 
     Args:
         members: at least one; of the same task, after the same number of steps.
@@ -84,7 +84,7 @@ class Ensemble:
         losses.sum().backward()
         for member in self.members:
             if member.optimizer is not _base(member):
-                member.optimizer.step()  # keeps the wrapper's books; the base step in it is left to the stack
+                member.optimizer.step()  # the wrapper counts and saves states; the stack takes the base step
             member.steps += 1
         self._optimizer.step()
         if not self._shared:
@@ -98,11 +98,11 @@ class Ensemble:
         return torch.cat([p.detach().flatten(1) for p in self._named.values()], 1)
 
     def release(self) -> list[Training]:
-        """Dissolve the ensemble: its members go on alone, each with tensors of its own."""
+        """Dissolve the ensemble: its members continue alone, each with tensors of its own."""
         if self._stack is not None:
             for member in self.members:
                 base = _base(member)
-                del base.step  # the class's own again
+                del base.step  # makes the method of the class visible again
                 for parameter in member.parameters:
                     parameter.data = parameter.data.clone()
                     if state := base.state.get(parameter):
@@ -195,29 +195,28 @@ def obstacle(task: Task) -> str | None:
 
 
 def members_at_once(task: Task, asked: int | None, count: int) -> int:
-    """How many networks of a task a job trains at once.
+    """The number of networks of a task that a job trains at once.
 
     Args:
         task: the task.
-        asked: what the config says; None takes 1 on a CPU, where a small network's step gains little from company, and
-            ``GPU_MEMBERS`` on a GPU.
-        count: networks that there are.
+        asked: the config's number; None takes 1 on a CPU, where stacking gains little, and ``GPU_MEMBERS`` on a GPU.
+        count: number of networks in all.
 
     Returns:
         At least 1, at most ``count``; 1 for tasks that cannot be stacked, and the log says why if more were asked for.
     """
-    wanted = asked if asked is not None else GPU_MEMBERS if task.device.type == "cuda" else 1
-    wanted = max(1, min(wanted, count))
-    if wanted > 1 and (reason := obstacle(task)):
+    at_once = asked if asked is not None else GPU_MEMBERS if task.device.type == "cuda" else 1
+    at_once = max(1, min(at_once, count))
+    if at_once > 1 and (reason := obstacle(task)):
         log.log(
             logging.WARNING if asked else logging.INFO,
             "%s: its networks are trained one at a time instead of %d at once: %s",
             task.spec.id,
-            wanted,
+            at_once,
             reason,
         )
         return 1
-    return wanted
+    return at_once
 
 
 def _base(training: Training) -> Optimizer:
@@ -227,7 +226,7 @@ def _base(training: Training) -> Optimizer:
 
 
 def _left_to_the_stack(closure: None = None) -> None:
-    """In place of a member's own base step."""
+    """Replaces the base step of a member: the stack's optimizer takes it."""
 
 
 def _join(key: str, values: list[Any]) -> Any:

@@ -40,6 +40,26 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a folder beside ``path`` and rename it to ``path`` once the block ends without an error.
+
+    Args:
+        path: the folder to write; must not exist.
+
+    Yields:
+        The folder to write into; removed if the block raises.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def require_space(path: Path, size: int) -> None:
     """Refuse to begin what the disk cannot hold.
 
@@ -50,11 +70,17 @@ def require_space(path: Path, size: int) -> None:
     Raises:
         OSError: where less is free; names ``path``, what is needed and what there is.
     """
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    folder = existing_folder(path)
     free = shutil.disk_usage(folder).free
     if size > free:
         reason = f"the disk is too full: {size:,} bytes are needed, {free:,} are free; make room or write elsewhere"
         raise OSError(errno.ENOSPC, reason, str(path))
+
+
+def existing_folder(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def _is_full(error: OSError | RuntimeError, folder: Path) -> bool:

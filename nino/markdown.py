@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
@@ -19,3 +21,12 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     """
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def code(values: Any) -> str:
+    """Plain values as JSON in a code span.
+
+    >>> code({"b": 1, "a": [2]})
+    '`{"a": [2], "b": 1}`'
+    """
+    return f"`{json.dumps(values, sort_keys=True)}`"

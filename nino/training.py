@@ -18,16 +18,16 @@ Wrapper = Callable[[Optimizer, nn.Module], Optimizer]
 
 
 class Training:
-    """One network of a task being trained; everything follows from the task, the seed and the optimizer.
+    """The training of one network of a task, determined by the task, the seed and the optimizer.
 
-    Batch i belongs to step i: a step that needs no gradient (a nowcast) leaves its batch out, so whatever the
-    optimizer does, step i of a seed always sees the same batch. Dropout masks come from ``derive(seed, "dropout")``
-    and the step; the global generators are left alone.
+    Batch i belongs to step i: a step that needs no gradient (a nowcast) skips its batch, so that step i of a seed sees
+    the same batch whatever the optimizer does. Dropout masks are drawn from ``derive(seed, "dropout")`` and the step;
+    the global generators are not used.
 
     Args:
         task: what is trained.
         seed: of initialisation, order and dropout.
-        wrap: given the recipe's optimizer and the model, the optimizer to use, e.g. ``NiNo``; None takes the former.
+        wrap: makes the optimizer from the recipe's optimizer and the model, e.g. ``NiNo``; None uses the recipe's.
 
     Attributes:
         model: the network, in training mode.
@@ -54,11 +54,11 @@ class Training:
         return sum(p.numel() for p in self.parameters)
 
     def next_indices(self) -> Tensor:
-        """Which training examples (batch_size,) long the step to come sees; asking for them changes nothing."""
+        """The training examples, (batch_size,) long, of the next step; asking for them changes nothing."""
         return self._order.indices(self.steps)
 
     def next_batch(self) -> Batch:
-        """The batch of the step to come; asking for it changes nothing."""
+        """The batch of the next step; asking for it changes nothing."""
         return self.task.data.train.select(self.next_indices())
 
     def step(self) -> Tensor | None:
@@ -79,7 +79,7 @@ class Training:
         return loss
 
     def _backward(self) -> Tensor:
-        """The loss of the step to come, detached, its gradient in the parameters."""
+        """The loss of the next step, detached; adds its gradient to the parameters'."""
         parts = self.task.parts(self.next_batch())
         losses = []
         for part in parts:
@@ -112,9 +112,9 @@ class Training:
         return self.task.evaluate(self.model, split)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later ``load_state_dict`` needs to go on as if nothing had happened.
+        """All that a later ``load_state_dict`` needs to continue as if nothing had happened.
 
-        Like PyTorch's own, it refers to the living tensors: save or copy it before the next step.
+        As in PyTorch's own, its tensors are those in use: save or copy it before the next step.
         """
         return {
             "seed": self.seed,

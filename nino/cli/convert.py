@@ -39,12 +39,12 @@ def convert(
     job = select.trajectory_job(spec, config, task)
     unit = job.unit
     path = job.out(out, job.layout.dataset(unit.task.id))
-    from nino.plan import data_facts, parameter_shapes
-    from nino.tasks import default_data_dir
+    from nino.tasks import data_sizes, default_data_dir
+    from nino.tasks.sizes import parameter_shapes
     from nino.trajectories import convert_states, open_source
 
-    facts = data_facts(unit.task, job.data_dir(data_dir) or default_data_dir(), Path(job.layout.data(unit.task.id)))
-    shapes = parameter_shapes(unit.task, facts)
+    sizes = data_sizes(unit.task, job.data_dir(data_dir) or default_data_dir(), Path(job.layout.data(unit.task.id)))
+    shapes = parameter_shapes(unit.task, sizes)
     wanted = replace(
         unit.trajectories,
         models=models or unit.trajectories.models,

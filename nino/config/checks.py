@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from nino.specs import L2OSpec, MetatrainSpec, OverheadSpec, Reference, ScheduleSpec, suggest
-from nino.specs.methods import APPROXIMATIONS, FITTED, OF_FITTED, PUBLISHED_CONTEXT, MethodOptions
+from nino.specs import L2OSpec, MetatrainSpec, MethodSpec, OverheadSpec, Reference, ScheduleSpec, suggest
+from nino.specs.method_schedule import method_schedule
+from nino.specs.methods import (
+    APPROXIMATIONS,
+    FITTED,
+    OF_FITTED,
+    PUBLISHED_CONTEXT,
+    SCHEDULE_OPTIONS,
+    WITHOUT_NOWCASTS,
+    MethodOptions,
+)
 from nino.specs.studies import STUDY_TABLES
 
 Values = Mapping[str, Any]
@@ -178,52 +187,61 @@ def _studies(config: Values) -> Iterator[str]:
 
 def _schedule(config: Values) -> Iterator[str]:
     schedule = ScheduleSpec(**config["evaluate"]["schedule"])
-    period, context = schedule.period, schedule.context
-    if period % context:
-        low = period // context * context
-        near = f"{low} or {low + context}" if low else str(context)
-        yield (
-            f"evaluate.schedule.period (={period}) must be a multiple of evaluate.schedule.context (={context}), "
-            f"e.g. {near}: states are period / context steps apart"
-        )
-    for name in config["evaluate"]["tasks"]:
-        steps = config["tasks"][name]["recipe"]["steps"]
-        if steps < period:
-            yield (
-                f"tasks.{name}.recipe.steps (={steps}) must be at least evaluate.schedule.period (={period}): "
-                f"no nowcast would take place"
-            )
-    for name, method in config["evaluate"]["methods"].items():
-        if method["nowcaster"] not in ("none", "l2o"):
-            yield from _states(config, name, method, schedule)
+    yield from _training_lengths(config, MethodSpec("<method>", "none"), schedule, config["evaluate"]["tasks"])
+    for name, values in config["evaluate"]["methods"].items():
+        method = MethodSpec(name, **{key: value for key, value in values.items() if key != "tasks"})
+        if method.nowcaster in WITHOUT_NOWCASTS:
+            continue
+        if {*SCHEDULE_OPTIONS} & {*method.options}:
+            tasks = values.get("tasks", config["evaluate"]["tasks"])
+            yield from _training_lengths(config, method, schedule, tasks)
+        yield from _states(config, method, schedule)
 
 
-def _states(config: Values, name: str, method: Values, schedule: ScheduleSpec) -> Iterator[str]:
-    """The states that a method's nowcasts read: what the nowcaster takes, and whether they fit into a period."""
-    own = f"evaluate.methods.{name}.options"
-    options = method.get("options", {})
+def _training_lengths(
+    config: Values, method: MethodSpec, schedule: ScheduleSpec, tasks: Sequence[str]
+) -> Iterator[str]:
+    """Numbers of a method's schedule that do not fit each other, or the steps of a task."""
+    for task in tasks:
+        try:
+            method_schedule(method, schedule, config["tasks"][task]["recipe"]["steps"])
+        except ValueError as error:
+            yield _in_words_of_the_config(str(error), method, task)
+            if "`max_train_steps`" not in str(error):
+                return  # it is wrong whatever the task
 
-    def key(option: str) -> str:
-        return f"{own if option in options else 'evaluate.schedule'}.{option} (={value[option]})"
 
-    value = {option: options.get(option, getattr(schedule, option)) for option in ("period", "context", "max_horizon")}
-    period, context = value["period"], value["context"]
-    if (spacing := options.get("spacing")) is not None and spacing * (context - 1) >= period:
-        yield (
-            f"{own}.spacing (={spacing}): {context} states so far apart do not fit into {key('period')}; at most "
-            f"{(period - 1) // (context - 1)}"
-        )
-    if spacing is None and period % context and {"period", "context"} & set(options):
-        yield f"{key('period')} must be a multiple of {key('context')}, or {own}.spacing be given"
-    if method["nowcaster"] == "metatrained":
-        fit, source = _fit(config, method["source"]), f"metatrain.nowcasters.{method['source']} (method {name})"
+def _in_words_of_the_config(message: str, method: MethodSpec, task: str) -> str:
+    """An error of the schedule, with the config's keys where it names arguments."""
+
+    def key(argument: re.Match[str]) -> str:
+        return f"tasks.{task}.recipe.steps" if argument[1] == "max_train_steps" else _key(method, argument[1])
+
+    return re.sub(r"`(\w+)`", key, message).replace("(nowcaster=None)", "(nowcaster: none)")
+
+
+def _key(method: MethodSpec, option: str) -> str:
+    """Where the config says, or may say, a number of a method's schedule."""
+    if option in method.options or not hasattr(ScheduleSpec, option):
+        return f"evaluate.methods.{method.name}.options.{option}"
+    return f"evaluate.schedule.{option}"
+
+
+def _states(config: Values, method: MethodSpec, schedule: ScheduleSpec) -> Iterator[str]:
+    """States and horizons that a method asks of a nowcaster which reads and predicts others."""
+    context, furthest = (method.options.get(option, getattr(schedule, option)) for option in ("context", "max_horizon"))
+    context_key = f"{_key(method, 'context')} (={context})"
+    if method.nowcaster == "metatrained":
+        fit, source = _fit(config, str(method.source)), f"metatrain.nowcasters.{method.source} (method {method.name})"
         if fit.context != context:
-            yield f"{key('context')}: {source} reads {fit.context} states"
-        if fit.max_horizon < value["max_horizon"]:
-            yield f"{key('max_horizon')}: {source} predicts at most {fit.max_horizon} states ahead"
-    published = method["nowcaster"] == "checkpoint" and not Path(method["path"]).is_file()
+            yield f"{context_key}: {source} reads {fit.context} states"
+        if fit.max_horizon < furthest:
+            yield (
+                f"{_key(method, 'max_horizon')} (={furthest}): {source} predicts at most {fit.max_horizon} states ahead"
+            )
+    published = method.nowcaster == "checkpoint" and not Path(str(method.path)).is_file()
     if published and context != PUBLISHED_CONTEXT:
-        yield f"{key('context')}: {method['path']} (method {name}) reads {PUBLISHED_CONTEXT} states"
+        yield f"{context_key}: {method.path} (method {method.name}) reads {PUBLISHED_CONTEXT} states"
 
 
 def _seeds(config: Values) -> Iterator[str]:

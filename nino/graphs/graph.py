@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch_geometric.data import Data
 
-    from nino.graphs.recorded.verify import Verification
+    from nino.graphs.recorded import Verification
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ class NeuralGraph:
 
     def summary(self) -> str:
         """Groups, blocks, share of the parameters on edges, and what is carried and why: a line, and one a tensor."""
-        from nino.graphs.recorded.summary import summary
+        from nino.graphs.recorded import summary
 
         return summary(self)
 
@@ -130,12 +130,12 @@ class NeuralGraph:
             fix: give back, in the result's ``graph``, one that fixes the groups whose renumbering changes the outputs.
 
         Returns:
-            True where nothing changes; else it names the groups. See :mod:`nino.graphs.recorded.verify`.
+            True where nothing changes; else it names the groups. See `nino.graphs.recorded`.
 
         Raises:
             ValueError: if the graph is not that of the model.
         """
-        from nino.graphs.recorded.verify import verify
+        from nino.graphs.recorded import verify
 
         return verify(self, model, example, fix=fix)
 

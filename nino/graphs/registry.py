@@ -115,6 +115,29 @@ def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unkn
     return None if graph.carried and topology != "naive" else graph
 
 
+def graph_now(model: nn.Module, topology: Topology, unknown: Unknown, *, wiring: bool) -> NeuralGraph | None:
+    """The graph that needs no forward pass, if any; for a nowcaster that reads no wiring, at worst parameters alone.
+
+    Args:
+        model: an unwrapped model.
+        topology: see ``neural_graph``.
+        unknown: see ``neural_graph``.
+        wiring: whether it matters what edges join (``Nowcaster.needs_graph``).
+    """
+    from nino.graphs.recorded import parameters_alone
+
+    try:
+        graph = known_graph(model, topology, unknown)
+    except ValueError as error:
+        if wiring:
+            error.add_note(
+                "NiNo(..., unknown='carry') leaves them to the base optimizer, nowcaster=None leaves everything to it"
+            )
+            raise
+        graph = None
+    return parameters_alone(model) if graph is None and not wiring else graph
+
+
 def _recorded(model: nn.Module, topology: Topology, unknown: Unknown, example: Any) -> NeuralGraph:
     """The recorded graph; in the order of registration where that was asked for and nothing else will do."""
     from nino.graphs.recorded import record_graph, record_without_example

@@ -1,4 +1,4 @@
-"""L2O: a learned optimizer, a small network that makes each parameter's update, as a baseline (DESIGN 5)."""
+"""L2O: a learned optimizer, a small network that computes each parameter's update; a baseline of the paper."""
 
 from nino.l2o.fit import fit_l2o
 from nino.l2o.net import L2ONet, load_l2o, save_l2o

@@ -1,4 +1,4 @@
-"""What a learned optimizer knows about each parameter: 28 features of its past, 11 of the time.
+"""The inputs of a learned optimizer for each parameter: 28 features of its past, 11 of the time.
 
 Shape legend: a tensor of n elements is seen as an (R, C) matrix of its first axis and the rest; vectors have C = 1.
 """
@@ -16,7 +16,7 @@ FACTORED_DECAYS = (0.9, 0.99, 0.999)
 TIMESCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 PARAMETER_FEATURES = 28
 NUM_FEATURES = PARAMETER_FEATURES + len(TIMESCALES)
-# What keeps roots and quotients finite: far below the squares of gradients (1e-4 early in a training, 1e-9 late and in
+# Keep roots and quotients finite: far below the squares of gradients (1e-4 early in a training, 1e-9 late and in
 # the slowest accumulators), and below the squares of those.
 EPSILON = 1e-12
 NORM_EPSILON = 1e-30
@@ -86,7 +86,7 @@ def features(parameter: Tensor, gradient: Tensor, state: State, step: int) -> Te
 def feature_parts(
     parameter: Tensor, gradient: Tensor, state: State, step: int, elements: int
 ) -> Iterator[tuple[slice, Tensor]]:
-    """The same, rows at a time: what 39 features take of memory does not grow with the tensor.
+    """The same features, some rows at a time, so that their memory does not grow with the tensor.
 
     Args:
         parameter: p, n elements.
@@ -101,18 +101,18 @@ def feature_parts(
     height, width = state["rows"].shape[1], state["columns"].shape[1]
     several = max(1, elements // max(1, width))
     parts = [slice(first, min(first + several, height)) for first in range(0, height, several)] or [slice(0, 0)]
-    own = [_own(parameter, gradient, state, part) for part in parts[:1]]  # of one part, computed once
-    squares = own[0].square().sum(1)
+    first = [_unscaled(parameter, gradient, state, part) for part in parts[:1]]  # of one part, computed once
+    squares = first[0].square().sum(1)
     for part in parts[1:]:
-        squares += _own(parameter, gradient, state, part).square().sum(1)
+        squares += _unscaled(parameter, gradient, state, part).square().sum(1)
     scales = (squares / max(1, parameter.numel()) + NORM_EPSILON).rsqrt()[:, None]  # (28, 1)
     time = torch.tanh(step / scales.new_tensor(TIMESCALES))
     for part in parts:
-        found = scales * (own.pop() if own else _own(parameter, gradient, state, part))
-        yield slice(part.start * width, part.stop * width), torch.cat([found.T, time.expand(found.shape[1], -1)], 1)
+        scaled = scales * (first.pop() if first else _unscaled(parameter, gradient, state, part))
+        yield slice(part.start * width, part.stop * width), torch.cat([scaled.T, time.expand(scaled.shape[1], -1)], 1)
 
 
-def _own(parameter: Tensor, gradient: Tensor, state: State, part: slice) -> Tensor:
+def _unscaled(parameter: Tensor, gradient: Tensor, state: State, part: slice) -> Tensor:
     """(28, n) features of the rows of a part, not divided by anything yet."""
     height = state["rows"].shape[1]
     g, p = (tensor.detach().reshape(height, -1)[part].reshape(-1) for tensor in (gradient, parameter))

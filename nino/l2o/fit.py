@@ -1,4 +1,4 @@
-"""Fitting a learned optimizer: truncated unrolls of trainings of a task, one update after each."""
+"""Fitting a learned optimizer: an update after each truncated unroll of a training."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from nino.fitting import FitLog, cosine_decay, flattened, load_state, publish, save_state
 from nino.l2o.net import L2ONet, save_l2o
 from nino.l2o.optimizer import L2O
-from nino.metatrain.record import Table, flat, load_state, publish, save_state
 from nino.provenance import git_commit, versions
 from nino.seeding import derive
 from nino.specs import L2OSpec
@@ -27,20 +27,20 @@ from nino.trajectories.format import dumps
 log = logging.getLogger(__name__)
 
 LOG = ("iteration", "loss", "lr", "grad_norm", "seconds", "validation_loss", "failures")
-# Trainings in a row that became useless at once: then the learned optimizer is at fault, not its luck.
+# Failures in a row after which the learned optimizer, not the trainings, must be at fault.
 MAX_CONSECUTIVE_FAILURES = 50
 
 
 @dataclass
 class Outcome:
-    """What a fit came to.
+    """The outcome of a fit.
 
     Args:
-        iterations: done.
+        iterations: done so far.
         best_loss: lowest validation loss, the mean of a training's losses.
-        best_iteration: after how many iterations that was.
-        first_loss: that of the optimizer which has learned nothing and moves nothing.
-        failures: unrolls that gave no finite loss or gradient, skipped.
+        best_iteration: iterations done when it was measured.
+        first_loss: that of the optimizer before it has learned anything, which moves no parameter.
+        failures: unrolls skipped because their loss or gradient was not finite.
     """
 
     iterations: int = 0
@@ -53,8 +53,9 @@ class Outcome:
 def fit_l2o(spec: L2OSpec, task: Task, out: Path, *, progress: bool = True) -> Outcome:
     """Fit a learned optimizer to trainings of a task and write ``best.safetensors``, ``last.safetensors``, ``log.csv``.
 
-    Each iteration goes on with one of several trainings for a few steps and takes the gradient of the sum of their
-    losses in the learned optimizer's parameters (`L2O`). A killed fit goes on bit by bit as if it had not been killed.
+    Each iteration continues one of several trainings for a few steps and takes the gradient of the sum of their losses
+    with respect to the learned optimizer's parameters (see `L2O`). A killed fit goes on with the same bits as if it
+    had not been killed.
 
     Args:
         spec: the recipe.
@@ -63,7 +64,7 @@ def fit_l2o(spec: L2OSpec, task: Task, out: Path, *, progress: bool = True) -> O
         progress: show a bar on a terminal.
 
     Returns:
-        What it came to.
+        Iterations, losses and failures.
 
     Raises:
         ValueError: for a state in ``out`` of another fit.
@@ -96,7 +97,7 @@ class _Fit:
         self.consecutive = 0
         self.outcome = Outcome()
         about = {"recipe": spec.to_dict(), "task": task.spec.to_dict(), "data": task.data_checksum}
-        self.fingerprint = flat(about)
+        self.fingerprint = flattened(about)
         self.origin = {name: dumps(value) for name, value in about.items()}
         self.origin |= {"versions": dumps(versions()), "git": dumps(git_commit())}
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,13 +105,13 @@ class _Fit:
         if state is not None:
             self._load(state)
         self.trainings = self.trainings or [self._training(i) for i in range(spec.trainings)]
-        self.log = Table(folder / "log.csv", LOG, None if state is None else self.outcome.iterations)
+        self.log = FitLog(folder / "log.csv", LOG, None if state is None else self.outcome.iterations)
         if state is None:
             loss = self.outcome.first_loss = self._validate()
             self.log.add(iteration=0, validation_loss=loss, failures=0)
 
     def iterate(self) -> None:
-        """One unroll, one update, and what is due after it."""
+        """Do an unroll and an update, then log, validate and checkpoint as due."""
         iteration, spec = self.outcome.iterations, self.spec
         start = time.perf_counter()
         loss, norm = self._unroll(iteration)
@@ -118,15 +119,15 @@ class _Fit:
         self.outcome.iterations = done = iteration + 1
         measured = {}
         if done % spec.validate_every == 0 or done == spec.iterations:
-            measured["validation_loss"] = found = self._validate()
-            if found < self.outcome.best_loss:
-                self.outcome.best_loss, self.outcome.best_iteration = found, done
+            measured["validation_loss"] = validation_loss = self._validate()
+            if validation_loss < self.outcome.best_loss:
+                self.outcome.best_loss, self.outcome.best_iteration = validation_loss, done
                 self._save("best")
-            log.info("%d: validation %.5f, best %.5f", done, found, self.outcome.best_loss)
+            log.info("%d: validation %.5f, best %.5f", done, validation_loss, self.outcome.best_loss)
         self.log.add(
             iteration=done,
             loss=loss,
-            lr=_rate(spec, iteration),
+            lr=cosine_decay(iteration, spec.iterations, spec.lr),
             grad_norm=norm,
             seconds=f"{seconds:.6f}",
             failures=self.outcome.failures,
@@ -136,19 +137,15 @@ class _Fit:
             self._checkpoint()
 
     def _unroll(self, iteration: int) -> tuple[float, float]:
-        """Take some steps of a training and learn from them; mean loss and gradient norm."""
+        """Take some steps of a training and learn from them; returns their mean loss and the gradient norm."""
         which = iteration % self.spec.trainings
         training = self.trainings[which]
-        optimizer: Any = training.optimizer
-        optimizer.open_unroll()
-        losses = torch.stack([torch.as_tensor(training.step()) for _ in range(self.spec.unroll)])
-        objective = optimizer.close_unroll()
+        loss, objective = unroll(training, self.spec.unroll)
         self.optimizer.zero_grad()
         objective.backward()
         for group in self.optimizer.param_groups:
-            group["lr"] = _rate(self.spec, iteration)
+            group["lr"] = cosine_decay(iteration, self.spec.iterations, self.spec.lr)
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.spec.clip_norm).item()
-        loss = losses.mean().item()
         if math.isfinite(loss) and math.isfinite(norm):
             self.consecutive = 0
             self.optimizer.step()
@@ -170,11 +167,11 @@ class _Fit:
             )
 
     def _seed(self, which: int) -> int:
-        """Of the training that is under way in a place: far from those of runs, which count from 0."""
+        """The seed of the training in a place: derived, and so none of the seeds of runs, which count from 0."""
         return derive(self.spec.seed, f"training {which}, life {self.lives[which]}")
 
     def _length(self, which: int) -> int:
-        """Steps after which that training ends."""
+        """Steps after which the training in a place ends and another begins."""
         low, high = math.log(self.spec.unroll), math.log(max(self.spec.max_steps, self.spec.unroll))
         return round(math.exp(np.random.default_rng(self._seed(which)).uniform(low, high)))
 
@@ -183,7 +180,7 @@ class _Fit:
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """The mean loss of a training of a seed of its own; infinite where it is not finite."""
+        """The mean loss of a training with a seed of its own; infinite if a loss is not finite."""
         training = start(self.task, derive(self.spec.seed, "validation"), self.net)
         with torch.enable_grad():
             losses = [torch.as_tensor(training.step()) for _ in range(self.spec.validation_steps)]
@@ -221,7 +218,7 @@ class _Fit:
 
 
 def start(task: Task, seed: int, net: L2ONet) -> Training:
-    """A training whose steps are made by a learned optimizer instead of the recipe's.
+    """A training whose updates a learned optimizer makes, in place of the recipe's.
 
     Args:
         task: what is trained.
@@ -234,6 +231,18 @@ def start(task: Task, seed: int, net: L2ONet) -> Training:
     return Training(task, seed, lambda base, model: L2O(model.parameters(), net))
 
 
-def _rate(spec: L2OSpec, iteration: int) -> float:
-    """Cosine decay to 0."""
-    return spec.lr * (1 + math.cos(math.pi * iteration / spec.iterations)) / 2
+def unroll(training: Training, steps: int) -> tuple[float, Tensor]:
+    """Take some steps of a training by a learned optimizer, and record how its parameters would have changed them.
+
+    Args:
+        training: by a learned optimizer, see ``start``.
+        steps: of the unroll.
+
+    Returns:
+        The mean loss of the steps, and a scalar whose gradient teaches the learned optimizer (see `L2O`).
+    """
+    optimizer: Any = training.optimizer
+    optimizer.open_unroll()
+    losses = torch.stack([torch.as_tensor(training.step()) for _ in range(steps)])
+    objective: Tensor = optimizer.close_unroll()
+    return losses.mean().item(), objective

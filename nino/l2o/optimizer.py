@@ -73,15 +73,15 @@ class L2O(Optimizer):
         parameter.sub_(update.detach().view_as(parameter))
 
     def open_unroll(self) -> None:
-        """Keep the graphs of the updates from now on."""
+        """Record the graphs of the updates from now on."""
         self._moved, self._objective = {}, None
 
     def close_unroll(self) -> Tensor | None:
-        """Forget them again.
+        """Stop recording.
 
         Returns:
             A scalar with the gradient of the losses of the steps since ``open_unroll`` in the net's parameters; None
-            where there were fewer than two. The last step's update has been judged by no loss: it counts nothing.
+            where there were fewer than two. The last step's update counts nothing: no loss after it was computed.
         """
         objective, self._moved, self._objective = self._objective, None, None
         return objective

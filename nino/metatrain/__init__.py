@@ -1,9 +1,8 @@
 """Meta-training: fitting a nowcaster to the trajectories of many trainings."""
 
 from nino.metatrain.loop import Outcome, metatrain
-from nino.metatrain.ranks import Ranks
 from nino.metatrain.sampler import Draw, WindowSampler
 from nino.metatrain.sources import open_sources
-from nino.metatrain.windows import Windows
+from nino.metatrain.training_windows import Windows
 
-__all__ = ["Draw", "Outcome", "Ranks", "WindowSampler", "Windows", "metatrain", "open_sources"]
+__all__ = ["Draw", "Outcome", "WindowSampler", "Windows", "metatrain", "open_sources"]

@@ -1,4 +1,4 @@
-"""A fitted nowcaster's description, made from its files."""
+"""The model card of a fitted nowcaster, made from its files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import nn
 
-from nino.markdown import table
+from nino.markdown import code, table
 from nino.nowcasters import load_nowcaster
 
 TITLES = {"nino": "NiNo", "wnn+": "WNN+"}
@@ -86,7 +86,7 @@ def _contents(net: Any, about: dict[str, Any]) -> list[tuple[object, ...]]:
     return [
         ("kind", TITLES.get(spec["kind"], spec["kind"])),
         ("parameters", f"{count:,}"),
-        ("sizes", _code(sizes)),
+        ("sizes", code(sizes)),
         ("reads", f"{net.context} states, {stride} steps apart"),
         ("predicts", f"up to {net.max_horizon} states of {stride} steps ahead"),
         ("neural graphs", spec["topology"]),
@@ -100,11 +100,8 @@ def _validation(path: Path, iteration: int) -> list[tuple[object, ...]]:
         raise FileNotFoundError(f"no file {path}: a fit leaves it beside its weights; copy it there, or fit again")
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if int(row["iteration"]) == int(iteration)]
-    found: list[tuple[object, ...]] = []
-    for row in rows:
-        loss, still = float(row["loss"]), float(row["identity_loss"])
-        found.append((row["task"], f"{loss:.4f}", f"{still:.4f}", f"{100 * (1 - loss / still):.1f}"))
-    return found
+    losses = [(row["task"], float(row["loss"]), float(row["identity_loss"])) for row in rows]
+    return [(task, f"{loss:.4f}", f"{still:.4f}", f"{100 * (1 - loss / still):.1f}") for task, loss, still in losses]
 
 
 def _networks(about: dict[str, Any]) -> list[tuple[object, ...]]:
@@ -116,8 +113,8 @@ def _networks(about: dict[str, Any]) -> list[tuple[object, ...]]:
                 task,
                 count["fitted_to"],
                 count["held_out"],
-                _code(spec["model"]),
-                _code(spec["recipe"]),
+                code(spec["model"]),
+                code(spec["recipe"]),
                 f"`{source['data_checksum'][:16]}`",
             )
         )
@@ -128,12 +125,8 @@ def _provenance(about: dict[str, Any]) -> list[tuple[object, ...]]:
     git, versions = about.get("git") or {}, about.get("versions") or {}
     commit = f"`{git.get('commit')}`" + (" and uncommitted changes" if git.get("dirty") else "")
     return [
-        ("recipe", _code(about["metatrain"])),
+        ("recipe", code(about["metatrain"])),
         ("commit", commit),
         ("versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))),
-        ("hardware", _code(about.get("hardware") or {})),
+        ("hardware", code(about.get("hardware") or {})),
     ]
-
-
-def _code(values: Any) -> str:
-    return f"`{json.dumps(values, sort_keys=True)}`"

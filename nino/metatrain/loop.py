@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,32 +13,46 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from nino.metatrain.optimize import Precision, Trainer, learning_rate
-from nino.metatrain.prefetch import Prefetcher
-from nino.metatrain.ranks import Ranks
-from nino.metatrain.record import LOG, VALIDATION, Table, flat, load_state, publish, save_state
+from nino.fitting import FitLog, cosine_decay, flattened, load_state, publish, save_state
+from nino.metatrain.optimize import Precision, Trainer
+from nino.metatrain.prefetch import prefetching
 from nino.metatrain.sampler import Sources, WindowSampler
+from nino.metatrain.training_windows import Windows
 from nino.metatrain.validation import validate
-from nino.metatrain.windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus, build_nowcaster, save_nowcaster
 from nino.provenance import git_commit, hardware, versions
+from nino.ranks import Ranks
 from nino.seeding import derive
 from nino.specs import MetatrainSpec
 from nino.trajectories.format import dumps
 
 log = logging.getLogger(__name__)
 
+LOG = (
+    "iteration",
+    "loss",
+    "lr",
+    "grad_norm",
+    "wait_seconds",
+    "seconds",
+    "windows_per_second",
+    "validation_loss",
+    "identity_loss",
+    "failures",
+)
+VALIDATION = ("iteration", "task", "loss", "identity_loss")
+
 
 @dataclass
 class Outcome:
-    """What a meta-training came to.
+    """The outcome of a meta-training.
 
     Args:
-        iterations: done.
+        iterations: done so far.
         best_loss: lowest validation loss; NaN where nothing was held out.
-        best_iteration: after how many iterations that was.
+        best_iteration: iterations done when it was measured.
         identity_loss: validation loss of predicting no change.
-        failures: batches skipped because loss or gradients were not finite.
+        failures: batches skipped because their loss or gradients were not finite.
     """
 
     iterations: int = 0
@@ -58,31 +72,31 @@ def metatrain(
     ranks: Ranks | None = None,
     progress: bool = True,
 ) -> Outcome:
-    r"""Fit a nowcaster by the paper's recipe (DESIGN 5) and write its checkpoints and log to ``out``.
+    r"""Fit a nowcaster by the paper's recipe (section 4) and write its checkpoints and log to ``out``.
 
     Minimises the mean of :math:`|\hat w_{t+k} - w_{t+k}|` in scaled units over windows, parameters and horizons
-    k = 1..K with AdamW. While it runs everything is in ``out/state``; a killed run goes on from there, bit by bit as
-    if it had not been killed. At the end ``out`` holds ``best.safetensors`` (lowest validation loss),
-    ``last.safetensors``, ``log.csv`` (a row an iteration) and ``validation.csv`` (a row a validation and task).
+    k = 1..K with AdamW. While the fit runs, everything is in ``out/state``; a killed fit goes on from there, with the
+    same bits as if it had not been killed. At the end ``out`` holds ``best.safetensors`` (lowest validation loss),
+    ``last.safetensors``, ``log.csv`` (a row per iteration) and ``validation.csv`` (a row per validation and task).
 
-    Batches are prepared in a thread of their own while the device computes. In the log ``seconds`` is what an iteration
-    took, ``wait_seconds`` how long it had waited for its batch before, ``windows_per_second`` what both come to,
-    ``failures`` the batches skipped so far because something was not finite. Of several processes (``ranks``) each
-    takes its part of every batch and of the validation; gradients are added up, so that the update is that of one
-    process, up to rounding; rank 0 writes, and its are the seconds. A fit may go on with another number of them.
+    A thread prepares batches while the device computes. In the log, ``seconds`` is the time of an iteration,
+    ``wait_seconds`` the time that it waited for its batch, ``windows_per_second`` the throughput over both, and
+    ``failures`` the number of batches skipped so far. Several processes (``ranks``) each take a part of every batch
+    and of the validation; they add up their gradients, so that the update is that of one process, up to rounding.
+    Rank 0 writes, and the logged seconds are its own. A fit may be resumed with another number of processes.
 
     Args:
         spec: the recipe.
-        sources: task -> its graph and trajectories, see ``open_sources``.
+        sources: graph and trajectories by task, see ``open_sources``.
         out: folder of the results.
         device: where to compute; None takes the GPU if there is one.
         engine: of the nowcaster's training loss, ``streamed`` or ``edges``.
-        ranks: this process among those that fit the nowcaster together, see `nino.metatrain.ranks.joined`; None is a
+        ranks: this process among those that fit the nowcaster together, see `nino.ranks.joined`; None is a
             process on its own.
         progress: show a bar on a terminal.
 
     Returns:
-        What it came to.
+        Iterations, losses and failures.
 
     Raises:
         ValueError: for sources that do not fit the recipe, or a state in ``out`` of another meta-training.
@@ -123,15 +137,15 @@ class _Run:
         self.ranks = ranks
         self.folder = folder
         self.sampler = WindowSampler(sources, spec)
-        self.trainer = Trainer(_new_nowcaster(spec, sources), spec, precision, engine, ranks)
+        self.trainer = Trainer(fresh_nowcaster(spec, _vocabularies(sources)), spec, precision, engine, ranks)
         self.fingerprint = _fingerprint(spec, sources)
         self.origin = {
             "metatrain": dumps(spec.to_dict()),
             "trajectories": dumps(_origins(sources)),
             "networks": dumps(
                 {
-                    task: {"fitted_to": len(found), "held_out": len(self.sampler.held_out[task])}
-                    for task, found in self.sampler.training.items()
+                    task: {"fitted_to": len(chosen), "held_out": len(self.sampler.held_out[task])}
+                    for task, chosen in self.sampler.training.items()
                 }
             ),
             "versions": dumps(versions()),
@@ -145,20 +159,20 @@ class _Run:
             self.outcome = Outcome(**state["outcome"])
             log.info("%s: going on after %d of %d iterations", folder, self.done, spec.iterations)
         until = None if state is None else self.done
-        self.log: Table | None = None
-        self.validations: Table | None = None
+        self.log: FitLog | None = None
+        self.validations: FitLog | None = None
         if ranks.leads:
             folder.mkdir(parents=True, exist_ok=True)
-            self.log = Table(folder / "log.csv", LOG, until)
-            self.validations = Table(folder / "validation.csv", VALIDATION, until)
+            self.log = FitLog(folder / "log.csv", LOG, until)
+            self.validations = FitLog(folder / "validation.csv", VALIDATION, until)
 
     @property
     def done(self) -> int:
-        """Iterations done."""
+        """Iterations done so far."""
         return self.outcome.iterations
 
     def train(self, bar: tqdm) -> None:
-        """Do the iterations that are left."""
+        """Run the remaining iterations."""
         pin = self.trainer.precision.device.type == "cuda"
 
         def make(iteration: int) -> list[Windows]:
@@ -168,7 +182,7 @@ class _Run:
         windows = self.spec.trajectories_per_batch * self.spec.windows_per_trajectory
         if self.done == 0:
             self.add(iteration=0, failures=0, **self.validate())
-        with Prefetcher(make, self.done, self.spec.iterations) as batches:
+        with prefetching(make, self.done, self.spec.iterations) as batches:
             for iteration, batch, wait in batches:
                 start = time.perf_counter()
                 step = self.trainer.step(iteration, batch)
@@ -180,7 +194,7 @@ class _Run:
                 self.add(
                     iteration=self.done,
                     loss=step.loss,
-                    lr=learning_rate(self.spec, iteration),
+                    lr=cosine_decay(iteration, self.spec.iterations, self.spec.lr, self.spec.min_lr),
                     grad_norm=step.grad_norm,
                     wait_seconds=f"{wait:.6f}",
                     seconds=f"{seconds:.6f}",
@@ -194,21 +208,21 @@ class _Run:
                 bar.update()
 
     def validate(self) -> dict[str, float]:
-        """Validate, keep the nowcaster if it is the best so far, and give the log's cells."""
-        found = validate(self.trainer.net, self.sampler, self.trainer.precision, self.trainer.engine, self.ranks)
-        if found is None:
+        """Measure the validation loss, save the nowcaster if it is the best so far; returns cells of the log."""
+        losses = validate(self.trainer.net, self.sampler, self.trainer.precision, self.trainer.engine, self.ranks)
+        if losses is None:
             return {}
         if self.validations is not None:
-            for task, loss in found.loss.items():
-                self.validations.add(iteration=self.done, task=task, loss=loss, identity_loss=found.identity[task])
+            for task, loss in losses.loss.items():
+                self.validations.add(iteration=self.done, task=task, loss=loss, identity_loss=losses.identity[task])
         outcome = self.outcome
-        outcome.identity_loss = found.mean_identity
-        if math.isnan(outcome.best_loss) or found.mean_loss < outcome.best_loss:
-            outcome.best_loss, outcome.best_iteration = found.mean_loss, self.done
+        outcome.identity_loss = losses.mean_identity
+        if math.isnan(outcome.best_loss) or losses.mean_loss < outcome.best_loss:
+            outcome.best_loss, outcome.best_iteration = losses.mean_loss, self.done
             self.save_net("best")
         if self.ranks.leads:
-            log.info("%d: validation %.5f, no change %.5f", self.done, found.mean_loss, found.mean_identity)
-        return {"validation_loss": found.mean_loss, "identity_loss": found.mean_identity}
+            log.info("%d: validation %.5f, no change %.5f", self.done, losses.mean_loss, losses.mean_identity)
+        return {"validation_loss": losses.mean_loss, "identity_loss": losses.mean_identity}
 
     def add(self, **row: object) -> None:
         """Add a row to the log."""
@@ -220,7 +234,7 @@ class _Run:
         if not self.ranks.leads:
             return
         self.save_net("last")
-        if math.isnan(self.outcome.best_loss):  # nothing held out: the last one is all we know
+        if math.isnan(self.outcome.best_loss):  # nothing was held out, so the last nowcaster counts as the best
             self.save_net("best")
         save_state(
             self.folder,
@@ -228,7 +242,7 @@ class _Run:
         )
 
     def save_net(self, name: str) -> None:
-        """Write the nowcaster as a checkpoint that says where it comes from."""
+        """Write the nowcaster as a checkpoint that records what it was fitted to."""
         if not self.ranks.leads:
             return
         extra = {"iteration": str(self.done), "best_validation_loss": repr(self.outcome.best_loss)}
@@ -241,14 +255,23 @@ class _Run:
                 table.close()
 
 
-def _new_nowcaster(spec: MetatrainSpec, sources: Sources) -> NiNoNet | WNNPlus:
-    """The nowcaster before its first iteration; ``word_positions: true`` takes the tasks' largest vocabulary."""
+def fresh_nowcaster(spec: MetatrainSpec, vocabularies: Iterable[int]) -> NiNoNet | WNNPlus:
+    """The nowcaster before the first iteration of its fit.
+
+    Args:
+        spec: the recipe; with the model option ``word_positions: true`` the nowcaster has as many as the largest
+            vocabulary.
+        vocabularies: sizes of the language tasks' vocabularies.
+    """
     options: dict[str, Any] = dict(spec.model)
     if isinstance(options.get("word_positions"), bool):
-        sizes = [graph.word_nodes.size for graph, _ in sources.values() if graph.word_nodes is not None]
-        options["word_positions"] = max(sizes, default=0) if options["word_positions"] else 0
+        options["word_positions"] = max(vocabularies, default=0) if options["word_positions"] else 0
     options |= {"context": spec.context, "max_horizon": spec.max_horizon, "scaled": spec.scaling != "none"}
     return build_nowcaster(spec.kind, seed=derive(spec.seed, "init"), **options)
+
+
+def _vocabularies(sources: Sources) -> list[int]:
+    return [graph.word_nodes.size for graph, _ in sources.values() if graph.word_nodes is not None]
 
 
 def _origins(sources: Sources) -> dict[str, dict[str, Any]]:
@@ -265,8 +288,8 @@ def _origins(sources: Sources) -> dict[str, dict[str, Any]]:
 
 
 def _fingerprint(spec: MetatrainSpec, sources: Sources) -> dict[str, str]:
-    """What a state must have been made from to be gone on with."""
+    """What a saved state must have been made from for this fit to resume from it."""
     diverged: Mapping[str, list[int]] = {
         task: reader.seeds[reader.diverged].tolist() for task, (_, reader) in sources.items()
     }
-    return flat({"recipe": spec.to_dict(), "sources": _origins(sources), "diverged": diverged})
+    return flattened({"recipe": spec.to_dict(), "sources": _origins(sources), "diverged": diverged})

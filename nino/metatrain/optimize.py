@@ -1,4 +1,4 @@
-"""One meta-training step: gradients of a batch, clipped, applied, or undone where they are not finite."""
+"""A step of meta-training: the gradients of a batch, clipped and applied, or undone where they are not finite."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nino.metatrain.ranks import Ranks
-from nino.metatrain.windows import Windows
+from nino.fitting import cosine_decay
+from nino.metatrain.training_windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.scaling import ScalingMode
+from nino.ranks import Ranks
 from nino.specs import MetatrainSpec
 
 log = logging.getLogger(__name__)
@@ -91,25 +92,14 @@ def sharing_graphs(batch: Sequence[Windows]) -> list[list[Windows]]:
     return list(groups.values())
 
 
-def learning_rate(spec: MetatrainSpec, iteration: int) -> float:
-    r"""Cosine decay, :math:`\mathrm{min} + (\mathrm{lr} - \mathrm{min}) (1 + \cos(\pi i / I)) / 2`.
-
-    >>> recipe = MetatrainSpec("nino", seed=0, iterations=100)
-    >>> [f"{learning_rate(recipe, i):.2e}" for i in (0, 50, 100)]
-    ['3.00e-03', '1.50e-03', '1.00e-06']
-    """
-    share = (1 + math.cos(math.pi * iteration / spec.iterations)) / 2
-    return spec.min_lr + (spec.lr - spec.min_lr) * share
-
-
 @dataclass(frozen=True)
 class Step:
-    """What came of an iteration.
+    """The outcome of an iteration.
 
     Args:
         loss: mean over the batch's trajectories.
         grad_norm: before clipping.
-        applied: False where either was not finite: the weights are those of the last good iteration.
+        applied: False where either was not finite; the weights are then those of the last good iteration.
     """
 
     loss: float
@@ -121,10 +111,10 @@ class Step:
 class Trainer:
     """The nowcaster, its optimizer and the last state that is known to be good.
 
-    Good means that a batch gave a finite loss and finite gradients there. Where one does not, the weights and moments
-    return to the last good state, which undoes the update before too (it may be what broke them), and the batch is
-    skipped. In float16 gradients overflow while the scale of the loss is being found: such a batch is skipped and the
-    scale halved, which is no failure unless the scale falls below 1.
+    A state is good when a batch gave a finite loss and finite gradients at it. When a batch does not, the weights and
+    moments return to the last good state and the batch is skipped; this also undoes the previous update, which may
+    have broken them. In float16, gradients overflow while the scale of the loss is still being found: such a batch is
+    skipped and the scale is halved, which counts as a failure only when the scale falls below 1.
 
     Args:
         net: the nowcaster.
@@ -162,13 +152,13 @@ class Trainer:
                 together, and count as much as the trajectories they come from.
 
         Returns:
-            What came of it.
+            Its loss and gradient norm, and whether they were applied.
 
         Raises:
             FloatingPointError: after too many failures in a row.
         """
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = learning_rate(self.spec, iteration)
+            parameters["lr"] = cosine_decay(iteration, self.spec.iterations, self.spec.lr, self.spec.min_lr)
         self.optimizer.zero_grad()
         loss = 0.0
         for group in sharing_graphs(batch):
@@ -218,12 +208,12 @@ class Trainer:
         return copy.deepcopy({"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()})
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later ``load_state_dict`` needs to go on as if nothing had happened."""
+        """All that a later ``load_state_dict`` needs to continue as if nothing had happened."""
         counts = {"failures": self.failures, "consecutive": self.consecutive}
         return self._copy() | {"good": self.good, **counts, "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state of the same nowcaster and recipe."""
+        """Continue from a state of the same nowcaster and recipe."""
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.good = state["good"]

@@ -1,4 +1,4 @@
-"""Sampling windows: which are drawn follows from the seed and the iteration alone."""
+"""Sampling windows: those of an iteration follow from the seed and the iteration alone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from nino.graphs import NeuralGraph
-from nino.metatrain.ranks import Ranks
-from nino.metatrain.windows import Windows
+from nino.metatrain.training_windows import Windows
+from nino.ranks import Ranks
 from nino.seeding import derive
 from nino.specs import MetatrainSpec
 from nino.trajectories import TrajectoryReader
@@ -27,14 +27,14 @@ VALIDATION_STARTS = 3
 
 @dataclass(frozen=True)
 class Draw:
-    """What chance decides about a group of windows.
+    """The random choices of a group of windows.
 
     Args:
         task: which task.
         trajectory: which of its trajectories.
         start: stored state that the first window begins with.
         signs: (8,) float32 of +1 and -1, for the columns of the LPE.
-        rows: (R,) int64, ascending rows of the word embedding; None keeps all.
+        rows: (R,) int64, ascending rows of the word embedding that are used; None uses all.
     """
 
     task: str
@@ -45,15 +45,15 @@ class Draw:
 
 
 class WindowSampler:
-    """Draws windows from several tasks' trajectories (DESIGN 5, meta-training).
+    """Draws windows from the trajectories of several tasks (NiNo paper, section 4).
 
-    A batch is ``trajectories_per_batch`` groups. Each is of a task drawn uniformly, a trajectory of it drawn
-    uniformly (held-out and diverged ones left out, of the others the first ``models``) and a start such that each
-    of its ``windows_per_trajectory`` windows, one stride apart, has at least one target. Nothing is remembered from
-    batch to batch, so any iteration's batch can be made at any time: resuming needs no state of this class.
+    A batch consists of ``trajectories_per_batch`` groups of windows. For each group a task is drawn uniformly, then a
+    trajectory of it (among the first ``models`` that are neither held out nor diverged), then a start at which each of
+    the ``windows_per_trajectory`` windows, one stride apart, has at least one target. No batch depends on those before
+    it, so that a fit resumes without a state of this class.
 
     Args:
-        sources: task -> its graph and trajectories, in the order in which chance counts them.
+        sources: graph and trajectories by task; which task is drawn depends on their order.
         spec: the recipe.
 
     Raises:
@@ -62,7 +62,7 @@ class WindowSampler:
     """
 
     def __init__(self, sources: Sources, spec: MetatrainSpec) -> None:
-        """Check that the recipe fits every task and choose the held-out trajectories."""
+        """Check that every task fits the recipe, and hold trajectories back."""
         if not sources:
             raise ValueError("`sources` is empty: pass the trajectories of at least one task")
         self.sources = dict(sources)
@@ -76,7 +76,7 @@ class WindowSampler:
             self.training[task], self.held_out[task] = self._split(task, reader)
 
     def _split(self, task: str, reader: TrajectoryReader) -> tuple[list[int], list[int]]:
-        """Trajectories to train on, and the last ones, held out."""
+        """The trajectories to train on, and the last ones, which are held out."""
         count = self.spec.validation_models
         usable = np.flatnonzero(~reader.diverged).tolist()
         if len(usable) < len(reader):
@@ -103,13 +103,13 @@ class WindowSampler:
         return training[:models], held_out
 
     def _starts(self, task: str) -> int:
-        """How many states a group of windows may start with."""
+        """The number of states at which a group of windows may start."""
         reader = self.sources[task][1]
         last_needed = (self.spec.windows_per_trajectory - 1 + self.spec.context) * self.strides[task]
         return len(reader.steps) - last_needed
 
     def draws(self, iteration: int) -> list[Draw]:
-        """What chance decides about a training batch.
+        """The random choices of a training batch.
 
         Args:
             iteration: from 0.
@@ -133,10 +133,10 @@ class WindowSampler:
 
         Args:
             iteration: from 0.
-            ranks: the processes that share it; None makes the whole batch.
+            ranks: the processes that share the batch; None makes all of it.
 
         Returns:
-            A group of windows a trajectory of this process's part, on the CPU.
+            The groups of windows of this process's part, on the CPU.
         """
         draws = self.draws(iteration)
         shares = self.shares(draws)
@@ -144,10 +144,10 @@ class WindowSampler:
         return [replace(self.windows(draws[i]), share=shares[i]) for i in chosen]
 
     def shares(self, draws: Sequence[Draw]) -> list[float]:
-        """What part each draw has in its batch's loss.
+        """The weight of each draw in its batch's loss.
 
-        The batch's loss is the mean over trajectories, and trajectories that share a graph share their weight by their
-        unmasked targets. Known from the draws alone, so that processes need not see each other's windows.
+        The loss of a batch is the mean over trajectories; those that share a graph divide their weight by their numbers
+        of unmasked targets. The weights follow from the draws alone, so that no process needs another's windows.
 
         Args:
             draws: of a batch.
@@ -190,15 +190,15 @@ class WindowSampler:
         """
         spec, stride = self.spec, self.strides[draw.task]
         graph, reader = self.sources[draw.task]
-        length, there = self._length, self._there(draw)
-        stored = torch.from_numpy(reader.window(draw.trajectory, draw.start, stride, there))
+        length, count = self._length, self._stored(draw)
+        stored = torch.from_numpy(reader.window(draw.trajectory, draw.start, stride, count))
         if draw.rows is not None:
-            # Whole states are read, then rows picked: these lie in all chunks of a state, and HDF5 takes 27 times as
-            # long over a selection of 1,000 of 50,257 rows (41 ms instead of 1.5).
-            graph, kept = graph.sample_words(torch.from_numpy(draw.rows))
-            stored = stored[:, kept]
+            # Whole states are read and rows picked then: these lie in all chunks of a state, and HDF5 takes 27 times as
+            # long to select 1,000 of 50,257 rows (41 ms instead of 1.5).
+            graph, indices = graph.sample_words(torch.from_numpy(draw.rows))
+            stored = stored[:, indices]
         values = torch.zeros(stored.shape[1], length)
-        values[:, :there] = stored.T
+        values[:, :count] = stored.T
         signs = torch.from_numpy(draw.signs)
         return Windows(
             task=draw.task,
@@ -213,11 +213,11 @@ class WindowSampler:
 
     @property
     def _length(self) -> int:
-        """L, states that the windows of a draw cover."""
+        """L, the number of states that the windows of a draw cover."""
         return self.spec.windows_per_trajectory - 1 + self.spec.context + self.spec.max_horizon
 
-    def _there(self, draw: Draw) -> int:
-        """How many of them lie before the trajectory's end."""
+    def _stored(self, draw: Draw) -> int:
+        """How many of these states exist: the others lie past the end of the trajectory."""
         states = len(self.sources[draw.task][1].steps)
         return min(self._length, 1 + (states - 1 - draw.start) // self.strides[draw.task])
 
@@ -225,17 +225,17 @@ class WindowSampler:
         """(W, H) bool, True where a target exists: target h of window w is state w + c + h of those covered."""
         spec = self.spec
         state = torch.arange(spec.windows_per_trajectory)[:, None] + spec.context + torch.arange(spec.max_horizon)
-        return state < self._there(draw)
+        return state < self._stored(draw)
 
     def _rows(self, task: str, rng: np.random.Generator) -> np.ndarray | None:
-        """Random rows of the word embedding, sorted; None where there are no more than wanted."""
+        """Random rows of the word embedding, sorted; None where it has no more than the recipe's ``words``."""
         words = self.sources[task][0].word_nodes
         if words is None or words.size <= self.spec.words:
             return None
         return np.sort(rng.choice(words.size, self.spec.words, replace=False))
 
     def _positions(self, task: str, graph: NeuralGraph) -> Tensor:
-        """The graph's LPE. All samples of equally many words are the same graph but for the ids: computed once."""
+        """The graph's LPE, computed once: samples of equally many words differ in the words' ids alone."""
         if task not in self._lpe:
             self._lpe[task] = graph.lpe(8)
         return self._lpe[task]

@@ -1,4 +1,4 @@
-"""From trajectory files to what the sampler draws from: each task's graph beside its trajectories."""
+"""Opening trajectory files, each with the neural graph of the networks in it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nino.trajectories import TrajectoryFileError, TrajectoryReader
 def open_sources(
     paths: Mapping[str, Path], *, data_dir: Path | None = None, topology: Topology = "released"
 ) -> dict[str, tuple[NeuralGraph, TrajectoryReader]]:
-    """Open trajectory files and build the graphs of the networks they are of.
+    """Open trajectory files and build the graphs of their networks.
 
-    The file holds the whole task, so nothing but the file (and the task's data, which sizes the network) is needed.
+    A file describes its whole task, so only the file is needed, and the task's data, which sizes the network.
 
     Args:
         paths: task -> its shard or joined file.

@@ -1,4 +1,4 @@
-"""Losses on held-out trajectories, and what predicting no change at all would score."""
+"""Losses on held-out trajectories, of a nowcaster and of predicting no change."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from nino.metatrain.optimize import Precision, loss_of
-from nino.metatrain.ranks import Ranks
 from nino.metatrain.sampler import WindowSampler
-from nino.metatrain.windows import Windows
+from nino.metatrain.training_windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.scaling import ScalingMode, window_scales
+from nino.ranks import Ranks
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean losses over held-out windows, a task each.
+    """Mean losses over held-out windows, by task.
 
     Args:
         loss: of the nowcaster.
@@ -30,12 +30,12 @@ class Validation:
 
     @property
     def mean_loss(self) -> float:
-        """Tasks count alike."""
+        """The mean over tasks."""
         return sum(self.loss.values()) / len(self.loss)
 
     @property
     def mean_identity(self) -> float:
-        """Tasks count alike."""
+        """The mean over tasks."""
         return sum(self.identity.values()) / len(self.identity)
 
 
@@ -46,7 +46,7 @@ def validate(
 
     Args:
         net: the nowcaster.
-        sampler: knows the windows.
+        sampler: of the windows.
         precision: device and number format.
         engine: of the nowcaster's training loss.
         ranks: the processes that share the windows; None does all of them here.
@@ -63,7 +63,7 @@ def validate(
             mine.append((number, draw.task, loss.item(), identity_loss(windows, sampler.spec.scaling).item()))
     losses: dict[str, list[float]] = {}
     identities: dict[str, list[float]] = {}
-    for _, task, of_net, of_identity in sorted(found for part in ranks.gather(mine) for found in part):
+    for _, task, of_net, of_identity in sorted(row for part in ranks.gather(mine) for row in part):
         losses.setdefault(task, []).append(of_net)
         identities.setdefault(task, []).append(of_identity)
     if not losses:
@@ -72,7 +72,7 @@ def validate(
 
 
 def identity_loss(windows: Windows, scaling: str) -> Tensor:
-    r"""The training loss of staying put, :math:`\hat w_{t+k} = w_t`, in the same scaled units.
+    r"""The training loss of predicting no change, :math:`\hat w_{t+k} = w_t`, in the same scaled units.
 
     Args:
         windows: the windows.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -56,35 +56,36 @@ class TensorStates:
 
 
 class FileStates:
-    """States that lie in safetensors files, one a state, mapped into memory and read where they are needed.
+    """States that lie in files, one a state, mapped into memory and read where they are needed.
 
     Args:
         paths: c files, oldest state first, each with every parameter of the graph under its name.
         graph: whose parameters (names and shapes) the files must hold.
+        read: maps a file into memory, as tensors by parameter; None takes it for safetensors.
 
     Raises:
-        ValueError: for a file that cannot be read, lacks a parameter or has it in another shape.
+        ValueError: for a file that cannot be read, lacks a parameter or has it in another shape or of no floating
+            point type.
     """
 
-    def __init__(self, paths: Sequence[str | Path], graph: NeuralGraph) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        graph: NeuralGraph,
+        read: Callable[[Any], Mapping[str, Tensor]] | None = None,
+    ) -> None:
         """Map the files and check names and shapes; no values are read."""
-        from safetensors.torch import load_file
-
         self._rows = graph.num_parameters
-        self._files: list[Mapping[str, Tensor]] = []
-        for path in paths:
-            try:
-                tensors = load_file(path)
-            except Exception as error:  # the reader has errors of its own, for foreign and truncated files
-                raise ValueError(f"cannot read states from {path}: {error}; is it a whole safetensors file?") from error
+        self._files = [(read or _read_safetensors)(path) for path in paths]
+        for path, tensors in zip(paths, self._files, strict=True):
             for p in graph.parameters:
-                if p.name not in tensors or tuple(tensors[p.name].shape) != p.shape:
-                    found = tuple(tensors[p.name].shape) if p.name in tensors else "nothing"
+                tensor = tensors.get(p.name)
+                if tensor is None or tuple(tensor.shape) != p.shape or not tensor.is_floating_point():
+                    there = "is missing" if tensor is None else f"is {tensor.dtype} of shape {tuple(tensor.shape)}"
                     raise ValueError(
-                        f"{path}: parameter {p.name!r} should have shape {p.shape}, found {found}; "
+                        f"{path}: parameter {p.name!r} {there}, but the model has floating point of shape {p.shape}: "
                         f"pass states of the model that the graph was made from"
                     )
-            self._files.append(tensors)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -98,7 +99,16 @@ class FileStates:
 
     def parts(self, parameter: Parameter) -> Sequence[Tensor]:
         """One view (numel, 1) of each file."""
-        return [file[parameter.name].view(-1, 1) for file in self._files]
+        return [file[parameter.name].reshape(-1, 1) for file in self._files]
+
+
+def _read_safetensors(path: str | Path) -> Mapping[str, Tensor]:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except Exception as error:  # the reader has errors of its own, for foreign and truncated files
+        raise ValueError(f"cannot read states from {path}: {error}; is it a whole safetensors file?") from error
 
 
 class PartStates:

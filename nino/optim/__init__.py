@@ -2,8 +2,8 @@
 
 from nino.optim.flat import from_tensors, to_tensors
 from nino.optim.history import History
-from nino.optim.record import NowcastRecord
-from nino.optim.schedule import Schedule, horizons
+from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.wrapper import NiNo
+from nino.schedule import Schedule, horizons
 
 __all__ = ["History", "NiNo", "NowcastRecord", "Schedule", "from_tensors", "horizons", "to_tensors"]

@@ -43,7 +43,7 @@ class NowcastCallback(TrainerCallback):
         self._reported = opt.steps
         if self.batch is not None:
             opt.loss = _loss(kwargs["model"], self.batch)
-        planned = state.max_steps // opt.schedule.period
+        planned = len(opt.schedule.nowcasts(state.max_steps))
         if len(opt.schedule.horizons) not in (1, planned):
             log.warning(
                 "the run has %d steps and so %d nowcasts, but `max_train_steps` gave NiNo horizons for %d",
@@ -60,8 +60,8 @@ class NowcastCallback(TrainerCallback):
         record = wrapper_of(kwargs["optimizer"]).last_nowcast
         if record is not None and record.step > self._reported:
             self._reported = record.step
-            known = {key: value for key, value in vars(record).items() if value is not None and key != "step"}
-            state.log_history.append({f"nowcast_{key}": float(value) for key, value in known.items()})
+            measured = {key: value for key, value in vars(record).items() if value is not None and key != "step"}
+            state.log_history.append({f"nowcast_{key}": float(value) for key, value in measured.items()})
             state.log_history[-1]["step"] = state.global_step
         return control
 

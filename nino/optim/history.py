@@ -1,4 +1,4 @@
-"""The last c parameter states of a training, copied without stalling it."""
+"""The last c states of a training's parameters, copied without making the training wait."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 Place = Literal["auto", "cpu", "pinned", "device", "disk"]
@@ -28,8 +29,8 @@ class History:
         dtype: float32 (default), float16 or bfloat16.
         directory: folder of the file for ``disk``; None takes the system's temporary folder. The file is removed with
             the history.
-        hold: False keeps the books (which states there are, whether they are finite) but no states; what the ranks
-            that do not compute need.
+        hold: whether to store the states. False only counts them and notes whether they are finite, which is all that
+            the ranks need that do not compute nowcasts.
 
     Raises:
         ValueError: for an unknown place or dtype.
@@ -61,7 +62,7 @@ class History:
         self._finite: list[Tensor | bool] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the views: a copy makes its own, of its own buffer."""
+        """Everything but the views into the buffer: a copy of the history has a buffer, and so views, of its own."""
         return {**self.__dict__, "_views": []}
 
     def __len__(self) -> int:
@@ -96,8 +97,8 @@ class History:
         self._finite = [bool(flag) for flag in self._finite]
         return all(self._finite)
 
-    def states(self) -> Tensor:
-        """The saved states, (P, n), oldest first: a view of the buffer."""
+    def states(self) -> Float[Tensor, "params states"]:
+        """The saved states, oldest first: a view of the buffer."""
         self._wait()
         return self._allocated()[: len(self)].T
 
@@ -105,19 +106,19 @@ class History:
         """Forget the states; the buffer stays for the next ones."""
         self._finite.clear()
 
-    def rows(self) -> Tensor:
-        """A copy of the saved states, (n, P), that later steps leave alone."""
+    def rows(self) -> Float[Tensor, "states params"]:
+        """A copy of the saved states, oldest first, that later steps leave alone."""
         if not len(self) or not self.hold:
             return torch.empty(0, self.size, dtype=self.dtype)
         self._wait()
         return self._allocated()[: len(self)].detach().cpu().clone()
 
     @torch.no_grad()
-    def load(self, rows: Tensor, saved: int, finite: bool, context: int) -> None:
+    def load(self, rows: Float[Tensor, "states params"], saved: int, finite: bool, context: int) -> None:
         """Take over saved states.
 
         Args:
-            rows: (saved, P) states, oldest first; none of them where this history holds none.
+            rows: the states, oldest first; none of them where this history stores none.
             saved: how many there are.
             finite: whether all of them are.
             context: states that will be kept, c.
@@ -129,7 +130,7 @@ class History:
             self._allocated()[:saved].copy_(rows)
 
     def _wait(self) -> None:
-        """Let copies into page-locked memory end before the host reads them."""
+        """Wait for the copies into page-locked memory, which the host is about to read."""
         for device in self._gpus():
             torch.cuda.current_stream(device).synchronize()
 
@@ -155,7 +156,7 @@ class History:
         return torch.empty(shape, dtype=self.dtype, device=device, pin_memory=pinned)
 
     def _rows(self) -> list[list[Tensor]]:
-        """For every slot a view a parameter, in its shape: memory formats and 0-d tensors need no care."""
+        """For every slot, views of the buffer in the shapes of the parameters, whatever their memory formats."""
         if not self._views:
             sizes = [p.numel() for p in self._parameters]
             self._views = [

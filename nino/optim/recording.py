@@ -9,80 +9,68 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from nino.optim.model import check_graph
+from nino.optim.checks import check_graph
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
-    from nino.nowcasters import Nowcaster
-    from nino.optim.wrapper import NiNo
+    from nino.optim.nowcasting import Nowcasting
 
 log = logging.getLogger("nino.optim")
 
 
-def attach_graph(opt: NiNo, model: nn.Module, topology: str, unknown: str) -> None:
+def settle_graph(nowcasting: Nowcasting, inner: nn.Module, model: nn.Module, topology: str, unknown: str) -> None:
     """Give the wrapper its graph now where no forward pass is needed, else in the first forward pass.
 
     Args:
-        opt: the wrapper, with a nowcaster and no graph.
+        nowcasting: what is to nowcast; its graph is set.
+        inner: the model without wrappers.
         model: the model as the user passed it: its next forward pass is the one that is recorded.
         topology: as in ``neural_graph``.
         unknown: as in ``neural_graph``.
 
     Raises:
-        ValueError: as ``neural_graph``, for a nowcaster that needs the graph.
+        ValueError: as ``neural_graph``, for a nowcaster that needs the graph; for a graph that none of the trained
+            parameters lies on.
     """
+    if nowcasting.graph is not None:
+        take_graph(nowcasting, nowcasting.graph)
+        return
     from nino.graphs import neural_graph
     from nino.graphs.recorded.examples import of_transformers
     from nino.graphs.recorded.record import check_recordable
+    from nino.graphs.registry import graph_now
 
-    assert opt.nowcaster is not None
-    graph = graph_now(opt.nowcaster, opt.model, topology, unknown)
-    if graph is None and of_transformers(opt.model):
+    assert nowcasting.nowcaster is not None
+    wiring = getattr(nowcasting.nowcaster, "needs_graph", True)
+    graph = graph_now(inner, topology, unknown, wiring=wiring)  # type: ignore[arg-type]
+    if graph is None and of_transformers(inner):
         with suppress(ValueError):  # its dummy inputs will not do: the first batch will
-            graph = neural_graph(opt.model, topology, unknown)  # type: ignore[arg-type]
+            graph = neural_graph(inner, topology, unknown)  # type: ignore[arg-type]
     if graph is not None:
-        take_graph(opt, graph)
+        take_graph(nowcasting, graph)
         return
-    check_recordable(opt.model)
+    check_recordable(inner)
 
     @torch.compiler.disable
     def record_once(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         handle.remove()
-        if opt.graph is None:
+        if nowcasting.graph is None:
             example = (tuple(args), dict(kwargs))
-            take_graph(opt, neural_graph(opt.model, topology, unknown, example=example))  # type: ignore[arg-type]
+            take_graph(nowcasting, neural_graph(inner, topology, unknown, example=example))  # type: ignore[arg-type]
 
     handle = model.register_forward_pre_hook(record_once, with_kwargs=True)
-    log.info("the neural graph of %s will be recorded in its next forward pass", type(opt.model).__name__)
+    log.info("the neural graph of %s will be recorded in its next forward pass", type(inner).__name__)
 
 
-def graph_now(nowcaster: Nowcaster, model: nn.Module, topology: str, unknown: str) -> NeuralGraph | None:
-    """The graph that needs no forward pass, if any; parameters alone for a nowcaster that needs no wiring."""
-    from nino.graphs.recorded import parameters_alone
-    from nino.graphs.registry import known_graph
-
-    needs = getattr(nowcaster, "needs_graph", True)
-    try:
-        graph = known_graph(model, topology, unknown)  # type: ignore[arg-type]
-    except ValueError as error:
-        if needs:
-            error.add_note(
-                "NiNo(..., unknown='carry') leaves them to the base optimizer, nowcaster=None leaves everything to it"
-            )
-            raise
-        graph = None
-    return parameters_alone(model) if graph is None and not needs else graph
-
-
-def take_graph(opt: NiNo, graph: NeuralGraph) -> None:
+def take_graph(nowcasting: Nowcasting, graph: NeuralGraph) -> None:
     """Check a graph against the model and the base optimizer, say in one line what it holds, and use it.
 
     Raises:
         ValueError: for a graph of another model, or one that none of the trained parameters lies on.
     """
-    check_graph(graph, opt.named)
-    held = {id(p) for group in opt.param_groups for p in group["params"]}
-    places = zip(graph.parameters, opt.named.values(), strict=True)
+    check_graph(graph, nowcasting.named)
+    held = {id(p) for group in nowcasting.base.param_groups for p in group["params"]}
+    places = zip(graph.parameters, nowcasting.named.values(), strict=True)
     trained = [place.name for place, p in places if p.requires_grad and id(p) in held]
     left = [name for name in trained if name in set(graph.carried)]
     if trained and len(left) == len(trained):
@@ -91,7 +79,7 @@ def take_graph(opt: NiNo, graph: NeuralGraph) -> None:
             f"none of the {len(trained)} trained parameters lies on the neural graph ({left[0]!r}: {reason}): nothing "
             f"can be nowcast; see docs/graphs.md, or go on with the base optimizer alone (nowcaster=None)"
         )
-    opt.graph = graph
+    nowcasting.graph = graph
     line, *_ = graph.summary().splitlines()
     log.info("%s", line)
     if left:

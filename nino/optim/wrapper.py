@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -14,23 +15,25 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from nino.graphs.registry import unwrap
-from nino.optim.arguments import check_arguments, loaded, schedule_of
-from nino.optim.base import OptimizerView
-from nino.optim.history import History, Place, within
-from nino.optim.jump import same_rng, world
-from nino.optim.model import check_ownership, check_parameters
-from nino.optim.nowcast import take_nowcast
-from nino.optim.record import NowcastRecord
-from nino.optim.recording import attach_graph, take_graph
-from nino.optim.state import load_state, pack_state
+from nino.optim.checks import check_arguments, check_graph, check_ownership, check_parameters, schedule_of
+from nino.optim.history import History, Place
+from nino.optim.loss import loss_of, same_rng
+from nino.optim.nowcast_record import NowcastRecord
+from nino.optim.nowcasting import Nowcasting
+from nino.optim.optimizer_view import OptimizerView
+from nino.optim.recording import settle_graph
+from nino.ranks import Ranks
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
     from nino.nowcasters.base import Nowcaster
 
-log = logging.getLogger("nino.optim")
-
 NowcastHook = Callable[["NiNo", NowcastRecord], None]
+
+
+def _of_nowcasting(name: str) -> Any:
+    """An attribute of the optimizer that lies in its ``nowcasting``."""
+    return property(lambda opt: getattr(opt.nowcasting, name), lambda opt, value: setattr(opt.nowcasting, name, value))
 
 
 class NiNo(OptimizerView):
@@ -113,34 +116,40 @@ class NiNo(OptimizerView):
         """See the class."""
         super().__init__(base_opt)
         self.model = unwrap(check_arguments(model, ckpt, nowcaster, accept, update_scale))
-        self.named: dict[str, Tensor] = dict(self.model.named_parameters())
-        check_ownership(base_opt, self.named)
+        named: dict[str, Tensor] = dict(self.model.named_parameters())
+        check_ownership(base_opt, named)
         with same_rng():  # loading may initialise before it fills in
-            self.nowcaster = nowcaster if ckpt is None else loaded(ckpt)
-            self.graph = graph
-            if self.nowcaster is not None:
-                check_parameters(self.named)
-                if graph is None and model is not None:
-                    attach_graph(self, model, topology, unknown)
-                elif graph is not None:
-                    take_graph(self, graph)
-        self.schedule = schedule_of(
-            self.nowcaster, period, context, spacing, horizons, max_train_steps, max_horizon, power
+            if ckpt is not None:
+                from nino.nowcasters import load_nowcaster
+
+                nowcaster = load_nowcaster(ckpt)
+            if nowcaster is not None:
+                check_parameters(named)
+                if graph is not None:
+                    check_graph(graph, named)
+        asked = {"period": period, "spacing": spacing, "max_horizon": max_horizon, "power": power}
+        schedule = schedule_of(nowcaster, context, horizons, max_train_steps=max_train_steps, **asked)
+        computes = nowcaster is not None and Ranks.of(process_group).leads
+        states = History(list(named.values()), schedule.context, history, history_dtype, history_dir, hold=computes)
+        place = None if device is None else torch.device(device)
+        self.nowcasting = Nowcasting(
+            base_opt, named, nowcaster, graph, schedule, states, update_scale, place, memory_budget, process_group
         )
-        self.update_scale, self.accept, self.loss = update_scale, accept, loss
-        self.device = None if device is None else torch.device(device)
-        self.memory_budget, self.process_group = memory_budget, process_group
-        computes = self.nowcaster is not None and world(process_group)[0] == 0
-        self.history = History(
-            list(self.named.values()), self.schedule.context, history, history_dtype, history_dir, hold=computes
-        )
+        self.accept, self.loss = accept, loss
         self.steps = 0
         self.last_nowcast: NowcastRecord | None = None
-        self.counts = {"kept": 0, "put back": 0, "left out": 0}
         self.nowcast_pre_hooks: OrderedDict[int, NowcastHook] = OrderedDict()
         self.nowcast_post_hooks: OrderedDict[int, NowcastHook] = OrderedDict()
-        self._enabled = self.nowcaster is not None
+        self._enabled = nowcaster is not None
         self._plan()
+        if nowcaster is not None:
+            with same_rng():
+                settle_graph(self.nowcasting, self.model, model or self.model, topology, unknown)
+
+    nowcaster, graph, named = _of_nowcasting("nowcaster"), _of_nowcasting("graph"), _of_nowcasting("named")
+    schedule, history, counts = _of_nowcasting("schedule"), _of_nowcasting("history"), _of_nowcasting("counts")
+    update_scale, device = _of_nowcasting("update_scale"), _of_nowcasting("device")
+    memory_budget, process_group = _of_nowcasting("memory_budget"), _of_nowcasting("process_group")
 
     # -- what the training loop asks -------------------------------------------------------------------------------
 
@@ -160,12 +169,12 @@ class NiNo(OptimizerView):
     @property
     def need_grads(self) -> bool:
         """Whether the next step needs gradients: False where a nowcast takes its place."""
-        return self.steps + 1 != self._next_nowcast or self.accept == "loss" or not self._ready()
+        return self.steps + 1 != self._next_nowcast or self.accept == "loss" or not self.nowcasting.ready()
 
     @property
     def nowcast_next(self) -> bool:
         """Whether the next step is a nowcast."""
-        return self.steps + 1 == self._next_nowcast and self._ready()
+        return self.steps + 1 == self._next_nowcast and self.nowcasting.ready()
 
     @property
     def next_horizon(self) -> int:
@@ -193,14 +202,13 @@ class NiNo(OptimizerView):
             self.steps = step
             return result
         due = step == self._next_nowcast
-        if due and self._ready():
-            result = take_nowcast(self, step, closure)
+        if due and self.nowcasting.ready():
+            result = self._take_nowcast(step, closure)
         else:
-            slot = self.schedule.slot(step)
             if due:
-                self._leave_out(step)
-            elif slot is not None and slot <= len(self.history):
-                self.history.save(slot)
+                self.nowcasting.leave_out(step)
+            else:
+                self.nowcasting.save(step)
             result = self.base.step() if closure is None else self.base.step(closure)
         if due:
             self.history.clear()
@@ -208,29 +216,51 @@ class NiNo(OptimizerView):
         self._plan()
         return result
 
+    def _take_nowcast(self, step: int, closure: Callable[[], Any] | None) -> Any:
+        """Let the nowcaster take step ``step`` or, where its jump is not kept, the base optimizer.
+
+        Returns:
+            The closure's loss before the nowcast; None without a closure.
+
+        Raises:
+            ValueError: if ``accept="loss"`` has no loss to go by. Like every error of the nowcaster, it leaves the
+                parameters as they were, and the step may be taken again.
+        """
+        self.nowcasting.save(step)
+        decides = self.accept == "loss"
+        source = self.loss or (closure if decides else None)
+        if decides and source is None:
+            raise ValueError(
+                "accept='loss' needs a loss: set `opt.loss` to a function that returns it, or pass a closure to `step`"
+            )
+        ranks = self.nowcasting.ranks
+        measure = source and partial(loss_of, self.model, source, grad=source is closure, ranks=ranks)
+        result, before = None, None
+        if closure is not None and source is not closure:
+            with same_rng(), torch.enable_grad():
+                result = closure()
+        clock = perf_counter()
+        if measure is not None:
+            before = measure()
+            result = before if source is closure else result
+        seconds = perf_counter() - clock if decides else 0.0
+        record = NowcastRecord(step, self.schedule.horizon(step), loss_before=before)
+        for hook in list(self.nowcast_pre_hooks.values()):
+            hook(self, record)
+        record = self.nowcasting.take(record, measure, decides=decides, seconds=seconds)
+        self.last_nowcast = record
+        for hook in list(self.nowcast_post_hooks.values()):
+            hook(self, record)
+        if record.accepted:
+            return result
+        if closure is not None:
+            return self.base.step(closure)
+        # Without accept="loss" nobody computed gradients for this step: the old ones must not serve twice.
+        return self.base.step() if decides else None
+
     def _plan(self) -> None:
         self._next_save = self.schedule.next_save(self.steps) if self._enabled else math.inf
         self._next_nowcast = self.schedule.next_nowcast(self.steps) if self._enabled else math.inf
-
-    def _ready(self) -> bool:
-        """Whether all earlier states are there, and they and the present parameters are finite."""
-        whole = len(self.history) >= self.schedule.context - 1
-        whole = whole and self.graph is not None
-        return whole and self.history.finite and bool(within(list(self.named.values()), self.history.dtype))
-
-    def _leave_out(self, step: int) -> None:
-        self.counts["left out"] += 1
-        limit = torch.finfo(self.history.dtype).max
-        bad = [n for n, p in self.named.items() if not bool((p.detach().abs() <= limit).all())]
-        if bad:
-            reason = f"parameter {bad[0]!r} holds NaN, infinity or more than {limit:.3g}; has the training diverged?"
-        elif self.graph is None:
-            reason = "the model has had no forward pass to record its neural graph from: call it, or pass `graph`"
-        elif self.history.finite:
-            reason = f"only {len(self.history)} of {self.schedule.context - 1} earlier states were saved in this period"
-        else:
-            reason = "an earlier state of this period held NaN or infinity"
-        log.warning("step %d: nowcast left out, the base optimizer takes the step: %s", step, reason)
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -249,7 +279,14 @@ class NiNo(OptimizerView):
         Plain values and tensors only: ``torch.load(..., weights_only=True)`` reads it, and the base optimizer alone can
         load it too. See ``nino.optim.to_tensors`` for safetensors and DCP.
         """
-        return pack_state(self)
+        for before in self._optimizer_state_dict_pre_hooks.values():
+            before(self)
+        nowcasts = {"step": self.steps, "enabled": self._enabled, **self.nowcasting.state_dict()}
+        state = {**self.base.state_dict(), "nino": nowcasts}
+        for after in self._optimizer_state_dict_post_hooks.values():
+            if (changed := after(self, state)) is not None:
+                state = changed
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken, bit for bit.
@@ -260,7 +297,24 @@ class NiNo(OptimizerView):
         Raises:
             ValueError: for a state of another model or nowcaster, or of the base optimizer alone; says what differs.
         """
-        load_state(self, state_dict)
+        state = dict(state_dict)
+        for before in self._optimizer_load_state_dict_pre_hooks.values():
+            if (changed := before(self, state)) is not None:
+                state = changed
+        if "nino" not in state:
+            raise ValueError(
+                "`state_dict` has no entry 'nino': it is the state of another optimizer; to start nowcasting from a "
+                "base optimizer's state, load it there: `opt.base.load_state_dict(state_dict)`"
+            )
+        nowcasts = state.pop("nino")
+        enabled = bool(nowcasts["enabled"]) and self.nowcaster is not None
+        self.nowcasting.require_own(nowcasts, enabled)
+        self.base.load_state_dict(state)
+        self.nowcasting.load_state_dict(nowcasts, enabled)
+        self.steps, self.last_nowcast, self._enabled = int(nowcasts["step"]), None, enabled
+        self._plan()
+        for after in self._optimizer_load_state_dict_post_hooks.values():
+            after(self)
 
     def __repr__(self) -> str:
         """Base optimizer, nowcaster and schedule."""

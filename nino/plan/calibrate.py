@@ -1,7 +1,7 @@
-"""Short real runs of a task on random data of the right shape: what a step, a measurement, a state and a nowcast take.
+"""Short real runs of a task, on random data of the right shape, that time a step, a measurement, a state, a nowcast.
 
-How long a step takes depends on shapes, not on what the images show. Work that is too large for a short run is done
-in part, a share of the batch or of the words, and scaled to the whole.
+The time of a step depends on shapes, not on the content of images. Of work that is too large for a short run only a
+part is done, on a share of the batch or of the words, and its time is scaled to the whole.
 """
 
 from __future__ import annotations
@@ -13,45 +13,46 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from torch import Tensor
 
 from nino.ensemble import Ensemble, members_at_once
 from nino.graphs import NeuralGraph, neural_graph
+from nino.measure import peak_bytes, seconds
 from nino.nowcasters.base import Nowcaster
-from nino.plan.disk import tensor_sizes
-from nino.plan.facts import Facts
-from nino.plan.measure import peak_bytes, seconds
+from nino.schedule import Schedule
 from nino.specs import TaskSpec, TrajectorySpec
-from nino.tasks import Task
+from nino.tasks import DataSizes, Task
+from nino.tasks.sizes import tensor_sizes
 from nino.training import Training
 from nino.trajectories import writing_shard
 from nino.trajectories.collect import make_header
 
-# Elements of the largest output that a calibration may hold.
+# Elements of the largest output that a calibration may hold in memory.
 ELEMENTS = {"cpu": 2**26, "cuda": 2**31}
-# Parameters whose nowcast is timed; larger networks' with fewer words.
+# Largest network, in parameters, whose nowcast is timed whole; of larger ones with fewer words.
 NOWCAST_PARAMETERS = {"cpu": 2_000_000, "cuda": 200_000_000}
 STATES = 8
-# Images whose time a check of a target takes, on average over a run up to its target: 1,400 to 2,100 of 10,000, by the
-# seconds of evaluation in results/*/evaluate/*/*/*/log.csv. Far below the target it is a few hundred, near it more.
+# Images that a check of a target looks at, on average over a run up to its target: 1,400 to 2,100 of 10,000, by the
+# seconds of evaluation in results/*/evaluate/*/*/*/log.csv. Far below the target there are a few hundred, near it more.
 CHECKED = 1700
 IMAGES = 1024
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the parts of a task's jobs take.
+    """The cost of the parts of a task's jobs.
 
     Args:
-        step: of training [s].
-        collect_step: of one of the networks that a shard's job trains at once [s].
-        validation: measuring the metric on the whole split [s].
-        test: the same [s].
-        check: ruling the target out, hardest images first [s]; None where the task does not.
-        write: copying, converting and writing a state [s].
-        nowcasts: a nowcast, by method [s].
-        train_bytes: memory of a training beside the process's own.
-        collect_bytes: of those that are trained at once.
-        nowcast_bytes: memory of a nowcast beside that, by method.
+        step: seconds of a training step.
+        collect_step: seconds of a step of one of the networks that a shard's job trains at once.
+        validation: seconds of measuring the metric on the whole validation split.
+        test: the same of the test split.
+        check: seconds of ruling the target out, hardest images first; None for a task that does not.
+        write: seconds of copying, converting and writing a state.
+        nowcasts: seconds of a nowcast, by method.
+        train_bytes: memory of a training beside the process's own [bytes].
+        collect_bytes: memory of all networks that are trained at once [bytes].
+        nowcast_bytes: memory of a nowcast beside that of the training, by method [bytes].
         scaled: what was timed in part, in words.
     """
 
@@ -70,10 +71,10 @@ class Calibration:
 
 def calibrate(
     spec: TaskSpec,
-    facts: Facts,
+    sizes: DataSizes,
     device: torch.device,
     nowcasters: Mapping[str, Nowcaster],
-    context: int,
+    schedules: Mapping[str, Schedule],
     folder: Path,
     collected: TrajectorySpec | None = None,
 ) -> Calibration:
@@ -81,63 +82,63 @@ def calibrate(
 
     Args:
         spec: the task.
-        facts: sizes of its data.
+        sizes: sizes of its data.
         device: where its jobs run.
         nowcasters: by method.
-        context: states that they read.
-        folder: where trajectories will lie; a temporary folder is made in it for a moment.
-        collected: how trajectories are collected; None where they are not.
+        schedules: of their nowcasts, by method.
+        folder: of the trajectories; a temporary folder is made in it.
+        collected: how trajectories are collected; None where none are.
 
     Returns:
         Seconds and bytes.
     """
-    batch = _part_of_batch(spec, facts, device)
+    batch = _part_of_batch(spec, sizes, device)
     part = replace(spec, recipe=replace(spec.recipe, batch_size=batch, accumulate=1))
-    measured = min(facts.examples["test"], IMAGES if facts.kind == "vision" else max(2, _fitting(facts, device) // 8))
-    task = Task(part, facts.synthetic(batch, 1, measured), device)
+    measured = min(sizes.examples["test"], IMAGES if sizes.kind == "vision" else max(2, _fitting(sizes, device) // 8))
+    task = Task(part, sizes.synthetic(batch, 1, measured), device)
     training = Training(task, 0)
     share = spec.recipe.batch_size / batch
     step, train_bytes = _step(training, share, share / spec.recipe.accumulate)
     together, collect_step = _together(task, collected, step, share)
     example = seconds(lambda: training.evaluate("test"), device) / measured
-    times, memory, words = _nowcasts(training, nowcasters, context)
+    times, memory, words = _nowcasts(training, nowcasters, schedules)
     parts = [f"{batch} of {spec.recipe.batch_size} examples a step"] if share > 1 else []
     return Calibration(
         step=step,
         collect_step=collect_step,
-        validation=example * facts.examples["validation"],
-        test=example * facts.examples["test"],
-        check=example * min(facts.examples["test"], CHECKED) if spec.evaluation.hardest_first else None,
+        validation=example * sizes.examples["validation"],
+        test=example * sizes.examples["test"],
+        check=example * min(sizes.examples["test"], CHECKED) if spec.evaluation.hardest_first else None,
         write=_write(task, training, folder),
         nowcasts=times,
-        train_bytes=train_bytes + facts.held_bytes,
-        collect_bytes=train_bytes * together + facts.held_bytes,
+        train_bytes=train_bytes + sizes.held_bytes,
+        collect_bytes=train_bytes * together + sizes.held_bytes,
         nowcast_bytes=memory,
         scaled=(*parts, *words),
     )
 
 
-def _part_of_batch(spec: TaskSpec, facts: Facts, device: torch.device) -> int:
-    """Examples of a step that a calibration can hold, and does in seconds; no more than the step takes at once."""
-    fitting = _fitting(facts, device)
-    if facts.kind == "vision":  # the more parameters an image goes through, the longer it takes
-        fitting = min(fitting, ELEMENTS[device.type] // sum(tensor_sizes(spec, facts)))
+def _part_of_batch(spec: TaskSpec, sizes: DataSizes, device: torch.device) -> int:
+    """Examples of a step that a calibration can hold and compute in seconds, at most those computed at once."""
+    fitting = _fitting(sizes, device)
+    if sizes.kind == "vision":  # the more parameters an image goes through, the longer it takes
+        fitting = min(fitting, ELEMENTS[device.type] // sum(tensor_sizes(spec, sizes)))
     return max(1, min(spec.recipe.batch_size // spec.recipe.accumulate, fitting))
 
 
-def _fitting(facts: Facts, device: torch.device) -> int:
+def _fitting(sizes: DataSizes, device: torch.device) -> int:
     """Examples whose largest output a calibration can hold: the scores, or 16 channels of the images' size."""
-    example = facts.shape[0] * facts.outputs if facts.kind == "language" else 16 * math.prod(facts.shape[1:])
+    example = sizes.shape[0] * sizes.outputs if sizes.kind == "language" else 16 * math.prod(sizes.shape[1:])
     return ELEMENTS[device.type] // example
 
 
 def _step(training: Training, share: float, room: float) -> tuple[float, int]:
-    """Seconds and bytes of a whole step from one on a part of its batch; the optimizer's part does not scale.
+    """Seconds and bytes of a whole step, from a step on a part of its batch; the optimizer's share does not scale.
 
     Args:
-        training: of batches of the part.
-        share: the batch, to that part.
-        room: what is taken at once, to that part.
+        training: its batches are of the part's size.
+        share: size of the batch over that of the part.
+        room: examples computed at once over those of the part.
     """
     device = training.task.device
     memory = peak_bytes(training.step, device)
@@ -150,7 +151,7 @@ def _step(training: Training, share: float, room: float) -> tuple[float, int]:
 
 
 def _together(task: Task, collected: TrajectorySpec | None, step: float, share: float) -> tuple[int, float]:
-    """How many networks a shard's job trains at once, and the seconds of a step of one of them."""
+    """The number of networks that a shard's job trains at once, and the seconds of a step of one of them."""
     if collected is None:
         return 1, step
     together = members_at_once(task, collected.members_per_job, min(collected.models, collected.models_per_shard))
@@ -177,7 +178,7 @@ def _write(task: Task, training: Training, folder: Path) -> float:
 
 
 def _nowcasts(
-    training: Training, nowcasters: Mapping[str, Nowcaster], context: int
+    training: Training, nowcasters: Mapping[str, Nowcaster], schedules: Mapping[str, Schedule]
 ) -> tuple[dict[str, float], dict[str, int], list[str]]:
     """Seconds and bytes of a nowcast by method, and what was scaled."""
     times: dict[str, float] = {}
@@ -188,15 +189,17 @@ def _nowcasts(
     whole = neural_graph(training.model)
     graph = _fewer_words(whole, NOWCAST_PARAMETERS[device.type])
     share = whole.num_parameters / graph.num_parameters
-    states = torch.randn(graph.num_parameters, context, device=device)
     graph.lpe(8)  # of a network, once a run
     for method, nowcaster in nowcasters.items():
         if isinstance(nowcaster, torch.nn.Module):
             nowcaster.to(device)
 
-        def predict(nowcaster: Nowcaster = nowcaster) -> None:
+        context, k = schedules[method].context, schedules[method].horizon(0)
+        states = torch.randn(graph.num_parameters, context, device=device)
+
+        def predict(nowcaster: Nowcaster = nowcaster, states: Tensor = states, k: int = k) -> None:
             with torch.no_grad():
-                nowcaster.predict(graph, states, 1)
+                nowcaster.predict(graph, states, k)
 
         memory[method] = int(peak_bytes(predict, device) * share) + 4 * context * whole.num_parameters
         times[method] = seconds(predict, device) * share
@@ -205,11 +208,11 @@ def _nowcasts(
 
 
 def _fewer_words(graph: NeuralGraph, most: int) -> NeuralGraph:
-    """The graph with as many rows of its word embedding as leave no more than ``most`` parameters, at least 64."""
+    """The graph with at most ``most`` parameters, but at least 64 of the rows of its word embedding."""
     words = graph.word_nodes
     if words is None or graph.num_parameters <= most:
         return graph
-    fewer, kept = graph.sample_words(torch.arange(min(64, words.size)))
-    row = (graph.num_parameters - len(kept)) // max(1, words.size - 64)
+    fewer, indices = graph.sample_words(torch.arange(min(64, words.size)))
+    row = (graph.num_parameters - len(indices)) // max(1, words.size - 64)
     rows = max(64, (most - fewer.num_parameters) // max(1, row))
     return graph.sample_words(torch.arange(min(rows, words.size)))[0]

@@ -1,24 +1,25 @@
-"""What a run writes, from exact sizes: nothing is timed, nothing is read but what is there already."""
+"""The disk space of a run, from exact sizes: nothing is timed, and only existing results are read."""
 
 from __future__ import annotations
 
 import errno
 import logging
-import math
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from nino.config import Layout
 from nino.config.experiment import Experiment
+from nino.evaluate.run_folder import RESULT
+from nino.files import existing_folder
 from nino.l2o import L2ONet
-from nino.plan.facts import BYTES_PER_TOKEN, TOKENS, Facts, UnknownSizesError, data_facts
 from nino.specs import MetatrainSpec, TaskSpec, TrajectorySpec
-from nino.tasks import MODELS, default_data_dir
+from nino.specs.method_schedule import method_schedule
+from nino.tasks import default_data_dir
+from nino.tasks.hub import HUB_TEXT
+from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes, hub_bytes, tensor_sizes
 from nino.tasks.text import SPLITS
 from nino.trajectories.format import chunk_size, num_shards, shard_seeds
 
@@ -40,15 +41,15 @@ L2O_FLOATS = 8  # of a parameter in a training of a learned optimizer, at most: 
 
 @dataclass(frozen=True)
 class Need:
-    """What one part of a run writes, at most.
+    """The disk space of one part of a run, at most.
 
     Args:
         stage: ``data``, ``trajectories``, ``metatrain``, ``evaluate`` or ``report``.
         name: task or nowcaster.
         path: where.
-        size: of all its files when done [bytes].
-        missing: of those that are not there yet [bytes].
-        scratch: what a job of it takes beside that while it runs [bytes].
+        size: of all its files when they are done [bytes].
+        missing: of those that do not exist yet [bytes].
+        scratch: further space of one of its jobs while it runs [bytes].
     """
 
     stage: str
@@ -117,60 +118,49 @@ def run_bytes(task: TaskSpec, parameters: int, context: int) -> tuple[int, int]:
     return rows * ROW_BYTES + RUN_BYTES + (context + 1) * folder, 2 * checkpoint + folder
 
 
-def token_bytes(facts: Facts) -> int:
+def token_bytes(sizes: DataSizes) -> int:
     """Size of a token cache."""
-    return facts.shape[0] * sum(facts.examples.values()) * (2 if facts.outputs <= 2**16 else 4) + FILE_BYTES
-
-
-def hub_bytes(name: str) -> tuple[int, int]:
-    """About what fetching text takes: the hub's own files in its cache; beside our copy of them, a decompressed one.
-
-    >>> hub_bytes("wikitext-103")
-    (300378000, 797157000)
-    """
-    tokens = sum(TOKENS[name])
-    packed, plain = int(BYTES_PER_TOKEN[".parquet"] * tokens), int(BYTES_PER_TOKEN[".txt"] * tokens)
-    return packed, packed + plain
+    return sizes.shape[0] * sum(sizes.examples.values()) * (2 if sizes.outputs <= 2**16 else 4) + FILE_BYTES
 
 
 def needs(
-    run: Experiment, facts: Mapping[str, Facts], tensors: Mapping[str, list[int]], nowcasters: Mapping[str, int]
+    run: Experiment, sizes: Mapping[str, DataSizes], tensors: Mapping[str, list[int]], nowcasters: Mapping[str, int]
 ) -> list[Need]:
     """What every part of a run writes, at most.
 
     Args:
         run: the run.
-        facts: sizes of the data of those tasks where they are known; the others are left out.
+        sizes: sizes of the data of those tasks where they are known; the others are left out.
         tensors: sizes of the parameter tensors of these tasks' networks.
         nowcasters: number of parameters of those fitted.
 
     Returns:
         A need a stage and task or nowcaster.
     """
-    found = [*_data(run, facts), *_trajectories(run, tensors), *_fits(run, nowcasters), *_learned(run, tensors)]
+    found = [*_data(run, sizes), *_trajectories(run, tensors), *_fits(run, nowcasters), *_learned(run, tensors)]
     found += _runs(run, tensors)
     report = REPORT_BYTES * len(run.evaluated)
     done = Path(Layout(run.run).manifest).is_file()
     return [*found, Need("report", run.run, Path(Layout(run.run).tables), report, 0 if done else report)]
 
 
-def _data(run: Experiment, facts: Mapping[str, Facts]) -> Iterator[Need]:
-    """What the hub's text takes, and token caches, once a data set; where a task's record is there, its cache is."""
+def _data(run: Experiment, sizes: Mapping[str, DataSizes]) -> Iterator[Need]:
+    """The hub's text and the token caches, once per data set; a cache exists where a task's record does."""
     folder = run.data_dir or default_data_dir()
-    hub = {run.tasks[task].data.name for task in facts if run.tasks[task].data.source == "hub"}
+    hub = {run.tasks[task].data.name for task in sizes if run.tasks[task].data.source == "hub"}
     if hub:
         from huggingface_hub.constants import HF_HUB_CACHE
-    for name in sorted(hub & set(TOKENS)):
-        kept = all((folder / name / f"{split}.parquet").is_file() for split in SPLITS)
+    for name in sorted(hub & set(HUB_TEXT)):
+        fetched = all((folder / name / f"{split}.parquet").is_file() for split in SPLITS)
         for path, size in ((Path(HF_HUB_CACHE), hub_bytes(name)[0]), (folder / name, hub_bytes(name)[1])):
-            yield Need("data", name, path, size, 0 if kept else size)
+            yield Need("data", name, path, size, 0 if fetched else size)
     seen = []
-    for task, known in facts.items():
+    for task, of_task in sizes.items():
         data = run.tasks[task].data
-        if known.kind == "vision" or data.source == "embedded" or data in seen:
+        if of_task.kind == "vision" or data.source == "embedded" or data in seen:
             continue
         seen.append(data)
-        size = token_bytes(known)
+        size = token_bytes(of_task)
         yield Need("data", task, folder / "tokens", size, 0 if Path(Layout(run.run).data(task)).is_file() else size)
 
 
@@ -194,22 +184,25 @@ def _fits(run: Experiment, nowcasters: Mapping[str, int]) -> Iterator[Need]:
     for name in run.fitted:
         if name in nowcasters:
             size, scratch = fit_bytes(run.nowcasters[name].metatrain, nowcasters[name])
-            path = Path(Layout(run.run).checkpoint(name))
-            done = path.is_file()
-            yield Need("metatrain", name, path.parent, size, 0 if done else size, 0 if done else scratch)
+            yield _fit(name, Path(Layout(run.run).checkpoint(name)), size, scratch)
 
 
 def _learned(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
-    """Learned optimizers; the trainings that one learns from are its state while it is fitted."""
+    """Learned optimizers; while one is fitted, its state includes the trainings that it learns from."""
     for name in run.learned:
         entry = run.optimizers[name]
         if entry.task.id in tensors:
-            own = sum(p.numel() for p in L2ONet(entry.l2o.hidden, 0).parameters())
-            size = 2 * FLOAT * own + FILE_BYTES + ROW_BYTES * entry.l2o.iterations
-            state = FLOAT * (3 * own + L2O_FLOATS * entry.l2o.trainings * sum(tensors[entry.task.id]))
-            path = Path(Layout(run.run).l2o_checkpoint(name))
-            done = path.is_file()
-            yield Need("metatrain", name, path.parent, size, 0 if done else size, 0 if done else size + 2 * state)
+            parameters = sum(p.numel() for p in L2ONet(entry.l2o.hidden, 0).parameters())
+            size = 2 * FLOAT * parameters + FILE_BYTES + ROW_BYTES * entry.l2o.iterations
+            state = FLOAT * (3 * parameters + L2O_FLOATS * entry.l2o.trainings * sum(tensors[entry.task.id]))
+            yield _fit(name, Path(Layout(run.run).l2o_checkpoint(name)), size, size + 2 * state)
+
+
+def _fit(name: str, checkpoint: Path, size: int, scratch: int) -> Need:
+    """The space of a fit, none of which is missing once its checkpoint exists."""
+    if checkpoint.is_file():
+        return Need("metatrain", name, checkpoint.parent, size, 0)
+    return Need("metatrain", name, checkpoint.parent, size, size, scratch)
 
 
 def _runs(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
@@ -217,29 +210,32 @@ def _runs(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
     for task in run.evaluated:
         if task not in tensors:
             continue
-        size, scratch = run_bytes(run.tasks[task], sum(tensors[task]), run.schedule.context)
-        folders = [Path(paths.evaluation(*each)) for each in run.evaluations if each[0] == task]
-        left = sum(not (folder / "run.json").is_file() for folder in folders)
-        path = Path(paths.under("evaluate", task))
-        yield Need("evaluate", task, path, size * len(folders), size * left, scratch if left else 0)
+        total = missing = scratch = 0
+        for each in (each for each in run.evaluations if each[0] == task):
+            context = method_schedule(run.methods[each[1]], run.schedule).context
+            size, beside = run_bytes(run.tasks[task], sum(tensors[task]), context)
+            total += size
+            if not (Path(paths.evaluation(*each)) / RESULT).is_file():
+                missing, scratch = missing + size, max(scratch, beside)
+        yield Need("evaluate", task, Path(paths.under("evaluate", task)), total, missing, scratch)
 
 
-def shortage(found: Iterable[Need]) -> str | None:
-    """Whether a disk will not suffice.
+def shortage(parts: Iterable[Need]) -> str | None:
+    """Whether a disk is too small.
 
     Args:
-        found: what is going to be written.
+        parts: what is going to be written.
 
     Returns:
-        A sentence with the path, what is needed and what is free; None where all disks suffice.
+        A sentence with the path, the space needed and the space free; None where every disk suffices.
     """
     disks: dict[int, list[Need]] = defaultdict(list)
-    for need in found:
-        disks[_existing(need.path).stat().st_dev].append(need)
-    for parts in disks.values():
-        size = sum(need.missing for need in parts) + max(need.scratch for need in parts)
-        largest = max(parts, key=lambda need: need.missing)
-        folder = _existing(largest.path)
+    for need in parts:
+        disks[existing_folder(need.path).stat().st_dev].append(need)
+    for needs_of_disk in disks.values():
+        size = sum(need.missing for need in needs_of_disk) + max(need.scratch for need in needs_of_disk)
+        largest = max(needs_of_disk, key=lambda need: need.missing)
+        folder = existing_folder(largest.path)
         free = shutil.disk_usage(folder).free
         if size > free:
             return (
@@ -250,9 +246,9 @@ def shortage(found: Iterable[Need]) -> str | None:
 
 
 def require_room(run: Experiment, shards: Iterable[str]) -> None:
-    """Refuse to begin what the disk cannot hold: the trajectories that are going to be collected.
+    """Refuse to collect trajectories that the disk cannot hold; nothing else of a run is large.
 
-    Nothing else of a run is large. Nothing is timed: it takes the seconds that building the networks takes.
+    Nothing is timed, so this takes no longer than building the networks does.
 
     Args:
         run: the run.
@@ -261,40 +257,21 @@ def require_room(run: Experiment, shards: Iterable[str]) -> None:
     Raises:
         OSError: where less is free; names the folder, what is needed and what is free.
     """
-    asked = set(shards)
-    found = []
+    requested = set(shards)
+    parts = []
     for task in run.collected:
         spec, path = run.trajectories[task], Layout(run.run)
-        numbers = [i for i in range(num_shards(spec)) if path.shard(task, i) in asked]
+        numbers = [i for i in range(num_shards(spec)) if path.shard(task, i) in requested]
         if not numbers:
             continue
         try:
-            facts = data_facts(run.tasks[task], run.data_dir or default_data_dir(), Path(path.data(task)))
+            sizes = data_sizes(run.tasks[task], run.data_dir or default_data_dir(), Path(path.data(task)))
         except UnknownSizesError as error:
             logger.warning("%s: the disk it needs is not known before its data is there (%s)", task, error)
             continue
-        tensors = tensor_sizes(run.tasks[task], facts)
+        tensors = tensor_sizes(run.tasks[task], sizes)
         states = stored_states(run.tasks[task], spec)
         size = sum(shard_bytes(spec, i, states, sum(tensors), len(tensors)) for i in numbers)
-        found.append(Need("trajectories", task, Path(path.dataset(task)), size, size))
-    if found and (problem := shortage(found)):
+        parts.append(Need("trajectories", task, Path(path.dataset(task)), size, size))
+    if parts and (problem := shortage(parts)):
         raise OSError(errno.ENOSPC, f"the disk is too small for this run: {problem}")
-
-
-def tensor_sizes(spec: TaskSpec, facts: Facts) -> list[int]:
-    """Elements of each parameter tensor of a task's network, counted without allocating it."""
-    return [math.prod(shape) for _, shape in parameter_shapes(spec, facts)]
-
-
-def parameter_shapes(spec: TaskSpec, facts: Facts) -> list[tuple[str, tuple[int, ...]]]:
-    """Name and shape of each parameter tensor of a task's network, which is not allocated."""
-    data = facts.synthetic(1, 1, 1)
-    with torch.device("meta"):
-        model = MODELS[spec.model.name](data, spec.model.options)
-    return [(name, tuple(parameter.shape)) for name, parameter in model.named_parameters()]
-
-
-def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
-    path = path.absolute()
-    return next(folder for folder in (path, *path.parents) if folder.exists())

@@ -1,4 +1,4 @@
-"""A run's plan: calibrations times counts, a row a stage and task."""
+"""The plan of a run: calibrations times counts, a row per stage and task."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -14,40 +15,42 @@ from tqdm import tqdm
 from nino.config import Layout
 from nino.config.experiment import Experiment
 from nino.ensemble import GPU_MEMBERS
+from nino.files import existing_folder
 from nino.graphs import NeuralGraph, neural_graph
+from nino.measure import resident_bytes
+from nino.metatrain.loop import fresh_nowcaster
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.base import Nowcaster
-from nino.optim.schedule import horizons
 from nino.plan.calibrate import Calibration, calibrate
-from nino.plan.disk import Need, needs, stored_states, tensor_sizes
-from nino.plan.facts import Facts, UnknownSizesError, data_facts
-from nino.plan.fits import FitCalibration, calibrate_fit, fresh_nowcaster, iteration_seconds, validation_seconds
+from nino.plan.disk import Need, needs, stored_states
+from nino.plan.fits import FitCalibration, calibrate_fit
 from nino.plan.learned import L2OCalibration, calibrate_l2o
-from nino.plan.measure import resident_bytes
 from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
+from nino.specs.method_schedule import method_schedule
+from nino.specs.methods import WITHOUT_NOWCASTS
 from nino.tasks import MODELS, default_data_dir
-from nino.tasks.presence import absent
+from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes, missing_file, tensor_sizes
 from nino.trajectories.format import num_shards
 
 logger = logging.getLogger(__name__)
 
 STAGES = ("data", "trajectories", "metatrain", "evaluate", "report")
-EVALUATIONS = 11  # of each network that is collected
+EVALUATIONS = 11  # measurements of each network that is collected
 REPORT_JOBS = 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one part of a stage takes.
+    """The cost of one part of a stage.
 
     Args:
         stage: of ``STAGES``.
         name: task, nowcaster or run.
-        jobs: of the workflow.
-        seconds: of all its jobs together, each on one GPU or one core; None where that is not known.
-        longest: of the longest of them [s].
-        size: what it leaves on disk, at most [bytes]; None where that is not known.
+        jobs: number of jobs of the workflow.
+        seconds: of all its jobs together, each on one GPU or one core; None where unknown.
+        longest: seconds of the longest job.
+        size: disk space of its results, at most [bytes]; None where unknown.
         memory: of its largest job, at most [bytes].
     """
 
@@ -62,14 +65,14 @@ class Row:
 
 @dataclass
 class Plan:
-    """What a run takes.
+    """The cost of a run.
 
     Args:
         run: its name.
-        device: that was calibrated on: ``cpu`` (one core a job) or ``cuda``.
-        rows: in the order of the stages.
-        needs: on disk.
-        notes: what was estimated and how, what is not known.
+        device: on which it was calibrated, ``cpu`` (one core a job) or ``cuda``.
+        rows: parts, in the order of the stages.
+        needs: disk space by part.
+        notes: what was estimated and how, and what is unknown.
         calibrations: by task.
         fits: calibrations by nowcaster.
         learned: by learned optimizer.
@@ -86,7 +89,7 @@ class Plan:
 
 
 def plan(run: Experiment, device: str = "cpu", *, progress: bool = True) -> Plan:
-    """Estimate what a run takes from short calibrations: seconds a task, whatever its size.
+    """Estimate the cost of a run from short calibrations, which take seconds per task, whatever its size.
 
     Args:
         run: the run.
@@ -94,7 +97,7 @@ def plan(run: Experiment, device: str = "cpu", *, progress: bool = True) -> Plan
         progress: show a bar on a terminal.
 
     Returns:
-        The plan; what could not be estimated is None in its row and named in its notes.
+        The plan; a row holds None for what could not be estimated, and a note names it.
     """
     planner = _Planner(run, torch.device(device))
     with (
@@ -118,10 +121,12 @@ def one_thread(device: torch.device) -> Iterator[None]:
 
 
 class _Planner:
+    """Collects sizes, calibrations and notes, then puts a plan together."""
+
     def __init__(self, run: Experiment, device: torch.device) -> None:
         self.run, self.device, self.paths = run, device, Layout(run.run)
         self.plan = Plan(run.run, device.type)
-        self.facts: dict[str, Facts] = {}
+        self.sizes: dict[str, DataSizes] = {}
         self.tensors: dict[str, list[int]] = {}
         self.nets: dict[str, NiNoNet | WNNPlus] = {}
         self.notes: dict[str, list[str]] = {}
@@ -130,22 +135,22 @@ class _Planner:
 
     @property
     def parts(self) -> int:
-        return len(self.facts) + len(self.run.fitted) + len(self.run.learned)
+        return len(self.sizes) + len(self.run.fitted) + len(self.run.learned)
 
     def _learn_sizes(self) -> None:
         folder = self.run.data_dir or default_data_dir()
         for task in self.run.used:
             spec = self.run.tasks[task]
-            if (lack := absent(spec.data, folder)) is not None:
-                self._note(task, f"data that is not there yet ({lack})")
+            if (missing := missing_file(spec.data, folder)) is not None:
+                self._note(task, f"data that is not there yet ({missing})")
             try:
-                facts = data_facts(spec, folder, Path(self.paths.data(task)))
+                sizes = data_sizes(spec, folder, Path(self.paths.data(task)))
             except UnknownSizesError as error:
                 self._note(task, f"not estimated; {error}")
                 continue
-            self.facts[task], self.tensors[task] = facts, tensor_sizes(spec, facts)
-            if facts.basis not in ("the data", "the data set's definition"):
-                self._note(task, f"about {sum(facts.examples.values()):,} blocks, by {facts.basis}")
+            self.sizes[task], self.tensors[task] = sizes, tensor_sizes(spec, sizes)
+            if sizes.basis not in ("the data", "the data set's definition"):
+                self._note(task, f"about {sum(sizes.examples.values()):,} blocks, by {sizes.basis}")
 
     def _note(self, name: str, text: str) -> None:
         names = self.notes.setdefault(text, [])
@@ -156,11 +161,10 @@ class _Planner:
         """Calibrate tasks, then fits."""
         for name in self.run.fitted:
             entry = self.run.nowcasters[name]
-            if all(task in self.facts for task in entry.tasks):
-                known = [self.facts[task] for task in entry.tasks]
-                words = {task: f.outputs for task, f in zip(entry.tasks, known, strict=True) if f.kind == "language"}
+            if all(task in self.sizes for task in entry.tasks):
+                words = [self.sizes[task].outputs for task in entry.tasks if self.sizes[task].kind == "language"]
                 self.nets[name] = fresh_nowcaster(entry.metatrain, words)
-        for task in self.facts:
+        for task in self.sizes:
             bar.set_postfix_str(task)
             self._task(task)
             bar.update()
@@ -173,25 +177,22 @@ class _Planner:
             bar.update()
         for name in self.run.learned:
             bar.set_postfix_str(name)
-            told = self.run.optimizers[name]
-            if told.task.id in self.facts:
-                learned_on = told.task, self.facts[told.task.id]
-                self.plan.learned[name] = calibrate_l2o(told.l2o, *learned_on, self.device)
+            optimizer = self.run.optimizers[name]
+            if (sizes := self.sizes.get(optimizer.task.id)) is not None:
+                self.plan.learned[name] = calibrate_l2o(optimizer.l2o, optimizer.task, sizes, self.device)
             bar.update()
 
     def _task(self, task: str) -> None:
         evaluated = [m for t, m in self._runs() if t == task]
-        nowcasters: dict[str, Nowcaster] = {}
-        for name in dict.fromkeys(evaluated):
-            nowcaster = self._nowcaster(self.run.methods[name])
-            if nowcaster is not None:
-                nowcasters[name] = nowcaster
+        built = {name: self._nowcaster(self.run.methods[name]) for name in dict.fromkeys(evaluated)}
+        nowcasters = {name: nowcaster for name, nowcaster in built.items() if nowcaster is not None}
         folder = existing_folder(Path(self.paths.root))
-        context = self.run.schedule.context
+        schedules = {name: method_schedule(self.run.methods[name], self.run.schedule) for name in nowcasters}
         collected = self.run.trajectories[task] if task in self.run.collected else None
-        found = calibrate(self.run.tasks[task], self.facts[task], self.device, nowcasters, context, folder, collected)
-        self.plan.calibrations[task] = found
-        for part in found.scaled:
+        spec, sizes = self.run.tasks[task], self.sizes[task]
+        times = calibrate(spec, sizes, self.device, nowcasters, schedules, folder, collected)
+        self.plan.calibrations[task] = times
+        for part in times.scaled:
             self._note(task, f"timed on {part}, scaled to the whole")
 
     def _nowcaster(self, method: MethodSpec) -> Nowcaster | None:
@@ -203,8 +204,8 @@ class _Planner:
         return nowcaster
 
     def _graph(self, task: str) -> NeuralGraph:
-        spec, facts = self.run.tasks[task].model, self.facts[task]
-        return neural_graph(MODELS[spec.name](facts.synthetic(1, 1, 1), spec.options))
+        spec, sizes = self.run.tasks[task].model, self.sizes[task]
+        return neural_graph(MODELS[spec.name](sizes.synthetic(1, 1, 1), spec.options))
 
     def _runs(self) -> list[tuple[str, str]]:
         """Task and method of every run that is evaluated."""
@@ -213,12 +214,13 @@ class _Planner:
     def finish(self) -> Plan:
         """Put rows together."""
         counts = {name: sum(p.numel() for p in net.parameters()) for name, net in self.nets.items()}
-        self.plan.needs = needs(self.run, self.facts, self.tensors, counts)
+        self.plan.needs = needs(self.run, self.sizes, self.tensors, counts)
         rows = self.plan.rows
         rows.append(Row("data", f"{len(self.run.used)} tasks", len(self.run.used), size=self._size("data")))
         rows += [self._trajectories(task) for task in self.run.collected]
-        rows += [self._fit(name) for name in self.run.fitted]
-        rows += [self._learned(name) for name in self.run.learned]
+        fits, optimizers = self.run.nowcasters, self.run.optimizers
+        rows += [self._fit(name, self.plan.fits.get(name), fits[name].metatrain) for name in self.run.fitted]
+        rows += [self._fit(name, self.plan.learned.get(name), optimizers[name].l2o) for name in self.run.learned]
         rows += [self._evaluations(task) for task in self.run.evaluated]
         rows.append(Row("report", self.run.run, REPORT_JOBS, size=self._size("report")))
         self.plan.notes = [f"{', '.join(names)}: {text}" for text, names in self.notes.items()]
@@ -244,21 +246,12 @@ class _Planner:
         memory = self.base + found.collect_bytes
         return Row("trajectories", task, jobs, spec.models * network, longest, self._size("trajectories", task), memory)
 
-    def _fit(self, name: str) -> Row:
-        found = self.plan.fits.get(name)
-        if found is None:
-            return Row("metatrain", name, 1)
-        spec = self.run.nowcasters[name].metatrain
-        validations = spec.iterations // spec.validate_every + 1
-        seconds = spec.iterations * iteration_seconds(found) + validations * validation_seconds(found, spec)
-        return Row("metatrain", name, 1, seconds, seconds, self._size("metatrain", name), self.base + found.memory)
-
-    def _learned(self, name: str) -> Row:
-        found, size = self.plan.learned.get(name), self._size("metatrain", name)
-        if found is None:
+    def _fit(self, name: str, times: FitCalibration | L2OCalibration | None, spec: Any) -> Row:
+        size = self._size("metatrain", name)
+        if times is None:
             return Row("metatrain", name, 1, size=size)
-        seconds = found.seconds(self.run.optimizers[name].l2o)
-        return Row("metatrain", name, 1, seconds, seconds, size, self.base + found.memory)
+        seconds = times.seconds(spec)
+        return Row("metatrain", name, 1, seconds, seconds, size, self.base + times.memory)
 
     def _evaluations(self, task: str) -> Row:
         methods = [self.run.methods[m] for m in dict.fromkeys(m for t, m in self._runs() if t == task)]
@@ -275,22 +268,17 @@ class _Planner:
         return Row("evaluate", task, jobs, len(self.run.seeds) * sum(times), most * max(times), size, memory)
 
     def _run_seconds(self, spec: TaskSpec, method: MethodSpec, found: Calibration) -> float:
-        every, steps, schedule = spec.evaluation, spec.recipe.steps, self.run.schedule
+        every, steps = spec.evaluation, spec.recipe.steps
         tests, validations = steps // every.test_every, steps // every.validation_every
         if found.check is None:
             measured = tests * found.test
         else:
             measured = tests * found.check + validations * found.test
         seconds = steps * found.step + measured + validations * found.validation
-        if method.nowcaster in ("none", "l2o"):
+        if method.nowcaster in WITHOUT_NOWCASTS:
             return seconds
-        reach = horizons(steps, schedule.period, schedule.max_horizon, schedule.power)
+        schedule = method_schedule(method, self.run.schedule, steps)
+        nowcasts = schedule.nowcasts(steps)
         if method.nowcaster == "oracle":
-            return seconds + sum(reach) * (schedule.period // schedule.context) * found.step
-        return seconds + len(reach) * found.nowcasts[method.name]
-
-
-def existing_folder(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
-    path = path.absolute()
-    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+            return seconds + sum(map(schedule.reach, nowcasts)) * found.step
+        return seconds + len(nowcasts) * found.nowcasts[method.name]

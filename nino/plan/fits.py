@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from nino.graphs import NeuralGraph
+from nino.measure import peak_bytes, seconds
 from nino.metatrain.optimize import Precision, Trainer, loss_of
 from nino.metatrain.sampler import VALIDATION_STARTS
-from nino.metatrain.windows import Windows
-from nino.nowcasters import NiNoNet, WNNPlus, build_nowcaster
-from nino.plan.measure import peak_bytes, seconds
+from nino.metatrain.training_windows import Windows
+from nino.nowcasters import NiNoNet, WNNPlus
 from nino.specs import MetatrainSpec
 
 # A batch is timed whole where its first trajectory says that it takes no longer [s].
@@ -22,11 +21,11 @@ WHOLE_BATCH_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class FitCalibration:
-    """What a fit's parts take, by task, were all of a batch of it.
+    """The cost of a fit's parts.
 
     Args:
-        iteration: [s].
-        validation: a held-out trajectory [s].
+        iteration: seconds of an iteration by task, if all of its batch were of that task.
+        validation: seconds of a held-out trajectory by task.
         memory: of an iteration, beside the process's own [bytes].
     """
 
@@ -34,19 +33,11 @@ class FitCalibration:
     validation: Mapping[str, float]
     memory: int
 
-
-def fresh_nowcaster(spec: MetatrainSpec, vocabularies: Mapping[str, int]) -> NiNoNet | WNNPlus:
-    """The nowcaster that a fit begins with; ``word_positions: true`` takes the tasks' largest vocabulary.
-
-    Args:
-        spec: the recipe.
-        vocabularies: size of each language task's.
-    """
-    options: dict[str, Any] = dict(spec.model)
-    if isinstance(options.get("word_positions"), bool):
-        options["word_positions"] = max(vocabularies.values(), default=0) if options["word_positions"] else 0
-    options |= {"context": spec.context, "max_horizon": spec.max_horizon, "scaled": spec.scaling != "none"}
-    return build_nowcaster(spec.kind, seed=0, **options)
+    def seconds(self, spec: MetatrainSpec) -> float:
+        """Seconds of a whole fit: each trajectory of a batch is of a task drawn uniformly."""
+        validations = spec.iterations // spec.validate_every + 1
+        iteration = sum(self.iteration.values()) / len(self.iteration)
+        return spec.iterations * iteration + validations * sum(self.validation.values()) * spec.validation_models
 
 
 def calibrate_fit(
@@ -75,11 +66,11 @@ def calibrate_fit(
             iteration[task] = seconds(lambda batch=batch: trainer.step(0, batch), device)  # type: ignore[misc]
         memory = max(memory, peak_bytes(lambda windows=windows: trainer.step(0, [windows]), device))  # type: ignore[misc]
 
-        def held_out(windows: Windows = windows) -> None:
+        def validate(windows: Windows = windows) -> None:
             with torch.no_grad():
                 loss_of(net, [windows.to(device)], spec, precision, "streamed")
 
-        validation[task] = seconds(held_out, device) * VALIDATION_STARTS
+        validation[task] = seconds(validate, device) * VALIDATION_STARTS
     parameters = sum(p.numel() for p in net.parameters())
     return FitCalibration(iteration, validation, memory + 24 * parameters)
 
@@ -108,13 +99,3 @@ def _batch(windows: Windows, spec: MetatrainSpec, graph: NeuralGraph) -> list[Wi
     if windows.graph is graph:
         return [windows] * spec.trajectories_per_batch
     return [synthetic_windows(windows.task, graph, spec) for _ in range(spec.trajectories_per_batch)]
-
-
-def iteration_seconds(found: FitCalibration) -> float:
-    """An iteration's seconds: each trajectory of a batch is of a task drawn uniformly."""
-    return sum(found.iteration.values()) / len(found.iteration)
-
-
-def validation_seconds(found: FitCalibration, spec: MetatrainSpec) -> float:
-    """A validation's seconds: all held-out trajectories of all tasks."""
-    return sum(found.validation.values()) * spec.validation_models

@@ -1,28 +1,26 @@
-"""What fitting a learned optimizer takes: an unroll and a step of one of the trainings that it learns from."""
+"""The cost of fitting a learned optimizer, from an unroll and a step of a training that it learns from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from nino.l2o import L2ONet
-from nino.l2o.fit import start
-from nino.plan.facts import Facts
-from nino.plan.measure import peak_bytes, seconds
+from nino.l2o.fit import start, unroll
+from nino.measure import peak_bytes, seconds
 from nino.specs import L2OSpec, TaskSpec
-from nino.tasks import Task
+from nino.tasks import DataSizes, Task
 
 
 @dataclass(frozen=True)
 class L2OCalibration:
-    """What the parts of a fit take.
+    """The cost of a fit's parts.
 
     Args:
-        unroll: an iteration: the steps of an unroll and the update after them [s].
-        step: of the validation's training [s].
-        memory: of an iteration and the trainings under way, beside the process's own [bytes].
+        unroll: seconds of an iteration: the steps of an unroll and the update after them.
+        step: seconds of a step of the training that validates.
+        memory: of an iteration and of all trainings under way, beside the process's own [bytes].
     """
 
     unroll: float
@@ -30,42 +28,37 @@ class L2OCalibration:
     memory: int
 
     def seconds(self, spec: L2OSpec) -> float:
-        """Of a whole fit."""
+        """Seconds of a whole fit."""
         validations = 1 + -(-spec.iterations // spec.validate_every)
         return spec.iterations * self.unroll + validations * spec.validation_steps * self.step
 
 
-def calibrate_l2o(spec: L2OSpec, task: TaskSpec, facts: Facts, device: torch.device) -> L2OCalibration:
+def calibrate_l2o(spec: L2OSpec, task: TaskSpec, sizes: DataSizes, device: torch.device) -> L2OCalibration:
     """Time an unroll and a step on random data.
 
     Args:
         spec: the recipe.
         task: whose trainings it learns from.
-        facts: sizes of the task's data.
+        sizes: sizes of the task's data.
         device: where the fit runs.
 
     Returns:
         Seconds and bytes.
     """
-    data = Task(task, facts.synthetic(task.recipe.batch_size, 1, 1), device)
+    data = Task(task, sizes.synthetic(task.recipe.batch_size, 1, 1), device)
     net = L2ONet(spec.hidden, 0).to(device)
     training = start(data, 0, net)
     learner = torch.optim.AdamW(net.parameters(), lr=spec.lr)
-    optimizer: Any = training.optimizer
 
-    def unroll() -> None:
-        optimizer.open_unroll()
-        for _ in range(spec.unroll):
-            training.step()
-        objective = optimizer.close_unroll()
+    def iteration() -> None:
+        _, objective = unroll(training, spec.unroll)
         learner.zero_grad()
-        if objective is not None:
-            objective.backward()
+        objective.backward()
         learner.step()
 
-    memory = peak_bytes(unroll, device)
-    state = sum(value.numel() * 4 for kept in optimizer.state.values() for value in kept.values())
+    memory = peak_bytes(iteration, device)
+    state = sum(t.numel() * 4 for accumulators in training.optimizer.state.values() for t in accumulators.values())
     each = state + sum(p.numel() * p.element_size() for p in training.parameters)
     return L2OCalibration(
-        seconds(unroll, device), seconds(training.step, device), memory + spec.trainings * each + facts.held_bytes
+        seconds(iteration, device), seconds(training.step, device), memory + spec.trainings * each + sizes.held_bytes
     )

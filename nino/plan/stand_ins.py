@@ -1,4 +1,4 @@
-"""Nowcasters of the right size where weights are not there yet: a nowcast takes as long whatever they are."""
+"""Nowcasters of the right size in place of weights that do not exist yet: they do not change a nowcast's time."""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ from nino.report.runs import Runs
 from nino.report.statistics import Interval, generator, mean_interval, sample_mean, sample_std, speedups
 from nino.report.studies import Cell
 from nino.report.table import EMPTY
+from nino.schedule import Schedule
 from nino.specs import MethodSpec, ReportSpec
+from nino.specs.method_schedule import method_schedule
 
 Values = dict[str, dict[int, float]]  # task -> seed -> value
 NO_INTERVAL = Interval(float("nan"), float("nan"), "none")
@@ -235,22 +237,13 @@ def _method(spec: ReportSpec, name: str) -> MethodSpec:
     return next(method for method in spec.methods if method.name == name)
 
 
-def _period(spec: ReportSpec, method: MethodSpec) -> int:
-    return int(method.options.get("period", spec.schedule.period))
-
-
-def _context(spec: ReportSpec, method: MethodSpec) -> int:
-    return int(method.options.get("context", spec.schedule.context))
-
-
-def _spacing(spec: ReportSpec, method: MethodSpec) -> float:
-    return float(method.options.get("spacing", _period(spec, method) / _context(spec, method)))
+def _planned(part: Callable[[Schedule], int]) -> Callable[[ReportSpec, MethodSpec], float]:
+    return lambda spec, method: float(part(method_schedule(method, spec.schedule)))
 
 
 def _reach(spec: ReportSpec, method: MethodSpec) -> float:
-    """Steps that the first nowcast reaches ahead: its horizon in states times their spacing; later horizons decay."""
-    first = method.options.get("horizons", method.options.get("max_horizon", spec.schedule.max_horizon))
-    return (first if isinstance(first, int) else first[0]) * _spacing(spec, method)
+    """Steps that the first nowcast reaches ahead; later horizons decay."""
+    return float(method_schedule(method, spec.schedule).reach(0))
 
 
 MEASURES: dict[str, Callable[[Runs, Cell], dict[int, float]]] = {
@@ -271,8 +264,8 @@ MEASURES: dict[str, Callable[[Runs, Cell], dict[int, float]]] = {
     "worst_change_percent": _of_nowcasts(lambda jumps: _change(jumps).max(skipna=False)),
 }
 PLANNED: dict[str, Callable[[ReportSpec, MethodSpec], float]] = {  # what the config says, with or without runs
-    "period": _period,
-    "spacing": _spacing,
-    "context": _context,
+    "period": _planned(lambda schedule: schedule.period),
+    "spacing": _planned(lambda schedule: schedule.spacing),
+    "context": _planned(lambda schedule: schedule.context),
     "reach": _reach,
 }

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nino.evaluate.methods import spacing_of
-from nino.optim import horizons
 from nino.report.drawing import COLUMN, legend_below, looks, new_figure
-from nino.specs import ReportSpec, ScheduleSpec
+from nino.schedule import Schedule
+from nino.specs import MethodSpec, ReportSpec
+from nino.specs.method_schedule import method_schedule
+from nino.specs.methods import WITHOUT_NOWCASTS
 
 
 def schedule_figure(spec: ReportSpec) -> Figure:
@@ -21,57 +20,47 @@ def schedule_figure(spec: ReportSpec) -> Figure:
     Lines of one schedule are of states, with steps on the right; several, whose states lie differently far apart,
     are of steps, in the colour of the first method that follows them, for the longest training.
     """
-    own = _schedules(spec)
-    figure = new_figure(COLUMN, 2.3 if len(own) < 2 else 3.0)
+    longest = max(task.recipe.steps for task in spec.tasks)
+    planned: dict[Schedule, list[MethodSpec]] = {}
+    for method in spec.methods:
+        if method.nowcaster not in WITHOUT_NOWCASTS:
+            period = method_schedule(method, spec.schedule).period  # which may be longer than any run
+            planned.setdefault(method_schedule(method, spec.schedule, max(longest, period)), []).append(method)
+    figure = new_figure(COLUMN, 2.3 if len(planned) < 2 else 3.0)
     axes = figure.add_subplot()
-    if len(own) > 1:
-        _by_schedule(figure, axes, spec, own)
+    if len(planned) > 1:
+        _by_schedule(figure, axes, spec, planned, longest)
     else:
-        _by_length(axes, spec, next(iter(own), None) or (spec.schedule, spec.schedule.period // spec.schedule.context))
+        _by_length(axes, spec, next((methods[0] for methods in planned.values()), spec.methods[0]))
     axes.set_xlabel("step of the nowcast")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
-def _schedules(spec: ReportSpec) -> dict[tuple[ScheduleSpec, int], list[str]]:
-    """Methods that make nowcasts by their schedule and the steps between its states."""
-    named = [field.name for field in fields(ScheduleSpec)]
-    found: dict[tuple[ScheduleSpec, int], list[str]] = {}
-    for method in spec.methods:
-        if method.nowcaster not in ("none", "l2o"):
-            changes = {key: method.options[key] for key in named if key in method.options}
-            key = replace(spec.schedule, **changes), spacing_of(method, spec.schedule)
-            found.setdefault(key, []).append(method.name)
-    return found
-
-
-def _points(schedule: ScheduleSpec, total: int) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and horizons k of the nowcasts of a run."""
-    ks = np.asarray(horizons(total, schedule.period, schedule.max_horizon, schedule.power))
-    return schedule.period * np.arange(1, len(ks) + 1), ks
-
-
-def _by_schedule(figure: Figure, axes: Axes, spec: ReportSpec, own: dict[tuple[ScheduleSpec, int], list[str]]) -> None:
-    total = max(task.recipe.steps for task in spec.tasks)
-    for (schedule, spacing), methods in own.items():
-        if schedule.period <= total:
-            steps, ks = _points(schedule, total)
-            label = ", ".join(spec.label(method) for method in methods)
-            axes.plot(steps, ks * spacing, marker="o", markersize=3, label=label, **looks(spec)[methods[0]].line())
+def _by_schedule(
+    figure: Figure, axes: Axes, spec: ReportSpec, planned: dict[Schedule, list[MethodSpec]], total: int
+) -> None:
+    for schedule, methods in planned.items():
+        if steps := list(schedule.nowcasts(total)):
+            ahead = [schedule.reach(step) for step in steps]
+            label = ", ".join(spec.label(method.name) for method in methods)
+            axes.plot(steps, ahead, marker="o", markersize=3, label=label, **looks(spec)[methods[0].name].line())
     axes.set_ylabel("steps ahead")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     legend_below(figure, *axes.get_legend_handles_labels(), most=2)
 
 
-def _by_length(axes: Axes, spec: ReportSpec, own: tuple[ScheduleSpec, int]) -> None:
-    schedule, spacing = own
-    for total in sorted({task.recipe.steps for task in spec.tasks if task.recipe.steps >= schedule.period}):
-        axes.plot(*_points(schedule, total), "o-", label=f"{total:,} steps")
+def _by_length(axes: Axes, spec: ReportSpec, method: MethodSpec) -> None:
+    first = method_schedule(method, spec.schedule)
+    period, spacing = first.period, first.spacing
+    for total in sorted({task.recipe.steps for task in spec.tasks if task.recipe.steps >= period}):
+        schedule = method_schedule(method, spec.schedule, total)
+        steps = list(schedule.nowcasts(total))
+        axes.plot(steps, [schedule.horizon(step) for step in steps], "o-", label=f"{total:,} steps")
     axes.set_ylabel("horizon k, states")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     right = axes.secondary_yaxis(
         "right", functions=(lambda k: np.asarray(k) * spacing, lambda steps: np.asarray(steps) / spacing)
     )
     right.set_ylabel("steps ahead")
-    axes.legend(title=f"a nowcast every {schedule.period:,} steps", title_fontsize=7)
+    axes.legend(title=f"a nowcast every {period:,} steps", title_fontsize=7)

@@ -28,22 +28,14 @@ CONTROLS = ("identity", "random", "linear", "oracle")  # nowcasters that bound a
 FROM_FILE = ("checkpoint", "metatrained", "l2o")  # methods that read weights
 FITTED = ("checkpoint", "metatrained")  # those of them that nowcast
 NOWCASTERS = ("none", *CONTROLS, *FROM_FILE)
+WITHOUT_NOWCASTS = ("none", "l2o")  # one optimizer takes every step
 
 APPROXIMATIONS = ("edges", "subgraphs")  # of a NiNo's messages, see nino.nowcasters.approximate
 OF_FITTED = (*APPROXIMATIONS, "scaling")  # options of methods in FITTED, and of no other
-WRAPPER_OPTIONS = (
-    "topology",
-    "unknown",
-    "update_scale",
-    "accept",
-    "period",
-    "context",
-    "spacing",
-    "max_horizon",
-    "power",
-    "horizons",
-)
-"""Keys of ``MethodSpec.options`` that are ``NiNo``'s (horizons win over the schedule's); others, the nowcaster's."""
+SCHEDULE_OPTIONS = ("period", "context", "spacing", "max_horizon", "power", "horizons")
+"""Keys of ``MethodSpec.options`` that say when a method nowcasts, from which states and how far."""
+WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", *SCHEDULE_OPTIONS)
+"""Keys of ``MethodSpec.options`` that are ``NiNo``'s; all others are the nowcaster's."""
 
 PUBLISHED_CONTEXT = 5  # states that each of the published nowcasters reads
 PUBLISHED_FITS = ("nino_no_posw", "nino_mlp", "nino_mlp_h32")  # published weights that were fitted to ...

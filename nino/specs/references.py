@@ -110,6 +110,40 @@ class Reference:
                 if option not in allowed:
                     yield f"{self.name} takes no argument {option!r}; {suggest(option, allowed)}"
 
+    def constant(self, name: str) -> Any:
+        """What the class sets an attribute to in its body, read without running any of its code.
+
+        Args:
+            name: of the attribute, such as ``fixed_horizon``.
+
+        Returns:
+            The value; None where neither the class nor one that it derives from in the same file sets a plain value.
+        """
+        source = None if next(self.problems({}), None) else self.source()
+        if source is None or source.suffix != ".py":
+            return None
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+        waiting = [self.name]
+        while waiting:
+            if (node := classes.pop(waiting.pop(0), None)) is not None:
+                values = _assignments(node)
+                if name in values:
+                    value = values[name]
+                    return value.value if isinstance(value, ast.Constant) else None
+                waiting += [base.id for base in node.bases if isinstance(base, ast.Name)]
+        return None
+
+
+def _assignments(node: ast.ClassDef) -> dict[str, ast.expr | None]:
+    """What the body of a class sets its attributes to."""
+    values: dict[str, ast.expr | None] = {}
+    for entry in node.body:
+        if isinstance(entry, ast.Assign | ast.AnnAssign):
+            targets = entry.targets if isinstance(entry, ast.Assign) else [entry.target]
+            values |= {target.id: entry.value for target in targets if isinstance(target, ast.Name)}
+    return values
+
 
 def _import_file(path: Path) -> ModuleType:
     name = f"nino_own_{path.stem}"

@@ -1,4 +1,4 @@
-"""One attention layer and renumberings of its hidden neurons, of which it is computed whether they keep its function.
+"""An attention layer, and renumberings of its hidden neurons that keep or change its function.
 
 Shape legend: d width, H heads, n permutations.
 """
@@ -31,7 +31,7 @@ class AttentionLayer(nn.Module):
     """
 
     def __init__(self, width: int, heads: int, seed: int) -> None:
-        """Draw the parameters from a generator of their own: those of PyTorch have zero biases, which hide faults."""
+        """Draw all parameters: PyTorch's own have zero biases, which would hide faults."""
         super().__init__()
         self.attention = nn.MultiheadAttention(width, heads, dtype=torch.float64)
         generator = torch.Generator().manual_seed(derive(seed, "init"))
@@ -40,7 +40,7 @@ class AttentionLayer(nn.Module):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / width**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend."""
+        """Self-attention without weights."""
         return self.attention(x, x, x, need_weights=False)[0]
 
 
@@ -50,14 +50,12 @@ class Permutations:
 
     Args:
         queries: (n, d), which neuron's query and key weights stand at each place.
-        values: (n, d), the same of the value weights.
-        outputs: (n, d), the same of the columns of the output projection.
+        values: (n, d), the same of the value weights and of the columns of the output projection.
         good: (n,), whether the function is kept.
     """
 
     queries: NDArray[np.int64]
     values: NDArray[np.int64]
-    outputs: NDArray[np.int64]
     good: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -84,7 +82,7 @@ def draw(width: int, heads: int, count: int, seed: int, layer: nn.Module) -> Per
         The permutations, in random order.
     """
     rng = np.random.default_rng(derive(seed, "permutations"))
-    rows: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    rows: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for i in range(count):
         family = i % 4
         if family < 2:
@@ -94,12 +92,11 @@ def draw(width: int, heads: int, count: int, seed: int, layer: nn.Module) -> Per
         else:
             queries = rng.permutation(width)
             values = rng.permutation(width) if family == 3 else queries
-        rows.append((queries, values, values))
+        rows.append((queries, values))
     shuffled = [rows[i] for i in rng.permutation(count)]
-    queries, values, outputs = (np.stack(part) for part in zip(*shuffled, strict=True))
+    queries, values = (np.stack(part) for part in zip(*shuffled, strict=True))
     inputs = torch.from_numpy(rng.standard_normal((5, 3, width)))
-    good = _keeps_function(layer, queries, values, outputs, inputs)
-    return Permutations(queries, values, outputs, good)
+    return Permutations(queries, values, _keeps_function(layer, queries, values, inputs))
 
 
 def _inside_heads(rng: np.random.Generator, order: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -107,14 +104,13 @@ def _inside_heads(rng: np.random.Generator, order: NDArray[np.int64], size: int)
     return np.concatenate([head * size + rng.permutation(size) for head in order])
 
 
-def permute(state: dict[str, Tensor], queries: Tensor, values: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+def permute(state: dict[str, Tensor], queries: Tensor, values: Tensor) -> dict[str, Tensor]:
     """The parameters of a layer with its hidden neurons renumbered.
 
     Args:
         state: of an ``AttentionLayer``.
         queries: (d,), order of queries and keys.
-        values: (d,), order of values.
-        outputs: (d,), order of the output projection's columns.
+        values: (d,), order of values and of the output projection's columns.
 
     Returns:
         Parameters of the same names.
@@ -124,20 +120,20 @@ def permute(state: dict[str, Tensor], queries: Tensor, values: Tensor, outputs: 
     return {
         "attention.in_proj_weight": state["attention.in_proj_weight"][rows],
         "attention.in_proj_bias": state["attention.in_proj_bias"][rows],
-        "attention.out_proj.weight": state["attention.out_proj.weight"][:, outputs],
+        "attention.out_proj.weight": state["attention.out_proj.weight"][:, values],
         "attention.out_proj.bias": state["attention.out_proj.bias"],
     }
 
 
 def _keeps_function(
-    layer: nn.Module, queries: NDArray[np.int64], values: NDArray[np.int64], outputs: NDArray[np.int64], inputs: Tensor
+    layer: nn.Module, queries: NDArray[np.int64], values: NDArray[np.int64], inputs: Tensor
 ) -> NDArray[np.bool_]:
     state = {name: p.detach() for name, p in layer.named_parameters()}
     good = []
     with torch.no_grad():
-        wanted = layer(inputs)
-        for orders in zip(queries, values, outputs, strict=True):
+        unchanged = layer(inputs)
+        for orders in zip(queries, values, strict=True):
             permuted = permute(state, *map(torch.from_numpy, orders))
-            found = torch.func.functional_call(layer, permuted, (inputs,))
-            good.append(bool((found - wanted).abs().max() <= TOLERANCE * wanted.abs().max()))
+            outputs = torch.func.functional_call(layer, permuted, (inputs,))
+            good.append(bool((outputs - unchanged).abs().max() <= TOLERANCE * unchanged.abs().max()))
     return np.array(good)

@@ -1,20 +1,15 @@
-"""What nowcasts cost a training, measured: peak memory, seconds a nowcast, share of the training time.
+"""Measuring what nowcasts cost a training: peak memory, seconds per nowcast, share of the training time.
 
-Weights of the nowcasters are random: what they cost does not depend on them. With given weights an approximated NiNo is
-also held against the exact one.
+The nowcasters have random weights, on which their cost does not depend. With given weights, approximated nowcasts are
+also compared with the exact one.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import resource
 import statistics
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,17 +17,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from nino.l2o import L2O, L2ONet
+from nino.measure import PeakMemory, elapsed, wall_clock
 from nino.nowcasters import Nowcaster, approximated, build_nowcaster, load_nowcaster
 from nino.optim import NiNo
-from nino.optim.record import NowcastRecord
+from nino.optim.nowcast_record import NowcastRecord
 from nino.specs import OverheadSpec
 from nino.tasks import MODELS as ARCHITECTURES
 from nino.tasks import Data
 
 CONTEXT = 5
-REPEATS = 8  # of what is timed; the first one, which for a nowcast computes positions, apart
-COMPARED = 4  # the nowcast that approximations are compared at
-HORIZON = 40  # of the nowcast that approximations are compared by, in states
+REPEATS = 8  # timed nowcasts or steps; the first, in which a nowcast computes positions, is reported apart
+COMPARED = 4  # number of the nowcast at which approximations are compared
+HORIZON = 40  # of that nowcast [states]
 _GPT2, _LLAMA3 = 50_257, 128_256
 
 
@@ -130,7 +126,7 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
         What it cost.
     """
     torch.manual_seed(0)
-    memory = Memory(device)
+    memory = PeakMemory(device)
     network = build(model, spec.tokens).to(device)
     optimizer: Any = torch.optim.AdamW(network.parameters(), lr=1e-4)
     if method == "l2o":
@@ -147,8 +143,6 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
         if getattr(optimizer, "need_grads", True):
             _gradient(network, tokens, spec, device)
         optimizer.step()
-        if device != "cpu":
-            torch.cuda.synchronize()
 
     apart = None
     for taken in range((CONTEXT if isinstance(optimizer, NiNo) else 1) * REPEATS):
@@ -156,9 +150,7 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
             apart = _difference(spec, optimizer, step)
         nowcast = not getattr(optimizer, "need_grads", True)
         memory.reset()
-        start = time.perf_counter()
-        step()
-        seconds[nowcast].append(time.perf_counter() - start)
+        seconds[nowcast].append(elapsed(step, device, wall_clock))
         peaks[nowcast] = max(peaks[nowcast], memory.peak())
     base = statistics.median(seconds[False][1:])
     repeats = seconds[bool(seconds[True])][1:]
@@ -179,22 +171,22 @@ def _nowcaster(spec: OverheadSpec, method: str) -> Nowcaster:
 
 def _difference(spec: OverheadSpec, optimizer: NiNo, step: Callable[[], None]) -> float:
     """Train on to one more nowcast, and compare it there with the exact one."""
-    found: list[float] = []
+    differences: list[float] = []
 
     def compare(opt: NiNo, _: NowcastRecord) -> None:
         assert opt.nowcaster is not None and opt.graph is not None
         states = opt.history.states()
         exact = _nowcaster(spec, "nino")
         assert isinstance(exact, nn.Module)
-        wanted = exact.to(next(iter(opt.named.values())).device).predict(opt.graph, states, HORIZON)
-        apart = opt.nowcaster.predict(opt.graph, states, HORIZON) - wanted
-        found.append(float(apart.norm() / (wanted - states[:, -1]).norm()))
+        expected = exact.to(next(iter(opt.named.values())).device).predict(opt.graph, states, HORIZON)
+        apart = opt.nowcaster.predict(opt.graph, states, HORIZON) - expected
+        differences.append(float(apart.norm() / (expected - states[:, -1]).norm()))
 
     hook = optimizer.register_nowcast_pre_hook(compare)
     for _ in range(CONTEXT):
         step()
     hook.remove()
-    return found[0]
+    return differences[0]
 
 
 def build(model: str, tokens: int) -> nn.Module:
@@ -212,36 +204,3 @@ def _gradient(network: nn.Module, tokens: torch.Tensor, spec: OverheadSpec, devi
             scores = network(part[:, :-1]).logits
         loss = F.cross_entropy(scores.float().flatten(0, 1), part[:, 1:].flatten())
         (loss / spec.accumulate).backward()
-
-
-class Memory:
-    """Peak memory above what there was at the start: of the GPU, or resident in the process.
-
-    Args:
-        device: which one.
-    """
-
-    _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
-    def __init__(self, device: str) -> None:
-        """Note what there is."""
-        self._gpu = device != "cpu"
-        self._before = 0
-        self.reset()
-        self._before = self.peak()
-
-    def reset(self) -> None:
-        """Forget the peak so far, where the system can (Linux, GPUs)."""
-        if self._gpu:
-            torch.cuda.reset_peak_memory_stats()
-        elif self._CLEAR.exists():
-            self._CLEAR.write_text("5")
-
-    def peak(self) -> int:
-        """Bytes."""
-        if self._gpu:
-            return torch.cuda.max_memory_allocated() - self._before
-        if self._STATUS.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", self._STATUS.read_text())):
-            return int(found[1]) * 1024 - self._before
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return (peak if sys.platform == "darwin" else peak * 1024) - self._before

@@ -1,4 +1,4 @@
-"""The table of what nowcasts cost a training, published values beside the measured ones."""
+"""The table of what nowcasts cost a training, with published values beside the measured ones."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from nino.report.build import write_caption
 from nino.report.published import published, source_texts
 from nino.report.table import EMPTY, Table, number, significant, text_frame
 from nino.specs import OverheadSpec
+from nino.studies.outputs import write_study
 from nino.studies.overhead import COMPARED, CONTEXT, HORIZON, METHODS, REPEATS, Cost
 from nino.studies.overhead_rows import costs
-from nino.studies.record import write_record
 
 NAME = "overhead"
 GB = 1e9
@@ -135,7 +134,6 @@ def study(spec: OverheadSpec, results: Path, device: str = "cpu") -> Table:
     start = time.perf_counter()
     unfinished = results / f"unfinished-{NAME}.json"
     result = table(costs(spec, device, unfinished), spec)
-    files = [*result.write(results / "tables"), write_caption(results / "tables", NAME, result.found)]
-    write_record(results, NAME, spec, files, time.perf_counter() - start, spec.nowcaster)
+    write_study(results, result, spec, time.perf_counter() - start, spec.nowcaster)
     unfinished.unlink()
     return result

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from nino.files import write_json
 from nino.provenance import provenance
 from nino.specs import OverheadSpec
+from nino.studies.outputs import inputs_of
 from nino.studies.overhead import METHODS, MODELS, Cost, measure
-from nino.studies.record import inputs_of
 
 logger = logging.getLogger(__name__)
 

@@ -185,7 +185,7 @@ def embeddings(
     layer = AttentionLayer(width, heads, seed)
     drawn = draw(width, heads, count, seed, layer)
     state = {name: p.detach() for name, p in layer.named_parameters()}
-    orders = zip(drawn.queries, drawn.values, drawn.outputs, strict=True)
+    orders = zip(drawn.queries, drawn.values, strict=True)
     permuted = [_flat(permute(state, *map(torch.from_numpy, order))) for order in orders]
     parameters = torch.stack([_flat(state), *permuted])
     found = []

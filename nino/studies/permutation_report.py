@@ -13,12 +13,11 @@ from scipy.stats import binomtest
 
 from nino.graphs.registry import Topology
 from nino.nowcasters import NiNoNet, load_nowcaster
-from nino.report.build import write_caption
 from nino.report.drawing import PAGE, new_figure, save, styled
 from nino.report.table import Table, number, significant, text_frame
 from nino.specs import PermutationSpec
+from nino.studies.outputs import write_study
 from nino.studies.permutation import READINGS, Embeddings, embeddings, random_network
-from nino.studies.record import write_record
 
 NAME = "permutation"
 TOPOLOGIES: tuple[Topology, ...] = ("naive", "released", "exact")
@@ -217,8 +216,6 @@ def study(spec: PermutationSpec, results: Path) -> Table:
         )
     found = embeddings(net, TOPOLOGIES, spec.width, spec.heads, spec.permutations, spec.seed)
     result = table([score(e, spec.seed) for e in found], spec)
-    files = result.write(results / "tables")
-    files.append(write_caption(results / "tables", NAME, result.found))
-    files += draw(found, results / "figures" / NAME)
-    write_record(results, NAME, spec, files, time.perf_counter() - start, spec.nowcaster)
+    figures = draw(found, results / "figures" / NAME)
+    write_study(results, result, spec, time.perf_counter() - start, spec.nowcaster, figures)
     return result

@@ -4,6 +4,7 @@ from nino.tasks.data import Batch, Blocks, Data, Images
 from nino.tasks.order import BatchOrder
 from nino.tasks.recipe import build_optimizer
 from nino.tasks.registry import DATASETS, MODELS
+from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes
 from nino.tasks.task import Task, default_data_dir, load_task
 
 __all__ = [
@@ -13,9 +14,12 @@ __all__ = [
     "BatchOrder",
     "Blocks",
     "Data",
+    "DataSizes",
     "Images",
     "Task",
+    "UnknownSizesError",
     "build_optimizer",
+    "data_sizes",
     "default_data_dir",
     "load_task",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,17 +80,26 @@ def _pair(path: Path, images: NDArray[Any], labels: NDArray[Any]) -> tuple[Tenso
 
 
 def _decoded(path: Path, data_dir: Path) -> dict[str, NDArray[Any]]:
-    """The decoded arrays of a JPEG pack, from the cache or into it."""
-    cache = data_dir / "decoded" / f"{path.stem}-{sha256(path)[:16]}.npz"
-    if not cache.exists():
+    """The decoded arrays of a JPEG pack."""
+
+    def decode() -> dict[str, NDArray[Any]]:
+        arrays = {}
         with np.load(path) as pack:
-            arrays = {}
             for name, split in (("train", "train"), ("test", "test" if "jpeg_test" in pack else "val")):
                 absent = [key for key in (f"jpeg_{split}", f"off_{split}", f"y_{split}") if key not in pack]
                 if absent:
                     raise ValueError(f"{path}: no array {absent[0]!r}; expected {LAYOUTS}")
                 arrays[f"x_{name}"] = decode_jpegs(pack[f"jpeg_{split}"], pack[f"off_{split}"])
                 arrays[f"y_{name}"] = pack[f"y_{split}"]
+        return arrays
+
+    return cached_arrays(data_dir / "decoded" / f"{path.stem}-{sha256(path)[:16]}.npz", decode)
+
+
+def cached_arrays(cache: Path, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` file, which is made first, whole or not at all, where it does not exist."""
+    if not cache.exists():
+        arrays = make()
         with replacing(cache) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
     with np.load(cache) as archive:

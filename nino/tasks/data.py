@@ -1,4 +1,4 @@
-"""A data set in memory: images or blocks of tokens, three splits, and what its models need to know."""
+"""A data set in memory: images or blocks of tokens in three splits, and the sizes that its models need."""
 
 from __future__ import annotations
 
@@ -127,12 +127,12 @@ class Data:
     Args:
         kind: ``vision`` or ``language``.
         train: what the networks are trained on.
-        validation: held back; for choosing, never for the target unless the target says so.
+        validation: held back, for choices; used for the target only where the target says so.
         test: what the target is checked on.
         shape: (channels, height, width) of an image, or (block,) tokens.
         outputs: number of classes, or size of the vocabulary.
         checksum: SHA-256 that identifies the data, the splits included.
-        facts: whatever else a reader of a result should know (source, statistics, tokenizer ...), JSON values.
+        facts: further facts that are recorded with results (source, statistics, tokenizer ...), JSON values.
     """
 
     kind: str

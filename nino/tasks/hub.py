@@ -11,7 +11,7 @@ from nino.tasks.text import SPLITS
 
 @dataclass(frozen=True)
 class HubText:
-    """Where the hub has a data set.
+    """A data set of the hub.
 
     Args:
         repository: its name.
@@ -19,19 +19,32 @@ class HubText:
             Parquet files has no README, so the library knows no name of a variant there.
         revision: of the repository; script-based data sets no longer load, their Parquet revision does.
         splits: what the hub calls train, validation and test, in ``datasets``' syntax for parts of a split.
+        tokens: GPT-2 tokens of train, validation and test, about.
     """
 
     repository: str
     folder: str
     revision: str | None
     splits: tuple[str, str, str]
+    tokens: tuple[int, int, int]
 
 
-WIKITEXT_103 = HubText("Salesforce/wikitext", "wikitext-103-raw-v1", None, ("train", "validation", "test"))
+WIKITEXT_103 = HubText(
+    "Salesforce/wikitext",
+    "wikitext-103-raw-v1",
+    None,
+    ("train", "validation", "test"),
+    (115_000_000, 247_000, 283_000),  # an epoch of 3,500 steps of 32 x 1024 tokens
+)
 # LM1B has no validation part on the hub: the first 5 % of the training part, as `run_clm` splits where there is none.
 LM1B = HubText(
-    "billion-word-benchmark/lm1b", "plain_text", "refs/convert/parquet", ("train[5%:]", "train[:5%]", "test")
+    "billion-word-benchmark/lm1b",
+    "plain_text",
+    "refs/convert/parquet",
+    ("train[5%:]", "train[:5%]", "test"),
+    (803_000_000, 42_000_000, 8_400_000),  # an epoch of 24,500 steps of 32 x 1024 tokens; 306,688 test sentences
 )
+HUB_TEXT = {"wikitext-103": WIKITEXT_103, "lm1b": LM1B}
 
 
 def fetch(hub_text: HubText, folder: Path) -> None:

@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from nino.files import replacing, sha256
+from nino.files import sha256
 from nino.seeding import derive
 from nino.specs import DataSpec
-from nino.tasks.archives import channels_first
+from nino.tasks.archives import cached_arrays, channels_first
 from nino.tasks.data import Data, image_data
+from nino.tasks.vision import ImageSizes, expect_options, expect_source
 
 SIDE = 32
 BATCHES = (*(f"train_data_batch_{i}.npz" for i in range(1, 11)), "val_data.npz")
 HUB = "ILSVRC/imagenet-1k"
 HELD_BACK = 10_000
+SIZES = ImageSizes((3, SIDE, SIDE), 1000, (1_281_167 - HELD_BACK, HELD_BACK, 50_000))
 PIECE = 50_000  # images moved at a time
 
 Pair = tuple[Tensor, Tensor]
@@ -49,11 +51,8 @@ def imagenet32(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         FileNotFoundError: where files are missing, or the hub refuses; says which belong where.
         ValueError: for another source or option, or files that hold something else.
     """
-    if spec.source not in ("npz", "folder", "hub"):
-        raise ValueError(f"data.source is {spec.source!r}, but {spec.name!r} comes from: npz, folder, hub")
-    for key in spec.options:
-        if key not in ("held_back", "repository"):
-            raise ValueError(f"data {spec.name!r} has no data.options.{key}; its options are held_back, repository")
+    expect_source(spec, "npz", "folder", "hub")
+    expect_options(spec, "held_back", "repository")
     folder = Path(spec.path) if spec.path else data_dir / spec.name
     facts: dict[str, Any] = {"source": spec.source}
     if spec.source == "npz":
@@ -215,14 +214,14 @@ def read_hub(repository: str, data_dir: Path, download: bool) -> tuple[Pair, Pai
 def _cached(
     data_dir: Path, key: str, part: Callable[[str], tuple[NDArray[np.uint8], NDArray[np.int64]]]
 ) -> tuple[Pair, Pair]:
-    """The two parts from the cache, or into it."""
-    cache = data_dir / "decoded" / f"imagenet32-{key[:16]}.npz"
-    if not cache.exists():
+    """The two parts from the cache, or from ``part`` and then cached."""
+
+    def make() -> dict[str, NDArray[Any]]:
         (x_train, y_train), (x_test, y_test) = part("train"), part("val")
-        with replacing(cache) as temporary, temporary.open("wb") as file:
-            np.savez(file, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, allow_pickle=False)
-    with np.load(cache) as file:
-        pairs = [(channels_first(file[f"x_{name}"]), torch.from_numpy(file[f"y_{name}"])) for name in ("train", "test")]
+        return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+
+    arrays = cached_arrays(data_dir / "decoded" / f"imagenet32-{key[:16]}.npz", make)
+    pairs = [(channels_first(arrays[f"x_{name}"]), torch.from_numpy(arrays[f"y_{name}"])) for name in ("train", "test")]
     return pairs[0], pairs[1]
 
 

@@ -11,12 +11,11 @@ from nino.seeding import derive
 from nino.specs import DataSpec
 from nino.tasks.data import Blocks, Data, joint_digest
 from nino.tasks.hub import LM1B, WIKITEXT_103, HubText, fetch
-from nino.tasks.text import find_files, sentence_row, wiki_row
-from nino.tasks.tokenizers import load_tokenizer
+from nino.tasks.text import local_files, sentence_row, text_folder, wiki_row
+from nino.tasks.tokenizers import GPT2_TOKENIZER, load_tokenizer
 from nino.tasks.tokens import cached_blocks
-from nino.tasks.vision import expect_source
+from nino.tasks.vision import expect_options, expect_source
 
-GPT2_TOKENIZER = "openai-community/gpt2"
 TEXT_OPTIONS = ("block", "tokenizer", "group", "files", "evaluation_blocks")
 
 
@@ -38,9 +37,7 @@ def pydoc(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     from pydoc_data.topics import topics
 
     expect_source(spec, "embedded")
-    for key in spec.options:
-        if key != "block":
-            raise ValueError(f"data {spec.name!r} has no data.options.{key}; its option is block")
+    expect_options(spec, "block")
     block = int(spec.options.get("block", 64))
     texts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for name, topic in distinct_paragraphs(topics).items():
@@ -120,15 +117,11 @@ def tokenized(
         ValueError: for another source or option.
     """
     expect_source(spec, *(["hub"] if hub_text else []), "parquet", "text")
-    for key in spec.options:
-        if key not in TEXT_OPTIONS:
-            raise ValueError(f"data {spec.name!r} has no data.options.{key}; its options are {', '.join(TEXT_OPTIONS)}")
+    expect_options(spec, *TEXT_OPTIONS)
     block, group = (int(spec.options.get(key, default)) for key, default in (("block", 1024), ("group", 1000)))
-    folder = Path(spec.path) if spec.path and spec.source != "hub" else data_dir / spec.name
     if hub_text and spec.source == "hub" and download:
-        fetch(hub_text, folder)
-    kind = "text" if spec.source == "text" else "parquet"
-    files = find_files(spec.name, kind, folder, spec.options.get("files", {}), row)
+        fetch(hub_text, text_folder(spec, data_dir))
+    files = local_files(spec, data_dir, row)
     checksums = files.checksums()
     tokenizer = str(spec.options.get("tokenizer", GPT2_TOKENIZER))
     encode, vocabulary, definition = load_tokenizer(tokenizer, data_dir, download)

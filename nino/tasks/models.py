@@ -13,10 +13,10 @@ from nino.tasks.torchvision_ops import declare_missing_operators
 
 
 class ConvNet(nn.Sequential):
-    """Three 3 x 3 convolutions, each with a ReLU, global average pooling, a linear layer (DESIGN 5).
+    """Three 3 x 3 convolutions, each with a ReLU, global average pooling, a linear layer (the paper's Table 1).
 
-    The first convolution has stride 2 and no padding, the others stride 1 and 'same' padding. Convolutions that
-    follow one another, so any number of at least one will do.
+    The first convolution has stride 2 and no padding, the others stride 1 and 'same' padding. There may be any number
+    of convolutions, but at least one.
 
     Args:
         in_channels: of the images.

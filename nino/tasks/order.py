@@ -1,4 +1,4 @@
-"""In which order the training examples are seen: a fixed function of the seed and the step."""
+"""The order of the training examples, a fixed function of the seed and the step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nino.seeding import derive
 
 
 class BatchOrder:
-    r"""Epoch by epoch a fresh permutation; the last, partial batch of an epoch is dropped.
+    r"""A fresh permutation each epoch; the last, partial batch of an epoch is dropped.
 
     Epoch :math:`e` is a permutation drawn from ``derive(seed, "order")`` and e alone, so any step can be reached
     without going through those before it, and no global generator is touched.
@@ -49,7 +49,7 @@ class BatchOrder:
         return torch.randperm(self.size, generator=generator)
 
     def indices(self, step: int) -> Tensor:
-        """Which examples (batch_size,) long step ``step`` (0-based) sees."""
+        """The examples, (batch_size,) long, of step ``step`` (0-based)."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             used = self.steps_per_epoch * self.batch_size

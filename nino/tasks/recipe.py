@@ -52,26 +52,14 @@ def decay_groups(model: nn.Module, weight_decay: float) -> ParameterGroups:
     return [group for group in groups if group["params"]]
 
 
-def _adam(model: nn.Module, recipe: RecipeSpec) -> Optimizer:
-    return torch.optim.Adam(decay_groups(model, recipe.weight_decay), lr=recipe.lr, fused=True)
-
-
-def _adamw(model: nn.Module, recipe: RecipeSpec) -> Optimizer:
-    return torch.optim.AdamW(decay_groups(model, recipe.weight_decay), lr=recipe.lr, fused=True)
-
-
 def _sgd(model: nn.Module, recipe: RecipeSpec) -> Optimizer:
     groups = decay_groups(model, recipe.weight_decay)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, fused=True)
 
 
-def _muon(model: nn.Module, recipe: RecipeSpec) -> Optimizer:
-    return MuonAdamW(model, recipe.lr, recipe.weight_decay)
-
-
 OPTIMIZERS: dict[str, Callable[[nn.Module, RecipeSpec], Optimizer]] = {
-    "adam": _adam,
-    "adamw": _adamw,
-    "sgd": _sgd,  # momentum 0.9
-    "muon": _muon,  # AdamW where Muon does not apply
+    "adam": lambda model, r: torch.optim.Adam(decay_groups(model, r.weight_decay), lr=r.lr, fused=True),
+    "adamw": lambda model, r: torch.optim.AdamW(decay_groups(model, r.weight_decay), lr=r.lr, fused=True),
+    "sgd": _sgd,
+    "muon": lambda model, r: MuonAdamW(model, r.lr, r.weight_decay),  # AdamW where Muon does not apply
 }

@@ -1,4 +1,4 @@
-"""What can be named in a config: data sets and architectures, a line each."""
+"""The data sets and architectures that a config may name, a line each."""
 
 from __future__ import annotations
 

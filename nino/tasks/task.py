@@ -27,7 +27,7 @@ _GPU_ELEMENTS = 2**28
 
 
 class Task:
-    """What the paper trains networks on (its Table 1): everything about a run but its seed and its optimizer.
+    """A task of the paper's Table 1: everything about a run but its seed and its optimizer.
 
     Attributes:
         spec: the task as the config describes it.
@@ -39,7 +39,7 @@ class Task:
     """
 
     def __init__(self, spec: TaskSpec, data: Data, device: str | torch.device = "cpu") -> None:
-        """Put a task together; ``load_task`` does it from a spec alone."""
+        """Check that the parts fit; ``load_task`` makes a task from a spec alone."""
         self.device = torch.device(device)
         self.spec = spec
         self.data = data.to(self.device)
@@ -114,11 +114,11 @@ class Task:
         return BatchOrder(len(self.data.train), self.spec.recipe.batch_size, seed)
 
     def batches(self, seed: int, start_step: int = 0) -> Iterator[Batch]:
-        """Training batches for ever, the same for every method that is given the same seed.
+        """An endless sequence of training batches, the same for every method with the same seed.
 
         Args:
             seed: the run's seed; the order is ``derive(seed, "order")``'s.
-            start_step: step (0-based) whose batch comes first; reached without going through those before it.
+            start_step: step (0-based) whose batch comes first; earlier ones are not computed.
 
         Yields:
             Inputs and targets on the task's device.
@@ -169,7 +169,7 @@ class Task:
             split: ``validation`` or ``test``.
 
         Returns:
-            Percent, or perplexity; NaN or infinity where the network's outputs are.
+            Percent, or perplexity; NaN or infinity where the network's outputs are NaN or infinite.
         """
         data = self.data.split(split)
         was_training = model.training
@@ -198,7 +198,7 @@ class Task:
         return MODELS[spec.name](self.data, spec.options)
 
     def _chunk(self) -> int:
-        """Examples that are measured at once."""
+        """The number of examples that are measured at once."""
         budget = _GPU_ELEMENTS if self.device.type == "cuda" else _CPU_ELEMENTS
         # a vision network's first layer is taken to have 16 outputs a pixel; a language model's scores are the most
         an_example = 16 * math.prod(self.data.shape[1:]) if self.data.kind == "vision" else self.data.outputs

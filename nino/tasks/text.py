@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nino.files import sha256
+from nino.specs import DataSpec
 
 SPLITS = ("train", "validation", "test")
 SUFFIXES = {"parquet": (".parquet",), "text": (".txt", ".txt.gz")}
@@ -74,6 +75,17 @@ def sentence_row(line: str) -> str:
     'A sentence .'
     """
     return line.strip()
+
+
+def text_folder(spec: DataSpec, data_dir: Path) -> Path:
+    """The folder of a text data set's files."""
+    return Path(spec.path) if spec.path and spec.source != "hub" else data_dir / spec.name
+
+
+def local_files(spec: DataSpec, data_dir: Path, row: Callable[[str], str] = wiki_row) -> TextFiles:
+    """The files of a text data set; arguments and errors are those of `find_files`."""
+    source = "text" if spec.source == "text" else "parquet"
+    return find_files(spec.name, source, text_folder(spec, data_dir), spec.options.get("files", {}), row)
 
 
 def find_files(

@@ -10,6 +10,10 @@ from typing import Any
 from nino.tasks.tokens import Encode
 from nino.tasks.torchvision_ops import declare_missing_operators
 
+GPT2_TOKENIZER = "openai-community/gpt2"
+# Those of the benchmark, whose sizes are known before they are fetched.
+VOCABULARIES = {GPT2_TOKENIZER: 50_257, "meta-llama/Meta-Llama-3-8B": 128_256}
+
 
 def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, int, str]:
     """A tokenizer as a function.
@@ -29,27 +33,26 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
     declare_missing_operators()
     from transformers import AutoTokenizer, GPT2TokenizerFast
 
-    kept = data_dir / "tokenizers" / name.replace("/", "--")
-    folder = Path(name) if Path(name).is_dir() else kept
-    if not holds_tokenizer(folder):
-        if folder != kept:
+    folder, complete = tokenizer_folder(name, data_dir)
+    if not complete:
+        if folder == Path(name):
             raise FileNotFoundError(
                 f"no tokenizer in {folder}: it holds neither tokenizer.json nor vocab.json and merges.txt; put them "
                 f"there, or name another folder or tokenizer in data.options.tokenizer"
             )
         if not download:
             raise FileNotFoundError(
-                f"no tokenizer {name!r}: it is no folder, and {kept} holds none; put tokenizer.json, or vocab.json and "
-                f"merges.txt, there, or name another folder in data.options.tokenizer, or run `nino data` with network "
-                f"access"
+                f"no tokenizer {name!r}: it is no folder, and {folder} holds none; put tokenizer.json, or vocab.json "
+                f"and merges.txt, there, or name another folder in data.options.tokenizer, or run `nino data` with "
+                f"network access"
             )
         try:
-            _keep(AutoTokenizer.from_pretrained(name), kept)
+            _keep(AutoTokenizer.from_pretrained(name), folder)
         except OSError as error:
             raise FileNotFoundError(
                 f"could not fetch the tokenizer {name!r} from the hub: {error}. If it is gated (Llama's are): accept "
                 f"its terms on its page, make a token, `hf auth login`; or put its tokenizer.json (or vocab.json and "
-                f"merges.txt) into {kept}, or name any other folder or tokenizer in data.options.tokenizer"
+                f"merges.txt) into {folder}, or name any other folder or tokenizer in data.options.tokenizer"
             ) from error
     loader = AutoTokenizer if (folder / "tokenizer.json").is_file() else GPT2TokenizerFast
     tokenizer = loader.from_pretrained(folder)
@@ -63,6 +66,23 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
     return encode, len(tokenizer), hashlib.sha256(definition.encode()).hexdigest()
 
 
+def tokenizer_folder(name: str, data_dir: Path) -> tuple[Path, bool]:
+    """The folder that holds, or would hold, a tokenizer, and whether it holds a whole one."""
+    folder = Path(name) if Path(name).is_dir() else data_dir / "tokenizers" / name.replace("/", "--")
+    return folder, holds_tokenizer(folder)
+
+
+def vocabulary_size(name: str, data_dir: Path) -> int:
+    """The number of a tokenizer's ids; any but the benchmark's must be there.
+
+    Raises:
+        FileNotFoundError: where it is not.
+    """
+    if name in VOCABULARIES and not Path(name).is_dir():
+        return VOCABULARIES[name]
+    return load_tokenizer(name, data_dir, download=False)[1]
+
+
 def holds_tokenizer(folder: Path) -> bool:
     """Whether a folder has the files of a whole tokenizer."""
     names = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
@@ -70,7 +90,7 @@ def holds_tokenizer(folder: Path) -> bool:
 
 
 def _keep(tokenizer: Any, folder: Path) -> None:
-    """Save a tokenizer whole or not at all, though other processes may be about the same."""
+    """Save a tokenizer whole or not at all; other processes may save the same one at the same time."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         part = Path(temporary) / "tokenizer"

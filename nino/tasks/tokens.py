@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 Encode = Callable[[list[str]], list[list[int]]]
 
-# Raised whenever the same text and tokenizer would give other blocks.
+# Increased whenever the same text and tokenizer would give other blocks.
 FORMAT = 1
 
 
@@ -62,7 +62,7 @@ def cached_blocks(
 
     Args:
         folder: of all caches.
-        key: what the tokens depend on: ``source``, ``tokenizer``, ``block`` and ``group``, JSON values.
+        key: everything that the tokens depend on: ``source``, ``tokenizer``, ``block`` and ``group``, JSON values.
         rows: the rows of a split.
         encode: token ids of each of several rows.
         vocabulary: number of token ids; up to 65,536 they take two bytes each, else four.

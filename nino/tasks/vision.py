@@ -32,7 +32,7 @@ def digits(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         Images of 1 x 8 x 8, 10 classes.
     """
     expect_source(spec, "embedded")
-    no_options(spec)
+    expect_options(spec)
     table = _digits_table()
     pixels = torch.from_numpy(table[:, :-1].reshape(-1, 1, 8, 8).astype(np.uint8))
     labels = torch.from_numpy(table[:, -1].astype(np.int64))
@@ -60,44 +60,69 @@ def _digits_table() -> np.ndarray:
 
 def fashion_mnist(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """Fashion-MNIST (Xiao et al., 2017): 1 x 28 x 28, 10 classes; 55,000 train, 5,000 validation, 10,000 test."""
-    return standard(spec, data_dir, download, TORCHVISION["fashion-mnist"], 10)
+    return standard(spec, data_dir, download, TORCHVISION["fashion-mnist"])
 
 
 def cifar10(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """CIFAR-10 (Krizhevsky, 2009): 3 x 32 x 32, 10 classes; 45,834 train, 4,166 validation, 10,000 test."""
-    return standard(spec, data_dir, download, TORCHVISION["cifar10"], 10)
+    return standard(spec, data_dir, download, TORCHVISION["cifar10"])
 
 
 def cifar100(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """CIFAR-100 (Krizhevsky, 2009): 3 x 32 x 32, 100 classes; 45,834 train, 4,166 validation, 10,000 test."""
-    return standard(spec, data_dir, download, TORCHVISION["cifar100"], 100)
+    return standard(spec, data_dir, download, TORCHVISION["cifar100"])
 
 
 def images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """Any images in an ``.npz`` file (source ``npz``), with as many classes as the labels name."""
-    return standard(spec, data_dir, download, None, None)
+    return standard(spec, data_dir, download, None)
+
+
+class ImageSizes(NamedTuple):
+    """The sizes of a published image set: (channels, height, width), classes, examples of train, validation, test."""
+
+    shape: tuple[int, int, int]
+    classes: int
+    examples: tuple[int, int, int]
+
+
+def held_back(count: int) -> int:
+    """How many of the last training images are the validation split: a twelfth of them."""
+    return count // 12
+
+
+def _with_validation(shape: tuple[int, int, int], classes: int, train: int, test: int) -> ImageSizes:
+    return ImageSizes(shape, classes, (train - held_back(train), held_back(train), test))
 
 
 class TorchvisionSet(NamedTuple):
-    """A class of ``torchvision.datasets`` and the files it reads, relative to the data folder."""
+    """A class of ``torchvision.datasets``, the files it reads, relative to the data folder, and its sizes."""
 
     name: str
     folder: str
     files: tuple[str, ...]
+    sizes: ImageSizes
 
 
 _IDX_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 _BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
 TORCHVISION = {
-    "fashion-mnist": TorchvisionSet("FashionMNIST", "FashionMNIST/raw", _IDX_FILES),
-    "cifar10": TorchvisionSet("CIFAR10", "cifar-10-batches-py", _BATCHES),
-    "cifar100": TorchvisionSet("CIFAR100", "cifar-100-python", ("train", "test", "meta")),
+    "fashion-mnist": TorchvisionSet(
+        "FashionMNIST", "FashionMNIST/raw", _IDX_FILES, _with_validation((1, 28, 28), 10, 60_000, 10_000)
+    ),
+    "cifar10": TorchvisionSet(
+        "CIFAR10", "cifar-10-batches-py", _BATCHES, _with_validation((3, 32, 32), 10, 50_000, 10_000)
+    ),
+    "cifar100": TorchvisionSet(
+        "CIFAR100",
+        "cifar-100-python",
+        ("train", "test", "meta"),
+        _with_validation((3, 32, 32), 100, 50_000, 10_000),
+    ),
 }
 
 
-def standard(
-    spec: DataSpec, data_dir: Path, download: bool, torchvision_set: TorchvisionSet | None, classes: int | None
-) -> Data:
+def standard(spec: DataSpec, data_dir: Path, download: bool, torchvision_set: TorchvisionSet | None) -> Data:
     """A data set of training and test images; the last 1/12 of the training images is the validation split.
 
     Training images that come sorted by class are shuffled with a fixed seed first, and the facts say so.
@@ -107,8 +132,8 @@ def standard(
             ``data_dir``).
         data_dir: where torchvision's files and decoded images are.
         download: whether torchvision may download.
-        torchvision_set: what torchvision calls it; None where it does not know it.
-        classes: number of classes; None takes the largest label plus 1.
+        torchvision_set: what torchvision calls it; None where it does not know it. Then there are as many classes as
+            the largest label plus 1.
 
     Returns:
         The data set; its checksum does not depend on the source.
@@ -118,7 +143,7 @@ def standard(
         ValueError: for another source, or files that hold something else.
     """
     expect_source(spec, *(["torchvision"] if torchvision_set else []), "npz")
-    no_options(spec)
+    expect_options(spec)
     facts: dict[str, Any] = {"source": spec.source}
     if torchvision_set and spec.source == "torchvision":
         arrays = read_torchvision(spec.name, torchvision_set, data_dir, download)
@@ -132,14 +157,16 @@ def standard(
         arrays = read_archive(path, data_dir)
     x, y = arrays.train
     largest = int(torch.cat([y, arrays.test[1]]).max())
-    if classes is not None and largest >= classes:
+    classes = torchvision_set.sizes.classes if torchvision_set else largest + 1
+    if largest >= classes:
         raise ValueError(f"data {spec.name!r}: label {largest} where there are {classes} classes: is it this data set?")
     facts["shuffled"] = bool((y.diff() >= 0).all())  # sorted by class: the last 1/12 would be one class alone
     if facts["shuffled"]:
         order = torch.randperm(len(y), generator=torch.Generator().manual_seed(derive(0, "data")))
         x, y = x[order], y[order]
-    kept = len(y) - len(y) // 12
-    return image_data((x[:kept], y[:kept]), (x[kept:], y[kept:]), arrays.test, classes or largest + 1, facts)
+    first_held = len(y) - held_back(len(y))
+    train, validation = (x[:first_held], y[:first_held]), (x[first_held:], y[first_held:])
+    return image_data(train, validation, arrays.test, classes, facts)
 
 
 def read_torchvision(name: str, torchvision_set: TorchvisionSet, data_dir: Path, download: bool) -> ImageArrays:
@@ -197,7 +224,10 @@ def expect_source(spec: DataSpec, *allowed: str) -> None:
         raise ValueError(f"data.source is {spec.source!r}, but {spec.name!r} comes from: {', '.join(allowed)}")
 
 
-def no_options(spec: DataSpec) -> None:
-    """Raise a ``ValueError`` where options are given to a data set that has none."""
+def expect_options(spec: DataSpec, *allowed: str) -> None:
+    """Raise a ``ValueError`` that names the first option that the data set does not have."""
+    its = {0: "it has no options", 1: f"its option is {''.join(allowed)}"}
     for key in spec.options:
-        raise ValueError(f"data {spec.name!r} has no data.options.{key}; it has no options")
+        if key not in allowed:
+            options = its.get(len(allowed), f"its options are {', '.join(allowed)}")
+            raise ValueError(f"data {spec.name!r} has no data.options.{key}; {options}")

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class ShardSummary:
-    """What collecting a shard took.
+    """The cost and outcome of collecting a shard.
 
     Args:
         path: the shard.
@@ -57,9 +57,9 @@ def collect_shard(
 ) -> ShardSummary:
     """Train a shard's networks and store their states, metrics and seeds in ``path``.
 
-    A network whose loss or parameters stop being finite (in float16, whose largest value is 65504) has diverged: what
-    came before is kept, its training ends and the others go on. ``spec.members_per_job`` networks are trained at once.
-    The global random state is left as it was.
+    A network whose loss or parameters stop being finite (in float16, whose largest value is 65504) has diverged: its
+    earlier states are kept, its training ends and the others continue. ``spec.members_per_job`` networks are trained
+    at once. The global random state is left as it was.
 
     Args:
         task: what to train.
@@ -70,7 +70,7 @@ def collect_shard(
         progress: show a bar on a terminal.
 
     Returns:
-        What it took.
+        Seeds, states and seconds.
 
     Raises:
         FileExistsError: if ``path`` exists.
@@ -101,7 +101,7 @@ def _collect_group(
 ) -> None:
     """Train networks at once and store their states, each until its last step or until it diverges."""
     stored, last = set(writer.steps), writer.steps[-1]
-    going = list(range(len(group.members)))  # those that have not diverged
+    going = list(range(len(group.members)))  # members that have not diverged
     for step in range(last + 1):
         start = time.perf_counter()
         states, metrics = None, {}
@@ -133,7 +133,7 @@ def _collect_group(
 
 
 def make_header(task: Task, spec: TrajectorySpec) -> Header:
-    """What files of this task and spec, collected by this code, say about themselves."""
+    """The header of files of this task and spec, collected by this code."""
     model = task.build_model(spec.first_seed)
     shapes: list[tuple[str, tuple[int, ...]]] = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
     parameters: tuple[Parameter, ...] = flat_order(shapes)

@@ -1,18 +1,17 @@
-"""A data set's description, made from the file itself."""
+"""The datasheet of a trajectory file, made from the file itself."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from nino.markdown import table
+from nino.markdown import code, table
 from nino.trajectories.reader import TrajectoryReader
 
 
 def datasheet(path: Path) -> str:
-    """Describe a trajectory file in Markdown: what it holds, how it came about, how to load it.
+    """Describe a trajectory file in Markdown: its contents, its origin, how to load it.
 
     Args:
         path: a shard or joined file.
@@ -88,10 +87,10 @@ def _provenance(reader: TrajectoryReader) -> list[tuple[object, ...]]:
     task, header = reader.task, reader.header
     packages = ", ".join(f"{name} {version}" for name, version in sorted(header.versions.items()))
     return [
-        ("data", f"`{json.dumps(task.data.to_dict(), sort_keys=True)}`"),
+        ("data", code(task.data.to_dict())),
         ("data checksum", f"`{header.data_checksum}`"),
-        ("model", f"`{json.dumps(task.model.to_dict(), sort_keys=True)}`"),
-        ("recipe", f"`{json.dumps(task.recipe.to_dict(), sort_keys=True)}`"),
+        ("model", code(task.model.to_dict())),
+        ("recipe", code(task.recipe.to_dict())),
         ("collected by", f"`{header.code_version}`"),
         ("versions", packages),
         ("format", f"{reader.attributes['format']} {reader.attributes['format_version']}"),

@@ -25,7 +25,7 @@ FORMAT = "nino-trajectories"
 FORMAT_VERSION = 1
 # HDF5 1.10's file format: unlike the older default it checksums metadata and marks a file that a writer left open.
 LIBVER = ("v110", "v110")
-# A chunk is the smallest thing read, and one state of a small network is one chunk.
+# HDF5 reads whole chunks; a state of a small network is one chunk.
 MAX_CHUNK_PARAMETERS = 512 * 1024
 METRICS = ("train_loss", "validation", "test")
 
@@ -42,7 +42,7 @@ class TrajectoryFileError(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about itself.
+    """The header of a file.
 
     Args:
         task: the whole task: data, model, recipe, target.
@@ -76,7 +76,7 @@ class Header:
         return list(range(0, self.num_steps + 1, self.trajectories.state_every))
 
     def identity(self) -> dict[str, Any]:
-        """What shards of one data set must have in common: all but versions, and how many were trained at once."""
+        """The attributes that shards of one data set must share: all but versions and how many were trained at once."""
         fields = replace(self, trajectories=replace(self.trajectories, members_per_job=None)).to_attributes()
         return {name: value for name, value in fields.items() if name not in ("versions", "code_version")}
 
@@ -111,7 +111,7 @@ class Header:
 
 
 def flat_order(shapes: list[tuple[str, tuple[int, ...]]]) -> tuple[Parameter, ...]:
-    """Parameters laid one after the other.
+    """Parameters in the flat vector, one after the other.
 
     >>> [p.offset for p in flat_order([("w", (3, 2)), ("b", (3,)), ("scale", ())])]
     [0, 6, 9]

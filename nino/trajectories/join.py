@@ -74,7 +74,7 @@ def _check_same(readers: Sequence[TrajectoryReader]) -> None:
 
 
 def _check_seeds(readers: Sequence[TrajectoryReader]) -> None:
-    """Refuse seeds that are there twice, that do not belong, or that are missing."""
+    """Refuse seeds that occur twice, that do not belong to the data set, or that are missing."""
     owner: dict[int, Path] = {}
     for reader in readers:
         for seed in reader.seeds.tolist():

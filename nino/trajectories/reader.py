@@ -9,21 +9,32 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nino.graphs.core import Parameter
-from nino.specs import TaskSpec
-from nino.trajectories.format import Header, TrajectoryFileError
+from nino.trajectories.format import TrajectoryFileError
 from nino.trajectories.shardfile import Fault, TrajectoryFile
 
 
 class TrajectoryReader:
     """The trajectories of one task.
 
-    Opening reads headers and small tables only. States are read when asked for; the reader may be pickled or forked
-    into workers, each opens its own handle. A joined file's states are read from its shards directly, so that a
-    shard that is missing or not the one that was joined is an error here (plain HDF5 would read fill values).
+    Opening reads headers and small tables only, and states are read on request. The reader may be pickled or forked
+    into workers; each opens a handle of its own. The states of a joined file are read from its shards directly, so
+    that a shard that is missing, or not the one that was joined, is an error (plain HDF5 would read fill values).
 
     Args:
         path: a shard or a joined file.
+
+    Attributes:
+        files: the files that hold the states.
+        header: what the file says about itself; ``attributes`` as stored, a string each.
+        task: the task that was trained.
+        parameters: names, shapes and places of the parameter tensors in flat order.
+        num_parameters: P.
+        state_every: steps between stored states.
+        steps: (S,) int64, training step of each stored state; 0 is the initial one.
+        seeds: (n,) int64, seed of each trajectory.
+        valid: (n,) int64, leading states that a trajectory holds; fewer than S where its network diverged.
+        diverged: (n,) bool, whose network diverged.
+        metrics: name -> (n, S) float32, NaN where not measured.
 
     Raises:
         TrajectoryFileError: for a file (or shard behind it) that is missing, truncated, damaged, unfinished or
@@ -33,9 +44,18 @@ class TrajectoryReader:
     def __init__(self, path: Path) -> None:
         """Open the file, and the shards behind a joined one."""
         self.path = Path(path)
-        self._main = TrajectoryFile(self.path)
-        self._files = [self._main] if self._main.kind == "shard" else self._open_shards()
+        self._main = main = TrajectoryFile(self.path)
+        self._files = [main] if main.kind == "shard" else self._open_shards()
         self._place = [(file, i) for file in self._files for i in range(len(file.seeds))]
+        self.files = [file.path for file in self._files]
+        self.header = main.header
+        self.task = main.header.task
+        self.parameters = list(main.header.parameters)
+        self.num_parameters = main.header.num_parameters
+        self.state_every = main.header.trajectories.state_every
+        self.attributes = main.attributes
+        self.steps, self.seeds, self.valid, self.metrics = main.steps, main.seeds, main.valid, main.metrics
+        self.diverged: np.ndarray = self.valid < len(self.steps)
 
     def _open_shards(self) -> list[TrajectoryFile]:
         main = self._main
@@ -61,66 +81,6 @@ class TrajectoryReader:
     def __len__(self) -> int:
         """Number of trajectories n, diverged ones included."""
         return len(self.seeds)
-
-    @property
-    def header(self) -> Header:
-        """What the file says about itself."""
-        return self._main.header
-
-    @property
-    def task(self) -> TaskSpec:
-        """The task that was trained."""
-        return self.header.task
-
-    @property
-    def parameters(self) -> list[Parameter]:
-        """Parameter names, shapes and places in flat order."""
-        return list(self.header.parameters)
-
-    @property
-    def num_parameters(self) -> int:
-        """P."""
-        return self.header.num_parameters
-
-    @property
-    def attributes(self) -> dict[str, str]:
-        """All attributes of the file, as stored."""
-        return dict(self._main.attributes)
-
-    @property
-    def steps(self) -> np.ndarray:
-        """(S,) int64: training step of each stored state; 0 is the initial one."""
-        return self._main.steps
-
-    @property
-    def state_every(self) -> int:
-        """Steps between stored states."""
-        return self.header.trajectories.state_every
-
-    @property
-    def seeds(self) -> np.ndarray:
-        """(n,) int64: each trajectory's seed."""
-        return self._main.seeds
-
-    @property
-    def valid(self) -> np.ndarray:
-        """(n,) int64: leading states that a trajectory holds; fewer than S where its network diverged."""
-        return self._main.valid
-
-    @property
-    def diverged(self) -> np.ndarray:
-        """(n,) bool: whose network diverged."""
-        return self.valid < len(self.steps)
-
-    @property
-    def metrics(self) -> dict[str, np.ndarray]:
-        """Name -> (n, S) float32, NaN where not measured."""
-        return dict(self._main.metrics)
-
-    @property
-    def files(self) -> list[Path]:
-        """The files that hold the states."""
-        return [file.path for file in self._files]
 
     def states(self, trajectory: int, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Some states of a trajectory.
@@ -176,13 +136,13 @@ class TrajectoryReader:
         Returns:
             All faults, none if every chunk matches its checksum.
         """
-        found: list[Fault] = []
+        faults: list[Fault] = []
         with tqdm(total=len(self), desc=f"verify {self.path.name}", disable=None if progress else True) as bar:
             for file in self._files:
                 for i in range(len(file.seeds)):
-                    found += file.faults([i])
+                    faults += file.faults([i])
                     bar.update()
-        return found
+        return faults
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""
@@ -204,5 +164,5 @@ class TrajectoryReader:
 
 
 def _tables(file: TrajectoryFile) -> list[np.ndarray]:
-    """What each trajectory is known by."""
+    """The tables by which a shard is compared with the file that joins it."""
     return [file.seeds, file.valid, *(file.metrics[name] for name in sorted(file.metrics))]

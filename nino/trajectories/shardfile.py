@@ -73,7 +73,7 @@ class TrajectoryFile:
             self.close()
 
     def _check_mark(self) -> None:
-        """Refuse what no finished writer of this format wrote."""
+        """Refuse a file that was not finished by a writer of this format."""
         attributes = self.file.attrs
         found = attributes.get("format")
         if found is None or found != FORMAT.encode():

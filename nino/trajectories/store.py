@@ -1,4 +1,4 @@
-"""Writing a shard: states as they come, metrics and seeds at the end, the mark that it is whole last of all."""
+"""Writing a shard: states as they come, then metrics and seeds, last of all the mark that the file is whole."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ShardWriter:
 
     Args:
         file: an open, empty HDF5 file.
-        header: what the file says about itself.
+        header: of the file.
         seeds: of the n networks.
     """
 
@@ -97,7 +97,7 @@ class ShardWriter:
             self.params[trajectory, stop - len(waiting) : stop] = np.stack(waiting)
 
     def finish(self) -> None:
-        """Write what is left, then what is small, then the mark that the file is whole."""
+        """Write the waiting states, the small tables, and the mark that the file is whole."""
         self.flush()
         write_tables(self.file, self.steps, self.seeds, self.valid, self.metrics)
         set_attributes(self.file, {"kind": "shard"} | self.header.to_attributes())
@@ -107,7 +107,7 @@ class ShardWriter:
 def is_finite(half: np.ndarray) -> bool:
     """Whether a float16 array holds neither NaN nor infinity, which have all bits of their exponent set.
 
-    Many times as fast as ``np.isfinite``, which takes a good part of the time that writing the state does.
+    Many times as fast as ``np.isfinite``, whose time is a good part of that of writing the state.
 
     >>> [is_finite(np.array([1.0, value], np.float16)) for value in (65504, np.nan, -np.inf, 6e-8)]
     [True, False, False, True]
@@ -141,7 +141,7 @@ def writing_shard(path: Path, header: Header, seeds: Sequence[int]) -> Iterator[
 
     Args:
         path: the shard's file; must not exist.
-        header: what the file says about itself.
+        header: of the file.
         seeds: of its networks.
 
     Yields:

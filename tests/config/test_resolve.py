@@ -108,22 +108,32 @@ def complaint(config: dict[str, Any]) -> str:
         (
             "evaluate.schedule.period",
             22,
-            "evaluate.schedule.period (=22) must be a multiple of evaluate.schedule",
+            "evaluate.schedule.period (=22) must be divisible by evaluate.schedule.context (=5)",
         ),
         (
             "evaluate.schedule.period",
             200,
-            "tasks.digits-8.recipe.steps (=100) must be at least evaluate.schedule",
+            "tasks.digits-8.recipe.steps (=100) must be at least one evaluate.schedule.period (=200)",
         ),
         ("evaluate.schedule.max_horizon", 41, "predicts at most 40 states ahead"),
         ("metatrain.nowcasters.nino.context", 4, "reads 4 states"),
         ("evaluate.methods.nino.options", {"context": 4, "spacing": 4}, "nino.options.context (=4): metatrain."),
         ("evaluate.methods.linear.options", {"context": 1}, "evaluate.methods.linear.options.context (=1) must be at"),
-        ("evaluate.methods.linear.options", {"context": 3}, "must be a multiple of evaluate.methods.linear.options"),
+        (
+            "evaluate.methods.linear.options",
+            {"context": 3},
+            "must be divisible by evaluate.methods.linear.options.context",
+        ),
+        (
+            "evaluate.methods.linear.options",
+            {"period": 200},
+            "one evaluate.methods.linear.options.period (=200): there",
+        ),
         (
             "evaluate.methods.linear.options",
             {"context": 10, "spacing": 4},
-            "options.spacing (=4): 10 states so far apart do not fit into evaluate.schedule.period (=20); at most 2",
+            "options.spacing (=4) must be at least 1 step, and 10 states that far apart must fit into one "
+            "evaluate.schedule.period (=20): at most 2",
         ),
         (
             "evaluate.methods.linear",

@@ -13,7 +13,7 @@ from nino.evaluate.loop import EvaluatedTraining
 from nino.evaluate.methods import start_training
 from nino.evaluate.run import evaluate_run
 from nino.nowcasters import LineFit, Nowcaster, build_nowcaster
-from nino.optim.offline import step
+from nino.offline import step
 from nino.specs import EvaluationSpec, MethodSpec, ModelSpec, ScheduleSpec
 from nino.tasks import Task
 from tests.nowcasters.helpers import lively

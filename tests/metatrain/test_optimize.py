@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from nino.fitting import cosine_decay
 from nino.graphs import NeuralGraph
 from nino.metatrain import WindowSampler
-from nino.metatrain.optimize import MAX_CONSECUTIVE_FAILURES, Precision, Trainer, learning_rate, loss_of
+from nino.metatrain.optimize import MAX_CONSECUTIVE_FAILURES, Precision, Trainer, loss_of
+from nino.metatrain.training_windows import Windows
 from nino.metatrain.validation import identity_loss, validate
-from nino.metatrain.windows import Windows
 from nino.nowcasters import NiNoNet, build_nowcaster
 from nino.specs import MetatrainSpec
 from nino.trajectories import TrajectoryReader
@@ -74,7 +75,7 @@ def test_a_step_is_plain_adamw_on_the_mean_loss(digits: Source, recipe: Metatrai
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.01)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, iteration)
+            group["lr"] = cosine_decay(iteration, recipe.iterations, recipe.lr, recipe.min_lr)
         optimizer.step()
         step = trainer.step(iteration, batch)
         assert step.applied

@@ -12,8 +12,9 @@ import torch
 import torch.distributed as dist
 
 from nino.graphs import NeuralGraph
-from nino.metatrain import Ranks, WindowSampler, metatrain
+from nino.metatrain import WindowSampler, metatrain
 from nino.nowcasters import load_nowcaster
+from nino.ranks import Ranks
 from nino.specs import MetatrainSpec
 from nino.trajectories import TrajectoryReader
 from tests.ranks import run_two_ranks
@@ -30,7 +31,7 @@ import torch
 torch.set_num_threads(1)
 from nino.metatrain import metatrain, open_sources
 from nino.metatrain.optimize import Trainer
-from nino.metatrain.ranks import joined
+from nino.ranks import joined
 from nino.specs import MetatrainSpec
 recipe, paths, out = json.loads(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
 step = Trainer.step

@@ -9,7 +9,7 @@ import torch
 
 from nino import NiNo
 from nino.nowcasters import LineFit
-from nino.optim.offline import step
+from nino.offline import step
 from nino.tasks.torchvision_ops import declare_missing_operators
 
 declare_missing_operators()

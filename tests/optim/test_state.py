@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -15,7 +16,7 @@ from torch import nn
 
 from nino.nowcasters import Divided, SampledEdges, build_nowcaster
 from nino.optim import from_tensors, to_tensors
-from nino.optim.state import nowcaster_signature
+from nino.optim.signature import nowcaster_signature
 from tests.optim.helpers import Training
 
 
@@ -72,6 +73,33 @@ def test_resume_through_every_store(training, tools, tmp_path, through, stop):
     assert again.opt.steps == 34 and again.opt.counts == whole.opt.counts == {"kept": 3, "put back": 0, "left out": 0}
     for a, b in zip(whole.opt.state.values(), again.opt.state.values(), strict=True):
         assert all(torch.equal(torch.as_tensor(a[key]), torch.as_tensor(b[key])) for key in a)
+
+
+def test_a_state_that_an_earlier_version_saved_goes_on(training):
+    """Version 0.1.0 saved it after 15 steps of this training, and ended after 34 at ``after``."""
+    stored = torch.load(Path(__file__).parent / "data" / "state_of_0_1.pt", weights_only=True)
+    run = training(seed=0)
+    run.model.load_state_dict(stored["model"])
+    run.opt.load_state_dict(stored["optimizer"])
+    run.done = 15
+    assert run.opt.steps == 15 and len(run.opt.history) == 2 and run.opt.counts["kept"] == 1
+    assert torch.equal(run.opt.history.rows(), stored["optimizer"]["nino"]["states"])
+    assert run.opt.state_dict()["nino"].keys() == stored["optimizer"]["nino"].keys()
+    torch.testing.assert_close(run.run(19).flat(), stored["after"])
+    assert run.opt.counts == {"kept": 3, "put back": 0, "left out": 0}
+
+
+def test_states_of_a_disabled_optimizer_may_be_anyones(training):
+    """Where no nowcast goes on from them, a rank that keeps no states may have saved them."""
+    first = training()
+    first.opt.history.hold = False
+    state = first.run(5).opt.state_dict()
+    state["nino"]["enabled"] = False
+    second = training(period=20, context=4)
+    second.opt.load_state_dict(state)
+    assert not second.opt.enabled and len(second.opt.history) == 0
+    second.opt.enabled = True
+    assert second.run(25).opt.counts == {"kept": 2, "put back": 0, "left out": 1}
 
 
 @settings(max_examples=15, deadline=None)

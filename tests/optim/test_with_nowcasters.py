@@ -10,7 +10,6 @@ from torch import nn
 from nino import NiNo
 from nino.graphs import neural_graph
 from nino.nowcasters import NOWCASTERS, LineFit, build_nowcaster, save_nowcaster
-from nino.optim.nowcast import targets_of
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +152,7 @@ def test_a_graph_of_the_wrapped_model_will_do():
         torch.optim.Adam(model.parameters()), None, wrapped, 10, 20, nowcaster=LineFit(), graph=neural_graph(wrapped)
     )
     train(model, opt, 10)
-    assert opt.counts["kept"] == 1 and len(targets_of(opt)) == 6
+    assert opt.counts["kept"] == 1 and len(opt.nowcasting.targets()) == 6
 
 
 class Unknown(nn.Module):
@@ -174,7 +173,7 @@ def test_unknown_modules_are_an_error_unless_carried():
         NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=LineFit())
     assert any("unknown='carry'" in note and "nowcaster=None" in note for note in caught.value.__notes__)
     opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=LineFit(), unknown="carry")
-    assert "spline" in opt.graph.carried and not any(t.parameter is model.spline for t in targets_of(opt))
+    assert "spline" in opt.graph.carried and not any(t.parameter is model.spline for t in opt.nowcasting.targets())
     train(model, opt, 9)
     spline, weight = model.spline.detach().clone(), model.linear.weight.detach().clone()
     train(model, opt, 1, 9)

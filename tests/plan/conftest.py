@@ -8,7 +8,7 @@ import pytest
 
 from nino.config import load, resolve
 from nino.config.experiment import Experiment
-from nino.plan import Facts
+from nino.tasks import DataSizes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,10 +21,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
 
 
 @pytest.fixture
-def digits() -> Facts:
-    return Facts("vision", (1, 8, 8), 10, {"train": 1079, "validation": 180, "test": 538}, "the data")
+def digits() -> DataSizes:
+    return DataSizes("vision", (1, 8, 8), 10, {"train": 1079, "validation": 180, "test": 538}, "the data")
 
 
 @pytest.fixture
-def words() -> Facts:
-    return Facts("language", (16,), 256, {"train": 900, "validation": 50, "test": 70}, "the data")
+def words() -> DataSizes:
+    return DataSizes("language", (16,), 256, {"train": 900, "validation": 50, "test": 70}, "the data")

@@ -12,8 +12,8 @@ from nino.config.experiment import Experiment
 from nino.evaluate import evaluate_run
 from nino.metatrain import metatrain, open_sources
 from nino.nowcasters import load_nowcaster
-from nino.plan import Facts, data_facts, needs, require_room, shortage
-from nino.plan.disk import fit_bytes, run_bytes, shard_bytes, stored_states, tensor_sizes, token_bytes
+from nino.plan import needs, require_room, shortage
+from nino.plan.disk import fit_bytes, run_bytes, shard_bytes, stored_states, token_bytes
 from nino.specs import (
     DataSpec,
     EvaluationSpec,
@@ -25,7 +25,8 @@ from nino.specs import (
     TaskSpec,
     TrajectorySpec,
 )
-from nino.tasks import load_task
+from nino.tasks import DataSizes, data_sizes, load_task
+from nino.tasks.sizes import tensor_sizes
 from nino.tasks.tokens import cached_blocks
 from nino.trajectories import collect_shard, join_shards, writing_shard
 from nino.trajectories.collect import make_header
@@ -55,7 +56,7 @@ def folder_bytes(folder: Path) -> int:
 @pytest.mark.parametrize("task", [DIGITS, PYDOC], ids=lambda task: task.id)
 def test_what_the_smoke_tasks_write_stays_below_the_estimate(task: TaskSpec, tmp_path: Path) -> None:
     spec = TrajectorySpec(models=3, models_per_shard=2, state_every=1)
-    tensors, states = tensor_sizes(task, data_facts(task, tmp_path)), stored_states(task, spec)
+    tensors, states = tensor_sizes(task, data_sizes(task, tmp_path)), stored_states(task, spec)
     loaded = load_task(task)
     assert sum(tensors) == loaded.num_parameters() and states == 21
     for shard in (0, 1):
@@ -80,7 +81,7 @@ def test_folders_of_states_stay_below_the_estimate(tmp_path: Path) -> None:
 def test_states_of_several_chunks_stay_below_the_estimate(tmp_path: Path) -> None:
     task = replace(PYDOC, model=ModelSpec("gpt2", {"layers": 1, "width": 256, "heads": 2}))
     spec = TrajectorySpec(models=1, models_per_shard=1, state_every=1, steps=5)
-    tensors = tensor_sizes(task, data_facts(task, tmp_path))
+    tensors = tensor_sizes(task, data_sizes(task, tmp_path))
     assert sum(tensors) > 512 * 1024
     state = np.random.default_rng(0).normal(size=sum(tensors)).astype(np.float16)
     with writing_shard(tmp_path / "a.h5", make_header(load_task(task), spec), [0]) as writer:
@@ -97,18 +98,18 @@ def test_a_fit_and_a_joined_file_stay_below_the_estimate(run: Experiment) -> Non
     for i, path in enumerate(shards):
         collect_shard(task, spec, i, path, progress=False)
     join_shards(shards, Path(paths.dataset(name)), progress=False)
-    fit = run.nowcasters["nino"].spec
+    fit = run.nowcasters["nino"].metatrain
     metatrain(fit, open_sources({name: Path(paths.dataset(name))}), Path(paths.fit("nino")), progress=False)
     parameters = sum(p.numel() for p in load_nowcaster(paths.checkpoint("nino")).parameters())  # type: ignore[attr-defined]
     assert folder_bytes(Path(paths.fit("nino"))) <= fit_bytes(fit, parameters)[0]
-    facts = {name: data_facts(run.tasks[name], Path())}
-    found = needs(run, facts, {name: tensor_sizes(run.tasks[name], facts[name])}, {"nino": parameters})
+    sizes = {name: data_sizes(run.tasks[name], Path())}
+    found = needs(run, sizes, {name: tensor_sizes(run.tasks[name], sizes[name])}, {"nino": parameters})
     stages = {need.stage: need for need in found}
     assert folder_bytes(Path(paths.under("trajectories"))) <= stages["trajectories"].size
     assert stages["trajectories"].missing == stages["metatrain"].missing == 0  # they are there
     assert stages["evaluate"].missing == stages["evaluate"].size > 0
     shards[0].unlink()
-    again = needs(run, facts, {name: tensor_sizes(run.tasks[name], facts[name])}, {"nino": parameters})
+    again = needs(run, sizes, {name: tensor_sizes(run.tasks[name], sizes[name])}, {"nino": parameters})
     assert 0 < next(need for need in again if need.stage == "trajectories").missing < stages["trajectories"].size
 
 
@@ -117,8 +118,8 @@ def test_a_token_cache_stays_below_the_estimate(tmp_path: Path) -> None:
     blocks = cached_blocks(
         tmp_path, key, lambda _: ["abc def ghi jkl " * 9], lambda rows: [[*r.encode()] for r in rows], 256
     )
-    facts = Facts("language", (16,), 256, {split: len(found) for split, found in blocks.items()}, "the data")
-    assert folder_bytes(tmp_path) <= token_bytes(facts)
+    sizes = DataSizes("language", (16,), 256, {split: len(found) for split, found in blocks.items()}, "the data")
+    assert folder_bytes(tmp_path) <= token_bytes(sizes)
 
 
 @pytest.fixture
@@ -132,8 +133,8 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def test_a_disk_that_will_not_do_is_named(run: Experiment, disk: Callable[[int], None]) -> None:
-    facts = {"digits-2": data_facts(run.tasks["digits-2"], Path())}
-    found = needs(run, facts, {"digits-2": [18, 2, 36, 2, 20, 10]}, {"nino": 1000})
+    sizes = {"digits-2": data_sizes(run.tasks["digits-2"], Path())}
+    found = needs(run, sizes, {"digits-2": [18, 2, 36, 2, 20, 10]}, {"nino": 1000})
     total = sum(need.missing for need in found) + max(need.scratch for need in found)
     disk(total)
     assert shortage(found) is None
@@ -162,3 +163,16 @@ def test_data_that_is_not_there_is_no_refusal(
     disk(0)
     require_room(replace(run, tasks=tasks), [Layout(run.run).shard("digits-2", 0)])
     assert "digits-2: the disk it needs is not known before its data is there" in caplog.text
+
+
+def test_a_method_that_reads_more_states_needs_more_room(run: Experiment, tmp_path: Path) -> None:
+    sizes = {task: tensor_sizes(run.tasks[task], data_sizes(run.tasks[task], tmp_path)) for task in run.evaluated}
+
+    def scratch(**options: int) -> int:
+        methods = run.methods | {"linear": MethodSpec("linear", "linear", options=options)}
+        found = needs(replace(run, methods=methods), {}, sizes, {})
+        return next(need.scratch for need in found if need.stage == "evaluate")
+
+    task = run.evaluated[0]
+    assert scratch() == run_bytes(run.tasks[task], sum(sizes[task]), run.schedule.context)[1]
+    assert scratch(context=10) == run_bytes(run.tasks[task], sum(sizes[task]), 10)[1]

@@ -11,13 +11,14 @@ import torch
 
 from nino.cli import app, main
 from nino.config.experiment import Experiment
+from nino.metatrain.loop import fresh_nowcaster
 from nino.nowcasters import SampledEdges
-from nino.plan import Facts, Plan, as_dict, as_text, calibrate, estimate, plan
+from nino.plan import Plan, as_dict, as_text, calibrate, estimate, plan
 from nino.plan.calibrate import Calibration
-from nino.plan.fits import FitCalibration, fresh_nowcaster, synthetic_windows
+from nino.plan.fits import FitCalibration, synthetic_windows
 from nino.plan.stand_ins import stand_in
 from nino.specs import DataSpec, EvaluationSpec, MetatrainSpec, MethodSpec, ScheduleSpec
-from nino.tasks import MODELS, load_task
+from nino.tasks import MODELS, DataSizes, load_task
 from nino.training import Training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,7 +116,7 @@ def test_methods_without_their_weights_are_timed_as_what_they_are() -> None:
 
 
 def test_a_large_batch_is_timed_in_part(
-    words: Facts, tmp_path: Path, run: Experiment, monkeypatch: pytest.MonkeyPatch
+    words: DataSizes, tmp_path: Path, run: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = replace(
         run.tasks["digits-2"],
@@ -123,19 +124,19 @@ def test_a_large_batch_is_timed_in_part(
         model=replace(run.tasks["digits-2"].model, name="gpt2", options={"layers": 1, "width": 64, "heads": 2}),
         target=replace(run.tasks["digits-2"].target, metric="perplexity"),
     )
-    whole = calibrate.calibrate(task, words, CPU, {}, 5, tmp_path)
+    whole = calibrate.calibrate(task, words, CPU, {}, {}, tmp_path)
     monkeypatch.setitem(calibrate.ELEMENTS, "cpu", 16 * 16 * 256)
-    part = calibrate.calibrate(task, words, CPU, {}, 5, tmp_path)
+    part = calibrate.calibrate(task, words, CPU, {}, {}, tmp_path)
     assert whole.scaled == () and part.scaled == ("16 of 64 examples a step",)
     assert whole.step / 4 < part.step < 4 * whole.step
     assert not list(tmp_path.iterdir())  # nothing is left behind
     parts = replace(task, recipe=replace(task.recipe, accumulate=16))  # of four examples
-    assert calibrate.calibrate(parts, words, CPU, {}, 5, tmp_path).scaled == ("4 of 64 examples a step",)
+    assert calibrate.calibrate(parts, words, CPU, {}, {}, tmp_path).scaled == ("4 of 64 examples a step",)
     training = Training(load_task(task), 0)
     assert whole.train_bytes > 4 * 4 * training.num_parameters
 
 
-def test_synthetic_windows_are_a_batch(words: Facts) -> None:
+def test_synthetic_windows_are_a_batch(words: DataSizes) -> None:
     from nino.graphs import neural_graph
 
     graph = neural_graph(MODELS["gpt2"](words.synthetic(1, 1, 1), {"layers": 1, "width": 8, "heads": 2}))
@@ -144,7 +145,7 @@ def test_synthetic_windows_are_a_batch(words: Facts) -> None:
     assert windows.graph.num_parameters == graph.num_parameters - (256 - 10) * 8
     assert windows.states.shape == (2, windows.graph.num_parameters, 5)
     assert windows.targets.shape == (2, windows.graph.num_parameters, 3)
-    assert fresh_nowcaster(spec, {"t": 256}).word_positions == 256
+    assert fresh_nowcaster(spec, [256]).word_positions == 256
 
 
 def nino(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -11,11 +11,11 @@ import torch
 
 from nino.config.experiment import Experiment
 from nino.l2o import fit_l2o
-from nino.plan import Facts, estimate, needs, plan
-from nino.plan.disk import hub_bytes, tensor_sizes
+from nino.plan import estimate, needs, plan
 from nino.plan.learned import L2OCalibration, calibrate_l2o
 from nino.specs import DataSpec, L2OSpec, L2OUnit, MethodSpec
-from nino.tasks import load_task
+from nino.tasks import DataSizes, load_task
+from nino.tasks.sizes import hub_bytes, tensor_sizes
 
 SPEC = L2OSpec(iterations=10, hidden=8, unroll=10, trainings=2, max_steps=20, validation_steps=20, validate_every=4)
 
@@ -36,7 +36,7 @@ def test_its_time_is_that_of_unrolls_and_validations(learning: Experiment, monke
     assert row.size is not None and row.size > 0
 
 
-def test_the_estimate_is_of_the_size_of_a_real_fit(learning: Experiment, digits: Facts, tmp_path: Path) -> None:
+def test_the_estimate_is_of_the_size_of_a_real_fit(learning: Experiment, digits: DataSizes, tmp_path: Path) -> None:
     task = learning.tasks["digits-2"]
     expected = calibrate_l2o(SPEC, task, digits, torch.device("cpu")).seconds(SPEC)
     loaded = load_task(task)
@@ -53,15 +53,15 @@ def test_the_estimate_is_of_the_size_of_a_real_fit(learning: Experiment, digits:
 
 def test_text_of_the_hub_takes_room_until_it_is_there(run: Experiment, tmp_path: Path) -> None:
     lm1b = replace(run.tasks["lm1b-3-24"], data=DataSpec("lm1b", "hub"))
-    facts = {"lm1b-3-24": Facts("language", (1024,), 50_257, {"train": 9, "validation": 9, "test": 9}, "x")}
+    sizes = {"lm1b-3-24": DataSizes("language", (1024,), 50_257, {"train": 9, "validation": 9, "test": 9}, "x")}
     changed = replace(run, tasks={**run.tasks, "lm1b-3-24": lm1b}, data_dir=tmp_path)
 
-    def sizes() -> list[tuple[int, int]]:
-        return [(need.size, need.missing) for need in needs(changed, facts, {}, {}) if need.name == "lm1b"]
+    def disk() -> list[tuple[int, int]]:
+        return [(need.size, need.missing) for need in needs(changed, sizes, {}, {}) if need.name == "lm1b"]
 
     packed, ours = hub_bytes("lm1b")
-    assert sizes() == [(packed, packed), (ours, ours)] and packed + ours > 5e9
+    assert disk() == [(packed, packed), (ours, ours)] and packed + ours > 5e9
     for split in ("train", "validation", "test"):
         (tmp_path / "lm1b" / f"{split}.parquet").parent.mkdir(exist_ok=True)
         (tmp_path / "lm1b" / f"{split}.parquet").touch()
-    assert sizes() == [(packed, 0), (ours, 0)]
+    assert disk() == [(packed, 0), (ours, 0)]

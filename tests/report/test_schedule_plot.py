@@ -27,14 +27,14 @@ def test_schedule_is_that_of_the_optimizer(spec: ReportSpec) -> None:
 
 
 def test_schedules_of_ones_own_are_drawn_in_steps(spec: ReportSpec) -> None:
-    far = MethodSpec("far", "checkpoint", label="states 40 apart", path="a", options={"spacing": 40})
+    far = MethodSpec("far", "checkpoint", label="states 24 apart", path="a", options={"spacing": 24})
     rare = MethodSpec("rare", "checkpoint", label="rare", path="a", options={"period": 500, "power": 0})
     never = MethodSpec("never", "checkpoint", label="never", path="a", options={"period": 2000})
     mixed = replace(spec, methods=(*spec.methods[:1], *spec.methods[-2:], far, rare, never))
     axes = schedule_figure(mixed).axes[0]
     assert len(axes.get_lines()) == 3  # WNN+ and NiNo share one; there is no nowcast in a run shorter than the period
     assert line(axes, "WNN+, NiNo")[1].tolist() == [20 * k for k in horizons(1000, 100)]
-    assert line(axes, "states 40 apart")[1].tolist() == [40 * k for k in horizons(1000, 100)]
+    assert line(axes, "states 24 apart")[1].tolist() == [24 * k for k in horizons(1000, 100)]
     assert [values.tolist() for values in line(axes, "rare")] == [[500, 1000], [4000, 4000]]
 
 

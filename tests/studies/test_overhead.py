@@ -1,5 +1,4 @@
 import json
-import mmap
 from dataclasses import replace
 
 import pytest
@@ -14,12 +13,11 @@ from nino.studies.overhead import (
     MODELS,
     REPEATS,
     Cost,
-    Memory,
     _gradient,
     build,
     measure,
 )
-from nino.studies.overhead_report import GB, findings, study, table
+from nino.studies.overhead_report import findings, study, table
 from nino.studies.overhead_rows import costs
 from tests.nowcasters.helpers import lively
 
@@ -92,16 +90,6 @@ def test_the_findings_are_of_the_largest_model_and_of_all():
         "Over all models a nowcast every 100 steps takes of NiNo 1.00 to 5.00 % of training (n = 2).",
     )
     assert findings([cost(method="adam", first=None)], SPEC) == ()
-
-
-def test_memory_sees_what_is_allocated_and_forgets_it():
-    memory = Memory("cpu")
-    # pages of its own: the allocator may have as much left over from other tests
-    block = torch.frombuffer(mmap.mmap(-1, 160_000_000), dtype=torch.float32).fill_(1)
-    assert memory.peak() > 0.15 * GB
-    del block
-    memory.reset()
-    assert memory.peak() < 0.1 * GB
 
 
 def test_the_study_measures_each_method_in_a_process_of_its_own(tmp_path):

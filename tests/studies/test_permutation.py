@@ -33,7 +33,7 @@ def test_half_of_the_permutations_keep_the_function_and_all_four_families_occur(
     state = {name: p.detach() for name, p in layer.named_parameters()}
     x = torch.randn(4, 2, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for i in range(8):
-        orders = (torch.from_numpy(part[i]) for part in (drawn.queries, drawn.values, drawn.outputs))
+        orders = (torch.from_numpy(part[i]) for part in (drawn.queries, drawn.values))
         same = torch.allclose(torch.func.functional_call(layer, permute(state, *orders), (x,)), layer(x))
         assert same == drawn.good[i]
 

@@ -1,0 +1,251 @@
+"""One nowcast from the checkpoints of a run: a training of any kind stops, jumps, and resumes from the file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs.registry import graph_now
+from nino.nowcasters import KINDS, FileStates, Nowcaster, Pointwise, load_nowcaster
+from nino.offline.checkpoints import Checkpoint, Copy, numbered, write_like
+from nino.schedule import Schedule
+
+log = logging.getLogger("nino.optim")
+
+
+@dataclass(frozen=True)
+class OfflineStep:
+    """What ``step`` did.
+
+    Args:
+        path: the checkpoint it wrote.
+        steps: of the checkpoints it read, oldest first.
+        k: horizon, in states.
+        seconds: of the whole step, reading and writing included.
+        norm: L2 norm of the parameters' change.
+    """
+
+    path: Path
+    steps: tuple[int, ...]
+    k: int
+    seconds: float
+    norm: float
+
+
+def step(
+    directory: str | Path,
+    nowcaster: Nowcaster | str | Path,
+    k: int | None = None,
+    *,
+    max_train_steps: int | None = None,
+    model: nn.Module | None = None,
+    graph: NeuralGraph | None = None,
+    out: str | Path | None = None,
+    pattern: str | None = None,
+    spacing: int | None = None,
+    period: int | None = None,
+    max_horizon: int = 40,
+    power: float = 2.0,
+    context: int | None = None,
+    update_scale: float = 1.0,
+    topology: str = "released",
+    unknown: str = "error",
+    device: str | torch.device = "cpu",
+    memory_budget: int | None = None,
+) -> OfflineStep:
+    """Nowcast from the last checkpoints in a folder and write one that training resumes from.
+
+    The checkpoint written is the last one's copy (optimizer, scheduler, step number and all) with other weights. A
+    nowcast is no training step here. Parameters that are equal in all checkpoints were frozen and stay.
+
+    Args:
+        directory: holds checkpoints whose names end in their step: ``checkpoint-200`` (Hugging Face folders, sharded or
+            not), ``step_200.pt`` (torch: a state dict, or a dict that holds one), ``model-200.safetensors``.
+        nowcaster: a nowcaster, its file or known name.
+        k: horizon in states (checkpoints); None takes the nowcaster's, if it knows one only, or the paper's decay for
+            ``max_train_steps``.
+        max_train_steps: T of the whole run, where ``k`` is not given.
+        model: the architecture, values ignored (may be on the meta device); None builds it from ``config.json`` in a
+            Hugging Face folder.
+        graph: its neural graph; None makes it.
+        out: what to write; None takes ``directory/nowcast/`` and the last checkpoint's name. Must not exist.
+        pattern: shell pattern of the checkpoints' names, where others lie beside them.
+        spacing: steps that should lie between them; None takes what is there, if it is the same throughout.
+        period: steps between the nowcasts of the whole run, where ``k`` is not given; None takes as many as ``context``
+            checkpoints lie apart, one after the other.
+        max_horizon: k of the first nowcast of the decay, in states.
+        power: p of the decay, see ``nino.optim.horizons``.
+        context: checkpoints to read; None takes what the nowcaster reads (5).
+        update_scale: factor on the change.
+        topology: of the graph made here.
+        unknown: ``error`` or ``carry``, for modules that the graph does not know.
+        device: where a network nowcaster computes.
+        memory_budget: bytes that its temporaries may take.
+
+    Returns:
+        What was read and written.
+
+    Raises:
+        FileNotFoundError: if there is no folder or no checkpoint.
+        FileExistsError: if ``out`` exists.
+        ValueError: for too few checkpoints, gaps between them, half-written ones, those of another model, and
+            predictions that are not finite; each names what is wrong.
+    """
+    clock = perf_counter()
+    if isinstance(nowcaster, str | Path):
+        nowcaster = load_nowcaster(nowcaster)
+    entries = last_of(numbered(Path(directory), pattern), context or nowcaster.context or 5, spacing)
+    steps = tuple(number for number, _ in entries)
+    if k is None and max_train_steps is None:
+        k = nowcaster.fixed_horizon
+    horizon = _horizon(k, max_train_steps, steps, period, max_horizon, power)
+    target = Path(out) if out is not None else Path(directory) / "nowcast" / entries[-1][1].name
+    if target.exists():
+        raise FileExistsError(f"{target} exists already: move it away, or pass another `out`")
+    checkpoints = [Checkpoint.open(path, number) for number, path in entries]
+    for checkpoint in checkpoints[:-1]:
+        checkpoint.require_same_tensors(checkpoints[-1])
+    model = model if model is not None else _hub_model(entries[-1][1])
+    if graph is None:
+        wiring = getattr(nowcaster, "needs_graph", True)
+        graph = graph_now(model, topology, unknown, wiring=wiring)  # type: ignore[arg-type]
+    if graph is None:
+        graph = neural_graph(model, topology, unknown)  # type: ignore[arg-type]
+    places = {checkpoint.path: checkpoint.locate(_names(model)) for checkpoint in checkpoints}
+    states = FileStates(
+        list(places), graph, read=lambda path: {name: copies[0].tensor for name, copies in places[path].items()}
+    )
+    if hasattr(nowcaster, "at_step"):  # as in the wrapper
+        nowcaster.at_step(steps[-1])
+    prediction = _predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget)
+    changed, norm = _changes(graph, model, states, places[checkpoints[-1].path], prediction, update_scale)
+    write_like(checkpoints[-1], target, changed)
+    result = OfflineStep(target, steps, horizon, perf_counter() - clock, norm)
+    log.info("steps %s: nowcast k=%d written to %s (%.1f s, norm %.3g)", steps, horizon, target, result.seconds, norm)
+    return result
+
+
+def last_of(entries: list[tuple[int, Path]], context: int, spacing: int | None) -> list[tuple[int, Path]]:
+    """The last ``context`` checkpoints, equally far apart.
+
+    Args:
+        entries: (step, path), ascending.
+        context: how many.
+        spacing: steps that should lie between two; None: whatever lies between the last two.
+
+    Raises:
+        ValueError: for too few, or for a gap; says where.
+
+    >>> last_of([(n, Path(f"step_{n}.pt")) for n in (100, 300, 400, 500)], 3, None)[0][0]
+    300
+    """
+    if len(entries) < context:
+        raise ValueError(
+            f"only {len(entries)} checkpoints (steps {', '.join(str(n) for n, _ in entries)}), "
+            f"but a nowcast reads {context}"
+        )
+    entries = entries[-context:]
+    apart = spacing or (entries[-1][0] - entries[-2][0] if context > 1 else 1)
+    for (earlier, path), (later, other) in pairwise(entries):
+        if later - earlier != apart:
+            raise ValueError(
+                f"{path.name} and {other.name} are {later - earlier} steps apart, but {apart} are expected: the "
+                f"{context} last checkpoints must be equally far apart, with none missing and none between"
+            )
+    return entries
+
+
+def _horizon(
+    k: int | None,
+    max_train_steps: int | None,
+    steps: tuple[int, ...],
+    period: int | None = None,
+    max_horizon: int = 40,
+    power: float = 2.0,
+) -> int:
+    """K as given, or that of the schedule's nowcast at the last step; between two nowcasts, of the earlier one."""
+    if (k is None) == (max_train_steps is None):
+        raise ValueError(f"pass either `k` (={k}) or `max_train_steps` (={max_train_steps})")
+    if k is not None:
+        return k
+    assert max_train_steps is not None
+    period = period or len(steps) * (steps[-1] - steps[-2])
+    decay = Schedule.make(
+        period=period, context=1, max_train_steps=max_train_steps, max_horizon=max_horizon, power=power
+    )
+    return decay.horizon(steps[-1] // period * period)
+
+
+def _names(model: nn.Module) -> dict[str, list[str]]:
+    """All names of each parameter, by the one that the graph knows it by: tied ones have several."""
+    by_id: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        by_id.setdefault(id(parameter), []).append(name)
+    return {name: by_id[id(parameter)] for name, parameter in model.named_parameters()}
+
+
+def _hub_model(path: Path) -> nn.Module:
+    """The architecture that a Hugging Face folder's config names, without memory for its parameters."""
+    if not (path / "config.json").is_file():
+        raise ValueError(f"{path} has no config.json that says what model it is: pass `model`, the network itself")
+    from nino.tasks.torchvision_ops import declare_missing_operators
+
+    declare_missing_operators()
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(path)
+    kind = getattr(transformers, (config.architectures or [""])[0], None)
+    if kind is None:
+        raise ValueError(
+            f"{path}/config.json names the architectures {config.architectures}: unknown here; pass `model`"
+        )
+    with torch.device("meta"):
+        return kind(config)
+
+
+def _predict(
+    nowcaster: Nowcaster, graph: NeuralGraph, states: FileStates, k: int, device: torch.device, budget: int | None
+) -> Float[Tensor, " params"]:
+    if isinstance(nowcaster, nn.Module):
+        nowcaster.to(device)
+    source: FileStates | Tensor = states
+    if not isinstance(nowcaster, (Pointwise, *KINDS.values())):  # others know tensors only
+        source = torch.cat([torch.cat([part.float() for part in states.parts(p)], dim=1) for p in graph.parameters])
+    with torch.no_grad():
+        return nowcaster.predict(graph, source, k, memory_budget=budget)
+
+
+def _changes(
+    graph: NeuralGraph,
+    model: nn.Module,
+    states: FileStates,
+    places: Mapping[str, Sequence[Copy]],
+    prediction: Float[Tensor, " params"],
+    scale: float,
+) -> tuple[dict[Path, dict[tuple[str, ...], Tensor]], float]:
+    """New tensors by weight file and keys, and the norm of the change."""
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad} | set(graph.carried)
+    changed: dict[Path, dict[tuple[str, ...], Tensor]] = {}
+    square = 0.0
+    for parameter in graph.parameters:
+        parts = states.parts(parameter)
+        if parameter.name in frozen or all(torch.equal(part, parts[-1]) for part in parts[:-1]):
+            continue
+        last = parts[-1].flatten().float()
+        new = last + scale * (prediction[parameter.slice].float() - last) if scale != 1 else prediction[parameter.slice]
+        new = new.to(parts[-1].dtype, copy=True)
+        if not bool(new.isfinite().all()):
+            raise ValueError(f"the nowcast of parameter {parameter.name!r} is not finite: nothing was written")
+        square += float(torch.linalg.vector_norm(new.float() - last, dtype=torch.float64)) ** 2
+        for copy in places[parameter.name]:
+            changed.setdefault(copy.file.path, {})[copy.keys] = new.view(copy.tensor.shape)
+    return changed, square**0.5
