@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
     from nino.optim.nowcasting import Nowcasting
 
-log = logging.getLogger("nino.optim")
+log = logging.getLogger("nino.graphs")
 
 
 def settle_graph(nowcasting: Nowcasting, inner: nn.Module, model: nn.Module, topology: str, unknown: str) -> None:

@@ -77,7 +77,7 @@ class Universe:
                 flags[:start] = getattr(self, table)[:start]
                 setattr(self, table, flags)
         self._met[start : self._used], self._fixed[start : self._used] = met, fixed
-        self.ranges.append(Range(name, start, size))
+        self.ranges.append(Range(name.removesuffix(".weight"), start, size))
         return np.arange(start, self._used).reshape(shape)
 
     # -- identity ----------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def _read(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], state
     written: set[str] = set()
     errors: list[Exception] = []
     for training in (True, False):
-        with _mode(model, training):
+        with _untouched(model, training):
             try:
                 recorder = _run(model, args, kwargs, reading, state)
             except Exception as error:  # the model's own code: kept, and raised where no mode runs
@@ -115,15 +115,30 @@ def _complaint(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], 
 
 
 @contextmanager
-def _mode(model: nn.Module, training: bool) -> Iterator[None]:
-    was = [(m, m.training) for m in model.modules()]
-    for m in model.modules():
+def _untouched(model: nn.Module, training: bool) -> Iterator[None]:
+    """The model in a mode, and afterwards as it was: forwards keep computed weights and tables in attributes."""
+    modules = list(model.modules())
+    was = [({k: _shallow(v) for k, v in vars(m).items()}, m) for m in modules]
+    for m in modules:
         m.training = training
     try:
         yield
     finally:
-        for m, flag in was:
-            m.training = flag
+        for attributes, m in was:
+            for name in [name for name in vars(m) if name not in attributes]:
+                del vars(m)[name]
+            for name, (value, content) in attributes.items():
+                if type(value) is dict:
+                    value.clear()
+                    value.update(content)
+                elif type(value) is list:
+                    value[:] = content
+                vars(m)[name] = value
+
+
+def _shallow(value: Any) -> tuple[Any, Any]:
+    """An attribute, and what it holds where it can be changed in place."""
+    return value, type(value)(value) if type(value) in (dict, list) else None
 
 
 def _run(

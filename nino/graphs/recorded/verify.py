@@ -265,7 +265,7 @@ def _within(ordered: list[int], nodes: Nodes) -> list[int]:
 
 def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A float64 copy on the CPU in evaluation mode whose parameters tell neurons apart."""
-    twin = copy.deepcopy(model)
+    twin = _deepcopy(model)
     if any(t.device.type == "meta" for t in [*twin.parameters(), *twin.buffers()]):
         twin = twin.to_empty(device="cpu")
         for t in [*twin.parameters(), *twin.buffers()]:
@@ -279,6 +279,18 @@ def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
         if p.ndim <= 1 or p.numel() == p.shape[0] or not p.any():
             p.add_(0.3 * torch.randn_like(p))
     return twin
+
+
+def _deepcopy(model: nn.Module) -> nn.Module:
+    """A copy, also of modules that keep a weight which their forward computes (with its gradient) as an attribute."""
+    computed = [(vars(m), k, v) for m in model.modules() for k, v in vars(m).items() if isinstance(v, Tensor)]
+    try:
+        for attributes, name, tensor in computed:
+            attributes[name] = tensor.detach()
+        return copy.deepcopy(model)
+    finally:
+        for attributes, name, tensor in computed:
+            attributes[name] = tensor
 
 
 def _relative(a: Tensor, b: Tensor) -> float:
