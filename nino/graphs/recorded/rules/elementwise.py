@@ -18,7 +18,7 @@ _ACTIVATION = {"prelu", "_prelu_kernel", "rrelu_with_noise"}
 
 
 @rule("pointwise", "copy", "where", "masked_fill", "lerp", "floor_divide", "remainder", "__and__", "__or__", "isin",
-      "isfinite", "isclose")  # fmt: skip
+      "isfinite", "isclose", "prelu", "_prelu_kernel", "rrelu_with_noise")  # fmt: skip
 def pointwise(r: Reading, call: Call) -> Value:
     """Tensors joined element by element; a single one keeps its neurons."""
     values = [v for v in call.values if not _number(v)]
