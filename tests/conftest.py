@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jaxtyping import config, install_import_hook
+
+import tests.typechecker  # noqa: F401 (the hook below finds it by name)
 
 # A core a test process: threads of several processes on the same cores wait for each other, many times longer than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Shapes and types in signatures are checked here, and only here: see docs/shapes.md.
+CHECKED = ["nino.graphs", "nino.nowcasters", "nino.offline", "nino.optim"]
+install_import_hook(CHECKED, "tests.typechecker.check")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """No annotation is checked: for tests of what a user meets who passes something else, or draws random numbers."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

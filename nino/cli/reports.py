@@ -58,7 +58,7 @@ def manifest(
 ) -> None:
     """Record where every number of a run comes from: config, seeds, versions, hardware, commit, checksums (JSON)."""
     job = select.report_job(spec, config)
-    from nino.report.manifest import write_manifest
+    from nino.release.manifest import write_manifest
 
     kept = job.experiment.config if job.experiment else json.loads(resolved.read_text()) if resolved else None
     write_manifest(_results(results, job), job.unit, kept)
@@ -69,13 +69,13 @@ def verify(results: Annotated[Path, typer.Argument(help="Folder of a run, e.g. r
 
     A release is held to its own record, too.
     """
-    from nino.report import manifest, release
+    from nino.release.releases import verify as differences_of
 
-    found = (release if (results / release.NAME).exists() else manifest).verify(results)
-    for sentence in found:
+    differences = differences_of(results)
+    for sentence in differences:
         typer.echo(sentence)
-    typer.echo(f"{results}: {len(found)} differences" if found else f"{results}: everything agrees")
-    if found:
+    typer.echo(f"{results}: {len(differences)} differences" if differences else f"{results}: everything agrees")
+    if differences:
         raise typer.Exit(1)
 
 
@@ -88,7 +88,7 @@ def study(
 ) -> None:
     """Write a study's table from a run's logs, published values beside the measured ones, and its figure."""
     job = select.report_job(spec, config)
-    from nino.report.study_table import write_study
+    from nino.report.study_results import write_study
 
     folder = _results(results, job)
     typer.echo(write_study(name, folder, job.unit, folder if out is None else out).plain())
@@ -99,7 +99,7 @@ def release(
     folder: Annotated[Path, typer.Option("--results", help="Folder of all results.")] = Path("results"),
 ) -> None:
     """Freeze a complete run as results/NAME-v<N>: tables, figures, manifest, checksums, what moved since before."""
-    from nino.report.release import release as freeze
+    from nino.release.releases import release as freeze
 
     made = freeze(folder / name)
     logs = "with its logs" if made.record["logs_kept"] else "without its logs, which are large"
@@ -110,7 +110,7 @@ def leaderboard(
     folder: Annotated[Path, typer.Option("--results", help="Folder of all results.")] = Path("results"),
 ) -> None:
     """Write the table of all releases and their methods (Markdown, HTML, CSV)."""
-    from nino.report.leaderboard import write_leaderboard
+    from nino.release.leaderboard import write_leaderboard
 
     for path in write_leaderboard(folder):
         typer.echo(path)

@@ -11,8 +11,7 @@ from nino.graphs.core import EdgeType
 from nino.graphs.declared import Declared, number_groups, unplaced
 from nino.graphs.graph import NeuralGraph
 from nino.graphs.neurons import Neurons
-from nino.graphs.weights import Weights, some
-from nino.graphs.windows import positions, scrambled_rows
+from nino.graphs.weights import Weights, positions, scrambled_rows, some
 
 #: Kernel positions that one edge of the released networks holds (a 3 x 3 convolution).
 MAX_FEATURES = 9

@@ -1,6 +1,6 @@
 """The neural graph: named groups of neurons joined by blocks of edges.
 
-Shape legend: P parameters, N nodes, S sources and T targets of a block, F kernel positions on an edge, c states.
+Legend: N nodes, S sources and T targets of a block, F kernel positions on an edge.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 
 class EdgeType(IntEnum):
-    """What an edge stands for; the numbers are those the released weights were trained with (DESIGN 3)."""
+    """What an edge stands for; the numbers are those the released weights were trained with (paper, section 3.2)."""
 
     PADDING = 0
     LINEAR = 1
@@ -61,6 +61,14 @@ class Nodes:
     def slice(self) -> builtins.slice:
         """The range as a slice into node arrays."""
         return slice(self.start, self.stop)
+
+    def __contains__(self, part: Nodes) -> bool:
+        """Whether all of ``part`` lies in the range.
+
+        >>> Nodes(12, 2) in Nodes(10, 6), Nodes(12, 6) in Nodes(10, 6)
+        (True, False)
+        """
+        return self.start <= part.start and part.stop <= self.stop
 
     def __getitem__(self, part: builtins.slice) -> Nodes:
         """A sub-range, by a slice of step 1.

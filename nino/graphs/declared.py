@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nino.graphs.core import Block, EdgeType, Nodes, Parameter
 from nino.graphs.neurons import Neurons
-from nino.graphs.windows import view_of
+from nino.graphs.weights import view_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from nino.graphs.core import Block, EdgeType, Nodes, Parameter
 from nino.graphs.laplacian import laplacian_encoding
-from nino.graphs.words import sample_words
+from nino.graphs.words import keep_words
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +51,7 @@ class NeuralGraph:
     topology: str = "released"
     fixed: frozenset[str] = frozenset()
     word_nodes: Nodes | None = None
-    word_ids: Tensor | None = None
+    word_ids: Int[Tensor, " words"] | None = None
     carried: tuple[str, ...] = ()
     buffers: Mapping[str, tuple[tuple[int, Tensor], ...]] = field(default_factory=dict, repr=False)
     reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -71,15 +72,15 @@ class NeuralGraph:
         """Kernel positions F of the widest edge."""
         return max((block.features for block in self.blocks), default=1)
 
-    def word_index(self) -> Tensor:
-        """Word id + 1 on the nodes of the word embedding, 0 elsewhere: (N,) long."""
+    def word_index(self) -> Int[Tensor, " nodes"]:
+        """Word id + 1 on the nodes of the word embedding, 0 elsewhere."""
         index = torch.zeros(self.num_nodes, dtype=torch.long)
         if self.word_nodes is not None:
             ids = torch.arange(self.word_nodes.size) if self.word_ids is None else self.word_ids
             index[self.word_nodes.slice] = ids + 1
         return index
 
-    def lpe(self, k: int = 8) -> Tensor:
+    def lpe(self, k: int = 8) -> Float[Tensor, "nodes {k}"]:
         """Laplacian positional encoding: eigenvectors 1..k of the normalised Laplacian.
 
         See :func:`nino.graphs.laplacian.laplacian_encoding`. Deterministic to the bit, computed once.
@@ -88,27 +89,45 @@ class NeuralGraph:
             k: number of eigenvectors, default 8.
 
         Returns:
-            (N, k) float32 on the CPU, columns padded with zeros where the graph has fewer eigenvectors.
+            Float32 on the CPU, columns padded with zeros where the graph has fewer eigenvectors.
         """
         key = f"lpe{k}"
         if key not in self._cache:
             self._cache[key] = laplacian_encoding(self.num_nodes, self.blocks, k)
         return self._cache[key]
 
-    def sample_words(self, rows: Tensor) -> tuple[NeuralGraph, Tensor]:
+    def sample_words(self, rows: Int[Tensor, " rows"]) -> tuple[NeuralGraph, Int[Tensor, " elements"]]:
         """The graph with only these rows of the word embedding.
 
         Args:
-            rows: (R,) long, ascending row numbers.
+            rows: ascending row numbers.
 
         Returns:
-            The smaller graph, and (P',) long: the elements of the flat parameter vector that it holds, in order.
+            The smaller graph, and the elements of the flat parameter vector that it holds, in order.
 
         Raises:
             ValueError: if the graph has no word embedding, or the rows do not fit it.
         """
-        changes, kept = sample_words(self, rows)
-        return replace(self, **changes, _cache={}), kept
+        words = self.word_nodes
+        if words is None:
+            raise ValueError("the graph has no word embedding to take rows of")
+        rows = rows.to("cpu", torch.long)
+        if not rows.numel() or rows[0] < 0 or rows[-1] >= words.size or bool((rows.diff() <= 0).any()):
+            raise ValueError(
+                f"`rows` must ascend within 0..{words.size - 1}, without repeats: sort and deduplicate them"
+            )
+        groups, blocks, parameters, elements = keep_words(self.groups, self.blocks, self.parameters, words, rows)
+        smaller = replace(
+            self,
+            groups=groups,
+            blocks=blocks,
+            parameters=parameters,
+            num_nodes=self.num_nodes - words.size + rows.numel(),
+            word_nodes=Nodes(words.start, rows.numel()),
+            word_ids=rows if self.word_ids is None else self.word_ids[rows],
+            _cache={},
+        )
+        return smaller, elements
 
     def signature(self) -> str:
         """Hash of parameter names, shapes and topology: tells states, graphs and models of different kind apart."""
@@ -141,19 +160,19 @@ class NeuralGraph:
 
     # -- edge lists, for small graphs ----------------------------------------------------------------------------------
 
-    def edge_index(self) -> Tensor:
-        """Sources and targets of all edges, self-loops last: (2, E) long."""
+    def edge_index(self) -> Int[Tensor, "2 edges"]:
+        """Sources and targets of all edges, self-loops last."""
         pairs = [torch.stack([source.reshape(-1), target.reshape(-1)]) for source, target in map(_ends, self.blocks)]
         loops = torch.arange(self.num_nodes)
         return torch.cat([*pairs, torch.stack([loops, loops])], dim=1)
 
-    def edge_types(self) -> Tensor:
-        """Types of all edges, self-loops last: (E,) long."""
+    def edge_types(self) -> Int[Tensor, " edges"]:
+        """Types of all edges, self-loops last."""
         types = [torch.full((block.num_edges,), int(block.edge_type)) for block in self.blocks]
         return torch.cat([*types, torch.full((self.num_nodes,), int(EdgeType.SELF_LOOP))])
 
-    def endpoints(self) -> Tensor:
-        """Source and target node of every parameter, ``named_parameters`` order: (P, 2) long, -1 for carried ones."""
+    def endpoints(self) -> Int[Tensor, "params 2"]:
+        """Source and target node of every parameter, ``named_parameters`` order; -1 for carried ones."""
         ends = torch.full((self.num_parameters, 2), -1)
         for block in self.blocks:
             if block.weight is not None:
@@ -163,8 +182,8 @@ class NeuralGraph:
                 ends_of[..., 1] = target.unsqueeze(-1)
         return ends
 
-    def parameter_slots(self) -> tuple[Tensor, Tensor]:
-        """Edge and kernel position of every parameter: two (P,) long, -1 for carried ones."""
+    def parameter_slots(self) -> tuple[Int[Tensor, " params"], Int[Tensor, " params"]]:
+        """Edge and kernel position of every parameter; -1 for carried ones."""
         slots = torch.full((self.num_parameters, 2), -1)
         first = 0
         for block in self.blocks:
@@ -175,15 +194,15 @@ class NeuralGraph:
             first += block.num_edges
         return slots[:, 0].clone(), slots[:, 1].clone()
 
-    def edge_features(self, states: Tensor) -> Tensor:
+    def edge_features(self, states: Shaped[Tensor, "params states"]) -> Shaped[Tensor, "edges inputs"]:
         """Put parameter states on the edges.
 
         Args:
-            states: (P, c), oldest state first.
+            states: oldest state first.
 
         Returns:
-            (E, F*c) of the states' dtype: position s of the kernel in state j at ``s*c + j``; auxiliary edges carry
-            their constant at position 0.
+            Rows of F*c numbers: position s of the kernel in state j at ``s*c + j``; auxiliary edges carry their
+            constant at position 0.
 
         Raises:
             ValueError: if the states have another number of parameters.
@@ -203,15 +222,17 @@ class NeuralGraph:
         features[first:, 0] = EdgeType.SELF_LOOP.constant
         return features.view(self.num_edges, self.features * c)
 
-    def parameters_from_edges(self, values: Tensor, fill: Tensor | None = None) -> Tensor:
+    def parameters_from_edges(
+        self, values: Shaped[Tensor, "edges features ..."], fill: Shaped[Tensor, "params ..."] | None = None
+    ) -> Shaped[Tensor, "params ..."]:
         """Take the parameters off the edges: the inverse of ``edge_features``.
 
         Args:
-            values: (E, F) or (E, F, n): a value for each kernel position of each edge.
-            fill: (P,) or (P, n): what carried parameters get; needed only where there are any.
+            values: a value, or several, for each kernel position of each edge.
+            fill: what carried parameters get; needed only where there are any.
 
         Returns:
-            (P,) or (P, n).
+            A value, or several, for each parameter.
 
         Raises:
             ValueError: if the shape does not fit, or carried parameters have no value.
@@ -233,11 +254,11 @@ class NeuralGraph:
             first += block.num_edges
         return out
 
-    def to_pyg(self, states: Tensor | None = None) -> Data:
+    def to_pyg(self, states: Shaped[Tensor, "params states"] | None = None) -> Data:
         """The graph as PyTorch Geometric data, for small graphs, tests and pictures.
 
         Args:
-            states: (P, c), if edge features are wanted.
+            states: oldest state first, if edge features are wanted.
 
         Returns:
             ``Data`` with edge_index (2, E), edge_type (E,), param_edge (P,), param_position (P,) and, with
@@ -265,15 +286,15 @@ class NeuralGraph:
             )
 
 
-def window(values: Tensor, block: Block) -> Tensor:
+def window(values: Shaped[Tensor, "params ..."], block: Block) -> Shaped[Tensor, "*_"]:
     """A block's part of a tensor over the flat parameter vector, without copying.
 
     Args:
-        values: (P, ...) contiguous.
+        values: contiguous.
         block: a block with weights.
 
     Returns:
-        A view of shape (S, T, F, ...) for a dense block, (S, F, ...) for a diagonal one.
+        A view (sources targets features *columns) of a dense block, (sources features *columns) of a diagonal one.
 
     Raises:
         ValueError: for an auxiliary block.
@@ -290,8 +311,8 @@ def window(values: Tensor, block: Block) -> Tensor:
     return values.as_strided(sizes + values.shape[1:], strides + values.stride()[1:], offset)
 
 
-def _ends(block: Block) -> tuple[Tensor, Tensor]:
-    """Source and target of a block's edges: (S, T) long, or (S,) of a diagonal block."""
+def _ends(block: Block) -> tuple[Int[Tensor, "*edges"], Int[Tensor, "*edges"]]:
+    """Source and target of a block's edges: (sources targets), or (sources) of a diagonal block."""
     source = torch.arange(block.source.start, block.source.stop)
     target = torch.arange(block.target.start, block.target.stop)
     if block.kind == "diagonal":

@@ -8,6 +8,7 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
@@ -81,7 +82,7 @@ class BlockAdjacency:
         return self._own > 0
 
 
-def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> Tensor:
+def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> Float[Tensor, "nodes {k}"]:
     r"""Eigenvectors 1..k of the symmetric normalised Laplacian, by ascending eigenvalue (eigenvector 0 is dropped).
 
     .. math:: L = I - D^{-1/2} A D^{-1/2}
@@ -101,7 +102,7 @@ def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> T
         k: number of eigenvectors.
 
     Returns:
-        (N, k) float32 of columns of norm 1, zero columns where the graph has fewer eigenvectors.
+        Float32 columns of norm 1, zero columns where the graph has fewer eigenvectors.
 
     Source:
         NiNo paper, section 3.2; Dwivedi et al., 2023 (benchmarking graph neural networks).

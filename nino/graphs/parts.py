@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from nino.graphs.core import Block, Nodes, Parameter
@@ -20,12 +21,12 @@ class Part:
 
     Args:
         graph: with nodes and flat parameter vector of its own.
-        nodes: (N',) long, each node's number in the whole graph, ascending.
+        nodes: each node's number in the whole graph, ascending.
         parameters: by name, where each lies in the whole graph.
     """
 
     graph: NeuralGraph
-    nodes: Tensor
+    nodes: Int[Tensor, " nodes"]
     parameters: dict[str, Parameter]
 
 
@@ -105,7 +106,7 @@ def _part(graph: NeuralGraph, parameters: list[Parameter], free: Sequence[Nodes]
         parameters=tuple(placed.values()),
         num_nodes=size,
         topology=graph.topology,
-        fixed=graph.fixed & groups.keys(),
+        fixed=graph.fixed.intersection(groups),
         word_nodes=None if words is None else moved(words),
         word_ids=None if words is None else graph.word_ids,
     )
@@ -117,9 +118,9 @@ def _reached(blocks: Sequence[Block], names: Container[str], free: Sequence[Node
     chosen = {i for i, block in enumerate(blocks) if block.weight is not None and block.name in names}
     runs = _runs([end for i in chosen for end in _ends(blocks[i])])
     allowed = _runs([*runs, *free])
-    found = chosen
-    while found:
-        found = {
+    added = chosen
+    while added:
+        added = {
             i
             for i, block in enumerate(blocks)
             if i not in chosen
@@ -127,8 +128,8 @@ def _reached(blocks: Sequence[Block], names: Container[str], free: Sequence[Node
             and all(_holds(allowed, end) for end in _ends(block))
             and any(_overlap(run, end) for run in runs for end in _ends(block))
         }
-        chosen = chosen | found
-        runs = _runs([*runs, *(end for i in found for end in _ends(blocks[i]))])
+        chosen = chosen | added
+        runs = _runs([*runs, *(end for i in added for end in _ends(blocks[i]))])
     return [blocks[i] for i in sorted(chosen)], runs
 
 
@@ -148,7 +149,7 @@ def _runs(ranges: Sequence[Nodes]) -> list[Nodes]:
 
 
 def _holds(runs: Sequence[Nodes], nodes: Nodes) -> bool:
-    return any(run.start <= nodes.start and nodes.stop <= run.stop for run in runs)
+    return any(nodes in run for run in runs)
 
 
 def _overlap(one: Nodes, other: Nodes) -> bool:

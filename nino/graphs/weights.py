@@ -1,14 +1,16 @@
-"""A model's parameters by name, and windows on the flat vector that they lie on one after another."""
+"""A model's parameters by name, and strided windows on the flat vector that they lie on one after another."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from nino.graphs.core import Parameter
+from nino.graphs.core import Parameter, WeightView
 
 
 class Weights:
@@ -89,3 +91,65 @@ def some(names: Iterable[str], limit: int = 6) -> str:
 def _plain(name: str) -> str:
     """A parameter's name without the marks of compiled submodules."""
     return name.replace("_orig_mod.", "")
+
+
+def view_of(w: Shaped[Tensor, "sources targets features"]) -> WeightView:
+    """Where a block's window lies on the flat vector: its offset and strides."""
+    source, target, position = w.stride()
+    return WeightView(int(w.storage_offset()), (source, target, position))
+
+
+def positions(w: Tensor, neurons: int, name: str) -> Tensor:
+    """Flatten the kernel dimensions, those after the first ``neurons``, without copying."""
+    try:
+        return w.view(*w.shape[:neurons], -1) if w.ndim > neurons else w.unsqueeze(neurons)
+    except RuntimeError as error:
+        raise ValueError(f"weight {name!r}: the kernel dimensions of this window are not contiguous") from error
+
+
+def stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Equally spaced windows of one shape as a single one.
+
+    Args:
+        parts: at least two windows, each as far behind the one before.
+
+    Returns:
+        ``(*shape, parts)``: the window whose last dimension counts them.
+
+    Raises:
+        ValueError: for windows that differ in shape or strides, or are not equally spaced.
+
+    >>> flat = torch.arange(6)
+    >>> stacked([flat[0:2], flat[2:4], flat[4:6]]).tolist()
+    [[0, 2, 4], [1, 3, 5]]
+    """
+    first = parts[0]
+    steps = {int(b.storage_offset()) - int(a.storage_offset()) for a, b in pairwise(parts)}
+    if len(steps) != 1 or any((p.shape, p.stride()) != (first.shape, first.stride()) for p in parts):
+        shapes = [tuple(p.shape) for p in parts]
+        raise ValueError(f"`parts` of shapes {shapes} are not equally spaced windows of one shape")
+    return first.as_strided((*first.shape, len(parts)), (*first.stride(), *steps), first.storage_offset())
+
+
+def scrambled_rows(w: Shaped[Tensor, "rows columns"]) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Cut a table whose elements are laid down column by column on edges counted row by row into strided windows.
+
+    Args:
+        w: the table.
+
+    Yields:
+        Sources, targets, and the (sources, targets) window of the elements that lie between them.
+    """
+    rows, d = w.shape
+    for j in range(d):
+        done = 0
+        while done < rows:
+            source, target = divmod(j * rows + done, d)
+            if target or rows - done < d:  # the rest of a row of edges, or the beginning of one
+                run = min(d - target, rows - done)
+                yield slice(source, source + 1), slice(target, target + run), w[done : done + run, j].unsqueeze(0)
+            else:
+                full = (rows - done) // d
+                run = full * d
+                yield slice(source, source + full), slice(0, d), w[done : done + run, j].unflatten(0, (full, d))
+            done += run

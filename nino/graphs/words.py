@@ -1,34 +1,46 @@
-"""Rows of the word embedding: a graph of some of a language model's words."""
+"""Rows of the word embedding: what a graph becomes when it keeps only some of a language model's words."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from nino.graphs.core import Block, Nodes, Parameter, WeightView
-from nino.graphs.windows import scrambled_rows, view_of
+from nino.graphs.weights import scrambled_rows, view_of
 
-if TYPE_CHECKING:
-    from nino.graphs.graph import NeuralGraph
+Smaller = tuple[dict[str, Nodes], tuple[Block, ...], tuple[Parameter, ...], Tensor]
 
 
-def sample_words(graph: NeuralGraph, rows: Tensor) -> tuple[dict[str, Any], Tensor]:
-    """What changes in a graph when only some rows of its word embedding are kept (see ``NeuralGraph.sample_words``)."""
-    words = graph.word_nodes
-    if words is None:
-        raise ValueError("the graph has no word embedding to take rows of")
-    rows = rows.to("cpu", torch.long)
-    if not rows.numel() or rows[0] < 0 or rows[-1] >= words.size or bool((rows.diff() <= 0).any()):
-        raise ValueError(f"`rows` must ascend within 0..{words.size - 1}, without repeats: sort and deduplicate them")
-    touched = {
-        b.name for b in graph.blocks if b.weight is not None and (_within(b.source, words) or _within(b.target, words))
-    }
-    parameters, kept = _keep_rows(graph.parameters, touched, words.size, rows)
-    moved = {old.name: (old, new) for old, new in zip(graph.parameters, parameters, strict=True)}
+def keep_words(
+    groups: dict[str, Nodes],
+    blocks: Sequence[Block],
+    parameters: Sequence[Parameter],
+    words: Nodes,
+    rows: Int[Tensor, " rows"],
+) -> Smaller:
+    """Groups, blocks and parameters of a graph that keeps only some rows of its word embedding.
+
+    Args:
+        groups: of the whole graph.
+        blocks: of the whole graph.
+        parameters: of the whole graph.
+        words: the nodes of its word embedding.
+        rows: ascending row numbers.
+
+    Returns:
+        The smaller graph's groups, blocks and parameters, and the elements of the flat vector that it keeps.
+
+    Raises:
+        ValueError: if a block joins a part of the word embedding only.
+    """
+    touched = {b.name for b in blocks if b.weight is not None and (b.source in words or b.target in words)}
+    smaller, elements = _keep_rows(parameters, touched, words.size, rows)
+    moved = {old.name: (old, new) for old, new in zip(parameters, smaller, strict=True)}
     less = words.size - rows.numel()
 
     def renumber(nodes: Nodes) -> Nodes:
@@ -36,7 +48,7 @@ def sample_words(graph: NeuralGraph, rows: Tensor) -> tuple[dict[str, Any], Tens
             return Nodes(nodes.start, rows.numel())
         if nodes.start >= words.stop:
             return Nodes(nodes.start - less, nodes.size)
-        if _within(nodes, words):
+        if nodes in words:
             raise ValueError("a block joins a part of the word embedding only: its rows cannot be sampled")
         return nodes
 
@@ -47,28 +59,15 @@ def sample_words(graph: NeuralGraph, rows: Tensor) -> tuple[dict[str, Any], Tens
             weight = WeightView(weight.offset - old.offset + new.offset, weight.strides)
         return replace(block, source=renumber(block.source), target=renumber(block.target), weight=weight)
 
-    blocks: list[Block] = []
-    for name, group in groupby(graph.blocks, key=lambda block: block.name):
+    placed: list[Block] = []
+    for name, group in groupby(blocks, key=lambda block: block.name):
         parts = list(group)
         if name in touched and words not in (parts[0].source, parts[0].target):
             first = replace(parts[0], target=renumber(parts[0].target))
-            blocks.extend(_scrambled(first, renumber(words), moved[name][1]))
+            placed.extend(_scrambled(first, renumber(words), moved[name][1]))
         else:
-            blocks.extend(map(shift, parts))
-    ids = rows if graph.word_ids is None else graph.word_ids[rows]
-    changes = {
-        "groups": {name: renumber(nodes) for name, nodes in graph.groups.items()},
-        "blocks": tuple(blocks),
-        "parameters": parameters,
-        "num_nodes": graph.num_nodes - less,
-        "word_nodes": renumber(words),
-        "word_ids": ids,
-    }
-    return changes, kept
-
-
-def _within(part: Nodes, whole: Nodes) -> bool:
-    return whole.start <= part.start and part.stop <= whole.stop
+            placed.extend(map(shift, parts))
+    return {name: renumber(nodes) for name, nodes in groups.items()}, tuple(placed), smaller, elements
 
 
 def _scrambled(first: Block, words: Nodes, parameter: Parameter) -> list[Block]:
@@ -88,10 +87,10 @@ def _scrambled(first: Block, words: Nodes, parameter: Parameter) -> list[Block]:
 
 
 def _keep_rows(
-    parameters: tuple[Parameter, ...], touched: set[str], words: int, rows: Tensor
-) -> tuple[tuple[Parameter, ...], Tensor]:
+    parameters: Sequence[Parameter], touched: set[str], words: int, rows: Int[Tensor, " rows"]
+) -> tuple[tuple[Parameter, ...], Int[Tensor, " elements"]]:
     """Parameters with the rows of those in ``touched`` sampled, and the flat elements that are left."""
-    smaller, kept, offset = [], [], 0
+    smaller, remaining, offset = [], [], 0
     for p in parameters:
         elements = torch.arange(p.offset, p.offset + p.numel)
         shape = p.shape
@@ -100,6 +99,6 @@ def _keep_rows(
             elements = elements.view(words, -1)[rows].reshape(-1)
             shape = (*shape[:row_dim], rows.numel(), *shape[row_dim + 1 :])
         smaller.append(Parameter(p.name, offset, shape))
-        kept.append(elements)
+        remaining.append(elements)
         offset += elements.numel()
-    return tuple(smaller), torch.cat(kept)
+    return tuple(smaller), torch.cat(remaining)

@@ -6,20 +6,19 @@ The streamed engine needs neither; they are here to be compared with the exact n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from nino.graphs import NeuralGraph
 from nino.graphs.parts import Part, block_of, layer_of, split
 from nino.nowcasters.base import Nowcaster
+from nino.nowcasters.engines.sample import EdgeSample
 from nino.nowcasters.nino import NiNoNet
-from nino.nowcasters.sample import EdgeSample
 from nino.nowcasters.states import PartStates, as_states, last_state, require_finite
 from nino.seeding import derive
-
-if TYPE_CHECKING:
-    from nino.graphs import NeuralGraph
 
 PARTS: dict[str, Callable[[str], str]] = {"block": block_of, "layer": layer_of, "network": lambda _: ""}
 
@@ -27,8 +26,8 @@ PARTS: dict[str, Callable[[str], str]] = {"block": block_of, "layer": layer_of, 
 class SampledEdges(nn.Module, Nowcaster):
     r"""NiNo with messages along a random share of the edges; all weights are predicted.
 
-    A node's mean over its incoming messages becomes that over a sample of them. Positions are those of the whole graph.
-    Each nowcast of a run draws a sample of its own, from the seed, its horizon and the step that it takes (`at_step`).
+    A node averages a sample of its incoming messages. Positions are those of the whole graph. Each nowcast of a run
+    draws another sample, from the seed, the horizon and the training step (``at_step``).
 
     Args:
         net: the network.
@@ -51,7 +50,7 @@ class SampledEdges(nn.Module, Nowcaster):
         self._step = 0
 
     def at_step(self, step: int) -> None:
-        """Draw the next sample for this step: a resumed run draws those that it would have drawn."""
+        """Remember the step: the sample depends on it, so that a resumed run draws the same ones."""
         self._step = step
 
     def extra_repr(self) -> str:
@@ -64,19 +63,20 @@ class SampledEdges(nn.Module, Nowcaster):
         states: Any,
         k: int,
         *,
-        lpe: Tensor | None = None,
+        lpe: Float[Tensor, "nodes lpe"] | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
-    ) -> Tensor:
+    ) -> Float[Tensor, " params"]:
         """See ``NiNoNet.predict``; the sample is the same for both engines."""
         sample = EdgeSample(self.share, derive(self.seed, f"step {self._step} horizon {k}"))
         return self.net.predict(graph, states, k, lpe=lpe, engine=engine, memory_budget=memory_budget, sample=sample)
 
 
 class Divided(nn.Module, Nowcaster):
-    """A nowcaster that is given a network's graph in parts, one after the other, each with positions of its own.
+    """A nowcaster that predicts the parts of a network one after the other, each as a graph of its own.
 
-    Messages do not leave a part. A parameter tensor is never divided, so that scaling a tensor is what it was.
+    Messages do not leave a part, and node positions are computed in it. A parameter tensor is never divided, so that
+    scaling by tensor does not change.
 
     Args:
         net: the nowcaster of a part.
@@ -107,7 +107,7 @@ class Divided(nn.Module, Nowcaster):
         self.net.at_step(step)
 
     def parts(self, graph: NeuralGraph) -> list[Part]:
-        """The parts of a graph; those of the last one are kept, with their positions."""
+        """The parts of a graph; those of the last graph are cached, with their positions."""
         if self._last is None or self._last[0] is not graph:
             self._last = graph, split(graph, PARTS[self.by])
         return self._last[1]
@@ -118,22 +118,24 @@ class Divided(nn.Module, Nowcaster):
         states: Any,
         k: int,
         *,
-        lpe: Tensor | None = None,
+        lpe: Float[Tensor, "nodes lpe"] | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
-    ) -> Tensor:
-        """See ``NiNoNet.predict``; positions that are given are the whole graph's, and each part takes its own."""
+    ) -> Float[Tensor, " params"]:
+        """See ``NiNoNet.predict``; each part takes the rows of its nodes from ``lpe``, where it is given."""
         source = as_states(states)
         self.check(graph, source, k)
         require_finite(source, [p for p in graph.parameters if p.name in graph.carried])
         out = torch.empty(graph.num_parameters, device=source.device)
         last_state(source, graph.parameters, out)
         for part in self.parts(graph):
-            own = PartStates(source, part.parameters)
-            places = None if lpe is None else lpe[part.nodes.to(lpe.device)]
-            found = self.net.predict(part.graph, own, k, lpe=places, engine=engine, memory_budget=memory_budget)
+            states_of_part = PartStates(source, part.parameters)
+            rows = None if lpe is None else lpe[part.nodes.to(lpe.device)]
+            predicted = self.net.predict(
+                part.graph, states_of_part, k, lpe=rows, engine=engine, memory_budget=memory_budget
+            )
             for p in part.graph.parameters:
-                out[part.parameters[p.name].slice] = found[p.slice]
+                out[part.parameters[p.name].slice] = predicted[p.slice]
         return out
 
 

@@ -127,10 +127,10 @@ def _read_pickle(path: Path) -> NiNoNet | WNNPlus | WNN:
     state = loaded.get("state_dict", loaded)
     if "dense.linear.weight" in state:
         return _read_wnn(path)
-    known = loaded.get("model_args") or {}
-    sizes = _sizes(state, known, path)
-    if "hid" in known and known["hid"] != sizes["hidden"]:
-        raise ValueError(f"{path} says hidden size {known['hid']}, but its tensors have {sizes['hidden']}")
+    arguments = loaded.get("model_args") or {}
+    sizes = _sizes(state, arguments, path)
+    if "hid" in arguments and arguments["hid"] != sizes["hidden"]:
+        raise ValueError(f"{path} says hidden size {arguments['hid']}, but its tensors have {sizes['hidden']}")
     net = WNNPlus(**sizes) if "edge_mlp.fc.0.weight" in state else NiNoNet(**sizes)
     return _fill(net, state, path)
 
@@ -147,7 +147,7 @@ def _unpickle(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _sizes(state: Mapping[str, Tensor], known: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _sizes(state: Mapping[str, Tensor], arguments: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Constructor arguments from a released state dict."""
     try:
         types, hidden = state["layer_embed.weight"].shape
@@ -155,7 +155,7 @@ def _sizes(state: Mapping[str, Tensor], known: Mapping[str, Any], path: Path) ->
         if "edge_mlp.fc.6.weight" in state:
             horizons = state["edge_mlp.fc.6.weight"].shape[0]
             return {"hidden": hidden, "context": inputs, "max_horizon": horizons, "edge_types": types}
-        features = int(known.get("max_feat_size", 9))
+        features = int(arguments.get("max_feat_size", 9))
         words = state["wte_pos_enc_layer.weight"].shape[0] - 1 if "wte_pos_enc_layer.weight" in state else 0
         return {
             "hidden": hidden,
@@ -173,10 +173,10 @@ def _sizes(state: Mapping[str, Tensor], known: Mapping[str, Any], path: Path) ->
 
 def _read_wnn(path: Path) -> WNN:
     """WNN from its three published files, of which ``path`` is one."""
-    found = list(_WNN_PART.finditer(path.name))
-    if not found:
+    words = list(_WNN_PART.finditer(path.name))
+    if not words:
         raise ValueError(f"{path}: the name of a WNN file must say which part it is: conv, fc or bias")
-    start, stop = found[-1].span()
+    start, stop = words[-1].span()
     tensors = {}
     for part, module in (("conv", "conv"), ("fc", "linear"), ("bias", "bias")):
         names = [path.name[:start] + word + path.name[stop:] for word in (part, part.upper(), part.title())]
@@ -191,13 +191,13 @@ def _read_wnn(path: Path) -> WNN:
 
 def _fill(net: N, tensors: Mapping[str, Tensor], path: Path) -> N:
     """Put tensors into a network, or say which one does not fit."""
-    wanted = {name: tuple(t.shape) for name, t in net.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in tensors.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
+    expected = {name: tuple(t.shape) for name, t in net.state_dict().items()}
+    read = {name: tuple(t.shape) for name, t in tensors.items()}
+    for name in sorted(expected.keys() | read.keys()):
+        if expected.get(name) != read.get(name):
             raise ValueError(
-                f"{path}: tensor {name!r} should have shape {wanted.get(name, 'nothing')}, "
-                f"found {found.get(name, 'nothing')}: the file does not hold one whole {type(net).__name__}"
+                f"{path}: tensor {name!r} should have shape {expected.get(name, 'nothing')}, "
+                f"found {read.get(name, 'nothing')}: the file does not hold one whole {type(net).__name__}"
             )
     net.load_state_dict(dict(tensors))
     return net

@@ -1,4 +1,4 @@
-"""What every nowcaster must do, as checks on small networks: the tests and ``nino check`` hold each one to them."""
+"""What every nowcaster must do, as checks on small networks; the tests and ``nino check`` run them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -13,28 +14,28 @@ from nino.graphs import NeuralGraph, neural_graph
 from nino.nowcasters.base import Nowcaster
 
 Make = Callable[[], Nowcaster]
-LARGEST = 16  # numbers a parameter that one temporary may hold: five states and their features, not an edge's features
+LARGEST = 16  # numbers that the largest temporary may hold for each parameter: states and features, not hidden states
 HIDDEN = 24  # neurons of the small networks' hidden layer
-ABSENT = 5  # states where a nowcaster does not say how many it reads
+STATES = 5  # given to a nowcaster that reads any number of them (``context`` None)
 
 
 def violations(make: Make, graphs: dict[str, NeuralGraph] | None = None) -> list[str]:
-    """Hold a nowcaster to the contract of ``Nowcaster``.
+    """Check that a nowcaster does what ``Nowcaster`` promises.
 
     Args:
-        make: builds it, the same one every time.
+        make: builds the nowcaster, the same one every time.
         graphs: networks to try it on, by name; default a small perceptron and a small ConvNet.
 
     Returns:
-        A sentence per violation: the network, the check and what was found; empty where it keeps the contract.
+        A sentence per violation: the network, the check and what it saw; empty if there is none.
     """
-    found = []
+    sentences = []
     for network, graph in (small_graphs() if graphs is None else graphs).items():
         for check in (_form, _repeatable, _pure, _layouts, _bounded, _refusals):
-            found += [f"{network}: {sentence}" for sentence in _attempt(check, make, graph)]
-    found += [f"perceptron: {sentence}" for sentence in _attempt(_equivariant, make, perceptron(6, HIDDEN, 4))]
+            sentences += [f"{network}: {sentence}" for sentence in _attempt(check, make, graph)]
+    sentences += [f"perceptron: {sentence}" for sentence in _attempt(_equivariant, make, perceptron(6, HIDDEN, 4))]
     wide = perceptron(64, 1600, 64)
-    return found + [f"wide perceptron: {sentence}" for sentence in _attempt(_frugal, make, wide)]
+    return sentences + [f"wide perceptron: {sentence}" for sentence in _attempt(_frugal, make, wide)]
 
 
 def small_graphs() -> dict[str, NeuralGraph]:
@@ -56,22 +57,22 @@ def perceptron(inputs: int, hidden: int, outputs: int) -> NeuralGraph:
     return neural_graph(nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs)))
 
 
-def history(parameters: int, states: int, seed: int = 0) -> Tensor:
-    """Parameters on noisy lines, (P, c)."""
+def history(parameters: int, states: int, seed: int = 0) -> Float[Tensor, "params states"]:
+    """Parameters on noisy lines, oldest state first."""
     draw = torch.Generator().manual_seed(seed)
     start, slope, noise = (torch.randn(parameters, n, generator=draw) for n in (1, 1, states))
     return start + 0.05 * slope * torch.arange(states) + 0.02 * noise
 
 
 def horizons(nowcaster: Nowcaster) -> list[int]:
-    """A near and a far horizon that it can predict."""
+    """A near and a far horizon that the nowcaster can predict."""
     if nowcaster.fixed_horizon is not None:
         return [nowcaster.fixed_horizon]
     return sorted({1, min(40, nowcaster.max_horizon or 40)})
 
 
 def _attempt(check: Callable[[Make, NeuralGraph], Iterator[str]], make: Make, graph: NeuralGraph) -> list[str]:
-    """A check's sentences; an exception of the nowcaster's own is one more."""
+    """The sentences of a check; an exception that the nowcaster raises is one, too."""
     try:
         return list(check(make, graph))
     except Exception as error:  # whatever a foreign class raises is a finding, not the end of the check
@@ -79,11 +80,11 @@ def _attempt(check: Callable[[Make, NeuralGraph], Iterator[str]], make: Make, gr
 
 
 def _states(nowcaster: Nowcaster, graph: NeuralGraph, seed: int = 0) -> Tensor:
-    return history(graph.num_parameters, nowcaster.context or ABSENT, seed)
+    return history(graph.num_parameters, nowcaster.context or STATES, seed)
 
 
 def _form(make: Make, graph: NeuralGraph) -> Iterator[str]:
-    """(P,) float32, finite, at every horizon."""
+    """The prediction has one finite float32 number a parameter, at every horizon."""
     nowcaster = make()
     states = _states(nowcaster, graph)
     for k in horizons(nowcaster):
@@ -97,7 +98,7 @@ def _form(make: Make, graph: NeuralGraph) -> Iterator[str]:
 
 
 def _repeatable(make: Make, graph: NeuralGraph) -> Iterator[str]:
-    """The same bytes for the same states, from a second one built alike, whatever was asked before."""
+    """Equal states give equal bytes, also after another prediction and from a second nowcaster built alike."""
     nowcaster = make()
     states = _states(nowcaster, graph)
     near, far = horizons(nowcaster)[0], horizons(nowcaster)[-1]
@@ -114,10 +115,10 @@ def _pure(make: Make, graph: NeuralGraph) -> Iterator[str]:
     """States, weights and the global random generator stay as they were."""
     nowcaster = make()
     states = _states(nowcaster, graph)
-    kept, generator = states.clone(), torch.get_rng_state()
+    before, generator = states.clone(), torch.get_rng_state()
     weights = {name: value.clone() for name, value in _weights(nowcaster).items()}
     nowcaster.predict(graph, states, horizons(nowcaster)[-1])
-    if not torch.equal(states, kept):
+    if not torch.equal(states, before):
         yield "pure: changes the states that it is given"
     if any(not torch.equal(value, weights[name]) for name, value in _weights(nowcaster).items()):
         yield "pure: changes its own weights"
@@ -129,9 +130,9 @@ def _layouts(make: Make, graph: NeuralGraph) -> Iterator[str]:
     """Strides and precision of the states make no difference but rounding."""
     nowcaster = make()
     states, k = _states(nowcaster, graph), horizons(nowcaster)[0]
-    wanted = nowcaster.predict(graph, states, k)
+    reference = nowcaster.predict(graph, states, k)
     strided = states.T.contiguous().T
-    if _distance(nowcaster.predict(graph, strided, k), wanted, states) > 1e-4:
+    if _distance(nowcaster.predict(graph, strided, k), reference, states) > 1e-4:
         yield "layouts: states of other strides give another prediction"
     for dtype in (torch.float64, torch.bfloat16):
         out = nowcaster.predict(graph, states.to(dtype), k)
@@ -194,9 +195,9 @@ def _equivariant(make: Make, graph: NeuralGraph) -> Iterator[str]:
                 out[p.slice] = whole[:, order].reshape(p.numel, -1)
         return out
 
-    wanted = move(nowcaster.predict(graph, states, k, lpe=lpe)[:, None])[:, 0]
-    found = nowcaster.predict(graph, move(states), k, lpe=moved_lpe)
-    if _distance(found, wanted, move(states)) > 1e-3:
+    moved_prediction = move(nowcaster.predict(graph, states, k, lpe=lpe)[:, None])[:, 0]
+    prediction_of_moved = nowcaster.predict(graph, move(states), k, lpe=moved_lpe)
+    if _distance(prediction_of_moved, moved_prediction, move(states)) > 1e-3:
         yield "equivariant: permuting hidden neurons changes the prediction; if meant to, say `equivariant = False`"
 
 
@@ -213,7 +214,7 @@ def _frugal(make: Make, graph: NeuralGraph) -> Iterator[str]:
 
 
 class _Largest(TorchDispatchMode):
-    """Watches every tensor that is made; keeps the size of the largest."""
+    """Watches every tensor that is made, and remembers the size of the largest."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,7 +233,9 @@ def _weights(nowcaster: Nowcaster) -> dict[str, Tensor]:
     return nowcaster.state_dict() if isinstance(nowcaster, nn.Module) else {}
 
 
-def _distance(found: Tensor, wanted: Tensor, states: Tensor) -> float:
+def _distance(
+    prediction: Float[Tensor, " params"], reference: Float[Tensor, " params"], states: Float[Tensor, "params states"]
+) -> float:
     """Largest difference of two predictions, relative to the size of the update."""
-    size = (wanted - states[:, -1]).abs().max().clamp(min=1e-6)
-    return float((found - wanted).abs().max() / size)
+    size = (reference - states[:, -1]).abs().max().clamp(min=1e-6)
+    return float((prediction - reference).abs().max() / size)

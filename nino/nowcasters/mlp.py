@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
-from nino.graphs.core import Block
-from nino.nowcasters.base import Nowcaster
-from nino.nowcasters.fold import Tile, tiles
-from nino.nowcasters.initialise import Perceptron, initialise
-from nino.nowcasters.recompute import sum_errors
+from nino.graphs import Block, NeuralGraph
+from nino.nowcasters.base import Nowcaster, check_windows
+from nino.nowcasters.engines.batch import Batch
+from nino.nowcasters.engines.recompute import Autocast, Pass, sum_errors
+from nino.nowcasters.engines.streamed import Reader, add_update, chunk_size
+from nino.nowcasters.engines.streamed_loss import ROWS
+from nino.nowcasters.engines.tiles import Tile, tiles
+from nino.nowcasters.network import Perceptron, initialise, require_sizes
 from nino.nowcasters.scaling import ScaledStates, ScalingMode, UnscaleMode, measure
 from nino.nowcasters.states import as_states, last_state
-from nino.nowcasters.streamed import Reader, add_update, chunk_size
-from nino.nowcasters.windows import Autocast, Batch, check_windows
-
-if TYPE_CHECKING:
-    from nino.graphs import NeuralGraph
 
 
 class WNNPlus(ScaledStates, nn.Module, Nowcaster):
-    r"""A weight's own history, :math:`\hat w_{t+k} = w_t + \mathrm{mlp}(\mathrm{proj}(w) + \mathrm{embed}[type])_k`.
+    r"""Each weight alone, :math:`\hat w_{t+k} = w_t + \mathrm{mlp}(\mathrm{proj}(w) + \mathrm{embed}[type])_k`.
 
     Every kernel position is predicted alone, and only positions that exist are. Names and shapes as released.
 
@@ -58,12 +55,11 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
         """Create the layers on no device, then fill them from a generator of their own."""
         super().__init__()
         self.config = {"hidden": hidden, "context": context, "max_horizon": max_horizon, "edge_types": edge_types}
-        for name, size in self.config.items():
-            if size < 1:
-                raise ValueError(f"`{name}` (={size}) must be at least 1")
+        require_sizes(self.config)
         self.scaled = scaled
         if not scaled:
             self.config["scaled"] = False
+        self.hidden = hidden
         self.context: int = context
         self.max_horizon: int = max_horizon
         with torch.device("meta"):
@@ -72,13 +68,10 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
             self.edge_mlp = Perceptron(hidden, hidden, hidden, hidden, max_horizon)
         initialise(self, seed)
 
-    @property
-    def hidden(self) -> int:
-        """Hidden size d."""
-        return self.config["hidden"]
-
-    def forward(self, scaled: Tensor, edge_type: Tensor) -> Tensor:
-        """Scaled updates (..., K) of weights with scaled states (..., c) on edges of types (...): the specification."""
+    def forward(
+        self, scaled: Float[Tensor, "*weights states"], edge_type: Int[Tensor, "*#weights"]
+    ) -> Float[Tensor, "*weights horizons"]:
+        """The specification: scaled updates of weights, from their scaled states and the types of their edges."""
         return self.edge_mlp(self.edge_proj(scaled) + self.layer_embed(edge_type))
 
     def folded(self) -> list[Tensor]:
@@ -94,12 +87,12 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
         states: Any,
         k: int,
         *,
-        lpe: Tensor | None = None,
+        lpe: Float[Tensor, "nodes lpe"] | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
         scaling: ScalingMode | None = None,
         unscale: UnscaleMode = "released",
-    ) -> Tensor:
+    ) -> Float[Tensor, " params"]:
         """See ``NiNoNet.predict``; ``lpe`` and ``engine`` make no difference."""
         source = as_states(states)
         self.check(graph, source, k)
@@ -134,21 +127,21 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
         states: Tensor,
         targets: Tensor,
         mask: Tensor,
-        lpe: Tensor | None = None,
+        lpe: Float[Tensor, "windows nodes lpe"] | None = None,
         *,
         scaling: ScalingMode | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
-    ) -> Tensor:
+    ) -> Float[Tensor, ""]:
         """See ``NiNoNet.training_loss``; ``lpe`` and ``engine`` make no difference."""
         check_windows(self, graph, states, targets, mask)
         batch = Batch.of(graph, states, targets, mask, self.mode(scaling))
-        rows = 4096 if memory_budget is None else max(memory_budget // (40 * self.hidden), 1)
+        rows = ROWS if memory_budget is None else max(memory_budget // (40 * self.hidden), 1)
         blocks = [b for b in graph.blocks if b.weight is not None]
         with torch.autocast(states.device.type, enabled=False):
             *weights, last, last_bias = self.folded()
         errors = sum_errors(
-            _Pass(batch, blocks, rows, Autocast.current(states.device)),
+            _WeightPass(batch, blocks, rows, Autocast.current(states.device)),
             *weights,
             last[: mask.shape[1]],
             last_bias[: mask.shape[1]],
@@ -156,24 +149,11 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
         return errors / (sum(b.num_weights for b in blocks) * mask.sum())
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """The one pass of WNN+ in training, in the form that ``nino.nowcasters.training`` streams."""
-
-    batch: Batch
-    blocks: list[Block]
-    rows: int
-    autocast: Autocast
-    num_nodes: int = 0
-
-    def precision(self) -> AbstractContextManager[Any]:
-        return self.autocast.enter()
+class _WeightPass(Pass):
+    """The one pass of WNN+ in training: it reads no nodes."""
 
     def tiles(self, block: Block) -> list[Tile]:
         return tiles(block, max(self.rows // (self.batch.windows * block.features), 1))
-
-    def slices(self, block: Block, tile: Tile) -> list[slice]:
-        return []
 
     def run(self, block: Block, tile: Tile, nodes: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
         x = self.batch.features(block, tile)

@@ -1,145 +1,47 @@
-"""NiNo: a graph network over a network's neurons that nowcasts its parameters (Knyazev et al., ICLR 2025)."""
+"""NiNo as a nowcaster: the network, the scaling of what it reads, and a choice of engines."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
-from nino.graphs.core import EdgeType
-from nino.nowcasters.base import Nowcaster
-from nino.nowcasters.edges import EdgeList, GraphNetwork, predict_edges
-from nino.nowcasters.initialise import Perceptron, initialise
-from nino.nowcasters.sample import EdgeSample
+from nino.graphs import EdgeType, NeuralGraph
+from nino.nowcasters.base import Nowcaster, check_windows
+from nino.nowcasters.engines.edges import edges_loss, predict_edges
+from nino.nowcasters.engines.sample import EdgeSample
+from nino.nowcasters.engines.streamed import predict_streamed
+from nino.nowcasters.engines.streamed_loss import streamed_loss
+from nino.nowcasters.network import Network
 from nino.nowcasters.scaling import ScaledStates, ScalingMode, UnscaleMode, measure
 from nino.nowcasters.states import as_states, last_state
-from nino.nowcasters.streamed import predict_streamed
-from nino.nowcasters.training import edges_loss, streamed_loss
-from nino.nowcasters.windows import check_windows
-
-if TYPE_CHECKING:
-    from nino.graphs import NeuralGraph
 
 
-class NiNoNet(ScaledStates, nn.Module, Nowcaster):
+class NiNoNet(ScaledStates, Network, Nowcaster):
     r"""Message passing on the neural graph, :math:`\hat w_{t+k} = w_t + \mathrm{out}(e^{(L)})_{f, k}` in scaled units.
 
-    Parameters have the names and shapes of the released checkpoints (DESIGN 4).
+    Parameters have the names and shapes of the released checkpoints.
 
     Args:
-        hidden: d, 128 as released.
-        layers: L convolutions with L - 1 edge updates; the last convolution never reaches a prediction.
-        context: c, states read.
-        max_horizon: K, states predicted.
-        max_features: kernel positions that an edge has room for (9: 3x3).
-        lpe: eigenvectors of the Laplacian positional encoding; 0 leaves the layer that reads them out, and every node
-            begins with zeros (any constant would do as well: the biases of the first convolution take it up).
-        word_positions: size of the vocabulary whose tokens have an embedding of their own; 0 for none.
-        edge_types: rows of the edge type embedding.
         scaled: whether states are scaled for the network and its updates scaled back; False takes both as they are.
-        seed: of the initialisation, normal(0, 0.02) weights and zero biases; the global generator is left alone.
+        **network: arguments of ``Network``: sizes and seed.
 
     Raises:
         ValueError: for a size below 1.
     """
 
     kind = "nino"
+    context: int
+    max_horizon: int
 
-    def __init__(
-        self,
-        hidden: int = 128,
-        layers: int = 3,
-        context: int = 5,
-        max_horizon: int = 40,
-        max_features: int = 9,
-        lpe: int = 8,
-        word_positions: int = 0,
-        edge_types: int = 15,
-        scaled: bool = True,
-        seed: int = 0,
-    ) -> None:
-        """Create the layers on no device, then fill them from a generator of their own."""
-        super().__init__()
-        self.config = {
-            "hidden": hidden,
-            "layers": layers,
-            "context": context,
-            "max_horizon": max_horizon,
-            "max_features": max_features,
-            "lpe": lpe,
-            "word_positions": int(word_positions),
-            "edge_types": edge_types,
-        }
-        for name, size in self.config.items():
-            if size < (least := int(name not in ("word_positions", "lpe"))):
-                raise ValueError(f"`{name}` (={size}) must be at least {least}")
+    def __init__(self, *, scaled: bool = True, **network: Any) -> None:
+        """Create the network."""
+        super().__init__(**network)
         self.scaled = scaled
         if not scaled:  # files of scaled networks stay what they were before there was a choice
             self.config["scaled"] = False
-        self.context: int = context
-        self.max_horizon: int = max_horizon
-        self.max_features = max_features
-        with torch.device("meta"):
-            self.layer_embed = nn.Embedding(edge_types, hidden)
-            if lpe:
-                self.node_proj = Perceptron(lpe, hidden)
-            if word_positions:
-                self.wte_pos_enc_layer = nn.Embedding(word_positions + 1, hidden)
-            self.edge_proj = Perceptron(max_features * context, hidden)
-            self.gnn = GraphNetwork(hidden, layers)
-            self.edge_out = Perceptron(hidden, hidden, max_features * max_horizon)
-        initialise(self, seed)
-
-    @property
-    def hidden(self) -> int:
-        """Hidden size d."""
-        return self.config["hidden"]
-
-    @property
-    def layers(self) -> int:
-        """Convolutions L, the unused last one included."""
-        return self.config["layers"]
-
-    @property
-    def word_positions(self) -> int:
-        """Vocabulary size of the word embedding, 0 where there is none."""
-        return self.config["word_positions"]
-
-    def forward(
-        self,
-        edges: EdgeList,
-        attributes: Tensor,
-        lpe: Tensor,
-        words: Tensor | None = None,
-        k: int | None = None,
-        along: Tensor | None = None,
-    ) -> Tensor:
-        """The specification: scaled updates of every edge.
-
-        Args:
-            edges: E edges between N nodes.
-            attributes: (E, max_features*c) from ``EdgeList.features``.
-            lpe: (N, 8); its values are not read by a network without positional encoding.
-            words: (N,) long, token id + 1 on word nodes and 0 elsewhere; read only with word positions.
-            k: a horizon, or None for all K.
-            along: (n,) long, the edges that messages travel on; None for all.
-
-        Returns:
-            (E, max_features) for one ``k``, else (E, max_features, K).
-        """
-        e = self.edge_proj(attributes) + self.layer_embed(edges.edge_type)
-        e = self.gnn(self.nodes(lpe, words), edges.edge_index, e, along)
-        first, last = self.edge_out.linears()
-        h = nn.functional.silu(first(e))
-        if k is None:
-            return last(h).unflatten(1, (self.max_features, self.max_horizon))
-        return nn.functional.linear(h, last.weight[k - 1 :: self.max_horizon], last.bias[k - 1 :: self.max_horizon])
-
-    def nodes(self, lpe: Tensor, words: Tensor | None) -> Tensor:
-        """First node states (..., N, d) from positions (..., N, 8)."""
-        x = self.node_proj(lpe) if self.config["lpe"] else lpe.new_zeros(*lpe.shape[:-1], self.hidden)
-        return x + self.wte_pos_enc_layer(words) if self.word_positions else x
 
     def predict(
         self,
@@ -147,14 +49,14 @@ class NiNoNet(ScaledStates, nn.Module, Nowcaster):
         states: Any,
         k: int,
         *,
-        lpe: Tensor | None = None,
+        lpe: Float[Tensor, "nodes lpe"] | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
         scaling: ScalingMode | None = None,
         unscale: UnscaleMode = "released",
         precision: torch.dtype = torch.float32,
         sample: EdgeSample | None = None,
-    ) -> Tensor:
+    ) -> Float[Tensor, " params"]:
         """Predict the parameters ``k`` states after the last one.
 
         The network computes where its weights are; states may lie elsewhere and are moved a chunk at a time.
@@ -182,8 +84,7 @@ class NiNoNet(ScaledStates, nn.Module, Nowcaster):
         source = as_states(states)
         self.check(graph, source, k)
         self.check_graph(graph)
-        if engine not in ("streamed", "edges"):
-            raise ValueError(f"`engine` (={engine!r}) must be 'streamed' or 'edges'")
+        _require_engine(engine)
         if unscale not in ("released", "exact"):
             raise ValueError(f"`unscale` (={unscale!r}) must be 'released' or 'exact'")
         mode = self.mode(scaling)
@@ -204,12 +105,12 @@ class NiNoNet(ScaledStates, nn.Module, Nowcaster):
         states: Tensor,
         targets: Tensor,
         mask: Tensor,
-        lpe: Tensor,
+        lpe: Float[Tensor, "windows nodes lpe"],
         *,
         scaling: ScalingMode | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
-    ) -> Tensor:
+    ) -> Float[Tensor, ""]:
         """Mean absolute error of the scaled predictions, over predicted parameters and unmasked horizons.
 
         Args:
@@ -229,20 +130,19 @@ class NiNoNet(ScaledStates, nn.Module, Nowcaster):
             ValueError: for shapes that do not fit each other or the graph, an empty mask, another ``scaling`` than the
                 network's or an unknown ``engine``.
         """
+        _require_engine(engine)
         self.check_graph(graph)
         check_windows(self, graph, states, targets, mask)
-        wanted = (states.shape[0], graph.num_nodes, self.config["lpe"] or lpe.shape[-1])
-        if lpe.shape != wanted:
-            raise ValueError(f"`lpe` has shape {tuple(lpe.shape)}, expected {wanted}")
+        expected = (states.shape[0], graph.num_nodes, self.config["lpe"] or lpe.shape[-1])
+        if lpe.shape != expected:
+            raise ValueError(f"`lpe` has shape {tuple(lpe.shape)}, expected {expected}")
         mode = self.mode(scaling)
         if engine == "edges":
             return edges_loss(self, graph, states, targets, mask, lpe, mode)
-        if engine == "streamed":
-            return streamed_loss(self, graph, states, targets, mask, lpe, mode, memory_budget)
-        raise ValueError(f"`engine` (={engine!r}) must be 'streamed' or 'edges'")
+        return streamed_loss(self, graph, states, targets, mask, lpe, mode, memory_budget)
 
-    def positions(self, graph: NeuralGraph, lpe: Tensor | None) -> Tensor:
-        """Node positions (N, 8) where the network is; the graph's own where none are given."""
+    def positions(self, graph: NeuralGraph, lpe: Float[Tensor, "rows lpe"] | None) -> Float[Tensor, "nodes positions"]:
+        """Node positions, on the network's device; the graph's own where none are given."""
         width = self.config["lpe"]
         if not width:
             return torch.empty(graph.num_nodes, 0).to(self.layer_embed.weight)
@@ -280,3 +180,8 @@ class NiNoNet(ScaledStates, nn.Module, Nowcaster):
                     f"the graph has words up to {words}, but this checkpoint's embedding knows `word_positions` "
                     f"(={self.word_positions}): use a checkpoint without word positions (nino_no_posw)"
                 )
+
+
+def _require_engine(engine: str) -> None:
+    if engine not in ("streamed", "edges"):
+        raise ValueError(f"`engine` (={engine!r}) must be 'streamed' or 'edges'")

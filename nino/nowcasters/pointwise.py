@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from nino.graphs import NeuralGraph, Parameter
 from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.states import as_states, pieces, require_finite
-
-if TYPE_CHECKING:
-    from nino.graphs import NeuralGraph, Parameter
 
 
 class Pointwise(Nowcaster):
@@ -26,10 +25,10 @@ class Pointwise(Nowcaster):
         states: Any,
         k: int,
         *,
-        lpe: Tensor | None = None,
+        lpe: Float[Tensor, "nodes lpe"] | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
-    ) -> Tensor:
+    ) -> Float[Tensor, " params"]:
         """See ``Nowcaster.predict``; ``lpe``, ``engine`` and ``memory_budget`` make no difference."""
         source = as_states(states)
         self.check(graph, source, k)
@@ -48,17 +47,21 @@ class Pointwise(Nowcaster):
         return out
 
     @abstractmethod
-    def update(self, states: Tensor, k: int, parameter: Parameter) -> Tensor:
+    def update(
+        self, states: Float[Tensor, "elements states"], k: int, parameter: Parameter
+    ) -> Float[Tensor, " elements"]:
         """What to add to the last state.
 
         Args:
-            states: (n, c) float32, some elements of one parameter.
+            states: float32, some elements of one parameter, oldest state first.
             k: horizon.
-            parameter: the parameter they belong to.
+            parameter: the parameter that they belong to.
 
         Returns:
-            (n,) float32.
+            An update of each element, float32.
         """
 
-    def finish(self, out: Tensor, states: Any, k: int, parameter: Parameter) -> None:  # noqa: B027 (optional hook)
-        """Change a whole parameter's prediction in ``out`` (P,) once all its elements are there."""
+    def finish(  # noqa: B027 (optional hook)
+        self, out: Float[Tensor, " params"], states: Any, k: int, parameter: Parameter
+    ) -> None:
+        """Change a whole parameter's prediction in ``out``, once all its elements are there."""

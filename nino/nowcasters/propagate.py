@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
-
-
-class Messenger(Protocol):
-    """What says something along an edge."""
-
-    def message(self, x_i: Tensor, x_j: Tensor, e: Tensor) -> Tensor:
-        """A message (E, d) from the states (E, d) of targets ``x_i``, sources ``x_j`` and edges ``e``."""
 
 
 class MeanOfMessages(MessagePassing):
     r"""The mean of the incoming messages of every node, :math:`\frac{1}{|N(t)|} \sum_{s \in N(t)} m_{st}`.
 
-    Shapes:
-        - input: a messenger, nodes (N, d), edge_index (2, E) sources above targets, edges (E, d)
-        - output: (N, d), zero where no edge ends
+    Args:
+        say: a message for each edge, from the states of its target, its source and its own.
     """
 
-    def __init__(self) -> None:
-        """No parameters: they are the messenger's."""
+    def __init__(self, say: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        """Remember the message."""
         super().__init__(aggr="mean")
+        self.say = say
 
-    def forward(self, messenger: Messenger, x: Tensor, edge_index: Tensor, e: Tensor) -> Tensor:
-        """Send a message along every edge and average those that arrive."""
-        return self.propagate(edge_index, x=x, e=e, messenger=messenger)
+    def forward(
+        self,
+        x: Float[Tensor, "nodes hidden"],
+        edge_index: Int[Tensor, "2 edges"],
+        e: Float[Tensor, "edges hidden"],
+    ) -> Float[Tensor, "nodes hidden"]:
+        """Send a message along every edge and average those that arrive; zero where no edge ends."""
+        return self.propagate(edge_index, x=x, e=e)
 
-    def message(self, x_i: Tensor, x_j: Tensor, e: Tensor, messenger: Messenger) -> Tensor:
-        """What the messenger says along each edge."""
-        return messenger.message(x_i, x_j, e)
+    def message(self, x_i: Tensor, x_j: Tensor, e: Tensor) -> Tensor:
+        """What is said along each edge."""
+        return self.say(x_i, x_j, e)

@@ -1,21 +1,20 @@
-"""Scaling of parameter states to zero mean and unit deviation, and back (DESIGN 4).
+"""Scaling of parameter states to zero mean and unit deviation, and back (paper, section 4).
 
-Shape legend: B windows, P parameters, T parameter tensors, c states.
+Legend: ``windows`` B, ``params`` P scalars, ``tensors`` T parameter tensors, ``states`` c.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from nino.graphs import Parameter
 from nino.nowcasters.states import States, pieces, require_finite
-
-if TYPE_CHECKING:
-    from nino.graphs import Parameter
 
 EPSILON = 1e-6
 ScalingMode = Literal["tensor", "network", "none"]
@@ -58,24 +57,24 @@ UNSCALED = Scale(0.0, 1.0, epsilon=0.0)
 
 
 class ScaledStates:
-    """A network that reads scaled states, or is fitted to states as they are.
+    """A network that reads scaled states, or one that was fitted to states as they are.
 
     Attributes:
         scaled: whether states are scaled for it and its updates scaled back.
-        scaling: what it takes where it is told none, to be set: ``tensor`` or ``network``; None leaves it ``tensor``.
+        scaling: the default of ``predict``'s argument of that name; None stands for ``tensor``. Users may set it.
     """
 
     scaled: bool = True
     scaling: ScalingMode | None = None
 
     def mode(self, asked: ScalingMode | None) -> ScalingMode:
-        """How its states are to be scaled.
+        """How the network's states are scaled.
 
         Args:
-            asked: None takes ``scaling``, or ``none`` where it is fitted to states as they are.
+            asked: the mode that the caller asks for; None takes ``scaling``, and ``none`` for a network without.
 
         Raises:
-            ValueError: for a mode that it is not fitted to.
+            ValueError: for a mode that the network was not fitted to.
 
         >>> ScaledStates().mode(None), ScaledStates().mode("network")
         ('tensor', 'network')
@@ -91,7 +90,7 @@ class ScaledStates:
         return mode
 
     def extra_repr(self) -> str:
-        """What states are scaled by, where that is not the default."""
+        """The mode of scaling, where one is set."""
         return f"scaling={self.scaling!r}" if self.scaling else ""
 
 
@@ -99,13 +98,13 @@ def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode =
     """Statistics for every parameter, read a piece at a time in float32 and merged in float64.
 
     Args:
-        states: (P, c).
+        states: past states.
         parameters: in flat order.
         mode: ``tensor``: one group a parameter tensor (as the released model is used); ``network``: one for all (as it
             was meta-trained on transformers); ``none``: states are left as they are.
 
     Returns:
-        A scale a parameter.
+        A scale for each parameter.
 
     Raises:
         ValueError: for states that are not finite; names the parameter.
@@ -139,16 +138,18 @@ def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode =
     return scales if mode == "tensor" else scales * len(parameters)
 
 
-def window_scales(states: Tensor, parameters: Sequence[Parameter], mode: ScalingMode) -> tuple[Tensor, Tensor]:
+def window_scales(
+    states: Float[Tensor, "windows params states"], parameters: Sequence[Parameter], mode: ScalingMode
+) -> tuple[Float[Tensor, "windows tensors"], Float[Tensor, "windows tensors"]]:
     """Mean and deviation (std + 1e-6) of each parameter tensor of each window.
 
     Args:
-        states: (B, P, c).
-        parameters: T of them, in flat order.
+        states: past states of each window.
+        parameters: the parameter tensors, in flat order.
         mode: as in ``measure``.
 
     Returns:
-        (B, T) means and (B, T) divisors.
+        Means and divisors.
     """
     if mode == "none":
         plain = states.new_zeros(states.shape[0], len(parameters))

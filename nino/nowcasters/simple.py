@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from nino.graphs import Parameter
 from nino.nowcasters.pointwise import Pointwise
 from nino.seeding import derive
-
-if TYPE_CHECKING:
-    from nino.graphs import Parameter
 
 
 class Identity(Pointwise):
@@ -20,7 +19,9 @@ class Identity(Pointwise):
 
     context = None
 
-    def update(self, states: Tensor, k: int, parameter: Parameter) -> Tensor:
+    def update(
+        self, states: Float[Tensor, "elements states"], k: int, parameter: Parameter
+    ) -> Float[Tensor, " elements"]:
         """Zero."""
         return states.new_zeros(states.shape[0])
 
@@ -34,13 +35,15 @@ class LineFit(Pointwise):
 
     context = None
 
-    def update(self, states: Tensor, k: int, parameter: Parameter) -> Tensor:
+    def update(
+        self, states: Float[Tensor, "elements states"], k: int, parameter: Parameter
+    ) -> Float[Tensor, " elements"]:
         """The line's value minus the last state; differences to the last state keep its digits."""
         return (states - states[:, -1:]) @ line_weights(states.shape[1], k).to(states)
 
 
-def line_weights(c: int, k: int) -> Tensor:
-    """Weights (c,) of the states in a line fit's value k states after the last; they sum to 1.
+def line_weights(c: int, k: int) -> Float[Tensor, " states"]:
+    """Weights of the c states in a line fit's value k states after the last; they sum to 1.
 
     >>> line_weights(2, 1)
     tensor([-1.,  2.], dtype=torch.float64)
@@ -66,7 +69,7 @@ class RandomJump(LineFit):
         """Remember the seed."""
         self.seed = seed
 
-    def finish(self, out: Tensor, states: Any, k: int, parameter: Parameter) -> None:
+    def finish(self, out: Float[Tensor, " params"], states: Any, k: int, parameter: Parameter) -> None:
         """Replace the line fit's jump by a random one of its norm."""
         prediction = out[parameter.slice]
         last = states.parts(parameter)[-1][:, -1].float()

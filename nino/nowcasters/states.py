@@ -4,44 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from nino.graphs import NeuralGraph, Parameter
+from nino.graphs import NeuralGraph, Parameter
 
 _PIECE = 1 << 20  # elements looked at together where a whole parameter would be too large a temporary
 
 
+@runtime_checkable
 class States(Protocol):
     """The c last states of P parameters, read a parameter at a time."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(P, c)."""
+        """Parameters P (scalars) and states c."""
 
     @property
     def device(self) -> torch.device:
         """Where the values lie, and where predictions go."""
 
-    def parts(self, parameter: Parameter) -> Sequence[Tensor]:
-        """The states of one parameter: tensors (numel, c_i), any strides and dtype, with sum of c_i = c."""
+    def parts(self, parameter: Parameter) -> Sequence[Float[Tensor, "elements _"]]:
+        """The states of one parameter, in tensors that hold one or more of them each, oldest first.
+
+        Joined along their columns these are (elements, states); they may have any strides and dtype.
+        """
 
 
 class TensorStates:
-    """States that lie in one (P, c) tensor of any strides, dtype and device."""
+    """States that lie in one (params, states) tensor of any strides, dtype and device."""
 
     def __init__(self, states: Tensor) -> None:
-        """Wrap ``states``, (P, c) floating point."""
+        """Wrap a floating point tensor."""
         if not states.is_floating_point():
             raise ValueError(f"`states` has dtype {states.dtype}; allowed are floating point types")
         self._states = states.detach()
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(P, c)."""
+        """Parameters P (scalars) and states c."""
         rows, columns = self._states.shape
         return rows, columns
 
@@ -50,8 +54,8 @@ class TensorStates:
         """Where the tensor lies."""
         return self._states.device
 
-    def parts(self, parameter: Parameter) -> Sequence[Tensor]:
-        """One view (numel, c)."""
+    def parts(self, parameter: Parameter) -> Sequence[Float[Tensor, "elements _"]]:
+        """One view of all states."""
         return (self._states[parameter.slice],)
 
 
@@ -89,7 +93,7 @@ class FileStates:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(P, c)."""
+        """Parameters P (scalars) and states c."""
         return self._rows, len(self._files)
 
     @property
@@ -97,7 +101,7 @@ class FileStates:
         """Files are mapped into CPU memory."""
         return torch.device("cpu")
 
-    def parts(self, parameter: Parameter) -> Sequence[Tensor]:
+    def parts(self, parameter: Parameter) -> Sequence[Float[Tensor, "elements _"]]:
         """One view (numel, 1) of each file."""
         return [file[parameter.name].reshape(-1, 1) for file in self._files]
 
@@ -112,35 +116,35 @@ def _read_safetensors(path: str | Path) -> Mapping[str, Tensor]:
 
 
 class PartStates:
-    """Some of the parameters of other states, under places of their own.
+    """The states of one part of a divided graph (``nino.graphs.parts``).
 
     Args:
-        states: of all parameters.
-        parameters: by name, where each lies there; P' elements in all.
+        states: the states of the whole graph's parameters.
+        parameters: the part's parameters by name, as they lie in the whole graph.
     """
 
     def __init__(self, states: States, parameters: Mapping[str, Parameter]) -> None:
-        """Count the elements."""
+        """Count the part's elements."""
         self._states, self._parameters = states, parameters
         self._rows = sum(p.numel for p in parameters.values())
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(P', c)."""
+        """Parameters of the part, and states."""
         return self._rows, self._states.shape[1]
 
     @property
     def device(self) -> torch.device:
-        """Where the others lie."""
+        """Where the whole graph's states lie."""
         return self._states.device
 
-    def parts(self, parameter: Parameter) -> Sequence[Tensor]:
-        """Those of the parameter of this name."""
+    def parts(self, parameter: Parameter) -> Sequence[Float[Tensor, "elements _"]]:
+        """The states of a parameter of the part, looked up in the whole graph by its name."""
         return self._states.parts(self._parameters[parameter.name])
 
 
 def as_states(states: Tensor | States) -> States:
-    """``states`` itself, or a (P, c) tensor wrapped.
+    """``states`` itself, or a (params, states) tensor wrapped.
 
     >>> as_states(torch.zeros(3, 5)).shape
     (3, 5)
@@ -148,8 +152,8 @@ def as_states(states: Tensor | States) -> States:
     return TensorStates(states) if isinstance(states, Tensor) else states
 
 
-def pieces(states: States, parameter: Parameter) -> Iterator[tuple[slice, list[Tensor]]]:
-    """A parameter's states, some million elements at a time: its elements' range and views (n, c_i)."""
+def pieces(states: States, parameter: Parameter) -> Iterator[tuple[slice, list[Float[Tensor, "elements _"]]]]:
+    """A parameter's states, a million elements at a time: the range of the elements, and views as of ``parts``."""
     parts = states.parts(parameter)
     for start in range(0, parameter.numel, _PIECE):
         piece = slice(start, min(start + _PIECE, parameter.numel))
@@ -171,7 +175,7 @@ def require_finite(states: States, parameters: Sequence[Parameter]) -> None:
                 )
 
 
-def last_state(states: States, parameters: Sequence[Parameter], out: Tensor) -> None:
-    """Copy the last state of every parameter to ``out`` (P,), converted to its dtype."""
+def last_state(states: States, parameters: Sequence[Parameter], out: Float[Tensor, " params"]) -> None:
+    """Copy the last state of every parameter to ``out``, converted to its dtype."""
     for parameter in parameters:
         out[parameter.slice] = states.parts(parameter)[-1][:, -1]

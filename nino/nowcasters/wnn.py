@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
-from nino.nowcasters.initialise import initialise
+from nino.graphs import NeuralGraph, Parameter
+from nino.nowcasters.network import initialise
 from nino.nowcasters.pointwise import Pointwise
-
-if TYPE_CHECKING:
-    from nino.graphs import NeuralGraph, Parameter
 
 ROWS = 1 << 14  # scalars at a time: their 64 features a stream stay in the cache
 SLOPE = 0.3  # of the leaky ReLU: the Keras default that the published weights were trained with
@@ -23,10 +22,6 @@ class Predictor(nn.Module):
 
     Each stream: a = linear(inputs), r = ReLU(linear(a)), then linears of r: shift b, gain g, exponent h;
     features = LeakyReLU(linear(g * exp(a * h) + b)). Both streams' features -> linear -> tanh.
-
-    Shapes:
-        - input: (n, 5) scaled states
-        - output: (n,) update in scaled units
     """
 
     def __init__(self) -> None:
@@ -39,16 +34,16 @@ class Predictor(nn.Module):
                 self.add_module(f"dense_{first + i}" if first + i else "dense", layer)
         self.dense_12 = nn.Linear(64, 1)
 
-    def stream(self, x: Tensor, first: int) -> Tensor:
-        """Features (n, 32) of one stream."""
+    def stream(self, x: Float[Tensor, "elements inputs"], first: int) -> Float[Tensor, "elements 32"]:
+        """Features of one stream, whose first layer has number ``first``."""
         layers = [self.get_submodule(f"dense_{i}" if i else "dense") for i in range(first, first + 6)]
         a = layers[0](x)
         r = relu(layers[1](a))
         shift, gain, exponent = (layer(r) for layer in layers[2:5])
         return leaky_relu(layers[5](gain * torch.exp(a * exponent) + shift), SLOPE)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Update (n,) in scaled units."""
+    def forward(self, x: Float[Tensor, "elements 5"]) -> Float[Tensor, " elements"]:
+        """Update in scaled units, from scaled states."""
         features = torch.cat([self.stream(x, 0), self.stream(x.diff(dim=1), 6)], dim=1)
         return torch.tanh(self.dense_12(features)).squeeze(1)
 
@@ -82,7 +77,9 @@ class WNN(nn.Module, Pointwise):
         if k != self.fixed_horizon:
             raise ValueError(f"`k` (={k}): WNN predicts one period ahead, k = {self.fixed_horizon} states")
 
-    def update(self, states: Tensor, k: int, parameter: Parameter) -> Tensor:
+    def update(
+        self, states: Float[Tensor, "elements states"], k: int, parameter: Parameter
+    ) -> Float[Tensor, " elements"]:
         """The predictor of the parameter's kind, by its dimensions: over 2 convolution, 2 linear, below bias."""
         dimensions = len(parameter.shape)
         predictor = self.conv if dimensions > 2 else self.linear if dimensions == 2 else self.bias
@@ -90,7 +87,7 @@ class WNN(nn.Module, Pointwise):
         return torch.cat([scalar_update(predictor, rows.to(device)) for rows in states.split(ROWS)]).to(states.device)
 
 
-def scalar_update(predictor: Predictor, states: Tensor) -> Tensor:
-    """Update (n,) of scalars with states (n, 5)."""
+def scalar_update(predictor: Predictor, states: Float[Tensor, "elements 5"]) -> Float[Tensor, " elements"]:
+    """Update of scalars from their states."""
     span = 2 * (states.amax(dim=1) - states.amin(dim=1) + 1e-8 + 1e-5)
     return predictor((states - states[:, :1]) / span[:, None]) * span

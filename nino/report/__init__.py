@@ -1,1 +1,1 @@
-"""From the runs' logs to statistics, tables, figures and a manifest."""
+"""From the runs' logs to statistics, tables and figures."""

@@ -1,4 +1,4 @@
-"""All tables of a run from its logs: built in memory, then written, so that they can be built again and compared."""
+"""All tables of a run from its logs: built in memory, then written."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 from nino.files import write_json, write_text
 from nino.report.captions import headline, plan_notes, spikes_sentence, worth_sentence
-from nino.report.measured import fixed_step_table, nowcast_table, timing_table
+from nino.report.fixed_steps import fixed_step_table
+from nino.report.nowcast_losses import nowcast_table
 from nino.report.origins import origins_table
+from nino.report.rendering import Table, rst_escape
 from nino.report.runs import Runs, read_runs
-from nino.report.table import Table, rst_escape
-from nino.report.tables import summary_table, table2
-from nino.report.task_table import table1
+from nino.report.steps_to_target import summary_table, table2
+from nino.report.task_descriptions import table1
+from nino.report.timing import timing_table
 from nino.specs import ReportSpec
 
 MAIN_TABLES = ("table1", "table2", "summary")  # what `console_text` prints
@@ -21,14 +23,14 @@ MAIN_TABLES = ("table1", "table2", "summary")  # what `console_text` prints
 
 def build_tables(runs: Runs) -> list[Table]:
     """Every table of the report, with the sentences on what it shows."""
-    found = headline(runs)
+    sentences = headline(runs)
     spikes = tuple(spikes_sentence(runs, method) for method in runs.spec.contenders)
     tables = [
         table1(runs),
-        replace(table2(runs), found=found),
-        replace(summary_table(runs), found=found),
-        replace(fixed_step_table(runs), found=tuple(worth_sentence(runs, task) for task in runs.spec.tasks)),
-        replace(nowcast_table(runs), found=spikes),
+        replace(table2(runs), findings=sentences),
+        replace(summary_table(runs), findings=sentences),
+        replace(fixed_step_table(runs), findings=tuple(worth_sentence(runs, task) for task in runs.spec.tasks)),
+        replace(nowcast_table(runs), findings=spikes),
         timing_table(runs),
         origins_table(runs),
     ]
@@ -57,7 +59,7 @@ def write_tables(results: Path, spec: ReportSpec, folder: Path | None = None) ->
     tables = build_tables(runs)
     for table in tables:
         table.write(folder)
-        write_caption(folder, table.name, table.found)
+        write_caption(folder, table.name, table.findings)
     write_json(folder / "summary.json", summary(runs, tables))
     return tables
 
@@ -72,7 +74,7 @@ def write_caption(folder: Path, name: str, sentences: tuple[str, ...]) -> Path:
 def summary(runs: Runs, tables: list[Table]) -> dict[str, Any]:
     """The headline: sentences, and a plain mapping per method of the table over all tasks."""
     overall = next(table for table in tables if table.name == "summary")
-    # JSON has no NaN: what is not there is null
+    # JSON has no NaN: missing values are null
     rows = overall.data.astype(object).where(overall.data.notna(), None).to_dict("records")
     statuses = runs.frame.status.value_counts()
     return {
@@ -80,7 +82,7 @@ def summary(runs: Runs, tables: list[Table]) -> dict[str, Any]:
         "tasks": [task.id for task in runs.spec.tasks],
         "seeds": list(runs.spec.seeds),
         "runs": {str(status): int(count) for status, count in sorted(statuses.items())},
-        "sentences": {table.name: list(table.found) for table in tables},
+        "sentences": {table.name: list(table.findings) for table in tables},
         "methods": rows,
     }
 

@@ -1,11 +1,11 @@
-"""Sentences on what tables and figures show, computed from the numbers: a caption cannot contradict its table."""
+"""Sentences on what tables and figures show, computed from their numbers so that they cannot contradict them."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
-from nino.report.across import Profile, Summary, best_method, common_tasks, summarize
+from nino.report.across_tasks import Profile, Summary, best_method, common_tasks, summarize
+from nino.report.formats import counted, fewer_steps, percent
 from nino.report.progress import worth_at
 from nino.report.runs import Runs
 from nino.report.statistics import compare
@@ -16,11 +16,11 @@ def headline(runs: Runs) -> tuple[str, ...]:
     """What the comparison of all tasks found: the best method, how sure that is, and where the controls lie."""
     spec = runs.spec
     summaries = [summarize(runs, method) for method in spec.contenders]
-    ranked = [summary for summary in summaries if np.isfinite(summary.mean)]
+    ranked = [summary for summary in summaries if np.isfinite(summary.speedup_percent)]
     base = spec.label(spec.baseline)
     if not spec.contenders:
         return ("No method was compared with the baseline.",)
-    if not any(summary.run for summary in summaries):
+    if not any(summary.runs for summary in summaries):
         return (f"There is no run of {', '.join(spec.label(method) for method in spec.contenders)}.",)
     if not ranked:
         return (f"No seed reached the target both with {base} and with another method: there is no speed-up to give.",)
@@ -32,9 +32,9 @@ def headline(runs: Runs) -> tuple[str, ...]:
     elif len(shared) < len(spec.tasks) and name:
         sentences.append(f"It is the best on {', '.join(shared)}, which all methods are planned on.")
     controls = [summarize(runs, method) for method in spec.controls]
-    found = [f"{spec.label(c.method)} {percent(c.mean)}" for c in controls if np.isfinite(c.mean)]
-    if found:
-        sentences.append(f"Controls: {', '.join(found)}.")
+    means = [f"{spec.label(c.method)} {percent(c.speedup_percent)}" for c in controls if np.isfinite(c.speedup_percent)]
+    if means:
+        sentences.append(f"Controls: {', '.join(means)}.")
     gaps = runs.frame[runs.frame.status != "done"]
     if len(gaps):
         counts = gaps.status.value_counts()
@@ -50,17 +50,17 @@ def best_sentence(runs: Runs, best: Summary) -> str:
         interval = (
             f", {100 * spec.confidence:g} % interval {percent(best.interval.low)} to {percent(best.interval.high)}"
         )
-    amount = f"{abs(best.mean):.1f} % {'fewer' if best.mean >= 0 else 'more'} steps"
     return (
-        f"{spec.label(best.method)} reached the target in {best.reached} of {best.run} runs and took {amount} than "
-        f"{spec.label(spec.baseline)} (mean over {counted(best.tasks, 'task')}{interval})."
+        f"{spec.label(best.method)} reached the target in {best.runs_reached} of {best.runs} runs and took "
+        f"{fewer_steps(best.speedup_percent)} than {spec.label(spec.baseline)} "
+        f"(mean over {counted(best.tasks, 'task')}{interval})."
     )
 
 
 def separation_sentence(runs: Runs, method: str) -> str:
     """On how many tasks the paired test separates a method from the baseline."""
     spec = runs.spec
-    separated = [compare(runs, task.id, method).separated for task in spec.planned_tasks(method)]
+    separated = [bool(compare(runs, task.id, method).separated_from_baseline) for task in spec.planned_tasks(method)]
     sentence = (
         f"The exact paired test separates it from {spec.label(spec.baseline)} on {sum(separated)} of "
         f"{counted(len(separated), 'task')}"
@@ -77,10 +77,10 @@ def curves_sentence(runs: Runs, task: str) -> str:
     parts = []
     for method in (m for m in (spec.baseline, *spec.contenders) if spec.plans(task, m)):
         row = compare(runs, task, method)
-        if not row.run:
+        if not row.seeds_run:
             parts.append(f"{spec.label(method)} has no run")
-        elif row.reached:
-            share = "" if row.reached == row.run else f" ({row.reached} of {row.run} seeds)"
+        elif row.seeds_reached:
+            share = "" if row.seeds_reached == row.seeds_run else f" ({row.seeds_reached} of {row.seeds_run} seeds)"
             parts.append(f"{spec.label(method)} at step {row.steps_mean:.0f}{share}")
         else:
             parts.append(f"{spec.label(method)} never")
@@ -105,38 +105,32 @@ def worth_sentence(runs: Runs, task: TaskSpec) -> str:
 
 def spikes_sentence(runs: Runs, method: str, task: str | None = None) -> str:
     """What a method's nowcasts did to the loss of the next batch, on one task or on all."""
-    tables = [
-        table
-        for key, table in runs.nowcasts.items()
-        if key.method == method and len(table) and task in (None, key.task)
-    ]
-    label = runs.spec.label(method)
+    nowcasts, label = runs.nowcasts_of(method, task), runs.spec.label(method)
     where = f"{task}: " if task else ""
-    if not tables:
+    if nowcasts.empty:
         return f"{where}{label} made no nowcast."
-    jumps = pd.concat(tables, ignore_index=True)
-    lowered = int((jumps.loss_after < jumps.loss_before).sum())
-    first = jumps[jumps.step == jumps.step.min()]
+    lowered = int((nowcasts.loss_after < nowcasts.loss_before).sum())
+    first = nowcasts[nowcasts.step == nowcasts.step.min()]
     return (
-        f"{where}{lowered} of {len(jumps)} nowcasts of {label} lowered the loss of the next batch; the first ones "
+        f"{where}{lowered} of {len(nowcasts)} nowcasts of {label} lowered the loss of the next batch; the first ones "
         f"(k = {first.k.mean():.0f}) took it from {first.loss_before.mean():.3g} to {first.loss_after.mean():.3g}."
     )
 
 
 def profile_sentence(runs: Runs, profile: Profile) -> str:
-    """Which method is fastest how often, and how many runs it solves at all."""
+    """State how often the best method is the fastest, and how often it is within twice the fastest."""
     if not profile.rho:
         return "No seed has a run of every method yet."
     ranked = sorted(profile.rho, key=lambda method: -profile.rho[method][0])
     best = ranked[0]
     within = profile.rho[best][int(np.searchsorted(profile.taus, min(2.0, float(profile.taus[-1]))))]
-    found = (
+    sentence = (
         f"{runs.spec.label(best)} is the fastest of a seed in {100 * profile.rho[best][0]:.0f} % of the runs and "
         f"within twice the fastest in {100 * within:.0f} %; runs that miss their target never count."
     )
     if profile.seeds < profile.planned:
-        found += f" Of {profile.planned} planned seeds it shows the {profile.seeds} that every method has a run of."
-    return found + "".join(
+        sentence += f" Of {profile.planned} planned seeds it shows the {profile.seeds} that every method has a run of."
+    return sentence + "".join(
         f" {runs.spec.label(method)} is planned on some tasks only and left out."
         for method in runs.spec.contenders
         if method not in runs.spec.realizable
@@ -150,24 +144,6 @@ def smallest_n(confidence: float) -> int:
     6
     """
     return int(np.ceil(np.log2(2 / (1 - confidence)) - 1e-9))
-
-
-def percent(value: float) -> str:
-    """A percentage with one decimal and its sign where negative.
-
-    >>> percent(46.44)
-    '46.4 %'
-    """
-    return f"{value:.1f} %".replace("-", "−")
-
-
-def counted(count: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "task"), counted(2, "task")
-    ('1 task', '2 tasks')
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def plan_notes(spec: ReportSpec) -> tuple[str, ...]:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from nino.drawing import save, styled
 from nino.graphs import NeuralGraph
-from nino.report.across import profile
-from nino.report.around import around_sentence
+from nino.graphs.pictures import adjacency_figure, graph_sentence, layers_figure
+from nino.report.across_tasks import profile
 from nino.report.build import write_caption
 from nino.report.captions import curves_sentence, profile_sentence, spikes_sentence, worth_sentence
-from nino.report.drawing import save, styled
-from nino.report.graph_pictures import adjacency_figure, graph_sentence, layers_figure
-from nino.report.jump_plots import jumps_figure, jumps_sentence
+from nino.report.jumps_by_tensor import jumps_figure, jumps_sentence
+from nino.report.losses_near_nowcasts import around_sentence
 from nino.report.plots import curves_figure, profile_figure, spikes_figure, worth_figure
 from nino.report.runs import read_runs
 from nino.report.schedule_plot import schedule_figure

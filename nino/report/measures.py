@@ -1,191 +1,136 @@
-"""What a cell of a study can measure: a value a seed, and its mean with an interval."""
+"""What tables measure: one value for each seed of a method on a task, defined once for all tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from nino.report.progress import value_at
-from nino.report.runs import Runs
-from nino.report.statistics import Interval, generator, mean_interval, sample_mean, sample_std, speedups
-from nino.report.studies import Cell
-from nino.report.table import EMPTY
+from nino.report.published import Published, published, published_speedup
+from nino.report.runs import Key, Runs
+from nino.report.statistics import speedups
 from nino.schedule import Schedule
 from nino.specs import MethodSpec, ReportSpec
 from nino.specs.method_schedule import method_schedule
 
-Values = dict[str, dict[int, float]]  # task -> seed -> value
-NO_INTERVAL = Interval(float("nan"), float("nan"), "none")
-MEAN_SPEEDUP = "mean_speedup"
-TO_TARGET = ("speedup", "steps", MEAN_SPEEDUP)  # a run that misses its target has none of these
-MISSING = "missing"
-NOT_PLANNED = "n/a"
-NOT_REACHED = "not reached"
-NO_PAIR = "no pair"
+SPEED = ("machine", "cpu", "cores", "threads", "gpus")  # parts of the hardware that determine how long a step takes
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A measured cell.
+class Cell:
+    """What a cell of a table measures.
 
     Args:
-        mean: the value; NaN where there is none.
-        std: sample standard deviation over seeds; NaN of one, and of means over tasks.
-        seeds: how many seeds the mean is of, over all tasks; 0 of what follows from the plan alone.
-        interval: of the mean.
-        values: by seed, where the value is one a seed.
-        run: runs there are: done, diverged or failed.
-        reached: how many of them reached the target.
-        tasks: how many tasks the mean is of.
-        gap: why there is no value: ``missing`` (no such run), ``n/a`` (not planned), ``not reached`` (in no run), ``no
-            pair`` (never in a seed that the baseline reached it in), a dash (runs without such a value); empty where
-            there is one.
+        measure: a key of ``MEASURES`` or ``PLANNED``, or ``mean_speedup``.
+        method: name of a method; empty where the table has none of it.
+        task: id of a task; measures over all tasks need none.
+        step: for ``value_at``.
+        published: path to the published value: a section of ``published.yaml``, then keys and positions.
+        better: ``higher`` or ``lower``; empty where neither is meant, so that no cell is the best.
+        digits: decimals shown.
     """
 
-    mean: float = float("nan")
-    std: float = float("nan")
-    seeds: int = 0
-    interval: Interval = NO_INTERVAL
-    values: Mapping[int, float] = field(default_factory=dict)
-    run: int = 0
-    reached: int = 0
-    tasks: int = 0
-    gap: str = ""
+    measure: str
+    method: str = ""
+    task: str = ""
+    step: int = 0
+    published: tuple[str | int, ...] = ()
+    better: str = ""
+    digits: int = 1
 
-    def share(self, measure: str) -> float:
-        """The share of the runs that have a value: those that reached the target where that is what is measured."""
-        return (self.reached if measure in TO_TARGET else self.seeds) / max(self.run, 1)
-
-
-def measure(runs: Runs | None, cell: Cell) -> Measured:
-    """Measure a cell.
-
-    Args:
-        runs: of a results folder; None where there is none.
-        cell: what to measure; a task or method that the runs do not have gives a missing value.
-
-    Returns:
-        The value; ``gap`` says why where there is none.
-
-    Raises:
-        ValueError: for an unknown measure; says which there are.
-    """
-    if cell.measure not in (known := (MEAN_SPEEDUP, *MEASURES, *PLANNED)):
-        raise ValueError(f"`measure` (={cell.measure!r}) must be one of {', '.join(known)}")
-    if runs is None or cell.method not in runs.spec.row_order:
-        return Measured(gap=MISSING)
-    if cell.measure in PLANNED:
-        return Measured(PLANNED[cell.measure](runs.spec, _method(runs.spec, cell.method)))
-    tasks = tasks_of(runs, cell)
-    if not tasks:
-        known_task = cell.task in {task.id for task in runs.spec.tasks}
-        return Measured(gap=NOT_PLANNED if known_task else MISSING)
-    part = runs.frame[(runs.frame.method == cell.method) & runs.frame.task.isin(tasks)]
-    run, reached = int((part.status != "missing").sum()), int(part.reached.sum())
-    found = _over_tasks(runs, cell) if cell.measure == MEAN_SPEEDUP else _over_seeds(runs, cell)
-    gap = "" if found.seeds else _gap(runs, cell, run, reached)
-    return Measured(found.mean, found.std, found.seeds, found.interval, found.values, run, reached, found.tasks, gap)
+    def source(self) -> Published | None:
+        """The published value; None where nothing was published."""
+        if len(self.published) < 2:
+            return None
+        section, *keys = self.published
+        if section == "speedup":  # not published itself, but two numbers of steps are
+            return published_speedup(str(keys[0]), str(keys[1])) if len(keys) == 2 else None
+        entry = published(str(section), *keys)
+        return entry if entry is not None and isinstance(entry.value, int | float) else None
 
 
-def tasks_of(runs: Runs, cell: Cell) -> list[str]:
-    """The tasks that a cell is measured on: those of them that its method is planned on."""
-    return [task.id for task in runs.spec.planned_tasks(cell.method) if not cell.task or task.id == cell.task]
-
-
-def bounded(runs: Runs, cell: Cell) -> Values:
-    """A cell's values by task and seed, for comparisons: a run that misses its target counts with the step budget.
-
-    The budget is the least that such a run can have taken, so that no method gains by missing a target. Seeds that the
-    baseline misses have no speed-up.
-
-    Args:
-        runs: all runs.
-        cell: what is measured.
-    """
-    if cell.measure not in TO_TARGET:
-        return {task: _values(runs, cell) for task in tasks_of(runs, cell)[:1]}
-    found: Values = {}
-    for task in tasks_of(runs, cell):
-        budget = float(runs.frame[runs.frame.task == task].budget.max())
-        steps = runs.steps(task)[[cell.method, runs.spec.baseline]].to_numpy()
-        mine, base = np.minimum(steps[:, 0], budget), steps[:, 1]
-        known = ~np.isnan(mine) & (np.isfinite(base) | (cell.measure == "steps"))
-        values = mine if cell.measure == "steps" else 100 * (1 - mine / base)
-        found[task] = {seed: float(values[i]) for i, seed in enumerate(runs.spec.seeds) if known[i]}
-    return {task: values for task, values in found.items() if values}
-
-
-def mean_over_tasks(values: Values, spec: ReportSpec, rng: np.random.Generator) -> tuple[float, Interval]:
-    """Mean over tasks of the tasks' means, each task weighing the same, with its interval.
-
-    Args:
-        values: by task and seed, no task empty.
-        spec: says the level and how many resamples.
-        rng: the generator to draw them from.
-
-    Returns:
-        The mean, and a percentile bootstrap interval that resamples seeds within tasks; of a single task the interval
-        of its mean, and none where one of several tasks has a single seed, which would pretend that it never varies.
-    """
-    arrays = [np.array(list(by_seed.values())) for by_seed in values.values()]
-    mean = sample_mean(np.array([array.mean() for array in arrays]))
-    if len(arrays) == 1:
-        return mean, mean_interval(arrays[0], spec.confidence, spec.resamples, rng)
-    if not arrays or min(map(len, arrays)) < 2:
-        return mean, NO_INTERVAL
-    drawn = [array[rng.integers(len(array), size=(spec.resamples, len(array)))].mean(axis=1) for array in arrays]
-    tail = (1 - spec.confidence) / 2
-    low, high = np.quantile(np.mean(drawn, axis=0), [tail, 1 - tail])
-    return mean, Interval(float(low), float(high), "bootstrap")
-
-
-def _over_tasks(runs: Runs, cell: Cell) -> Measured:
-    """The mean speed-up over tasks; of a method that never reaches a target, none."""
-    values = {} if cell.method == runs.spec.baseline else bounded(runs, cell)
-    if not values or not runs.frame[runs.frame.method == cell.method].reached.any():
-        return Measured()
-    mean, interval = mean_over_tasks(values, runs.spec, generator(runs))
-    return Measured(mean, seeds=sum(map(len, values.values())), interval=interval, tasks=len(values))
-
-
-def _over_seeds(runs: Runs, cell: Cell) -> Measured:
-    values = _values(runs, cell)
-    known = np.array(list(values.values()))
-    interval = mean_interval(known, runs.spec.confidence, runs.spec.resamples, generator(runs))
-    return Measured(sample_mean(known), sample_std(known), len(known), interval, values, tasks=1)
-
-
-def _values(runs: Runs, cell: Cell) -> dict[int, float]:
+def values(runs: Runs, cell: Cell) -> dict[int, float]:
+    """A cell's value by seed; seeds without a finite one are left out."""
     return {seed: value for seed, value in MEASURES[cell.measure](runs, cell).items() if np.isfinite(value)}
 
 
-def _gap(runs: Runs, cell: Cell, run: int, reached: int) -> str:
-    if not run:
-        return MISSING
-    if cell.measure not in TO_TARGET or (cell.method == runs.spec.baseline and cell.measure != "steps"):
-        return EMPTY
-    return NO_PAIR if reached else NOT_REACHED
+def same_machine(runs: Runs, task: str, method: str, seed: int) -> bool:
+    """Whether a run and the baseline's of its seed ran on the same hardware, alone or in equally large company."""
+    mine, base = (runs.info.get(Key(task, name, seed)) for name in (method, runs.spec.baseline))
+    return mine is not None and base is not None and _place(mine) == _place(base)
+
+
+def _place(info: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What durations depend on: the recorded hardware, and how many runs were trained at once."""
+    hardware = (info.get("provenance") or {}).get("hardware") or {}
+    return (info.get("members_at_once", 1), *(hardware.get(name) for name in SPEED))
+
+
+def _by_seed(part: pd.DataFrame, series: pd.Series) -> dict[int, float]:
+    return dict(zip(part.seed.astype(int), series.astype(float).tolist(), strict=True))
+
+
+def _done(value: Callable[[pd.DataFrame], pd.Series]) -> Callable[[Runs, Cell], dict[int, float]]:
+    """A measure of finished runs, computed from their rows of the frame."""
+
+    def by_seed(runs: Runs, cell: Cell) -> dict[int, float]:
+        part = runs.part(cell.task, cell.method)
+        part = part[part.status == "done"]
+        return _by_seed(part, value(part))
+
+    return by_seed
+
+
+def _of_nowcasts(value: Callable[[pd.DataFrame], float]) -> Callable[[Runs, Cell], dict[int, float]]:
+    """A measure of a run's nowcasts, which are sorted by step; runs without nowcasts have no value."""
+
+    def by_seed(runs: Runs, cell: Cell) -> dict[int, float]:
+        keys = runs.keys(cell.task, cell.method)
+        return {key.seed: float(value(runs.nowcasts[key])) for key in keys if len(runs.nowcasts[key])}
+
+    return by_seed
 
 
 def _speedup(runs: Runs, cell: Cell) -> dict[int, float]:
-    """Percent of the baseline's steps that are saved, seeds that both reached the target with."""
+    """Percent of the baseline's steps that are saved, for seeds with which both reached the target."""
     if cell.method == runs.spec.baseline:
         return {}
-    table = runs.steps(cell.task)[[cell.method, runs.spec.baseline]]
-    both = table[np.isfinite(table).all(axis=1)]
-    gains = speedups(both[cell.method].to_numpy(), both[runs.spec.baseline].to_numpy())
-    return dict(zip(both.index.astype(int), gains.tolist(), strict=True))
+    steps = runs.steps(cell.task)
+    return _saved(steps[cell.method], steps[runs.spec.baseline])
+
+
+def _time_saved(runs: Runs, cell: Cell) -> dict[int, float]:
+    """Percent of the baseline's seconds to target that are saved, for seeds whose two runs had the same machine."""
+    if cell.method == runs.spec.baseline:
+        return {}
+    mine, base = (
+        runs.part(cell.task, method).set_index("seed").seconds for method in (cell.method, runs.spec.baseline)
+    )
+    alike = [same_machine(runs, cell.task, cell.method, int(seed)) for seed in mine.index]
+    return _saved(mine[alike], base.reindex(mine.index)[alike])
+
+
+def _saved(mine: pd.Series, base: pd.Series) -> dict[int, float]:
+    both = np.isfinite(mine) & np.isfinite(base)
+    gains = speedups(mine[both].to_numpy(), base[both].to_numpy())
+    return dict(zip(mine.index[both].astype(int), gains.tolist(), strict=True))
 
 
 def _steps(runs: Runs, cell: Cell) -> dict[int, float]:
     return {int(seed): float(steps) for seed, steps in runs.steps(cell.task)[cell.method].items()}  # type: ignore[call-overload]
 
 
+def _seconds_to_target(runs: Runs, cell: Cell) -> dict[int, float]:
+    part = runs.part(cell.task, cell.method)
+    return _by_seed(part, part.seconds)
+
+
 def _value_at(runs: Runs, cell: Cell) -> dict[int, float]:
-    """The task's metric at a step; of a run that does not go so far, nothing."""
+    """The task's metric at a step; runs that end before it have no value."""
     task = runs.spec.task(cell.task)
     if task.recipe.steps < cell.step:
         return {}
@@ -193,48 +138,16 @@ def _value_at(runs: Runs, cell: Cell) -> dict[int, float]:
     return {key.seed: value_at(runs.logs[key], cell.step, split) for key in runs.keys(cell.task, cell.method)}
 
 
-def _column(name: str, factor: float = 1.0) -> Callable[[Runs, Cell], dict[int, float]]:
-    """A column of the runs' frame, of the runs that are done."""
-
-    def values(runs: Runs, cell: Cell) -> dict[int, float]:
-        part = _done(runs, cell)
-        return dict(zip(part.seed.astype(int), (factor * part[name]).tolist(), strict=True))
-
-    return values
+def _seconds_per_nowcast(runs: Runs, cell: Cell) -> dict[int, float]:
+    """Seconds that a run spent on nowcasts, divided by their number."""
+    seconds = MEASURES["nowcast_seconds"](runs, cell)
+    counts = MEASURES["nowcasts"](runs, cell)
+    return {seed: seconds[seed] / count for seed, count in counts.items() if seed in seconds}
 
 
-def _of_nowcasts(value: Callable[[pd.DataFrame], float]) -> Callable[[Runs, Cell], dict[int, float]]:
-    """A number of a run's nowcasts (in the order of their steps); of a run without any, nothing."""
-
-    def values(runs: Runs, cell: Cell) -> dict[int, float]:
-        keys = runs.keys(cell.task, cell.method)
-        return {key.seed: float(value(runs.nowcasts[key])) for key in keys if len(runs.nowcasts[key])}
-
-    return values
-
-
-def _seconds_per_step(runs: Runs, cell: Cell) -> dict[int, float]:
-    part = _done(runs, cell)
-    return dict(zip(part.seed.astype(int), (part.train_seconds / part.budget).tolist(), strict=True))
-
-
-def _overhead(runs: Runs, cell: Cell) -> dict[int, float]:
-    part = _done(runs, cell)
-    return dict(zip(part.seed.astype(int), (100 * part.nowcast_seconds / part.train_seconds).tolist(), strict=True))
-
-
-def _done(runs: Runs, cell: Cell) -> pd.DataFrame:
-    frame = runs.frame
-    return frame[(frame.task == cell.task) & (frame.method == cell.method) & (frame.status == "done")]
-
-
-def _change(jumps: pd.DataFrame) -> pd.Series:
-    """How a nowcast changed the loss of the next batch, percent."""
-    return 100 * (jumps.loss_after / jumps.loss_before - 1)
-
-
-def _method(spec: ReportSpec, name: str) -> MethodSpec:
-    return next(method for method in spec.methods if method.name == name)
+def _change(nowcasts: pd.DataFrame) -> pd.Series:
+    """By how many percent each nowcast changed the loss of the next batch."""
+    return 100 * (nowcasts.loss_after / nowcasts.loss_before - 1)
 
 
 def _planned(part: Callable[[Schedule], int]) -> Callable[[ReportSpec, MethodSpec], float]:
@@ -250,20 +163,27 @@ MEASURES: dict[str, Callable[[Runs, Cell], dict[int, float]]] = {
     "speedup": _speedup,
     "steps": _steps,
     "value_at": _value_at,
-    "final": _column("final"),
-    "best": _column("best"),
-    "peak_gb": _column("peak_memory_bytes", 1e-9),
-    "seconds_per_step": _seconds_per_step,
-    "seconds_per_nowcast": _of_nowcasts(lambda jumps: jumps.seconds.mean()),
-    "overhead_percent": _overhead,
-    "kept": _of_nowcasts(lambda jumps: (jumps.accepted == 1).sum()),
-    "refused": _of_nowcasts(lambda jumps: (jumps.accepted == 0).sum()),
-    # a loss that is no number was not lowered either
-    "raised_percent": _of_nowcasts(lambda jumps: 100 * (~(jumps.loss_after <= jumps.loss_before)).mean()),
-    "first_change_percent": _of_nowcasts(lambda jumps: _change(jumps).iloc[0]),
-    "worst_change_percent": _of_nowcasts(lambda jumps: _change(jumps).max(skipna=False)),
+    "final": _done(lambda part: part.final),
+    "best": _done(lambda part: part.best),
+    "peak_gb": _done(lambda part: 1e-9 * part.peak_memory_bytes),
+    "train_seconds": _done(lambda part: part.train_seconds),
+    "evaluation_seconds": _done(lambda part: part.evaluation_seconds),
+    "nowcast_seconds": _done(lambda part: part.nowcast_seconds),
+    "seconds_to_target": _seconds_to_target,
+    "time_saved_percent": _time_saved,
+    "seconds_per_step": _done(lambda part: part.train_seconds / part.budget),
+    "seconds_per_nowcast": _seconds_per_nowcast,
+    # what nowcasts add to the time of the base optimizer's steps; evaluation counts as neither
+    "overhead_percent": _done(lambda part: 100 * part.nowcast_seconds / part.train_seconds),
+    "nowcasts": _of_nowcasts(len),
+    "kept": _of_nowcasts(lambda nowcasts: (nowcasts.accepted == 1).sum()),
+    "refused": _of_nowcasts(lambda nowcasts: (nowcasts.accepted == 0).sum()),
+    # a NaN loss counts as raised
+    "raised_percent": _of_nowcasts(lambda nowcasts: 100 * (~(nowcasts.loss_after <= nowcasts.loss_before)).mean()),
+    "first_change_percent": _of_nowcasts(lambda nowcasts: _change(nowcasts).iloc[0]),
+    "worst_change_percent": _of_nowcasts(lambda nowcasts: _change(nowcasts).max(skipna=False)),
 }
-PLANNED: dict[str, Callable[[ReportSpec, MethodSpec], float]] = {  # what the config says, with or without runs
+PLANNED: dict[str, Callable[[ReportSpec, MethodSpec], float]] = {  # values that follow from the config alone
     "period": _planned(lambda schedule: schedule.period),
     "spacing": _planned(lambda schedule: schedule.spacing),
     "context": _planned(lambda schedule: schedule.context),

@@ -1,4 +1,4 @@
-"""Where every number comes from: a row a run, with the command that makes it again."""
+"""Where every number comes from: a row for each run, with the command that repeats it."""
 
 from __future__ import annotations
 
@@ -6,41 +6,33 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
 from nino.config.layout import Layout
+from nino.report.columns import TASK, Column, Row, by_task, lay_out, plain
+from nino.report.formats import EMPTY, number
+from nino.report.rendering import Table
 from nino.report.runs import Key, Runs
-from nino.report.table import EMPTY, Table, number, once, text_frame
 from nino.specs import ReportSpec
 
 
 def origins_table(runs: Runs) -> Table:
     """Each planned run: what became of it, the commit, machine and data it was made from, and its command."""
-    rows = [_origin(runs, row) for row in runs.frame.to_dict("records")]
-    text = []
-    for row in rows:
-        commit = f"{row['commit'][:10]}{' + changes' if row['dirty'] else ''}" if row["commit"] else EMPTY
-        text.append(
-            {
-                "Task": row["task"],
-                "Method": runs.spec.label(row["method"]),
-                "Seed": str(row["seed"]),
-                "Steps to target": number(row["steps"]) if row["status"] == "done" else row["status"],
-                "Command": row["command"],
-                "Commit": commit,
-                "Machine": row["machine"] or EMPTY,
-                "Data": (row["data"] or EMPTY)[:10],
-            }
-        )
-    frame = text_frame(text)
-    if len(frame):
-        frame["Task"] = once(frame["Task"])
-    return Table(
-        name="origins",
-        title="Where each number comes from",
-        data=pd.DataFrame(rows),
-        text=frame,
-        rules=tuple(i for i in range(1, len(rows)) if rows[i]["task"] != rows[i - 1]["task"]),
+    columns = (
+        TASK,
+        Column("Method", plain("label")),
+        Column("Seed", plain("seed")),
+        Column("Steps to target", lambda row: number(row["steps"]) if row["status"] == "done" else row["status"]),
+        Column("Command", plain("command")),
+        Column("Commit", _commit_text),
+        Column("Machine", plain("machine")),
+        Column("Data", lambda row: plain("data")(row)[:10]),
+    )
+    return lay_out(
+        "origins",
+        "Where each number comes from",
+        columns,
+        [_origin(runs, row) for row in runs.frame.to_dict("records")],
+        hidden=("label",),
+        group=by_task,
         notes=(
             "A cell of the other tables is a statistic of these runs: those of its task and method, and of the "
             f"baseline with the same seeds. Each command makes its run again, at the commit that stands beside it: "
@@ -57,6 +49,7 @@ def _origin(runs: Runs, row: Mapping[Any, Any]) -> dict[str, Any]:
     git, hardware, inputs = (origin.get(name) or {} for name in ("git", "hardware", "inputs"))
     return {
         **key._asdict(),
+        "label": runs.spec.label(key.method),
         "status": row["status"],
         "steps": row["steps"],
         "command": shlex.join(["nino", "evaluate", *_arguments(runs.spec, key, inputs.get("nowcaster"))]),
@@ -67,8 +60,12 @@ def _origin(runs: Runs, row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
+def _commit_text(row: Row) -> str:
+    return f"{row['commit'][:10]}{' + changes' if row['dirty'] else ''}" if row["commit"] else EMPTY
+
+
 def _arguments(spec: ReportSpec, key: Key, weights: Any) -> list[str]:
-    """What ``nino evaluate`` is told: config files and names where files are all that the config was made of."""
+    """The arguments of ``nino evaluate``: config files and names if the config came from files, else a spec file."""
     data = [] if spec.task(key.task).data.source == "embedded" else ["--data-dir", "FOLDER"]
     if spec.overlays is not None:
         files = [word for path in spec.overlays for word in ("--config", path)]
@@ -80,7 +77,7 @@ def _arguments(spec: ReportSpec, key: Key, weights: Any) -> list[str]:
 
 
 def _from_what(spec: ReportSpec) -> str:
-    """What the commands read, in words."""
+    """Describe what the commands read."""
     source = (
         "from the resolved spec file that it names, which Snakemake writes"
         if spec.overlays is None
@@ -91,7 +88,7 @@ def _from_what(spec: ReportSpec) -> str:
 
 
 def _machine(hardware: Mapping[str, Any]) -> str:
-    """The GPUs, or the processor and how many of its cores there were."""
+    """Name the GPUs, or the processor and its number of cores."""
     if hardware.get("gpus"):
         return ", ".join(str(gpu) for gpu in hardware["gpus"])
     return f"{hardware['cpu']}, {hardware.get('cores', '?')} cores" if hardware.get("cpu") else ""

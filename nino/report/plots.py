@@ -10,16 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from nino.report.across import Profile
-from nino.report.around import around_panel, relative_losses
-from nino.report.drawing import COLUMN, PAGE, Look, grid_shape, legend_below, looks, new_figure, panel_grid
+from nino.drawing import COLUMN, PAGE, Look, grid_shape, legend_below, looks, new_figure, panel_grid
+from nino.report.across_tasks import Profile
+from nino.report.losses_near_nowcasts import around_panel, relative_losses
 from nino.report.progress import worth
 from nino.report.runs import Runs
 from nino.report.statistics import compare
 from nino.specs import ReportSpec, TaskSpec
 
-AXIS_START = 0.1  # the baseline sets the axis of a training curve from this share of the steps on
-WILD = 3.0  # a perplexity of so many times the baseline's leaves the axis instead of squeezing everything else
+AXIS_START = 0.1  # the axis of a training curve fits the baseline from this share of the steps on
+WILD = 3.0  # a perplexity of this many times the baseline's is cut off instead of squeezing everything else
 
 
 def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
@@ -43,7 +43,7 @@ def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
         marks: dict[str, Any] = {"color": look.colour, "mec": "white", "zorder": 3}  # above every curve
         axes.plot(shown.index, shown, "o", markersize=2.8, mew=0.4, **marks)
         row = compare(runs, task.id, method)
-        if row.reached:
+        if row.seeds_reached:
             axes.plot(row.steps_mean, task.target.value, "D", markersize=5, mew=0.6, **marks)
     axes.axhline(task.target.value, color="#444444", linewidth=0.8, linestyle=(0, (2, 2)))
     _metric_axis(axes, runs, task)
@@ -98,8 +98,7 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
         _around_panels(whole.add_subfigure(halves[1]), runs, around, shape)
     panels = panel_grid(figure, shape, len(methods), "step")
     for axes, method in zip(panels, methods, strict=False):
-        tables = [runs.nowcasts[key] for key in runs.keys(task.id, method)]
-        mean = pd.concat([t for t in tables if len(t)]).groupby("step")[["loss_before", "loss_after"]].mean()
+        mean = runs.nowcasts_of(method, task.id).groupby("step")[["loss_before", "loss_after"]].mean()
         look = looks(spec)[method]
         rises = mean.loss_after > mean.loss_before
         for worse, part in ((False, mean[~rises]), (True, mean[rises])):
@@ -161,7 +160,7 @@ def profile_figure(runs: Runs, shown: Profile) -> Figure:
 def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
     """The metric of a method on the target's split: a row per step, a column per seed with a run.
 
-    Rows that a task's target checks add are of single seeds and lie at their peaks: they are left out.
+    Rows that a hardest-first evaluation adds are left out: they belong to single seeds and lie at their peaks.
     """
     logs = {key.seed: runs.logs[key] for key in runs.keys(task.id, method)}
     if task.evaluation.hardest_first:
@@ -172,21 +171,21 @@ def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
 
 def nowcast_steps(runs: Runs, task: TaskSpec, method: str) -> np.ndarray:
     """Steps at which any seed of a method made a nowcast."""
-    steps = [runs.nowcasts[key].step.to_numpy() for key in runs.keys(task.id, method)]
-    return np.unique(np.concatenate(steps)) if steps else np.empty(0)
+    nowcasts = runs.nowcasts_of(method, task.id)
+    return np.empty(0) if nowcasts.empty else np.unique(nowcasts.step)
 
 
 def _bottom_up(spec: ReportSpec) -> list[tuple[str, Look]]:
     """Methods in drawing order: controls below, contenders on top."""
-    found = looks(spec)
-    return [(method, found[method]) for method in (*spec.controls, spec.baseline, *spec.contenders)]
+    every = looks(spec)
+    return [(method, every[method]) for method in (*spec.controls, spec.baseline, *spec.contenders)]
 
 
 def _metric_axis(axes: Axes, runs: Runs, task: TaskSpec) -> None:
     """Label the metric's axis, logarithmic for perplexity, and let what matters fill it.
 
     The baseline's values after its first steps and the contenders' in the second half set its range. Controls extend
-    it only where they are better (the oracle): one that goes wild leaves the axis, and so do spikes after nowcasts.
+    it only if they are better, as the oracle is: one that diverges is cut off, and so are spikes after nowcasts.
     """
     accuracy = task.target.higher_is_better
     axes.set_ylabel(f"{task.target.split} {task.target.metric}" + (", %" if accuracy else ""))
@@ -209,7 +208,7 @@ def _metric_axis(axes: Axes, runs: Runs, task: TaskSpec) -> None:
 
 
 def _mean_from(runs: Runs, task: TaskSpec, method: str, share: float) -> np.ndarray:
-    """The finite means over seeds of a method's metric from a share of the steps on, nowcasts left out."""
+    """The finite means over seeds of a method's metric after a share of the steps, without those at nowcasts."""
     curves = seed_curves(runs, task, method)
     if curves.empty:
         return np.empty(0)

@@ -1,4 +1,4 @@
-"""Where runs stand at a step, and what a step is worth in steps of the baseline: nothing here hangs on a target."""
+"""The metric at a step, and what a step is worth in steps of the baseline; nothing here depends on a target."""
 
 from __future__ import annotations
 
@@ -63,13 +63,14 @@ def worth(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
 def worth_at(runs: Runs, task: TaskSpec, method: str, step: float) -> float:
     """Median over seeds of what a method's first ``step`` steps are worth; inf where the baseline never was as good.
 
-    Of an even number of seeds the lower middle one, as half of a number and inf is no step; NaN without any.
+    For an even number of seeds, the lower of the two middle values (the mean of a step and inf is no step); NaN
+    without seeds.
     """
     table = worth(runs, task, method)
-    known = table[table.index <= step].ffill()
-    if known.empty or table.empty:
+    until = table[table.index <= step].ffill()
+    if until.empty or table.empty:
         return float("nan")
-    values = np.sort(known.iloc[-1].dropna().to_numpy())
+    values = np.sort(until.iloc[-1].dropna().to_numpy())
     return float(values[(len(values) - 1) // 2]) if len(values) else float("nan")
 
 
@@ -82,9 +83,9 @@ def value_at(log: pd.DataFrame, step: float, split: str = "test") -> float:
         split: data that it was measured on.
     """
     steps = log["step"].to_numpy()
-    known = int(np.searchsorted(steps, step, side="right"))
-    if not known:
+    count = int(np.searchsorted(steps, step, side="right"))
+    if not count:
         return float("nan")
     gap = np.diff(steps).max() if len(steps) > 1 else 0
     ended_early = step > steps[-1] + gap
-    return float("nan") if ended_early else float(log[split].to_numpy()[known - 1])
+    return float("nan") if ended_early else float(log[split].to_numpy()[count - 1])

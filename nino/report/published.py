@@ -46,8 +46,8 @@ def published(section: str, *keys: str | int) -> Published | None:
     """
     sections = _read()
     if section not in sections or section == "sources":
-        known = ", ".join(sorted(set(sections) - {"sources"}))
-        raise ValueError(f"`section` (={section!r}) is not one of published.yaml's sections: {known}")
+        allowed = ", ".join(sorted(set(sections) - {"sources"}))
+        raise ValueError(f"`section` (={section!r}) is not one of published.yaml's sections: {allowed}")
     entry = sections[section]
     value: Any = entry["values"]
     for key in keys:
@@ -72,8 +72,23 @@ def published_speedup(method: str, task: str, baseline: str = "adam") -> Publish
     return Published(100 * (1 - steps.value / base.value), "% of the steps", steps.sources)
 
 
+def beside(source: Published | None, value: float, half_width: float) -> tuple[float, float]:
+    """The distance of a measured value from the published one.
+
+    Args:
+        source: the published value; None where there is none.
+        value: the measured one.
+        half_width: half the width of its interval; NaN where it has none.
+
+    Returns:
+        The difference, and the same in half-widths; NaN where there is none.
+    """
+    difference = value - source.value if source else float("nan")
+    return difference, difference / half_width if half_width > 0 else float("nan")
+
+
 def published_name(method: str) -> str:
-    """What the paper calls a method: published weights and a fit of one's own both have its numbers beside them.
+    """What the paper calls a method, whether it uses the published weights or weights fitted here.
 
     >>> published_name("nino-released"), published_name("wnn")
     ('nino', 'wnn')

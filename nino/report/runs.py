@@ -58,10 +58,20 @@ class Runs:
     jumps: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
     around: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
 
+    def part(self, task: str, method: str) -> pd.DataFrame:
+        """The rows of ``frame`` of a method on a task."""
+        return self.frame[(self.frame.task == task) & (self.frame.method == method)]
+
     def keys(self, task: str, method: str) -> list[Key]:
         """The runs of a method on a task that have a log, in the order of the seeds."""
         keys = [Key(task, method, seed) for seed in self.spec.seeds]
         return [key for key in keys if key in self.logs and len(self.logs[key])]
+
+    def nowcasts_of(self, method: str, task: str | None = None) -> pd.DataFrame:
+        """The nowcasts of a method on a task (default: all tasks), seed by seed; without columns where none is."""
+        items = self.nowcasts.items()
+        tables = [table for key, table in items if key.method == method and task in (None, key.task) and len(table)]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def steps(self, task: str) -> pd.DataFrame:
         """Steps to target of a task: a row per seed, a column per method; inf: not reached, NaN: no such run."""

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nino.report.drawing import COLUMN, legend_below, looks, new_figure
+from nino.drawing import COLUMN, legend_below, looks, new_figure
 from nino.schedule import Schedule
 from nino.specs import MethodSpec, ReportSpec
 from nino.specs.method_schedule import method_schedule

@@ -1,7 +1,8 @@
-"""Statistics of one task: the seed is the unit, and a method is compared with the baseline seed by seed."""
+"""Statistics of one task: the seed is the unit, and methods are compared seed by seed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,9 @@ class Interval:
         return (self.high - self.low) / 2
 
 
+NO_INTERVAL = Interval(float("nan"), float("nan"), "none")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A method on a task, against the baseline.
@@ -41,43 +45,44 @@ class Comparison:
     Args:
         task: task id.
         method: method name.
-        planned: seeds in the config.
-        run: seeds with a run (done, diverged or failed).
-        reached: seeds that reached the target.
-        diverged: seeds whose run diverged or failed.
+        seeds_planned: seeds in the config.
+        seeds_run: seeds with a run (done, diverged or failed).
+        seeds_reached: seeds that reached the target.
+        seeds_diverged_or_failed: seeds whose run diverged or failed.
         steps_mean: mean steps to target of the seeds that reached it; NaN if none did.
         steps_std: their sample standard deviation; NaN of one seed.
         pairs: seeds that both the method and the baseline reached.
-        speedup_mean: mean of ``100 (1 - steps / baseline's steps)`` over these pairs, in percent.
+        speedup_percent: mean of ``100 (1 - steps / baseline's steps)`` over these pairs.
         speedup_std: its sample standard deviation over seeds.
-        interval: bootstrap interval of ``speedup_mean``.
+        interval: bootstrap interval of ``speedup_percent``.
         p_value: exact paired permutation test against the baseline, misses counted with the step budget.
-        separated: whether that test separates the two at the report's confidence.
+        separated_from_baseline: whether that test separates the two at the report's confidence; None where there is
+            no test.
     """
 
     task: str
     method: str
-    planned: int
-    run: int
-    reached: int
-    diverged: int
+    seeds_planned: int
+    seeds_run: int
+    seeds_reached: int
+    seeds_diverged_or_failed: int
     steps_mean: float
     steps_std: float
     pairs: int
-    speedup_mean: float
+    speedup_percent: float
     speedup_std: float
     interval: Interval
     p_value: float
-    separated: bool
+    separated_from_baseline: bool | None
 
 
 def sample_mean(values: np.ndarray) -> float:
-    """The mean; NaN of nothing."""
+    """The mean; NaN without values."""
     return float(np.mean(values)) if len(values) else float("nan")
 
 
 def sample_std(values: np.ndarray) -> float:
-    """The sample standard deviation (n - 1); NaN of fewer than two values."""
+    """The sample standard deviation (n - 1); NaN for fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
@@ -101,9 +106,9 @@ def speedups(steps: np.ndarray, base: np.ndarray) -> np.ndarray:
 def mean_interval(values: np.ndarray, confidence: float, resamples: int, rng: np.random.Generator) -> Interval:
     """A bootstrap interval of the mean over seeds (bias-corrected and accelerated).
 
-    Pairs are resampled whole, because each value already is the difference of a pair. One value has no interval. Two or
-    three have one that is their range, whatever the level (a resample repeats one value n times with probability
-    ``n^-n``, over 2.5 %), so it is given as that.
+    Each value is the difference of a pair, so pairs are resampled together. A single value has no interval. For two or
+    three values the bootstrap interval is their range at every level (a resample repeats one value n times with
+    probability ``n^-n``, more than 2.5 %), so the range is returned.
 
     Args:
         values: (n,) one value per seed, finite.
@@ -114,23 +119,52 @@ def mean_interval(values: np.ndarray, confidence: float, resamples: int, rng: np
     Source: Efron, "Better bootstrap confidence intervals", JASA 1987.
     """
     if len(values) < 2:
-        return Interval(np.nan, np.nan, "none")
+        return NO_INTERVAL
     low, high = float(np.min(values)), float(np.max(values))
     if len(values) <= RANGE_SEEDS:
         return Interval(low, high, "range")
     if low == high:  # all resamples are the same
         return Interval(low, high, "bootstrap")
-    found = stats.bootstrap(
+    ends = stats.bootstrap(
         (values,), np.mean, confidence_level=confidence, n_resamples=resamples, method="BCa", rng=rng
     ).confidence_interval
-    return Interval(float(found.low), float(found.high), "bootstrap")
+    return Interval(float(ends.low), float(ends.high), "bootstrap")
+
+
+def interval_of_mean(runs: Runs, values: np.ndarray) -> Interval:
+    """`mean_interval` at the level of the runs' report."""
+    return mean_interval(values, runs.spec.confidence, runs.spec.resamples, generator(runs))
+
+
+def stratified_interval(
+    values: Mapping[str, np.ndarray], confidence: float, resamples: int, rng: np.random.Generator
+) -> Interval:
+    """Percentile bootstrap interval of the mean over tasks of the tasks' means, seeds resampled within each task.
+
+    Args:
+        values: task -> (seeds,) values, NaN where a seed has none; a resample without any leaves its task out.
+        confidence: level in (0, 1).
+        resamples: bootstrap resamples.
+        rng: the generator to draw them from.
+    """
+    means = []
+    for value in values.values():
+        drawn = value[rng.integers(len(value), size=(resamples, len(value)))]  # (resamples, seeds)
+        count = np.count_nonzero(np.isfinite(drawn), axis=1)
+        means.append(np.where(count, np.nansum(drawn, axis=1) / np.maximum(count, 1), np.nan))
+    table = np.stack(means)  # (tasks, resamples)
+    count = np.count_nonzero(np.isfinite(table), axis=0)
+    over_tasks = np.nansum(table, axis=0)[count > 0] / count[count > 0]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(over_tasks, [tail, 1 - tail])
+    return Interval(float(low), float(high), "bootstrap")
 
 
 def permutation_p(steps: np.ndarray, base: np.ndarray, budget: float, rng: np.random.Generator) -> float:
-    """Two-sided p-value that a method and the baseline need equally many steps, by swapping them within seeds.
+    """Two-sided p-value of the hypothesis that a method and the baseline need equally many steps: paired permutations.
 
-    The statistic is the mean of ``log(base / steps)``. A miss counts with the step budget, the least it can have taken,
-    so that a seed which did not reach the target is neither lost nor rewarded. All ``2^n`` swaps are enumerated up to
+    The statistic is the mean of ``log(base / steps)``. A miss counts with the step budget, a lower bound of what it
+    needs, so that a seed that misses the target is neither dropped nor rewarded. All ``2^n`` swaps are enumerated up to
     16 seeds; n seeds cannot give less than ``2 / 2^n``, so that fewer than 6 separate nothing at the 5 % level.
 
     Args:
@@ -153,7 +187,7 @@ def permutation_p(steps: np.ndarray, base: np.ndarray, budget: float, rng: np.ra
 
 
 def paired_p(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> float:
-    """Two-sided p-value that pairs do not differ in the mean, by swapping within them; exact up to 16 pairs.
+    """Two-sided p-value of the hypothesis that pairs do not differ in the mean; exact up to 16 pairs.
 
     Args:
         one: (pairs,) finite values.
@@ -177,36 +211,33 @@ def paired_p(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> fl
 
 
 def compare(runs: Runs, task: str, method: str) -> Comparison:
-    """Everything Table 2 says about a method on a task.
+    """Compare a method with the baseline on a task.
 
     Args:
         runs: all runs of the report.
         task: task id.
         method: method name; the baseline itself has no speed-up.
     """
-    spec = runs.spec
-    part = runs.frame[(runs.frame.task == task) & (runs.frame.method == method)]
+    spec, part, steps = runs.spec, runs.part(task, method), runs.steps(task)
     reached = part.steps[part.reached].to_numpy()
-    steps = runs.steps(task)
-    mine, base = steps[method].to_numpy(), steps[spec.baseline].to_numpy()
     is_base = method == spec.baseline
-    gains = np.empty(0) if is_base else speedups(mine, base)
-    p_value = float("nan") if is_base else permutation_p(mine, base, float(part.budget.max()), generator(runs))
+    gains = np.empty(0) if is_base else speedups(steps[method].to_numpy(), steps[spec.baseline].to_numpy())
+    p_value = float("nan") if is_base else _paired_test(runs, task, method, spec.baseline)
     return Comparison(
         task=task,
         method=method,
-        planned=len(part),
-        run=int((part.status != "missing").sum()),
-        reached=len(reached),
-        diverged=int(part.status.isin(["diverged", "failed"]).sum()),
+        seeds_planned=len(part),
+        seeds_run=int((part.status != "missing").sum()),
+        seeds_reached=len(reached),
+        seeds_diverged_or_failed=int(part.status.isin(["diverged", "failed"]).sum()),
         steps_mean=sample_mean(reached),
         steps_std=sample_std(reached),
         pairs=len(gains),
-        speedup_mean=sample_mean(gains),
+        speedup_percent=sample_mean(gains),
         speedup_std=sample_std(gains),
-        interval=mean_interval(gains, spec.confidence, spec.resamples, generator(runs)),
+        interval=interval_of_mean(runs, gains),
         p_value=p_value,
-        separated=bool(p_value <= 1 - spec.confidence + 1e-12),
+        separated_from_baseline=separates(runs, p_value) if np.isfinite(p_value) else None,
     )
 
 
@@ -218,17 +249,25 @@ def comparisons(runs: Runs) -> list[Comparison]:
 def best_of(rows: list[Comparison], contenders: tuple[str, ...]) -> Comparison | None:
     """The best of a task's contenders: most seeds reached, then the largest mean speed-up; None if none has one."""
     candidates = [row for row in rows if row.method in contenders and row.pairs]
-    return max(candidates, key=lambda row: (row.reached, row.speedup_mean), default=None)
+    return max(candidates, key=lambda row: (row.seeds_reached, row.speedup_percent), default=None)
 
 
 def separated_from(runs: Runs, task: str, method: str, other: str) -> bool:
     """Whether the paired permutation test separates two methods on a task at the report's confidence."""
-    steps = runs.steps(task)
-    budget = float(runs.frame[runs.frame.task == task].budget.max())
-    p_value = permutation_p(steps[method].to_numpy(), steps[other].to_numpy(), budget, generator(runs))
+    return separates(runs, _paired_test(runs, task, method, other))
+
+
+def separates(runs: Runs, p_value: float) -> bool:
+    """Whether a test separates two methods at the report's confidence; NaN, no test, does not."""
     return bool(p_value <= 1 - runs.spec.confidence + 1e-12)
 
 
+def _paired_test(runs: Runs, task: str, method: str, other: str) -> float:
+    """`permutation_p` of two methods on a task."""
+    steps, budget = runs.steps(task), float(runs.frame[runs.frame.task == task].budget.max())
+    return permutation_p(steps[method].to_numpy(), steps[other].to_numpy(), budget, generator(runs))
+
+
 def generator(runs: Runs) -> np.random.Generator:
-    """A fresh generator from the report's seed: each interval is the same whatever else is computed."""
+    """A new generator with the report's seed, so that an interval does not depend on what was computed before it."""
     return np.random.default_rng(runs.spec.seed)

@@ -3,65 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from nino.report.published import Published, published, published_speedup
-from nino.report.study_rows import expanded
-from nino.specs import ReportSpec, Spec
-
-SPEEDUP = "speedup"  # a published speed-up follows from two published numbers of steps
+from nino.report.measures import Cell
+from nino.report.study_templates import expanded
+from nino.specs import ReportSpec
 
 
-@dataclass(frozen=True)
-class Cell(Spec):
-    """What a cell shows.
+class Place(NamedTuple):
+    """A cell with the titles of its row and column."""
 
-    Args:
-        measure: a key of ``nino.report.measures.MEASURES``.
-        method: name of a method; empty where the table has none of it.
-        task: id of a task; measures over all tasks need none.
-        step: for ``value_at``.
-        published: path to the published value: a section of ``published.yaml``, then keys and positions.
-        better: ``higher`` or ``lower``; empty where neither is meant, so that no cell is the best.
-        digits: decimals shown.
-    """
-
-    measure: str
-    method: str = ""
-    task: str = ""
-    step: int = 0
-    published: tuple[str | int, ...] = ()
-    better: str = ""
-    digits: int = 1
-
-    def source(self) -> Published | None:
-        """The published value; None where nothing was published."""
-        if len(self.published) < 2:
-            return None
-        section, *keys = self.published
-        if section == SPEEDUP:
-            return published_speedup(str(keys[0]), str(keys[1])) if len(keys) == 2 else None
-        found = published(str(section), *keys)
-        return found if found is not None and isinstance(found.value, int | float) else None
+    row: str
+    column: str
+    cell: Cell
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """A comparison that the study's sentences state: one cell against another.
+class Contrast(NamedTuple):
+    """A comparison that the study's sentences state.
 
     Args:
-        mine: (row, column) of a cell.
-        other: of the one that it is compared with, by seed; None where the cell itself is a comparison.
+        mine: a cell.
+        other: the one that it is compared with, seed by seed; None where the cell itself is a comparison.
     """
 
-    mine: tuple[int, int]
-    other: tuple[int, int] | None = None
+    mine: Place
+    other: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +73,7 @@ def study(name: str, spec: ReportSpec | None = None) -> Study:
     Args:
         name: of the study.
         spec: of a run, whose tasks and methods get rows and columns of their own where the study wants that (see
-            `nino.report.study_rows`); without one their titles stay as they stand in the file.
+            `nino.report.study_templates`); without one their titles stay as they stand in the file.
 
     Raises:
         ValueError: for an unknown name; says which there are.
@@ -109,10 +81,10 @@ def study(name: str, spec: ReportSpec | None = None) -> Study:
     >>> study("vit").cells[1][0].source().value
     50.4
     """
-    known = _read()
-    if name not in known:
-        raise ValueError(f"`name` (={name!r}) is no study; there are {', '.join(sorted(known))}")
-    return build(name, expanded(known[name], spec))
+    entries = _read()
+    if name not in entries:
+        raise ValueError(f"`name` (={name!r}) is no study; there are {', '.join(sorted(entries))}")
+    return build(name, expanded(entries[name], spec))
 
 
 def study_names() -> tuple[str, ...]:
@@ -121,19 +93,19 @@ def study_names() -> tuple[str, ...]:
 
 
 def study_files(name: str) -> list[str]:
-    """The files that a study's table and figure are, below the run's folder.
+    """The files of a study's table and figure, below the run's folder.
 
     >>> study_files("vit")
     ['tables/vit.csv', 'tables/vit.md', 'tables/vit.tex', 'tables/vit.html', 'tables/captions/vit.rst']
     """
-    found = [f"tables/{name}.{kind}" for kind in ("csv", "md", "tex", "html")] + [f"tables/captions/{name}.rst"]
+    paths = [f"tables/{name}.{kind}" for kind in ("csv", "md", "tex", "html")] + [f"tables/captions/{name}.rst"]
     if study(name).x_title:
-        found += [f"figures/{name}.svg", f"figures/{name}.png", f"figures/captions/{name}.rst"]
-    return found
+        paths += [f"figures/{name}.svg", f"figures/{name}.png", f"figures/captions/{name}.rst"]
+    return paths
 
 
 def study_artifacts(name: str) -> list[tuple[str, str]]:
-    """A study's files, each with what a reader of the report sees in it: ``table``, ``figure`` or nothing.
+    """A study's files, each with how the report shows it: as ``table``, as ``figure`` or not at all.
 
     >>> [file for file, shows in study_artifacts("vit") if shows]
     ['tables/vit.html']
@@ -148,8 +120,8 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
     Args:
         name: of the study.
         entry: ``title``, ``columns`` and ``rows``; ``task`` for all cells, ``x``, ``notes`` and ``contrast`` where
-            there are any, and ``more`` (see `nino.report.study_rows`). A row's ``each`` has an entry a column, laid
-            over all else; its ``published`` goes on where that of the column ends, as that of ``each`` does.
+            there are any, and ``more`` (see `nino.report.study_templates`). A row's ``each`` has an entry a column,
+            laid over all else; its ``published`` goes on where that of the column ends, as that of ``each`` does.
 
     Returns:
         The study.
@@ -169,54 +141,57 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
                 f"study {name}, row {row['title']}: `each` has {len(each)} entries for {len(columns)} columns"
             )
         common = {"task": entry["task"]} if "task" in entry else {}
-        cells.append(tuple(_cell(common, column, row, own) for column, own in zip(columns, each, strict=True)))
+        cells.append(tuple(_cell(name, common, column, row, own) for column, own in zip(columns, each, strict=True)))
     axis = entry.get("x", {})
-    titles = tuple(row["title"] for row in rows), tuple(column["title"] for column in columns)
-    return Study(
+    study = Study(
         name=name,
         title=entry["title"],
-        columns=titles[1],
-        rows=titles[0],
+        columns=tuple(column["title"] for column in columns),
+        rows=tuple(row["title"] for row in rows),
         cells=tuple(cells),
         x=tuple(row.get("x") for row in rows),
         x_title=axis.get("title", ""),
         x_log=axis.get("log", False),
         x_measured=axis.get("measured", ""),
         notes=tuple(entry.get("notes", ())),
-        contrasts=tuple(_contrasts(name, entry["contrast"], *titles)) if "contrast" in entry else (),
     )
+    return replace(study, contrasts=tuple(_contrasts(study, entry["contrast"]))) if "contrast" in entry else study
 
 
-def _contrasts(name: str, entry: Mapping[str, Any], rows: Sequence[str], columns: Sequence[str]) -> Iterator[Contrast]:
+def _contrasts(study: Study, entry: Mapping[str, Any]) -> Iterator[Contrast]:
     """Every row of some ``columns`` ``against`` a row (0: the first) or column, or without it each cell by itself."""
     against = entry.get("against")
 
-    def position(kind: str, titles: Sequence[str], wanted: str | int) -> int:
-        if wanted == 0 or wanted in titles:
-            return 0 if wanted == 0 else titles.index(str(wanted))
-        raise ValueError(f"study {name}: contrast names no {kind} {wanted!r}; there are {', '.join(titles)}")
+    def position(kind: str, titles: Sequence[str], title: str | int) -> int:
+        if title == 0 or title in titles:
+            return 0 if title == 0 else titles.index(str(title))
+        raise ValueError(f"study {study.name}: contrast names no {kind} {title!r}; there are {', '.join(titles)}")
+
+    def place(i: int, j: int) -> Place:
+        return Place(study.rows[i], study.columns[j], study.cells[i][j])
 
     for column in entry["columns"]:
-        j = position("column", columns, column)
-        for i in range(len(rows)):
+        j = position("column", study.columns, column)
+        for i in range(len(study.rows)):
             if against is None:
-                yield Contrast((i, j))
+                yield Contrast(place(i, j))
                 continue
-            other = (
-                position("row", rows, against["row"]) if "row" in against else i,
-                position("column", columns, against["column"]) if "column" in against else j,
-            )
-            if other != (i, j):
-                yield Contrast((i, j), other)
+            other_row = position("row", study.rows, against["row"]) if "row" in against else i
+            other_column = position("column", study.columns, against["column"]) if "column" in against else j
+            if (other_row, other_column) != (i, j):
+                yield Contrast(place(i, j), place(other_row, other_column))
 
 
-def _cell(common: Mapping[str, Any], *parts: Mapping[str, Any]) -> Cell:
+def _cell(name: str, common: Mapping[str, Any], *parts: Mapping[str, Any]) -> Cell:
     merged = dict(common)
     path: list[str | int] = []
     for part in parts:
         path += part.get("published", ())
         merged |= {key: value for key, value in part.items() if key not in ("title", "x", "each", "published")}
-    return Cell.from_dict({**merged, "published": tuple(path)})
+    allowed = [field.name for field in fields(Cell)]
+    if unknown := sorted(set(merged) - set(allowed)):
+        raise ValueError(f"study {name}: unknown key {unknown[0]!r} of a cell; allowed are {', '.join(allowed)}")
+    return Cell(**{**merged, "published": tuple(path)})
 
 
 @cache

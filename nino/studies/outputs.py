@@ -9,7 +9,7 @@ from nino.files import sha256, write_json
 from nino.nowcasters.download import KNOWN
 from nino.provenance import provenance
 from nino.report.build import write_caption
-from nino.report.table import Table
+from nino.report.rendering import Table
 from nino.specs import Spec
 
 
@@ -26,7 +26,7 @@ def write_study(
         weights: file or known name of the nowcaster it used.
         figures: files that the study has written already, below ``results``.
     """
-    files = [*table.write(results / "tables"), write_caption(results / "tables", table.name, table.found), *figures]
+    files = [*table.write(results / "tables"), write_caption(results / "tables", table.name, table.findings), *figures]
     outputs = {file.relative_to(results).as_posix(): sha256(file) for file in sorted(files)}
     origin = {"study": table.name, "seconds": seconds, **provenance(**inputs_of(spec, weights))}
     write_json(results / "manifests" / f"{table.name}.json", {**origin, "outputs": outputs})

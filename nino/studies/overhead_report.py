@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from nino.report.columns import Column, Row, fixed, lay_out
+from nino.report.formats import EMPTY, number, significant
 from nino.report.published import published, source_texts
-from nino.report.table import EMPTY, Table, number, significant, text_frame
+from nino.report.rendering import Table
 from nino.specs import OverheadSpec
 from nino.studies.outputs import write_study
 from nino.studies.overhead import COMPARED, CONTEXT, HORIZON, METHODS, REPEATS, Cost
@@ -29,31 +30,19 @@ PUBLISHED_HIDDEN = 32
 
 def table(measured: list[Cost], spec: OverheadSpec) -> Table:
     """The overhead table: measured values, the published ones beside the model and the size they are of."""
-    rows, text = [], []
     adam = {cost.model: cost.seconds for cost in measured if cost.method == "adam"}
-    for cost in measured:
-        known = published("overhead_llama_111m", PUBLISHED.get((cost.model, cost.method), ""))
-        values = known.value if known else {}
-        share = cost.share(spec.period, adam.get(cost.model, math.nan))
-        least, most = cost.spread
-        measures = {key: value for key, value in vars(cost).items() if key != "spread"}
-        rows.append(
-            measures
-            | {"seconds_least": least, "seconds_most": most, "share_percent": share}
-            | {f"published_{key}": value for key, value in values.items()}
-        )
-        text.append(
-            {
-                "Model": f"{cost.model} ({cost.parameters / 1e6:.1f}M)",
-                "Method": METHODS[cost.method],
-                "Peak memory, GB": significant(cost.peak_bytes / GB),
-                "Seconds": f"{_seconds(cost)} a {'step' if cost.first_seconds is None else 'nowcast'}",
-                "First nowcast, s": EMPTY if cost.first_seconds is None else significant(cost.first_seconds),
-                "Share of training, %": number(share, 2),
-                "Off the exact nowcast, %": EMPTY if cost.difference is None else significant(100 * cost.difference),
-                "Published": _published_text(values),
-            }
-        )
+    columns = (
+        Column("Model", lambda row: f"{row['model']} ({row['parameters'] / 1e6:.1f}M)"),
+        Column("Method", lambda row: METHODS[row["method"]]),
+        Column("Peak memory, GB", lambda row: significant(row["peak_bytes"] / GB)),
+        Column(
+            "Seconds", lambda row: f"{_seconds(row['cost'])} a {'step' if row['first_seconds'] is None else 'nowcast'}"
+        ),
+        Column("First nowcast, s", lambda row: _optional(row["first_seconds"])),
+        Column("Share of training, %", fixed("share_percent", 2)),
+        Column("Off the exact nowcast, %", lambda row: _optional(row["difference"], 100), optional=True),
+        Column("Published", _published_text, optional=True),
+    )
     device = measured[0].device
     sources = published("overhead_llama_111m")
     cited = "; ".join(source_texts()[key] for key in sources.sources) if sources else ""
@@ -75,12 +64,39 @@ def table(measured: list[Cost], spec: OverheadSpec) -> Table:
             f"Off the exact nowcast: norm of the difference over the norm of the exact change, {HORIZON} states ahead "
             f"after {CONTEXT * COMPARED} steps on random tokens, the states one step apart.",
         )
-    first = [i for i in range(1, len(measured)) if measured[i].model != measured[i - 1].model]
-    frame = text_frame(text, optional=["Off the exact nowcast, %", "Published"])
-    title = "What nowcasts cost a training"
-    return Table(
-        NAME, title, pd.DataFrame(rows), frame, rules=tuple(first), notes=notes, found=findings(measured, spec)
+    return lay_out(
+        NAME,
+        "What nowcasts cost a training",
+        columns,
+        [_row(cost, spec, adam.get(cost.model, math.nan)) for cost in measured],
+        hidden=("cost", "published"),
+        group=itemgetter("model"),
+        notes=notes,
+        findings=findings(measured, spec),
     )
+
+
+def _row(cost: Cost, spec: OverheadSpec, adam_seconds: float) -> dict[str, Any]:
+    source = published("overhead_llama_111m", PUBLISHED.get((cost.model, cost.method), ""))
+    values = source.value if source else {}
+    least, most = cost.spread
+    return {
+        **{key: value for key, value in vars(cost).items() if key != "spread"},
+        "seconds_least": least,
+        "seconds_most": most,
+        "share_percent": cost.share(spec.period, adam_seconds),
+        **{f"published_{key}": value for key, value in values.items()},
+        "cost": cost,
+        "published": values,
+    }
+
+
+def _seconds_text(row: Row) -> str:
+    return f"{_seconds(row['cost'])} a {'step' if row['first_seconds'] is None else 'nowcast'}"
+
+
+def _optional(value: float | None, scale: float = 1.0) -> str:
+    return EMPTY if value is None else significant(scale * value)
 
 
 def _seconds(cost: Cost) -> str:
@@ -88,7 +104,8 @@ def _seconds(cost: Cost) -> str:
     return significant(cost.seconds) + ("" if math.isnan(cost.spread[0]) else f" ({least} to {most})")
 
 
-def _published_text(values: dict[str, Any]) -> str:
+def _published_text(row: Row) -> str:
+    values = row["published"]
     if not values:
         return EMPTY
     return f"{values['peak_gb']} GB, {values['seconds']} s a {values['per']}, {values['overhead_percent']} %"

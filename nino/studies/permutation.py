@@ -24,7 +24,7 @@ from tqdm import tqdm
 from nino.graphs import NeuralGraph, neural_graph
 from nino.graphs.registry import Topology
 from nino.nowcasters import NiNoNet
-from nino.nowcasters.edges import EdgeList
+from nino.nowcasters.engines.edges import EdgeList
 from nino.nowcasters.scaling import EPSILON
 from nino.seeding import derive
 from nino.studies.attention import AttentionLayer, draw, permute

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from nino.drawing import PAGE, new_figure, save, styled
 from nino.graphs.registry import Topology
 from nino.nowcasters import NiNoNet, load_nowcaster
-from nino.report.drawing import PAGE, new_figure, save, styled
-from nino.report.table import Table, number, significant, text_frame
+from nino.report.columns import Column, Row, lay_out, plain, rounded
+from nino.report.formats import interval_text, number
+from nino.report.rendering import Table
 from nino.specs import PermutationSpec
 from nino.studies.outputs import write_study
 from nino.studies.permutation import READINGS, Embeddings, embeddings, random_network
@@ -101,19 +103,16 @@ def score(found: Embeddings, seed: int) -> Score:
 
 def table(scores: list[Score], spec: PermutationSpec) -> Table:
     """The study's table, a row a graph and a reading."""
-    rows = [
-        {
-            "Messages": READINGS[s.reading].label,
-            "Graph": s.topology,
-            "Accuracy": _accuracy(s),
-            "Good that move, %": number(100 * s.good_moved, 1),
-            "Bad that move, %": number(100 * s.bad_moved, 1),
-            "Distance of good": significant(s.good_distance, 2),
-            "Distance of bad": significant(s.bad_distance, 2),
-        }
-        for s in scores
-    ]
     best = max(s.accuracy for s in scores)
+    columns = (
+        Column("Messages", lambda row: READINGS[row["reading"]].label),
+        Column("Graph", plain("topology")),
+        Column("Accuracy", _accuracy, bold=lambda row: row["accuracy"] == best),
+        Column("Good that move, %", lambda row: number(100 * row["good_moved"], 1)),
+        Column("Bad that move, %", lambda row: number(100 * row["bad_moved"], 1)),
+        Column("Distance of good", rounded("good_distance", 2)),
+        Column("Distance of bad", rounded("bad_distance", 2)),
+    )
     weights = spec.nowcaster or f"random weights of hidden size {spec.hidden}"
     notes = (
         f"{scores[0].count} permutations ({scores[0].good} good) of the hidden neurons of one attention layer, "
@@ -126,20 +125,13 @@ def table(scores: list[Score], spec: PermutationSpec) -> Table:
         "so that without positions heads are told apart only by messages both ways.",
         "The paper shows this study as figure 2d,e; the values of its figure are in no source at hand.",
     )
-    return Table(
-        NAME,
-        "Which permutations of attention a neural graph sees",
-        pd.DataFrame([vars(s) for s in scores]),
-        text_frame(rows),
-        bold=frozenset((i, "Accuracy") for i, s in enumerate(scores) if s.accuracy == best),
-        rules=tuple(i for i in range(1, len(scores)) if scores[i].reading != scores[i - 1].reading),
-        notes=notes,
-        found=findings(scores),
-    )
+    title = "Which permutations of attention a neural graph sees"
+    rows = [vars(s) for s in scores]
+    return lay_out(NAME, title, columns, rows, group=itemgetter("reading"), notes=notes, findings=findings(scores))
 
 
-def _accuracy(s: Score) -> str:
-    return f"{number(100 * s.accuracy, 1)} % [{number(100 * s.low, 1)}, {number(100 * s.high, 1)}]"
+def _accuracy(row: Row) -> str:
+    return f"{number(100 * row['accuracy'], 1)} % {interval_text(100 * row['low'], 100 * row['high'])}"
 
 
 def findings(scores: list[Score]) -> tuple[str, ...]:
@@ -149,7 +141,7 @@ def findings(scores: list[Score]) -> tuple[str, ...]:
         ("both-ways", "Read both ways, without positions"),
         ("nino", "As NiNo reads them, along the edges with Laplacian positions"),
     ):
-        cells = [f"{_accuracy(s)} by the {s.topology} graph" for s in scores if s.reading == reading]
+        cells = [f"{_accuracy(vars(s))} by the {s.topology} graph" for s in scores if s.reading == reading]
         count = scores[0].count
         sentences.append(f"{opening}, {', '.join(cells)} of {count} permutations are told good from bad.")
     return tuple(sentences)

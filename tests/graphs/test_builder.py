@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nino.graphs import EdgeType, GraphBuilder, Neurons
-from nino.graphs.windows import scrambled_rows
+from nino.graphs.weights import scrambled_rows
 
 
 def builder() -> GraphBuilder:

@@ -149,6 +149,7 @@ def test_classes_are_known_by_their_library_not_by_their_bare_name() -> None:
     assert list(neural_graph(VisionTransformer()).groups) == ["x", "head.bias", "head"]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_topology_and_unknown_are_checked() -> None:
     with pytest.raises(ValueError, match="`topology` \\(='wrong'\\) must be one of 'released', 'exact', 'naive'"):
         neural_graph(nn.Linear(2, 2), "wrong")  # type: ignore[arg-type]

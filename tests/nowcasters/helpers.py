@@ -6,7 +6,6 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes, Parameter, WeightView, neural_graph
-from nino.nowcasters.edges import EdgeList
+from nino.nowcasters.engines.edges import EdgeList
 from nino.tasks.torchvision_ops import declare_missing_operators
 
 TINY = ("tiny_convnet", "tiny_gpt2", "tiny_llama")
 RELEASED = ("conv_4_6_6", "conv_bn", "mlp", "gpt2_3_24", "llama_untied", "vit_p3", "bert", "qwen3")
 DATA = Path(__file__).resolve().parent.parent / "data"
+
+
+class Known(NeuralGraph):
+    """A graph of which only the edge list is known."""
+
+    edges: EdgeList
+
+    def to_pyg(self, states: Tensor | None = None) -> Any:
+        return self.edges
 
 
 @dataclass
@@ -57,19 +65,12 @@ class Golden:
             self.tensor("edge_index"), self.tensor("edge_type"), edge, position, int(self.arrays["num_nodes"])
         )
 
-    def as_graph(self) -> Any:
+    def as_graph(self) -> NeuralGraph:
         """The golden graph itself, where a nowcaster asks for a neural graph and reads its edge list only."""
         edges = self.edges
-        fake = SimpleNamespace(
-            blocks=(),
-            parameters=self.parameters,
-            num_nodes=edges.num_nodes,
-            num_parameters=len(edges.param_edge),
-            carried=(),
-            word_nodes=None,
-            to_pyg=lambda: edges,
-        )
-        return fake
+        graph = Known({}, (), self.parameters, edges.num_nodes)
+        object.__setattr__(graph, "edges", edges)
+        return graph
 
     def graph(self) -> NeuralGraph:
         """Our graph of the same model."""

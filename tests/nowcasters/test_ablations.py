@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nino.graphs import NeuralGraph, neural_graph
 from nino.nowcasters import NiNoNet, WNNPlus, build_nowcaster, load_nowcaster, save_nowcaster
-from nino.nowcasters.edges import EdgeList
+from nino.nowcasters.engines.edges import EdgeList
 from tests.nowcasters.helpers import MODELS, history, lively, random_graph
 from tests.nowcasters.test_training import loss_and_gradients, windows
 
@@ -50,7 +50,10 @@ def test_without_scaling_states_go_in_and_updates_come_out_as_they_are(graph: Ne
     net, states = lively(NiNoNet(hidden=8, scaled=False)), history(graph.num_parameters)
     edges = EdgeList.of(graph)
     with torch.no_grad():
-        update = net(edges, graph.edge_features(states), graph.lpe(), k=7)[edges.param_edge, edges.param_position]
+        attributes = graph.edge_features(states)
+        update = net(attributes, edges.edge_type, edges.edge_index, graph.lpe(), k=7)[
+            edges.param_edge, edges.param_position
+        ]
     for engine in ENGINES:
         for unscale in ("released", "exact"):
             found = net.predict(graph, states, 7, engine=engine, unscale=unscale)

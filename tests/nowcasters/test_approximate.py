@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes, Parameter, WeightView, neural_graph
 from nino.nowcasters import Divided, LineFit, NiNoNet, SampledEdges, approximated, load_nowcaster
-from nino.nowcasters.sample import PIECE, EdgeSample
+from nino.nowcasters.engines.sample import PIECE, EdgeSample
 from nino.optim import NiNo
 from tests.nowcasters.helpers import MODELS, golden_file, history, lively, random_graph
 
@@ -67,7 +67,7 @@ def test_a_sample_follows_its_seed_and_horizon(net: NiNoNet, gpt2: NeuralGraph) 
     assert torch.equal(torch.get_rng_state(), random)
     assert torch.equal(SampledEdges(net, 0.3, seed=1).predict(gpt2, states, 4), first)
     assert not torch.equal(SampledEdges(net, 0.3, seed=2).predict(gpt2, states, 4), first)
-    assert len({EdgeSample(0.5, seed).kept(gpt2).sum().item() for seed in range(5)}) == 5
+    assert len({EdgeSample(0.5, seed).edges(gpt2).sum().item() for seed in range(5)}) == 5
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -114,7 +114,7 @@ def test_the_share_is_as_asked_for(share: float) -> None:
     graph = dense(400, 500)  # 200,000 edges, some pieces
     assert graph.num_edges > 3 * PIECE
     sample = EdgeSample(share, 3)
-    kept = sample.kept(graph)
+    kept = sample.edges(graph)
     weights, loops = kept[kept < 200_000], kept[kept >= 200_000]
     assert len(loops) == 900 and bool((kept.diff() > 0).all())
     assert abs(len(weights) / 200_000 - share) <= 4 * (share * (1 - share) / 200_000) ** 0.5
@@ -123,7 +123,7 @@ def test_the_share_is_as_asked_for(share: float) -> None:
 
 
 def test_auxiliary_edges_all_stay(gpt2: NeuralGraph) -> None:
-    kept = EdgeSample(0.1).kept(gpt2)
+    kept = EdgeSample(0.1).edges(gpt2)
     types = gpt2.edge_types()
     auxiliary = torch.tensor([EdgeType(int(t)).auxiliary for t in types])
     assert set(auxiliary.nonzero().flatten().tolist()) <= set(kept.tolist())

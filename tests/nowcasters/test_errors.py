@@ -74,6 +74,7 @@ def test_positions_of_another_graph(graph: NeuralGraph) -> None:
         NiNoNet(hidden=8).predict(graph, history(graph.num_parameters), 1, lpe=torch.zeros(30, 8))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_unknown_options(graph: NeuralGraph) -> None:
     net, states = NiNoNet(hidden=8), history(graph.num_parameters)
     with pytest.raises(ValueError, match=r"`engine` \(='fast'\)"):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nino.graphs import NeuralGraph, neural_graph
 from nino.nowcasters import FileStates, NiNoNet, WNNPlus
-from nino.nowcasters.streamed import Reader
+from nino.nowcasters.engines.streamed import Reader
 from tests.nowcasters.helpers import MODELS, history, lively, random_graph
 
 

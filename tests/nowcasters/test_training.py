@@ -49,7 +49,7 @@ def test_tiles_kept_and_run_again(kept: int, monkeypatch: pytest.MonkeyPatch) ->
     graph, net = random_graph(1), lively(NiNoNet(hidden=8)).double()
     batch = windows(graph)
     wanted = loss_and_gradients(net, graph, *batch)
-    monkeypatch.setattr("nino.nowcasters.training.KEPT", kept)
+    monkeypatch.setattr("nino.nowcasters.engines.streamed_loss.KEPT", kept)
     torch.testing.assert_close(loss_and_gradients(net, graph, *batch), wanted)
 
 

@@ -280,6 +280,7 @@ def test_a_network_reads_the_files_as_it_reads_a_tensor(tmp_path):
     assert torch.equal(flat(torch.load(done.path), model_of()).float(), prediction.detach())
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_nowcasters_that_know_tensors_only(tmp_path):
     states = train(plain(tmp_path))
     done = step(tmp_path, Line(), 3, model=model_of(), context=5)

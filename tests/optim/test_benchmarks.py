@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import pytest
 import torch
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -17,6 +18,7 @@ def script(name):
     return module
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_step_that_saves_nothing_costs_microseconds():
     assert script("optimizer_overhead").wrapper_microseconds(turns=5, steps=300) < 10
 

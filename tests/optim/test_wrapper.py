@@ -185,6 +185,7 @@ def test_an_error_in_the_nowcaster_changes_nothing_and_can_be_stepped_over(train
     assert run.opt.steps == 14 and run.opt.counts["kept"] == 0
 
 
+@pytest.mark.usefixtures("unchecked")  # beartype draws random numbers
 def test_the_global_random_numbers_are_those_of_a_training_without(training, tools):
     class Noise(tools.line):
         def predict(self, graph, states, k, **options):
@@ -211,6 +212,7 @@ def test_options_are_independent_of_each_other(training, tools):
     assert torch.equal(nowcaster.calls[0][0], torch.stack([states[i] for i in (4, 6, 8)], 1))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_arguments_are_named(training, tools):
     other = tools.model()
     with pytest.raises(ValueError, match="`base_opt` holds a parameter that `model` has not: number 0 of group 0"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nino.report.across import best_method, profile
+from nino.report.across_tasks import best_method, profile
 from nino.report.captions import (
     curves_sentence,
     headline,
@@ -15,9 +15,9 @@ from nino.report.captions import (
     spikes_sentence,
     worth_sentence,
 )
+from nino.report.rendering import rst_escape
 from nino.report.runs import Key, Runs, read_runs
-from nino.report.table import rst_escape
-from nino.report.tables import summary_table
+from nino.report.steps_to_target import summary_table
 from nino.specs import ReportSpec
 
 from .conftest import METHODS, hit_runs, make_task, write_run

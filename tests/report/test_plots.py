@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
+from nino.drawing import styled
 from nino.evaluate import write_table
 from nino.evaluate.run_folder import LOSS_COLUMNS
-from nino.report.across import profile
-from nino.report.around import around_sentence, relative_losses
-from nino.report.drawing import styled
+from nino.report.across_tasks import profile
+from nino.report.losses_near_nowcasts import around_sentence, relative_losses
 from nino.report.plots import curves_figure, profile_figure, seed_curves, spikes_figure, worth_figure
 from nino.report.runs import Key, Runs, read_runs
 from nino.specs import ReportSpec

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from nino.drawing import styled
 from nino.optim import horizons
-from nino.report.drawing import styled
 from nino.report.schedule_plot import schedule_figure
 from nino.specs import MethodSpec, ReportSpec
 from tests.report.test_plots import line

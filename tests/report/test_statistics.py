@@ -28,12 +28,12 @@ def test_speedup_is_paired_by_seed_and_averaged_over_seeds(tmp_path: Path) -> No
     # Seed by seed: 1 - 200/400 = 50 %, 1 - 150/200 = 25 %, 1 - 300/300 = 0 %. Means of steps would give 27.8 %.
     runs = hit_runs(tmp_path, {"base": [400, 200, 300], "nino": [200, 150, 300]})
     row = compare(runs, "digits-8", "nino")
-    assert row.speedup_mean == pytest.approx(25.0)
+    assert row.speedup_percent == pytest.approx(25.0)
     assert row.speedup_std == pytest.approx(25.0)
     assert row.steps_mean == pytest.approx(650 / 3)
-    assert (row.planned, row.run, row.reached, row.pairs) == (3, 3, 3, 3)
+    assert (row.seeds_planned, row.seeds_run, row.seeds_reached, row.pairs) == (3, 3, 3, 3)
     assert (row.interval.low, row.interval.high, row.interval.kind) == (0.0, 50.0, "range")
-    assert not row.separated
+    assert not row.separated_from_baseline
 
 
 def test_swapping_seeds_of_one_method_changes_the_result(tmp_path: Path) -> None:
@@ -47,24 +47,24 @@ def test_lower_is_better_and_higher_is_better_give_the_same_comparison(tmp_path:
     hits = {"base": [400.0, 200.0, MISS], "nino": [200.0, MISS, 100.0]}
     higher = compare(hit_runs(tmp_path / "a", hits, "accuracy"), "digits-8", "nino")
     lower = compare(hit_runs(tmp_path / "b", hits, "perplexity"), "digits-8", "nino")
-    assert higher.speedup_mean == lower.speedup_mean == pytest.approx(50.0)
-    assert higher.reached == lower.reached == 2
+    assert higher.speedup_percent == lower.speedup_percent == pytest.approx(50.0)
+    assert higher.seeds_reached == lower.seeds_reached == 2
     assert higher.p_value == lower.p_value
 
 
 def test_single_seed_has_a_value_but_no_spread_and_no_interval(tmp_path: Path) -> None:
     row = compare(hit_runs(tmp_path, {"base": [400], "nino": [100]}), "digits-8", "nino")
-    assert row.speedup_mean == pytest.approx(75.0)
+    assert row.speedup_percent == pytest.approx(75.0)
     assert np.isnan(row.speedup_std) and np.isnan(row.steps_std)
     assert row.interval.kind == "none" and np.isnan(row.interval.low)
-    assert row.p_value == 1.0 and not row.separated
+    assert row.p_value == 1.0 and not row.separated_from_baseline
 
 
 def test_no_seed_reached(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400, 400], "nino": [MISS, MISS]})
     row = compare(runs, "digits-8", "nino")
-    assert (row.reached, row.run, row.pairs) == (0, 2, 0)
-    assert np.isnan(row.speedup_mean) and np.isnan(row.steps_mean)
+    assert (row.seeds_reached, row.seeds_run, row.pairs) == (0, 2, 0)
+    assert np.isnan(row.speedup_percent) and np.isnan(row.steps_mean)
     assert row.interval.kind == "none"
     assert best_of([row], ("nino",)) is None
 
@@ -72,25 +72,25 @@ def test_no_seed_reached(tmp_path: Path) -> None:
 def test_baseline_that_never_arrives_gives_no_speedup_but_a_test(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [MISS] * 6, "nino": [500] * 6})
     row = compare(runs, "digits-8", "nino")
-    assert row.pairs == 0 and np.isnan(row.speedup_mean)
-    assert row.p_value == pytest.approx(2 / 2**6) and row.separated
+    assert row.pairs == 0 and np.isnan(row.speedup_percent)
+    assert row.p_value == pytest.approx(2 / 2**6) and row.separated_from_baseline
 
 
 def test_missing_runs_are_not_misses(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400, 400, 400], "nino": [200, NAN, MISS]})
     row = compare(runs, "digits-8", "nino")
-    assert (row.planned, row.run, row.reached, row.pairs) == (3, 2, 1, 1)
+    assert (row.seeds_planned, row.seeds_run, row.seeds_reached, row.pairs) == (3, 2, 1, 1)
 
 
 def test_missing_baseline_is_no_pair(tmp_path: Path) -> None:
     row = compare(hit_runs(tmp_path, {"base": [400, NAN], "nino": [200, 100]}), "digits-8", "nino")
-    assert row.pairs == 1 and row.speedup_mean == pytest.approx(50.0)
+    assert row.pairs == 1 and row.speedup_percent == pytest.approx(50.0)
 
 
 def test_ties_are_no_difference(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400] * 7, "nino": [400] * 7})
     row = compare(runs, "digits-8", "nino")
-    assert row.speedup_mean == 0.0 and row.p_value == 1.0 and not row.separated
+    assert row.speedup_percent == 0.0 and row.p_value == 1.0 and not row.separated_from_baseline
     assert (row.interval.low, row.interval.high) == (0.0, 0.0)
 
 

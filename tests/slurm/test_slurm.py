@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from nino.report.manifest import verify
+from nino.release.releases import verify
 from tests.slurm.conftest import OnCluster, Record
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nino.report.manifest import verify
+from nino.release.releases import verify
 from tests.workflow.driver import RUN, TINY, Finished, snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]

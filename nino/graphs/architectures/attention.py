@@ -9,7 +9,7 @@ from torch import Tensor
 from nino.graphs.builder import GraphBuilder
 from nino.graphs.core import EdgeType
 from nino.graphs.neurons import Neurons
-from nino.graphs.windows import stacked
+from nino.graphs.weights import stacked
 
 
 def attention(

@@ -22,6 +22,8 @@ from nino.graphs.recorded.rules import Call, rule_for
 from nino.graphs.recorded.rules.views import joined, reshaped, taken
 from nino.graphs.recorded.values import Value, axes_for
 
+log = logging.getLogger("nino.graphs")
+
 #: Constants of more elements are not computed; they are taken to tell everything apart.
 KNOWN = 1 << 24
 
@@ -56,7 +58,6 @@ class Recorder(TorchDispatchMode):
         self.seen: set[str] = set()
         self.written: set[str] = set()
         self.state = state
-        self.unknown: dict[str, int] = {}
         self.buffers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.pending: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.originals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -168,10 +169,7 @@ class Recorder(TorchDispatchMode):
         elif len(values) and values[0].window is not None and name in _VIEWS | _COPIES and values[0].kind == "weight":
             made = self._window(call, values[0])
         else:
-            rule = rule_for(name, func)
-            if rule.__name__ == "unknown":
-                self.unknown[name] = self.unknown.get(name, 0) + 1
-            made = rule(self.reading, call)
+            made = self._ruled(call)
         made = [made] * len(outputs) if isinstance(made, Value) else list(made)
         made += [None] * (len(outputs) - len(made))
         reals = _tensors(known) if known is not None else (None,) * len(outputs)
@@ -188,10 +186,22 @@ class Recorder(TorchDispatchMode):
                 value = replace(value, **changes)
             if tensor.dtype == torch.bool:
                 value = replace(value, extra={**value.extra, "bool": True})
-            if value.shape != tuple(tensor.shape):
-                raise RuntimeError(f"{name} gave {tuple(tensor.shape)}, its rule {value.shape}")
             out.append(value)
         return out
+
+    def _ruled(self, call: Call) -> Any:
+        """What the operation's rule gives; where it cannot be followed after all, what is said of an unknown one."""
+        rule = rule_for(call.name, call.func)
+        try:
+            made = rule(self.reading, call)
+            values = [made] if isinstance(made, Value) else made
+            for tensor, value in zip(call.outputs, values, strict=False):
+                if tensor is not None and value is not None and value.shape != tuple(tensor.shape):
+                    raise ValueError(f"its rule gives {value.shape}, not {tuple(tensor.shape)}")
+        except Exception as error:  # the graph stays right: what the operation touches is fixed, its parameters carried
+            log.info("%s is taken for unknown (%s: %s)", call.name, type(error).__name__, error)
+            return rule_for("unknown", call.func)(self.reading, call)
+        return made
 
     def _constant(self, call: Call) -> list[Value | None]:
         """Constants of constants: positions, or, if drawn at random or filled, all alike."""

@@ -1,0 +1,187 @@
+"""The manifest of a run: its config, what it was made from and what it produced, each file with its checksum."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pandas as pd
+from safetensors import safe_open
+
+from nino.evaluate.run_folder import FILES
+from nino.files import sha256, write_json
+from nino.provenance import git_commit, hardware, versions
+from nino.report.runs import Key, Runs, read_runs
+from nino.specs import ReportSpec
+from nino.trajectories.format import get_attributes
+
+FORMAT = 1
+NAME = "manifest.json"
+SECONDS = ("train_seconds", "evaluation_seconds", "nowcast_seconds")
+ARTIFACTS = ("tables", "figures")
+FITS = ("metatrain", "l2o")
+DEFINITIONS = {"timing": 2}
+"""Tables whose numbers have been defined anew, and how often; 1 is left out.
+
+timing: 2 takes overhead and seconds a nowcast by seed, as all else, where 1 divided sums over the seeds.
+"""
+
+
+class ManifestError(ValueError):
+    """A directory without a readable manifest."""
+
+
+def write_manifest(results: Path, spec: ReportSpec, config: Mapping[str, Any] | None = None) -> Path:
+    """Write ``manifest.json`` of a run whose tables and figures are there.
+
+    Args:
+        results: the run's directory, ``results/<run>``.
+        spec: what belongs to the report.
+        config: the whole config as resolved, kept as it is.
+
+    Returns:
+        The manifest's path.
+
+    Raises:
+        CorruptRunError: where a run's files are damaged.
+        ManifestError: where there are no tables yet.
+    """
+    runs = read_runs(results, spec)
+    if not (results / "tables" / "table2.csv").exists():
+        raise ManifestError(f"{results / 'tables'}: no tables there; build them first (`nino tables`)")
+    write_json(results / NAME, manifest(results, runs, config))
+    return results / NAME
+
+
+def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A run's manifest as plain values: config, seeds, provenance of each run, checksums and durations.
+
+    Args:
+        results: the run's directory.
+        runs: its runs.
+        config: the whole config as resolved.
+    """
+    made = [info.get("provenance") or {} for info in runs.info.values()]
+    return {
+        "format": FORMAT,
+        "run": runs.spec.run,
+        "report": runs.spec.to_dict(),
+        "config": None if config is None else dict(config),
+        "seeds": list(runs.spec.seeds),
+        "provenance": {"versions": versions(), "hardware": hardware(), "git": git_commit()},
+        "made_with": {key: distinct(entry.get(key) for entry in made) for key in ("versions", "hardware", "git")},
+        "runs": {"/".join(map(str, key)): _run_entry(results, runs, key) for key in planned(runs)},
+        "trajectories": {path.stem: trajectories_entry(path) for path in sorted(results.glob("trajectories/*.h5"))},
+        "fits": {
+            **{path.parent.name: fit_entry(path) for path in sorted(results.glob("metatrain/*/best.safetensors"))},
+            **{f"l2o/{path.parent.name}": fit_entry(path) for path in sorted(results.glob("l2o/*/best.safetensors"))},
+        },
+        "checkpoints": checksums(results, (p for fit in FITS for p in results.glob(f"{fit}/*/best.safetensors"))),
+        "definitions": DEFINITIONS,
+        "artifacts": checksums(
+            results,
+            (path for part in ARTIFACTS for path in (results / part).rglob("*") if not path.name.startswith(".")),
+        ),
+        "seconds": {name: round(float(runs.frame[name].sum()), 3) for name in SECONDS},
+    }
+
+
+def read_manifest(results: Path) -> dict[str, Any]:
+    """Read a run's manifest.
+
+    Raises:
+        ManifestError: where it is missing, no JSON or of another format.
+    """
+    made_by = "`nino manifest` writes it once the tables are there"
+    return read_record(results / NAME, FORMAT, "a manifest", made_by, ManifestError)
+
+
+def read_record(path: Path, number: int, what: str, made_by: str, fault: type[ValueError]) -> dict[str, Any]:
+    """Read a JSON object that states its format.
+
+    Args:
+        path: the file.
+        number: the format that this version reads.
+        what: how errors call such a file.
+        made_by: what to do where it is missing, for the error.
+        fault: type of the errors.
+
+    Returns:
+        The object.
+
+    Raises:
+        ValueError: of type ``fault``, where the file is missing, no JSON or of another format.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise fault(f"{path} does not exist: {made_by}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise fault(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(record, dict) or record.get("format") != number:
+        raise fault(f"{path}: not {what} of format {number}")
+    return record
+
+
+def checksums(results: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of files, by their path below ``results``."""
+    return {path.relative_to(results).as_posix(): sha256(path) for path in sorted(paths) if path.is_file()}
+
+
+def planned(runs: Runs) -> list[Key]:
+    """Every planned run."""
+    frame = runs.frame
+    return [Key(str(t), str(m), int(s)) for t, m, s in zip(frame["task"], frame["method"], frame["seed"], strict=True)]
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """The distinct values, without None: one entry if all runs were made alike."""
+    seen: list[Any] = []
+    for value in values:
+        if value is not None and value not in seen:
+            seen.append(value)
+    return seen
+
+
+def trajectories_entry(path: Path) -> dict[str, Any]:
+    """What a data set of trajectories records about itself: data, spec, seeds, versions.
+
+    Args:
+        path: the joined file. Its shards guard their own content, chunk by chunk; they are too large to be read here.
+    """
+    with h5py.File(path, "r") as file:
+        attributes = get_attributes(file)
+        seeds = file["seed"][:].tolist()
+    plain = {name: attributes.get(name) for name in ("data_checksum", "code_version")}
+    read = {name: json.loads(attributes[name]) for name in ("trajectory_spec", "versions") if name in attributes}
+    return plain | read | {"seeds": seeds}
+
+
+def fit_entry(path: Path) -> dict[str, Any]:
+    """What the checkpoint of a fitted nowcaster or learned optimizer records about itself, and how long the fit took.
+
+    Args:
+        path: the checkpoint, with the fit's ``log.csv`` beside it.
+    """
+    with safe_open(path, framework="np") as file:
+        metadata = file.metadata() or {}
+    names = ("metatrain", "trajectories", "networks", "recipe", "task", "data", "versions", "git", "hardware")
+    entry: dict[str, Any] = {name: json.loads(metadata[name]) for name in names if name in metadata}
+    log = path.with_name("log.csv")
+    return entry | {"seconds": float(pd.read_csv(log)["seconds"].sum()) if log.exists() else None}
+
+
+def _run_entry(results: Path, runs: Runs, key: Key) -> dict[str, Any]:
+    folder = key.folder(results)
+    info = runs.info.get(key)
+    if info is None:
+        return {"status": "missing", "reason": None, "files": {}}
+    return {
+        "status": info["status"],
+        "reason": info["reason"],
+        "inputs": (info.get("provenance") or {}).get("inputs"),
+        "files": checksums(results, (folder / name for name in FILES)),
+    }
