@@ -107,10 +107,12 @@ def _pieces(placement: Placement, neurons: Universe) -> Iterator[Piece]:
     n = len(shared)
     if not only_s and not only_t and n:
         for index in product(*(range(k) for k in s.shape[:-1])):
-            yield Piece(name, s[index], t[index], placement.edge_type, True, _features(w[index], 1))
+            yield Piece(
+                name, np.asarray(s[index]), np.asarray(t[index]), placement.edge_type, True, _features(w[index], 1)
+            )
         return
     for index in product(*(range(k) for k in s.shape[:n])):
-        yield from _dense(name, s[index], t[index], w[index], placement.edge_type)
+        yield from _dense(name, np.asarray(s[index]), np.asarray(t[index]), w[index], placement.edge_type)
 
 
 def _dense(name: str, s: Labels, t: Labels, w: Tensor, edge_type: EdgeType) -> Iterator[Piece]:

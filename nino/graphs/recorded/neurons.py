@@ -88,7 +88,7 @@ class Universe:
 
     def met(self, labels: Labels) -> NDArray[np.bool_]:
         """Which of them belong to an activation."""
-        return self._met[self.find(labels)]
+        return np.asarray(self._met[self.find(labels)])
 
     def meet(self, labels: Labels) -> None:
         """Say that an activation has these neurons."""
@@ -115,7 +115,7 @@ class Universe:
 
     def fixed(self, labels: Labels) -> NDArray[np.bool_]:
         """Which of them keep their order."""
-        return self._fixed[self.find(labels)]
+        return np.asarray(self._fixed[self.find(labels)])
 
     def merge(self, labels: Labels, into: Labels) -> None:
         """Make neurons one with others of the same shape."""
@@ -219,9 +219,9 @@ class Universe:
 
 
 def _find(parent: Labels, labels: Labels) -> Labels:
-    roots = parent[labels]
+    roots = np.asarray(parent[labels])
     while True:
-        above = parent[roots]
+        above = np.asarray(parent[roots])
         if np.array_equal(above, roots):
             break
         roots = above

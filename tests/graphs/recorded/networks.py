@@ -141,20 +141,40 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
         "rolled": lambda: tokens(lambda m, x: m.b(m.a(x).roll(1, -1))),
         "two towers": lambda: tokens(lambda m, x: (m.a(x) * m.c(x)).sum(-1), c=linear(6, 8)),
         "repeated": lambda: image(lambda m, x: m.b(m.a(x).repeat(1, 2, 1, 1)), b=nn.Conv2d(16, 2, 1)),
-        "padded with channels": lambda: image(lambda m, x: m.b(F.pad(m.a(x), (0, 0, 0, 0, 2, 2))), b=nn.Conv2d(12, 2, 1)),
+        "padded with channels": lambda: image(
+            lambda m, x: m.b(F.pad(m.a(x), (0, 0, 0, 0, 2, 2))), b=nn.Conv2d(12, 2, 1)
+        ),
         "pixel shuffle": lambda: image(lambda m, x: m.b(F.pixel_shuffle(m.a(x), 2)), b=nn.Conv2d(2, 2, 1)),
         "patches by unfold": lambda: tokens(lambda m, x: m.b(x.unfold(1, 4, 2).flatten(2)), b=linear(24, 3)),
         "norm in groups": lambda: image(lambda m, x: m.b(m.n(m.a(x)).relu()), n=nn.GroupNorm(4, 8)),
-        "lstm": lambda: (Apply(lambda m, x: m.b(m.a(x)[0]), a=nn.LSTM(6, 5, 2, bidirectional=True), b=linear(10, 3)), torch.randn(3, 2, 6)),
+        "lstm": lambda: (
+            Apply(lambda m, x: m.b(m.a(x)[0]), a=nn.LSTM(6, 5, 2, bidirectional=True), b=linear(10, 3)),
+            torch.randn(3, 2, 6),
+        ),
         "gru": lambda: (Apply(lambda m, x: m.b(m.a(x)[0]), a=nn.GRU(6, 5), b=linear(5, 3)), torch.randn(3, 2, 6)),
-        "encoder and decoder": lambda: (nn.Transformer(8, 2, 1, 1, 12, batch_first=True), (torch.randn(2, 3, 8), torch.randn(2, 4, 8))),
-        "other key and value sizes": lambda: (nn.MultiheadAttention(8, 2, kdim=5, vdim=6), (torch.randn(3, 2, 8), torch.randn(4, 2, 5), torch.randn(4, 2, 6))),
-        "weight norm": lambda: (nn.Sequential(parametrizations.weight_norm(nn.Conv1d(4, 6, 3)), nn.ReLU(), nn.Conv1d(6, 2, 1)), torch.randn(2, 4, 9)),
-        "spectral norm": lambda: (nn.Sequential(parametrizations.spectral_norm(linear(4, 6)), nn.ReLU(), linear(6, 2)), torch.randn(3, 4)),
+        "encoder and decoder": lambda: (
+            nn.Transformer(8, 2, 1, 1, 12, batch_first=True),
+            (torch.randn(2, 3, 8), torch.randn(2, 4, 8)),
+        ),
+        "other key and value sizes": lambda: (
+            nn.MultiheadAttention(8, 2, kdim=5, vdim=6),
+            (torch.randn(3, 2, 8), torch.randn(4, 2, 5), torch.randn(4, 2, 6)),
+        ),
+        "weight norm": lambda: _normed(nn.Conv1d(4, 6, 3), nn.Conv1d(6, 2, 1)),
+        "grouped and computed": lambda: _normed(nn.Conv1d(4, 8, 3, groups=2), nn.Conv1d(8, 2, 1), dim=2),
+        "spectral norm": lambda: (
+            nn.Sequential(parametrizations.spectral_norm(linear(4, 6)), nn.ReLU(), linear(6, 2)),
+            torch.randn(3, 4),
+        ),
         "pruned": lambda: (pruned, torch.randn(3, 8)),
-        "weights merged from two": lambda: tokens(_low_rank, up=nn.Parameter(torch.randn(8, 2)), down=nn.Parameter(torch.randn(2, 6))),
-        "grouped and computed": lambda: (nn.Sequential(parametrizations.weight_norm(nn.Conv1d(4, 8, 3, groups=2), dim=2), nn.ReLU(), nn.Conv1d(8, 2, 1)), torch.randn(2, 4, 9)),
-    }  # fmt: skip
+        "weights merged from two": lambda: tokens(
+            _low_rank, up=nn.Parameter(torch.randn(8, 2)), down=nn.Parameter(torch.randn(2, 6))
+        ),
+    }
+
+
+def _normed(first: nn.Module, second: nn.Module, dim: int = 0) -> Case:
+    return nn.Sequential(parametrizations.weight_norm(first, dim=dim), nn.ReLU(), second), torch.randn(2, 4, 9)
 
 
 def _gate(u: Tensor, v: Tensor) -> Tensor:
