@@ -30,18 +30,20 @@ def record_without_example(model: nn.Module, topology: str = "exact") -> NeuralG
         ValueError: if the model runs on none of them: says to pass an example.
     """
     check_recordable(model)
-    complaint = "no input is known that it takes"
+    complaint = ""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     for example in examples(model):
         try:
             graph = record_graph(model, _cast(example, dtype), topology)
         except ValueError as error:
-            complaint = str(error)
+            complaint = complaint or str(error)
             continue
         log.info("the graph of %s is recorded on %s", type(model).__name__, _described(example))
         return graph
     raise ValueError(
-        f"{type(model).__name__}: its neural graph is recorded from a forward pass, and {complaint}; pass "
+        f"{type(model).__name__}: its neural graph is recorded from a forward pass, and "
+        f"{complaint or 'no input is known that it takes'}; pass "
+        f""
         f"neural_graph(model, example=inputs), the inputs of one training step: a tensor, a tuple or a dict"
     )
 

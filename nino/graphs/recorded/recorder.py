@@ -89,9 +89,10 @@ class Recorder(TorchDispatchMode):
                     found = self._put_back(found, name, call_args, which, written, base)
                 self.values[tensor] = found
         if found is None:
-            real = None if isinstance(tensor, FakeTensor) or tensor.device.type == "meta" else tensor.detach()
-            if real is not None and real.numel() > KNOWN:
-                real = None
+            real = None
+            if not isinstance(tensor, FakeTensor) and tensor.device.type != "meta" and tensor.numel() <= KNOWN:
+                with self._real():
+                    real = tensor.detach()
             found = Value(fresh_axes(tuple(tensor.shape)), kind="constant", known=real)
             self.values[tensor] = found
         for name in found.made_of:
