@@ -26,6 +26,8 @@ from nino.graphs.recorded.values import Value
 from nino.graphs.weights import Weights
 
 Example = Any
+#: What fake tensors raise where the forward looks at values.
+_VALUES = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
 
 def record_graph(model: nn.Module, example: Example, topology: str = "exact") -> NeuralGraph:
@@ -81,7 +83,23 @@ def as_call(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _read(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], state: set[str]) -> tuple[Reading, set[str]]:
-    """Read the forward in training mode and, if that leaves parameters out, in evaluation mode too."""
+    """Read the forward on fake tensors; where these will not do, on the example itself."""
+    fakes = FakeTensorMode(allow_non_fake_inputs=True)
+    reading, written, errors = _passes(model, args, kwargs, state, fakes)
+    if len(errors) < 2 and not any(isinstance(error, _VALUES) for error in errors):
+        return reading, written
+    if not any(p.device.type == "meta" for p in model.parameters()):
+        reading, written, errors_of_real = _passes(model, args, kwargs, state, None)
+        if len(errors_of_real) < 2:
+            return reading, written
+        errors = errors_of_real
+    raise ValueError(_complaint(model, args, kwargs, errors[0])) from errors[0]
+
+
+def _passes(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], state: set[str], fake: FakeTensorMode | None
+) -> tuple[Reading, set[str], list[Exception]]:
+    """A pass in training mode and, if that leaves parameters out, one in evaluation mode; and what they raised."""
     parameters = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
     buffers = dict(model.named_buffers())
     reading = Reading(Weights([*parameters, *((name, tuple(buffers[name].shape)) for name in sorted(state))]))
@@ -91,7 +109,7 @@ def _read(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], state
     for training in (True, False):
         with _untouched(model, training):
             try:
-                recorder = _run(model, args, kwargs, reading, state)
+                recorder = _pass(model, args, kwargs, reading, state, fake)
             except Exception as error:  # the model's own code: kept, and raised where no mode runs
                 errors.append(error)
                 continue
@@ -99,9 +117,7 @@ def _read(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], state
         written |= recorder.written
         if all(name in seen for name, _ in parameters):
             break
-    if len(errors) == 2:
-        raise ValueError(_complaint(model, args, kwargs, errors[0])) from errors[0]
-    return reading, written
+    return reading, written, errors
 
 
 def _complaint(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> str:
@@ -141,16 +157,6 @@ def _shallow(value: Any) -> tuple[Any, Any]:
     return value, type(value)(value) if type(value) in (dict, list) else None
 
 
-def _run(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reading: Reading, state: set[str]
-) -> Recorder:
-    """One pass on fake tensors; on real ones where the forward looks at values."""
-    try:
-        return _pass(model, args, kwargs, reading, state, FakeTensorMode(allow_non_fake_inputs=True))
-    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException):
-        return _pass(model, args, kwargs, reading, state, None)
-
-
 def _pass(
     model: nn.Module,
     args: tuple[Any, ...],
@@ -170,7 +176,7 @@ def _pass(
             for axis in dim:
                 reading.inputs[axis] = names.get(id(tensor), "input")
         exact = not tensor.is_floating_point() and not tensor.is_complex() and tensor.device.type != "meta"
-        value = Value(axes, known=tensor.detach().cpu() if exact else None)
+        value = Value(axes, known=tensor.detach().cpu().clone() if exact else None)
         if fake is not None:
             with fake:
                 tensor = torch.empty(tuple(tensor.shape), dtype=tensor.dtype, device="cpu")

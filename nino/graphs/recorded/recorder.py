@@ -92,7 +92,7 @@ class Recorder(TorchDispatchMode):
             real = None
             if not isinstance(tensor, FakeTensor) and tensor.device.type != "meta" and tensor.numel() <= KNOWN:
                 with self._real():
-                    real = tensor.detach()
+                    real = tensor.detach().cpu().clone()  # in-place operations write what is known
             found = Value(fresh_axes(tuple(tensor.shape)), kind="constant", known=real)
             self.values[tensor] = found
         for name in found.made_of:
