@@ -6,9 +6,9 @@ Read in this order: ``neurons`` (neurons by number, and what joins them), ``valu
 """
 
 from nino.graphs.recorded.alone import parameters_alone
-from nino.graphs.recorded.guess import record_without_example
+from nino.graphs.recorded.guess import guessed, record_without_example
 from nino.graphs.recorded.record import record_graph
 from nino.graphs.recorded.summary import summary
 from nino.graphs.recorded.verify import Verification, verify
 
-__all__ = ["Verification", "parameters_alone", "record_graph", "record_without_example", "summary", "verify"]
+__all__ = ["Verification", "guessed", "parameters_alone", "record_graph", "record_without_example", "summary", "verify"]

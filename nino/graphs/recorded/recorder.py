@@ -299,8 +299,8 @@ class Recorder(TorchDispatchMode):
             self.written.add(name)
             return
         old = self.values.get(tensor)
-        if old is not None and old.window is not None:
-            self.reading.stop(old.made_of, "written in place")
+        if isinstance(tensor, nn.Parameter) and old is not None and tensor in self.originals:
+            self.reading.stop(old.made_of | value.made_of, "written in place")
         self.values[tensor] = value
         twin = self.twins.get(tensor)
         if twin is not None:
