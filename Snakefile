@@ -2,14 +2,16 @@
 #   snakemake --cores 2 --configfile workflow/configs/smoke.yaml
 # The config is checked here, before any job; every rule calls one `nino` command.
 
+import subprocess
+import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
 
 from nino.config import ConfigError, Layout, data_checksum, read_site, resolve, write_units, write_versions
 from nino.evaluate.run_folder import FILES as RUN_FILES
-from nino.report import studies
 from nino.specs import report as names
+from nino.specs import studies
 
 min_version("9.0")
 
@@ -37,13 +39,13 @@ if Path(PATHS.tables, "captions", "summary.rst").is_file():
 onstart:
     # Before any job, where jobs are about to run: trajectories take nearly all of the disk that a run needs.
     shards = [job.output[0] for job in workflow.dag.needrun_jobs() if job.rule.name == "collect"]
-    try:
-        if shards:
-            from nino.plan import require_room
-
-            require_room(RUN, shards)
-    except OSError as error:
-        raise WorkflowError(error.strerror) from None
+    if shards:
+        # In a process of its own: it imports torch, which the one that starts the jobs has no use for.
+        asked = subprocess.run(
+            [sys.executable, "-m", "nino", "room", PATHS.config, *shards], stderr=subprocess.PIPE
+        )
+        if asked.returncode:
+            raise WorkflowError(asked.stderr.decode().strip())
 
 
 include: "workflow/rules/data.smk"

@@ -15,8 +15,9 @@ from nino.cli.options import DataDir, Device
 
 
 def add_to(app: typer.Typer) -> None:
-    """Register this module's command."""
+    """Register this module's commands."""
     app.command()(plan)
+    app.command(hidden=True)(room)
 
 
 def plan(
@@ -40,3 +41,17 @@ def plan(
     typer.echo(json.dumps(as_dict(found), indent=2) if as_json else as_text(found), nl=as_json)
     if problem := shortage(found.needs):
         raise OSError(errno.ENOSPC, f"the disk is too small for this run: {problem}")
+
+
+def room(
+    config: Annotated[Path, typer.Argument(help="The whole config as resolved (JSON).")],
+    shards: Annotated[list[Path], typer.Argument(help="Shards that are going to be collected.")],
+) -> None:
+    """Refuse to collect trajectories that the disk cannot hold.
+
+    The workflow asks before its first job, in a process of its own: torch stays out of the one that starts the jobs.
+    """
+    from nino.config import resolve
+    from nino.plan import require_room
+
+    require_room(resolve(json.loads(config.read_text(encoding="utf-8"))), [path.as_posix() for path in shards])

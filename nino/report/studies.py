@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
@@ -90,28 +89,6 @@ def study(name: str, spec: ReportSpec | None = None) -> Study:
 def study_names() -> tuple[str, ...]:
     """Names of all studies, in their order."""
     return tuple(_read())
-
-
-def study_files(name: str) -> list[str]:
-    """The files of a study's table and figure, below the run's folder.
-
-    >>> study_files("vit")
-    ['tables/vit.csv', 'tables/vit.md', 'tables/vit.tex', 'tables/vit.html', 'tables/captions/vit.rst']
-    """
-    paths = [f"tables/{name}.{kind}" for kind in ("csv", "md", "tex", "html")] + [f"tables/captions/{name}.rst"]
-    if study(name).x_title:
-        paths += [f"figures/{name}.svg", f"figures/{name}.png", f"figures/captions/{name}.rst"]
-    return paths
-
-
-def study_artifacts(name: str) -> list[tuple[str, str]]:
-    """A study's files, each with how the report shows it: as ``table``, as ``figure`` or not at all.
-
-    >>> [file for file, shows in study_artifacts("vit") if shows]
-    ['tables/vit.html']
-    """
-    shown = {".html": "table", ".svg": "figure"}
-    return [(file, shown.get(PurePosixPath(file).suffix, "")) for file in study_files(name)]
 
 
 def build(name: str, entry: Mapping[str, Any]) -> Study:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
@@ -79,8 +80,32 @@ STUDY_TABLES = (
     "spikes",
 )
 """Tables of studies that are made of training runs, in their order; `nino.report.studies` describes them."""
+STUDY_FIGURES = ("learning-rates", "training-models", "hidden-depth", "model-size")
+"""Those of them whose columns lie along an axis, and are drawn."""
 
 STUDIES: dict[str, type[Spec]] = {"overhead": OverheadSpec, "permutation": PermutationSpec}
+
+
+def study_files(name: str) -> list[str]:
+    """The files of a study's table and figure, below the run's folder.
+
+    >>> study_files("vit")
+    ['tables/vit.csv', 'tables/vit.md', 'tables/vit.tex', 'tables/vit.html', 'tables/captions/vit.rst']
+    """
+    paths = [f"tables/{name}.{kind}" for kind in ("csv", "md", "tex", "html")] + [f"tables/captions/{name}.rst"]
+    if name in STUDY_FIGURES:
+        paths += [f"figures/{name}.svg", f"figures/{name}.png", f"figures/captions/{name}.rst"]
+    return paths
+
+
+def study_artifacts(name: str) -> list[tuple[str, str]]:
+    """A study's files, each with how the report shows it: as ``table``, as ``figure`` or not at all.
+
+    >>> [file for file, shows in study_artifacts("vit") if shows]
+    ['tables/vit.html']
+    """
+    shown = {".html": "table", ".svg": "figure"}
+    return [(file, shown.get(PurePosixPath(file).suffix, "")) for file in study_files(name)]
 
 
 def study_specs(config: Mapping[str, Any]) -> Iterator[tuple[str, Spec]]:

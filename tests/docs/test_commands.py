@@ -14,9 +14,9 @@ from snakemake.cli import parse_args
 
 from nino.config.load import load
 from nino.config.resolve import resolve
-from nino.report.studies import study_files, study_names
+from nino.report.studies import study_names
 from nino.specs import report as names
-from nino.specs.studies import STUDIES
+from nino.specs.studies import STUDIES, study_files
 from tests.workflow.driver import snakemake
 
 ROOT = Path(__file__).parents[2]

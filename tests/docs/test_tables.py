@@ -9,7 +9,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from nino.cli.app import app
-from nino.report.studies import study_files, study_names
+from nino.report.studies import study_names
+from nino.specs.studies import study_files
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")

@@ -65,7 +65,7 @@ def test_registry(graph: NeuralGraph) -> None:
 
 
 def slow_wnn(weights: dict[str, torch.Tensor], states: torch.Tensor) -> float:
-    """One scalar by the formulas of DESIGN 4, plainly."""
+    """One scalar by the formulas of `nino.nowcasters.wnn`, plainly."""
     w = {name.replace(".linear.", "."): t.double() for name, t in weights.items()}
 
     def dense(i: int, x: torch.Tensor) -> torch.Tensor:

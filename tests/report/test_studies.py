@@ -14,10 +14,11 @@ from nino.report.cells import Measured, measure
 from nino.report.measures import MEASURES, PLANNED, Cell, values
 from nino.report.runs import Runs, read_runs
 from nino.report.statistics import compare
-from nino.report.studies import Study, build, study, study_files, study_names
+from nino.report.studies import Study, build, study, study_names
 from nino.report.study_figure import positions, study_figure
 from nino.report.study_results import best_row, study_table, write_study
 from nino.specs import MethodSpec, ReportSpec
+from nino.specs.studies import study_files
 
 from .conftest import METHODS, hit_runs, make_task, write_run
 

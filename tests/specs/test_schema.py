@@ -13,11 +13,11 @@ from jsonschema import Draft202012Validator
 from nino.config.load import load, without_nulls
 from nino.nowcasters import NOWCASTERS
 from nino.report.published import published
-from nino.report.studies import study_names
+from nino.report.studies import study, study_names
 from nino.specs import Config, SiteSpec, problems
 from nino.specs.methods import PUBLISHED_TASKS
 from nino.specs.schema import leaves, resolved, schema
-from nino.specs.studies import OVERHEAD_METHODS, OVERHEAD_MODELS, STUDY_TABLES
+from nino.specs.studies import OVERHEAD_METHODS, OVERHEAD_MODELS, STUDY_FIGURES, STUDY_TABLES
 from nino.specs.values import CONFIG
 from nino.studies import overhead
 from nino.tasks import DATASETS, MODELS
@@ -133,6 +133,7 @@ def test_names_are_those_of_the_code() -> None:
     assert not any(re.search(other["pattern"], name) for name in named["enum"])
     assert set(OVERHEAD_MODELS) == set(overhead.MODELS) and set(OVERHEAD_METHODS) == set(overhead.METHODS)
     assert STUDY_TABLES == study_names()
+    assert STUDY_FIGURES == tuple(name for name in study_names() if study(name).x_title)
     trajectories = published("trajectories")
     assert trajectories is not None and PUBLISHED_TASKS == tuple(trajectories.value)
 

@@ -11,9 +11,8 @@ import pytest
 
 from nino.cli import app, main
 from nino.config import Experiment, Layout, load, resolve
-from nino.report import studies
 from nino.specs import report as names
-from nino.specs.studies import STUDIES
+from nino.specs.studies import STUDIES, STUDY_TABLES, study_files
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "workflow" / "configs" / "studies"
@@ -80,9 +79,9 @@ def test_a_study_runs_from_nothing_to_its_table(
         assert (results / "figures" / f"{figure}.svg").is_file()
     rows = pd.read_csv(results / "tables" / "table2.csv")
     assert set(rows.method) == set(run.methods) and (rows.seeds_reached > 0).any()
-    if table in studies.study_names():
+    if table in STUDY_TABLES:
         nino("study", table, *nino.config)
-        assert all((results / file).is_file() for file in studies.study_files(table))
+        assert all((results / file).is_file() for file in study_files(table))
         cells = pd.read_csv(results / "tables" / f"{table}.csv")
         measured = set(cells[cells.seeds > 0].method)
         assert len(measured - {"base"}) >= (1 if len(run.methods) == 2 else 2), "the table is of this run's methods"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,11 @@ def test_the_papers_benchmark_can_be_planned(tmp_path: Path) -> None:
 def test_smoke_can_be_planned(tmp_path: Path) -> None:
     planned = snakemake(tmp_path, "--dry-run", overlays=(ROOT / "workflow" / "configs" / "smoke.yaml",))
     assert planned.code == 0 and planned.jobs["metatrain"] == 2 and planned.jobs["data"] == 4
+
+
+def test_what_the_driver_imports_is_light() -> None:
+    """Snakemake's own process stays alive for the whole run: what jobs import has no place in it."""
+    lines = [line for line in (ROOT / "Snakefile").read_text().splitlines() if line.startswith("from nino")]
+    code = "; ".join(["import sys", *lines, "print({'torch', 'pandas', 'scipy', 'pydantic_core'} & set(sys.modules))"])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len(lines) > 3 and done.stdout.strip() == "set()"

@@ -108,7 +108,7 @@ rule manifest:
 
 # Tables of studies are made where report.studies names them, and when asked for by name:
 #   snakemake --cores 1 --configfile FILE -- results/<run>/tables/<study>.md
-for study in studies.study_names():
+for study in studies.STUDY_TABLES:
 
     rule:
         name:
