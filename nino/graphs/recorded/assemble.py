@@ -331,7 +331,9 @@ def _auxiliary(neurons: Universe, number: Labels) -> Iterator[Block]:
             if a != b and (a, b, int(kind)) not in seen:
                 seen.add((a, b, int(kind)))
                 pairs.append((a, b))
-        yield from _ranges(np.array(pairs, dtype=np.int64).reshape(-1, 2), kind)
+        edges = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        by_source, by_target = (edges[np.lexsort((edges[:, 1 - end], edges[:, end]))] for end in (0, 1))
+        yield from min((list(_ranges(order, kind)) for order in (edges, by_source, by_target)), key=len)
 
 
 def _ranges(pairs: Labels, kind: EdgeType) -> Iterator[Block]:
