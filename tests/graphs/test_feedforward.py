@@ -268,7 +268,7 @@ def test_what_unknown_operations_stop_is_carried_by_name() -> None:
 
 
 def test_channels_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"the forward does not run on `example` .*must have same reduction dim"):
+    with pytest.raises(ValueError, match=r"the forward does not run on `example` .*cannot be multiplied"):
         neural_graph(nn.Sequential(nn.Linear(3, 5), nn.Linear(7, 2)))
 
 
