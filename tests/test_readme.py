@@ -26,8 +26,8 @@ def test_the_table_shown_is_the_one_in_the_results() -> None:
 def test_the_rows_of_real_data_are_those_in_the_results() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = rows(readme[readme.index("### Real data on CPU cores") : readme.index("### On a cluster")])
-    tables = [ROOT / "results" / run / "tables" / "table2.md" for run in ("cpu", "cpu-32", "language-cpu")]
-    tables.append(ROOT / "results" / "acceptance" / "tables" / "acceptance.md")
+    tables = [ROOT / "results" / run / "tables" / "table2.md" for run in ("cpu-v1", "cpu-32-v1", "language-cpu-v1")]
+    tables.append(ROOT / "results" / "acceptance-v1" / "tables" / "acceptance.md")
     there = [row for table in tables for row in rows(table.read_text(encoding="utf-8"))]
     assert len(shown) > 10
     assert [row for row in shown if row not in there and set("".join(row)) != {"-"}] == []

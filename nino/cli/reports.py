@@ -97,11 +97,12 @@ def study(
 def release(
     name: Annotated[str, typer.Argument(help="Name of the run; its folder is results/NAME.")],
     folder: Annotated[Path, typer.Option("--results", help="Folder of all results.")] = Path("results"),
+    incomplete: Annotated[bool, typer.Option("--incomplete", help="Although planned runs are missing.")] = False,
 ) -> None:
     """Freeze a complete run as results/NAME-v<N>: tables, figures, manifest, checksums, what moved since before."""
     from nino.release.releases import release as freeze
 
-    made = freeze(folder / name)
+    made = freeze(folder / name, incomplete=incomplete)
     logs = "with its logs" if made.record["logs_kept"] else "without its logs, which are large"
     typer.echo(f"{made.folder}: {len(made.record['files'])} files, {logs}; what moved: {made.folder / 'CHANGES.md'}")
 

@@ -41,7 +41,7 @@ def leaderboard(folder: Path) -> Table:
     Raises:
         ReleaseError: where there is no release, or one was altered.
     """
-    every = releases(folder)
+    every = [one for one in releases(folder) if one.complete]
     if not every:
         raise ReleaseError(f"{folder}: no release there; `nino release RUN` makes one of a complete run")
     if altered := [f"{r.folder}: {sentence}" for r in every for sentence in verify(r.folder)]:

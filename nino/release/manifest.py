@@ -23,6 +23,7 @@ NAME = "manifest.json"
 SECONDS = ("train_seconds", "evaluation_seconds", "nowcast_seconds")
 ARTIFACTS = ("tables", "figures")
 FITS = ("metatrain", "l2o")
+STUDIES = "manifests"
 DEFINITIONS = {"timing": 2}
 """Tables whose numbers have been defined anew, and how often; 1 is left out.
 
@@ -54,6 +55,25 @@ def write_manifest(results: Path, spec: ReportSpec, config: Mapping[str, Any] | 
         raise ManifestError(f"{results / 'tables'}: no tables there; build them first (`nino tables`)")
     write_json(results / NAME, manifest(results, runs, config))
     return results / NAME
+
+
+def study_manifest(results: Path) -> dict[str, Any]:
+    """What the manifests of studies that train nothing say together, under the keys of a run's manifest.
+
+    Args:
+        results: the run's directory, ``results/<run>``, with ``manifests/<study>.json``.
+
+    Raises:
+        ManifestError: where it has none.
+    """
+    studies = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((results / STUDIES).glob("*.json"))]
+    if not studies:
+        raise ManifestError(f"{results / NAME}: not there; `nino manifest` writes it once the tables are there")
+    return {
+        "runs": {},
+        "artifacts": {name: digest for study in studies for name, digest in study["outputs"].items()},
+        "made_with": {"git": distinct(study["git"] for study in studies)},
+    }
 
 
 def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None) -> dict[str, Any]:

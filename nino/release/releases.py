@@ -13,9 +13,9 @@ from typing import Any
 from nino.evaluate.run_folder import COPIES
 from nino.files import write_json, write_text
 from nino.release.changes import changelog, changes
+from nino.release.manifest import FITS, STUDIES, checksums, read_manifest, read_record, study_manifest
 from nino.release.manifest import NAME as MANIFEST
-from nino.release.manifest import checksums, read_manifest, read_record
-from nino.release.verify import compare_checksums, verify_run
+from nino.release.verify import compare_checksums, verify_run, verify_studies
 from nino.specs import ReportSpec
 from nino.specs.report import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
 
@@ -24,6 +24,7 @@ NAME = "RELEASE.json"
 CHANGES = "CHANGES.md"
 FROZEN = ("tables", "figures")
 LOGS = ("evaluate", "data")
+FITTED = ("best.safetensors", "README.md", "*.csv")
 LOGS_LIMIT = 16 * 2**20  # bytes; larger logs are not copied, and the tables cannot be rebuilt from the release
 VERSION = re.compile(r"(?P<name>.+)-v(?P<version>\d+)")
 
@@ -50,16 +51,23 @@ class Release:
     date: str
     record: dict[str, Any]
 
+    @property
+    def complete(self) -> bool:
+        """Whether it has every run that was planned; a study that trains nothing has none."""
+        return bool(self.record["runs"]) and "missing" not in self.record["runs"]
 
-def release(results: Path, graphs: bool = True) -> Release:
+
+def release(results: Path, graphs: bool = True, incomplete: bool = False) -> Release:
     """Freeze a run as its next version.
 
-    Copies tables, figures and the manifest, and the logs where they are small (16 MiB), to ``results/<name>-v<N>``;
-    writes ``CHANGES.md``, what moved since the version before, and ``RELEASE.json``, the checksum of every file.
+    Copies tables, figures and manifests, fitted weights with their cards, and the logs where they are small (16 MiB)
+    to ``results/<name>-v<N>``; writes ``CHANGES.md``, what moved since the version before, and ``RELEASE.json``, the
+    checksum of every file.
 
     Args:
         results: the run's directory, ``results/<name>``; unchanged.
         graphs: whether pictures of neural graphs belong to a complete run.
+        incomplete: release it although planned runs are missing; the record and the tables count them.
 
     Returns:
         The release.
@@ -71,13 +79,15 @@ def release(results: Path, graphs: bool = True) -> Release:
     """
     if VERSION.fullmatch(results.name):
         raise ReleaseError(f"{results} is a release, which never changes; give the run that it was made from")
-    manifest = read_manifest(results)
-    _require(results, [*gaps(results, manifest, graphs), *verify_run(results)])
+    manifest = read_manifest(results) if (results / MANIFEST).exists() else study_manifest(results)
+    problems = [*gaps(results, manifest, graphs, incomplete)] if "report" in manifest else []
+    _require(results, [*problems, *verify(results)])
     earlier = [one for one in releases(results.parent) if one.name == results.name]
     previous = earlier[-1] if earlier else None
     if previous is not None:
         _require(previous.folder, verify(previous.folder))
-        if read_manifest(previous.folder)["artifacts"] == manifest["artifacts"]:
+        frozen = {name: digest for name, digest in previous.record["files"].items() if name.split("/")[0] in FROZEN}
+        if frozen == manifest["artifacts"]:
             raise ReleaseError(f"{results}: tables and figures are those of {previous.folder.name}: nothing to release")
     version = previous.version + 1 if previous else 1
     target = results.parent / f"{results.name}-v{version}"
@@ -86,16 +96,17 @@ def release(results: Path, graphs: bool = True) -> Release:
     return _freeze(results, manifest, previous, target, version)
 
 
-def gaps(results: Path, manifest: dict[str, Any], graphs: bool = True) -> Iterator[str]:
+def gaps(results: Path, manifest: dict[str, Any], graphs: bool = True, incomplete: bool = False) -> Iterator[str]:
     """What a complete run would have: a sentence per missing run, table and figure.
 
     Args:
         results: the run's directory.
         manifest: its manifest.
         graphs: whether pictures of neural graphs belong to it.
+        incomplete: whether runs may be missing.
     """
     for key, entry in manifest["runs"].items():
-        if entry["status"] == "missing":
+        if entry["status"] == "missing" and not incomplete:
             yield f"evaluate/{key}: the run is missing"
     spec = ReportSpec.from_dict(manifest["report"])
     files = [f"tables/{name}.{kind}" for name in TABLES for kind in TABLE_FORMATS]
@@ -149,14 +160,18 @@ def verify(folder: Path) -> list[str]:
         ManifestError: for a run without a readable manifest.
         ReleaseError: for a release without a readable record.
     """
+    has_studies = any((folder / STUDIES).glob("*.json"))
+    checks = [verify_run] * ((folder / MANIFEST).exists() or not has_studies) + [verify_studies] * has_studies
     if not (folder / NAME).exists():
-        return verify_run(folder)
+        return [sentence for check in checks for sentence in check(folder)]
     record = read_release(folder)
     differences = compare_checksums(folder, record["files"], "altered since the release")
     there = checksums(folder, (path for path in folder.rglob("*") if path.name != NAME))
     differences += [f"{name}: added since the release" for name in there if name not in record["files"]]
     if record["logs_kept"] and not differences:
-        differences = [sentence for sentence in verify_run(folder) if not sentence.startswith("metatrain/")]
+        differences = [sentence for check in checks for sentence in check(folder)]
+        if not record.get("fits_kept"):
+            differences = [sentence for sentence in differences if not sentence.startswith(FITS)]
     return differences
 
 
@@ -165,11 +180,13 @@ def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, t
     logs = [path for part in LOGS for path in (results / part).rglob("*") if path.suffix in (".json", ".csv")]
     logs = [path for path in logs if path.parent.name != COPIES]
     logs_kept = sum(path.stat().st_size for path in logs) <= LOGS_LIMIT
-    files = [path for part in FROZEN for path in (results / part).rglob("*") if path.is_file()]
+    files = [path for part in (*FROZEN, STUDIES) for path in (results / part).rglob("*") if path.is_file()]
+    files += [path for path in (results / MANIFEST,) if path.is_file()]
+    files += [path for part in FITS for kind in FITTED for path in (results / part).glob(f"*/{kind}")]
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        for path in [*files, results / MANIFEST, *(logs if logs_kept else [])]:
+        for path in [*files, *(logs if logs_kept else [])]:
             copy = part / path.relative_to(results)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
@@ -185,6 +202,7 @@ def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, t
             "runs": {status: statuses.count(status) for status in sorted(set(statuses))},
             "made_with": manifest["made_with"]["git"],
             "logs_kept": logs_kept,
+            "fits_kept": True,
             "files": checksums(part, part.rglob("*")),
         }
         write_json(part / NAME, record)

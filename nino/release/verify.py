@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nino.files import sha256
-from nino.release.manifest import DEFINITIONS, read_manifest
+from nino.release.manifest import DEFINITIONS, read_manifest, study_manifest
 from nino.report.build import write_tables
 from nino.report.runs import CorruptRunError
 from nino.specs import ReportSpec
@@ -47,6 +47,21 @@ def verify_run(results: Path) -> list[str]:
             elif there.read_bytes() != path.read_bytes() and path.stem not in outdated:
                 differences.append(f"{name}: not what the logs give; {first_difference(there, path)}")
     return differences
+
+
+def verify_studies(results: Path) -> list[str]:
+    """Check the tables and figures of studies that train nothing against their manifests, by checksum.
+
+    Args:
+        results: a run's directory with ``manifests/<study>.json``.
+
+    Returns:
+        A sentence per difference, each beginning with the file; empty where everything agrees.
+
+    Raises:
+        ManifestError: for a directory without such a manifest.
+    """
+    return compare_checksums(results, study_manifest(results)["artifacts"], "changed since the manifest was written")
 
 
 def compare_checksums(results: Path, expected: Mapping[str, str], reason: str) -> list[str]:

@@ -64,7 +64,7 @@ def run() -> Experiment:
 @pytest.mark.parametrize("task", ["fm-16", "c10-16"])
 def test_a_run_that_an_earlier_version_finished_is_not_made_again(run, tmp_path, monkeypatch, task, method) -> None:
     """Committed runs, for the jobs that today's config asks for."""
-    folder = ROOT / "results" / "cpu" / "evaluate" / task / method / "seed=1000"
+    folder = ROOT / "results" / "cpu-v1" / "evaluate" / task / method / "seed=1000"
     shutil.copytree(folder, tmp_path / "run")
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
     result = json.loads(kept["run.json"])

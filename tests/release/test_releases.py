@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nino.evaluate.run_folder import COPIES
-from nino.files import sha256
+from nino.files import sha256, write_json, write_text
 from nino.release.leaderboard import leaderboard, write_leaderboard
 from nino.release.manifest import ManifestError, write_manifest
 from nino.release.releases import LOGS_LIMIT, NAME, ReleaseError, release, releases, verify
@@ -245,3 +245,27 @@ def test_the_leaderboard_holds_every_release(run: Path, spec: ReportSpec) -> Non
     assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md", "leaderboard.html"]
     assert "[fake-v1](fake-v1/tables/table2.md)" in paths[1].read_text()
     assert '<a href="fake-v2/tables/table2.html">fake-v2</a>' in paths[2].read_text()
+
+
+def test_a_run_with_gaps_is_released_when_asked_for_and_leads_nothing(run: Path, spec: ReportSpec) -> None:
+    shutil.rmtree(RUN.folder(run))
+    rebuild(run, spec)
+    with pytest.raises(ReleaseError, match="the run is missing"):
+        release(run, graphs=False)
+    made = release(run, graphs=False, incomplete=True)
+    assert made.record["runs"]["missing"] == 1 and not made.complete and verify(made.folder) == []
+    with pytest.raises(ReleaseError, match="no release there"):
+        leaderboard(run.parent)
+
+
+def test_a_study_that_trains_nothing_is_released_with_its_manifest(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "study"
+    write_text(folder / "tables" / "costs.md", "| 1 |")
+    outputs = {"tables/costs.md": sha256(folder / "tables" / "costs.md")}
+    write_json(folder / "manifests" / "costs.json", {"study": "costs", "git": None, "outputs": outputs})
+    made = release(folder)
+    assert verify(made.folder) == [] and verify(folder) == []
+    write_text(folder / "tables" / "costs.md", "| 2 |")
+    assert verify(folder) == ["tables/costs.md: changed since the manifest was written"]
+    with pytest.raises(ReleaseError, match="changed since"):
+        release(folder)
