@@ -28,23 +28,40 @@ def add_to(app: typer.Typer) -> None:
 
 
 def graph(
+    model: Annotated[
+        str | None, typer.Argument(help="package.module:function that builds a model; left out: a task's network.")
+    ] = None,
     spec: SpecFile = None,
     config: ConfigFiles = None,
     task: TaskName = None,
     topology: str = typer.Option("released", help="released, exact or naive."),
     data_dir: DataDir = None,
+    verify: bool = typer.Option(False, "--verify", help="Record the exact graph, renumber neurons, compare outputs."),
 ) -> None:
-    """Print the neural graph of a task's network: groups of neurons and the blocks that join them."""
-    job = select.task_job(spec, config, task)
+    """Print the neural graph of a network: groups of neurons and the blocks that join them."""
     from nino.graphs import neural_graph
-    from nino.tasks import load_task
+    from nino.graphs.recorded import guessed
 
-    model = load_task(job.unit, job.data_dir(data_dir)).build_model(0)
-    drawn = neural_graph(model, topology)  # type: ignore[arg-type]  # checked there, with a clear error
-    typer.echo(f"{job.unit.id}, topology {drawn.topology}: {drawn.num_nodes} nodes, {drawn.num_edges} edges,")
+    if model is not None:
+        name, network = model, build(model)
+    else:
+        from nino.tasks import load_task
+
+        job = select.task_job(spec, config, task)
+        name, network = job.unit.id, load_task(job.unit, job.data_dir(data_dir)).build_model(0)
+    if verify:
+        recorded, example = guessed(network)
+        typer.echo(recorded.summary())
+        checked = recorded.verify(network, example)
+        typer.echo(f"{name}: {checked}")
+        if not checked:
+            raise typer.Exit(1)
+        return
+    drawn = neural_graph(network, topology)  # type: ignore[arg-type]  # checked there, with a clear error
+    typer.echo(f"{name}, topology {drawn.topology}: {drawn.num_nodes} nodes, {drawn.num_edges} edges,")
     typer.echo(f"{drawn.num_parameters} parameters in {len(drawn.parameters)} tensors")
-    for name, nodes in drawn.groups.items():
-        typer.echo(f"  group  {name:<32} {nodes.size} nodes")
+    for group, nodes in drawn.groups.items():
+        typer.echo(f"  group  {group:<32} {nodes.size} nodes")
     for block in drawn.blocks:
         typer.echo(
             f"  block  {block.name:<32} {block.edge_type.name.lower()}, {block.kind}: "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -15,7 +16,10 @@ from nino.graphs.laplacian import laplacian_encoding
 from nino.graphs.words import keep_words
 
 if TYPE_CHECKING:
+    from torch import nn
     from torch_geometric.data import Data
+
+    from nino.graphs.recorded import Verification
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,8 @@ class NeuralGraph:
         word_nodes: nodes of the word embedding (or class token), if any.
         word_ids: their ids (long); None for 0, 1, ....
         carried: parameters that lie on no edge and are left to the base optimizer.
+        buffers: of each buffer that the forward writes, (dimension, nodes along it): they are renumbered as parameters.
+        reasons: of each carried parameter, the operation that stopped it, where it is known.
     """
 
     groups: dict[str, Nodes]
@@ -47,6 +53,8 @@ class NeuralGraph:
     word_nodes: Nodes | None = None
     word_ids: Int[Tensor, " words"] | None = None
     carried: tuple[str, ...] = ()
+    buffers: Mapping[str, tuple[tuple[int, Tensor], ...]] = field(default_factory=dict, repr=False)
+    reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
     _cache: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -125,6 +133,30 @@ class NeuralGraph:
         """Hash of parameter names, shapes and topology: tells states, graphs and models of different kind apart."""
         text = repr((self.topology, [(p.name, p.shape) for p in self.parameters]))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def summary(self) -> str:
+        """Groups, blocks, share of the parameters on edges, and what is carried and why: a line, and one a tensor."""
+        from nino.graphs.recorded import summary
+
+        return summary(self)
+
+    def verify(self, model: nn.Module, example: Any, *, fix: bool = False) -> Verification:
+        """Renumber the neurons that the graph calls interchangeable, in float64, and compare the model's outputs.
+
+        Args:
+            model: the network that the graph is of; not changed.
+            example: its inputs: a tensor, a tuple of positional or a dict of keyword inputs.
+            fix: give back, in the result's ``graph``, one that fixes the groups whose renumbering changes the outputs.
+
+        Returns:
+            True where nothing changes; else it names the groups. See `nino.graphs.recorded`.
+
+        Raises:
+            ValueError: if the graph is not that of the model.
+        """
+        from nino.graphs.recorded import verify
+
+        return verify(self, model, example, fix=fix)
 
     # -- edge lists, for small graphs ----------------------------------------------------------------------------------
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import nn
 
 from nino.graphs.architectures import declare_bert, declare_gpt2, declare_llama, declare_torchvision_vit, declare_vit
 from nino.graphs.builder import GraphBuilder
-from nino.graphs.feedforward import declare_feedforward
+from nino.graphs.feedforward import declare_feedforward, declare_in_order
+from nino.graphs.feedforward.wiring import Untraceable
 from nino.graphs.graph import NeuralGraph
 
 Topology = Literal["released", "exact", "naive"]
+Unknown = Literal["error", "carry", "order"]
 Declaration = Callable[[GraphBuilder, nn.Module], None]
 
 #: By transformers' ``config.model_type``. The layouts of Mistral, Qwen2 and Gemma are Llama's.
@@ -31,42 +33,141 @@ _BY_TYPE: dict[str, Declaration] = {
 _BY_CLASS: dict[type[nn.Module] | str, Declaration] = {
     "torchvision.models.vision_transformer.VisionTransformer": declare_torchvision_vit,
 }
+#: Declarations of the user's, which come before a recording.
+_OWN: set[Declaration] = set()
 
 
 def neural_graph(
-    model: nn.Module, topology: Topology = "released", unknown: Literal["error", "carry"] = "error"
+    model: nn.Module,
+    topology: Topology = "released",
+    unknown: Unknown = "error",
+    *,
+    example: Any = None,
 ) -> NeuralGraph:
     """The neural graph of a model's parameters (NiNo paper, section 3.2).
 
+    Declared families have declared graphs; that of any other model is recorded from one forward pass, operation by
+    operation, in either topology (see docs/graphs.md). What recording cannot place is in ``carried``, and why in
+    ``reasons``.
+
     Args:
-        model: any module; only names, shapes and structure are read, so models on the meta device do.
+        model: any module; models on the meta device will do.
         topology: ``released``, what the released weights were trained on; ``exact``, whose symmetries are those
             of the network; or ``naive``, ``released`` without attention heads (the paper's ablation).
-        unknown: what to do with parameters that no declaration places: ``error``, or ``carry`` them (they get no
-            edge; the base optimizer alone trains them).
+        unknown: what to do with parameters that a declaration does not place: ``error``, or ``carry`` them (they get
+            no edge; the base optimizer alone trains them). ``order`` joins the layers of a model whose forward can be
+            neither traced nor recorded in the order in which they are registered, which may be the wrong one.
+        example: inputs to record the forward with: a tensor, a tuple of positional or a dict of keyword inputs. None
+            takes the declaration, else dummy inputs of the model's library, else zeros that fit the first layer.
 
     Returns:
         The graph; its parameters are those of ``model.named_parameters()``.
 
     Raises:
-        ValueError: for an unknown topology, or parameters that lie on no edge.
+        ValueError: for an unknown topology, parameters that lie on no edge, or a model that does not run on the
+            example, or on any known input where none is passed.
     """
     for argument, value, allowed in (
         ("topology", topology, get_args(Topology)),
-        ("unknown", unknown, ("error", "carry")),
+        ("unknown", unknown, get_args(Unknown)),
     ):
         if value not in allowed:
             raise ValueError(f"`{argument}` (={value!r}) must be one of {', '.join(map(repr, allowed))}")
     inner = unwrap(model)
-    builder = GraphBuilder(inner, topology)
-    declaration_of(inner)(builder, inner)
-    graph = builder.build(unknown, type(inner).__name__)
+    recorded_first = example is not None and topology == "exact" and not _OWN & {declaration_of(inner)}
+    graph = None if recorded_first else known_graph(inner, topology, unknown)
+    if graph is None:
+        graph = _recorded(inner, topology, unknown, example)
+    return _named_as(graph, model)
+
+
+def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unknown = "error") -> NeuralGraph | None:
+    """The graph of a model that needs no forward pass: declared whole or, but for ``exact``, traced with ``torch.fx``.
+
+    Args:
+        model: an unwrapped model.
+        topology: see ``neural_graph``.
+        unknown: see ``neural_graph``.
+
+    Returns:
+        None where the model is neither declared nor traced whole.
+
+    Raises:
+        ValueError: if a declaration of the user's leaves parameters out.
+    """
+    declaration = declaration_of(model)
+    of_transformers = any(cls.__name__ == "PreTrainedModel" for cls in type(model).__mro__)
+    if declaration is None and (topology == "exact" or of_transformers):
+        return None
+    builder = GraphBuilder(model, topology)
+    if declaration is not None and declaration in _OWN:
+        declaration(builder, model)
+        return builder.build("carry" if unknown == "carry" else "error", type(model).__name__)
+    try:
+        (declaration or declare_feedforward)(builder, model)
+    except Untraceable:
+        return None
+    except ValueError:  # not the layers of the family: adapters, parametrizations
+        if topology == "naive":
+            raise
+        return None
+    graph = builder.build("carry", type(model).__name__)
+    return None if graph.carried and topology != "naive" else graph
+
+
+def graph_now(model: nn.Module, topology: Topology, unknown: Unknown, *, wiring: bool) -> NeuralGraph | None:
+    """The graph that needs no forward pass, if any; for a nowcaster that reads no wiring, at worst parameters alone.
+
+    Args:
+        model: an unwrapped model.
+        topology: see ``neural_graph``.
+        unknown: see ``neural_graph``.
+        wiring: whether it matters what edges join (``Nowcaster.needs_graph``).
+    """
+    from nino.graphs.recorded import parameters_alone
+
+    try:
+        graph = known_graph(model, topology, unknown)
+    except ValueError as error:
+        if wiring:
+            error.add_note(
+                "NiNo(..., unknown='carry') leaves them to the base optimizer, nowcaster=None leaves everything to it"
+            )
+            raise
+        graph = None
+    return parameters_alone(model) if graph is None and not wiring else graph
+
+
+def _recorded(model: nn.Module, topology: Topology, unknown: Unknown, example: Any) -> NeuralGraph:
+    """The recorded graph; in the order of registration where that was asked for and nothing else will do."""
+    from nino.graphs.recorded import record_graph, record_without_example
+
+    if topology == "naive":
+        raise ValueError(
+            f"{type(model).__name__}: topology 'naive' knows declared families and what torch.fx traces whole: "
+            f"use 'released' or 'exact'"
+        )
+    try:
+        if example is None:
+            return record_without_example(model, topology)
+        return record_graph(model, example, topology)
+    except ValueError:
+        if unknown != "order":
+            raise
+    builder = GraphBuilder(model, topology)
+    declare_in_order(builder, model)
+    return builder.build("carry", type(model).__name__)
+
+
+def _named_as(graph: NeuralGraph, model: nn.Module) -> NeuralGraph:
+    """The graph with the names that parameters have in the (wrapped) model."""
     names = [name for name, _ in model.named_parameters()]
     parameters = tuple(replace(p, name=name) for p, name in zip(graph.parameters, names, strict=True))
     renamed = {old.name: new.name for old, new in zip(graph.parameters, parameters, strict=True)}
     blocks = tuple(b if b.weight is None else replace(b, name=renamed[b.name]) for b in graph.blocks)
     carried = tuple(renamed[name] for name in graph.carried)
-    return replace(graph, parameters=parameters, blocks=blocks, carried=carried)
+    reasons = {renamed[name]: reason for name, reason in graph.reasons.items()}
+    return replace(graph, parameters=parameters, blocks=blocks, carried=carried, reasons=reasons)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -81,17 +182,11 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
-def declaration_of(model: nn.Module) -> Declaration:
-    """The declaration for a model: by its class, then by its transformers model type, else the generic one.
+def declaration_of(model: nn.Module) -> Declaration | None:
+    """What declares a model: found by its class, then by its transformers model type; None where nothing does.
 
     Args:
         model: an unwrapped model.
-
-    Returns:
-        What declares it.
-
-    Raises:
-        ValueError: for a transformers model of a type that nothing declares: its layers cannot be guessed.
     """
     names = [f"{cls.__module__}.{cls.__qualname__}" for cls in type(model).__mro__]
     for cls, name in zip(type(model).__mro__, names, strict=True):
@@ -99,15 +194,8 @@ def declaration_of(model: nn.Module) -> Declaration:
         if declaration is not None:
             return declaration
     if "transformers.modeling_utils.PreTrainedModel" not in names:
-        return declare_feedforward
-    model_type = getattr(getattr(model, "config", None), "model_type", None)
-    if model_type not in _BY_TYPE:
-        raise ValueError(
-            f"{type(model).__name__}: no neural graph is declared for the transformers model type {model_type!r} "
-            f"(there are {', '.join(_BY_TYPE)}); declare it with nino.graphs.register_graph({model_type!r}, ...), "
-            f"see docs/graphs.md"
-        )
-    return _BY_TYPE[model_type]
+        return None
+    return _BY_TYPE.get(getattr(getattr(model, "config", None), "model_type", None) or "")
 
 
 def register_graph(key: type[nn.Module] | str, declaration: Declaration) -> None:
@@ -117,6 +205,7 @@ def register_graph(key: type[nn.Module] | str, declaration: Declaration) -> None
         key: a module class (subclasses included), or a transformers model type such as ``"mixtral"``.
         declaration: called with a ``GraphBuilder`` over the model's parameters and the unwrapped model.
     """
+    _OWN.add(declaration)
     if isinstance(key, str):
         _BY_TYPE[key] = declaration
     else:

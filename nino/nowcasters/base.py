@@ -20,12 +20,14 @@ class Nowcaster(ABC):
         fixed_horizon: the only k that it takes; None where it takes several.
         equivariant: whether permuting the hidden neurons of the network permutes the prediction in the same way.
             ``nino.nowcasters.contract`` checks it.
+        needs_graph: whether it reads what an edge joins. Where not, each parameter's kind is enough.
     """
 
     context: int | None = 5
     max_horizon: int | None = None
     fixed_horizon: int | None = None
     equivariant: bool = True
+    needs_graph: bool = True
 
     def at_step(self, step: int) -> None:  # noqa: B027 (optional hook)
         """Called with the training step before each ``predict``, for nowcasters that draw random numbers by step."""

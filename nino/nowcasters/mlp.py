@@ -41,6 +41,8 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
 
     kind = "wnn+"
 
+    needs_graph = False
+
     def __init__(
         self,
         hidden: int = 128,

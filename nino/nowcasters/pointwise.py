@@ -17,6 +17,8 @@ from nino.nowcasters.states import as_states, pieces, require_finite
 class Pointwise(Nowcaster):
     """Base of nowcasters whose updates of a parameter depend on that parameter's states alone."""
 
+    needs_graph = False
+
     def predict(
         self,
         graph: NeuralGraph,

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs.registry import graph_now
 from nino.nowcasters import KINDS, FileStates, Nowcaster, Pointwise, load_nowcaster
 from nino.offline.checkpoints import Checkpoint, Copy, numbered, write_like
 from nino.schedule import Schedule
@@ -114,6 +115,9 @@ def step(
     for checkpoint in checkpoints[:-1]:
         checkpoint.require_same_tensors(checkpoints[-1])
     model = model if model is not None else _hub_model(entries[-1][1])
+    if graph is None:
+        wiring = getattr(nowcaster, "needs_graph", True)
+        graph = graph_now(model, topology, unknown, wiring=wiring)  # type: ignore[arg-type]
     if graph is None:
         graph = neural_graph(model, topology, unknown)  # type: ignore[arg-type]
     places = {checkpoint.path: checkpoint.locate(_names(model)) for checkpoint in checkpoints}

@@ -62,19 +62,6 @@ def schedule_of(
     return schedule
 
 
-def graph_of(model: nn.Module, topology: str, unknown: str) -> NeuralGraph:
-    """The model's neural graph; an error says how to go on without."""
-    from nino.graphs import neural_graph
-
-    try:
-        return neural_graph(model, topology, unknown)  # type: ignore[arg-type]
-    except Exception as error:
-        error.add_note(
-            "NiNo(..., unknown='carry') leaves them to the base optimizer, nowcaster=None leaves everything to it"
-        )
-        raise
-
-
 def check_parameters(named: Mapping[str, Tensor]) -> None:
     """Refuse models whose states cannot be nowcast.
 

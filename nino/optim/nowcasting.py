@@ -40,7 +40,7 @@ class Nowcasting:
         base: the optimizer that trains the model; what it does not hold is never written.
         named: the model's parameters by name, in the order of the graph.
         nowcaster: f; None for a training without nowcasts.
-        graph: of the model; None without a nowcaster.
+        graph: of the model; None without a nowcaster, or until the first forward pass.
         schedule: period, c, s and k.
         history: where the states go.
         update_scale: :math:`\lambda`.
@@ -70,8 +70,8 @@ class Nowcasting:
     # -- before a nowcast ------------------------------------------------------------------------------------------
 
     def ready(self) -> bool:
-        """Whether all earlier states are there, and they and the present parameters are finite."""
-        whole = len(self.history) >= self.schedule.context - 1
+        """Whether there is a graph, all earlier states are there, and they and the present parameters are finite."""
+        whole = self.graph is not None and len(self.history) >= self.schedule.context - 1
         return whole and self.history.finite and bool(within(list(self.named.values()), self.history.dtype))
 
     def save(self, step: int) -> None:
@@ -87,6 +87,8 @@ class Nowcasting:
         bad = [n for n, p in self.named.items() if not bool((p.detach().abs() <= limit).all())]
         if bad:
             reason = f"parameter {bad[0]!r} holds NaN, infinity or more than {limit:.3g}; has the training diverged?"
+        elif self.graph is None:
+            reason = "the model has had no forward pass to record its neural graph from: call it, or pass `graph`"
         elif self.history.finite:
             reason = f"only {len(self.history)} of {self.schedule.context - 1} earlier states were saved in this period"
         else:
@@ -211,7 +213,7 @@ class Nowcasting:
                 f"`state_dict` was saved with the nowcaster {state['nowcaster']}, but this optimizer has {signature}: "
                 f"pass the same one, or go on with the base optimizer alone (nowcaster=None)"
             )
-        if self.graph is not None and state["graph"] != self.graph.signature():
+        if self.graph is not None and state["graph"] not in (None, self.graph.signature()):
             raise ValueError(
                 f"`state_dict` was saved with a graph of signature {state['graph']}, but this optimizer's has "
                 f"{self.graph.signature()} (topology {self.graph.topology!r}): pass the same `graph` or `topology`"

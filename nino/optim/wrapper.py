@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from nino.graphs.registry import unwrap
-from nino.optim.checks import check_arguments, check_graph, check_ownership, check_parameters, graph_of, schedule_of
+from nino.optim.checks import check_arguments, check_graph, check_ownership, check_parameters, schedule_of
 from nino.optim.history import History, Place
 from nino.optim.loss import loss_of, same_rng
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.nowcasting import Nowcasting
 from nino.optim.optimizer_view import OptimizerView
+from nino.optim.recording import settle_graph
 from nino.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -55,9 +56,11 @@ class NiNo(OptimizerView):
         period: steps between nowcasts.
         max_train_steps: T, steps of the whole run; needed for the decay of k.
         nowcaster: a ``Nowcaster`` in place of ``ckpt``. With neither, the base optimizer goes on alone.
-        graph: the model's neural graph; None makes it with ``neural_graph(model, topology, unknown)``.
+        graph: the model's neural graph; None takes the declared one of known families, and records that of any other
+            model in its first forward pass (see docs/graphs.md).
         topology: ``released`` (what the released weights were trained on), ``exact`` or ``naive``.
-        unknown: ``error`` refuses modules that the graph does not know; ``carry`` leaves them to the base optimizer.
+        unknown: ``error`` refuses parameters that a declaration does not place; ``carry`` leaves them to the base
+            optimizer.
         context: states c that a nowcast reads; None takes the nowcaster's (5 where it reads any number).
         spacing: steps between states; None takes ``period / context``.
         horizons: k of every nowcast: one number, a list (the last serves all that follow), or None for the decay (for a
@@ -122,8 +125,8 @@ class NiNo(OptimizerView):
                 nowcaster = load_nowcaster(ckpt)
             if nowcaster is not None:
                 check_parameters(named)
-                graph = graph_of(self.model, topology, unknown) if graph is None else graph
-                check_graph(graph, named)
+                if graph is not None:
+                    check_graph(graph, named)
         asked = {"period": period, "spacing": spacing, "max_horizon": max_horizon, "power": power}
         schedule = schedule_of(nowcaster, context, horizons, max_train_steps=max_train_steps, **asked)
         computes = nowcaster is not None and Ranks.of(process_group).leads
@@ -139,6 +142,9 @@ class NiNo(OptimizerView):
         self.nowcast_post_hooks: OrderedDict[int, NowcastHook] = OrderedDict()
         self._enabled = nowcaster is not None
         self._plan()
+        if nowcaster is not None:
+            with same_rng():
+                settle_graph(self.nowcasting, self.model, model or self.model, topology, unknown)
 
     nowcaster, graph, named = _of_nowcasting("nowcaster"), _of_nowcasting("graph"), _of_nowcasting("named")
     schedule, history, counts = _of_nowcasting("schedule"), _of_nowcasting("history"), _of_nowcasting("counts")

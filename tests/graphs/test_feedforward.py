@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from nino.graphs import EdgeType, NeuralGraph, neural_graph
 
 
-def _round_trip(model: nn.Module, topology: str = "released") -> NeuralGraph:
+def _round_trip(model: nn.Module, topology: str = "released", example: Tensor | None = None) -> NeuralGraph:
     """The graph, after putting the parameters on the edges and taking them off again."""
-    graph = neural_graph(model, topology)
+    graph = neural_graph(model, topology, example=example)
     states = torch.randn(graph.num_parameters, 3)
     features = graph.edge_features(states).view(graph.num_edges, graph.features, 3)
     torch.testing.assert_close(graph.parameters_from_edges(features), states, rtol=0, atol=0)
@@ -102,13 +102,13 @@ def test_concatenated_channels_keep_their_columns() -> None:
 @pytest.mark.parametrize("topology", ["released", "exact"])
 def test_flattened_positions_are_fed_by_their_channel(topology: str) -> None:
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 16, 5))
-    graph = _round_trip(model, topology)
-    channels, features = graph.groups["0"], graph.groups["0.flat"]
+    graph = _round_trip(model, topology, torch.randn(2, 1, 6, 6))
+    channels, features = graph.groups["0"], graph.groups["features" if topology == "exact" else "0.flat"]
     fed = [(b.source.start, b.target.start) for b in graph.blocks if b.edge_type is EdgeType.RESIDUAL]
     assert fed == [(channels.start + c, features.start + 16 * c) for c in range(3)]
     columns = graph.endpoints()[next(p for p in graph.parameters if p.name == "3.weight").slice, 0].view(5, 48)
     assert columns[0].tolist() == list(range(features.start, features.stop))
-    assert ("0.flat.positions" in graph.fixed) == (topology == "exact")
+    assert ("positions" in graph.fixed) == (topology == "exact")
 
 
 def test_shared_layers_are_placed_once_and_tie_what_they_read() -> None:
@@ -173,7 +173,7 @@ class Odd(nn.Module):
 @pytest.mark.parametrize("topology", ["released", "exact"])
 def test_odd_layers_and_parameters_of_the_forward(topology: str) -> None:
     model = Odd()
-    graph = _round_trip(model, topology)
+    graph = _round_trip(model, topology, torch.randn(2, 4, 6))
     types = graph.edge_types()[graph.parameter_slots()[0]]
     of = {p.name: set(types[p.slice].tolist()) for p in graph.parameters}
     assert of["token"] == {EdgeType.WORD_EMBEDDING}
@@ -192,22 +192,39 @@ def test_bare_layers_root_parameters_and_memory_formats() -> None:
     assert torch.equal(plain.endpoints(), neural_graph(frozen).endpoints())
 
 
-def test_forward_that_cannot_be_traced_follows_the_module_tree(caplog: pytest.LogCaptureFixture) -> None:
-    class Branching(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
-            self.head = nn.Linear(16, 3)
+class Branching(nn.Module):
+    """Layers are registered in another order than they are used in, and no trace says so."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.head(self.body(x if x.sum() > 0 else -x))
+    def __init__(self) -> None:
+        super().__init__()
+        self.out, self.hidden = nn.Linear(8, 8), nn.Linear(8, 8)
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.relu(self.hidden(x if x.sum() < 1e9 else -x)))
+
+
+class TwoInputs(Branching):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return super().forward(x + y)
+
+
+def test_forward_that_cannot_be_traced_is_recorded() -> None:
+    for topology in ("released", "exact"):
+        graph = neural_graph(Branching(), topology)
+        hidden, out = graph.groups["hidden"], graph.groups["out"]
+        assert _end(graph, "out.weight", 0) == set(range(hidden.start, hidden.stop))
+        assert _end(graph, "out.weight", 1) == set(range(out.start, out.stop))
+
+
+def test_order_of_registration_only_where_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(
+        ValueError, match=r"TwoInputs: its neural graph is recorded .* pass neural_graph\(model, example"
+    ):
+        neural_graph(TwoInputs())
     with caplog.at_level(logging.WARNING):
-        graph = _round_trip(Branching())
-    assert "Branching cannot be traced" in caplog.text
-    assert _end(graph, "head.weight", 0) == set(
-        range(graph.groups["body.0.flat"].start, graph.groups["body.0.flat"].stop)
-    )
+        graph = neural_graph(TwoInputs(), unknown="order")
+    assert "joined in the order of registration" in caplog.text
+    assert _end(graph, "hidden.weight", 0) == set(range(graph.groups["out"].start, graph.groups["out"].stop))
 
 
 class Recurrent(nn.Module):
@@ -219,47 +236,39 @@ class Recurrent(nn.Module):
         return self.head(self.rnn(self.embed(x))[0])
 
 
-def test_unknown_modules_are_refused_or_carried() -> None:
-    model = Recurrent()
-    with pytest.raises(
-        ValueError, match=r"Recurrent: parameters 'rnn.weight_ih_l0'.*module 'rnn' \(LSTM\).*register_graph"
-    ):
-        neural_graph(model)
-    graph = neural_graph(model, unknown="carry")
-    assert graph.carried == ("rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0", "head.weight")
+def test_modules_that_no_trace_knows_are_recorded() -> None:
+    graph = neural_graph(Recurrent())
+    assert not graph.carried
+    _round_trip(Recurrent())
+
+
+class Quantiles(nn.Module):
+    """An operation that no rule knows, between two layers and on a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.bias = nn.Linear(3, 8), nn.Linear(8, 2), nn.Parameter(torch.randn(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.linalg.pinv(self.a(x))[..., :8].T.reshape(-1, 8) + torch.linalg.qr(self.bias[None])[0])
+
+
+def test_what_unknown_operations_stop_is_carried_by_name() -> None:
+    model, x = Quantiles(), torch.randn(8, 3)
+    graph = neural_graph(model, "exact", example=x)
+    assert graph.carried == ("bias",)
+    assert graph.reasons == {"bias": "linalg_qr"}
+    assert "carried: bias (8,): linalg_qr" in graph.summary()
     states = torch.randn(graph.num_parameters, 2)
     values = graph.edge_features(states).view(graph.num_edges, graph.features, 2)
     assert torch.equal(graph.parameters_from_edges(values, fill=states), states)
     with pytest.raises(ValueError, match="fill"):
         graph.parameters_from_edges(values)
-
-
-@pytest.mark.parametrize(
-    ("operation", "reason"),
-    [
-        (lambda x: torch.bmm(x, x), "'bmm' is not known"),
-        (lambda x: x.view(-1, 2, 2, 2), "changes the shape to 4 dimensions"),
-        (lambda x: x.flatten(0), "flattens from dimension 0"),
-        (lambda x: x[:, :3], "takes a part"),
-        (lambda x: x.split(3, dim=1)[0], "splits other than channels"),
-        (lambda x: torch.cat([x, x], dim=0), "joins along dimension 0"),
-    ],
-)
-def test_operations_that_lose_the_neurons_are_named(operation: object, reason: str) -> None:
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Linear(3, 8), nn.Linear(8, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.b(operation(self.a(x)))
-
-    with pytest.raises(ValueError, match=reason):
-        neural_graph(Model())
+    assert graph.verify(model, x)
 
 
 def test_channels_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="'1' reads 7 features, but 5 channels arrive"):
+    with pytest.raises(ValueError, match=r"the forward does not run on `example` .*cannot be multiplied"):
         neural_graph(nn.Sequential(nn.Linear(3, 5), nn.Linear(7, 2)))
 
 

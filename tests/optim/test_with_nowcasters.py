@@ -156,30 +156,48 @@ def test_a_graph_of_the_wrapped_model_will_do():
 
 
 class Unknown(nn.Module):
-    """No graph knows what these parameters do."""
+    """No rule knows what becomes of the spline's parameters."""
 
-    def __init__(self):
+    def __init__(self, trained=True):
         super().__init__()
-        self.spline = nn.Parameter(torch.ones(3, 4, 5, 6, 7))
-        self.linear = nn.Linear(64, 4)
+        self.spline = nn.Parameter(torch.eye(4) + 0.1)
+        self.linear = nn.Linear(64, 4).requires_grad_(trained)
 
     def forward(self, x):
-        return self.linear(x.flatten(1)) * self.spline.mean()
+        return self.linear(x.flatten(1)) * torch.linalg.det(self.spline)
 
 
-def test_unknown_modules_are_an_error_unless_carried():
+def test_what_nothing_can_place_is_left_to_the_base_optimizer(checkpoint, caplog):
     model = Unknown()
-    with pytest.raises(Exception, match="spline") as caught:
-        NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=LineFit())
-    assert any("unknown='carry'" in note and "nowcaster=None" in note for note in caught.value.__notes__)
-    opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=LineFit(), unknown="carry")
-    assert "spline" in opt.graph.carried and not any(t.parameter is model.spline for t in opt.nowcasting.targets())
-    train(model, opt, 9)
+    opt = NiNo(torch.optim.Adam(model.parameters()), checkpoint, model, 10, 20)
+    assert opt.graph is None  # until the first forward pass
+    with caplog.at_level("INFO"):
+        train(model, opt, 9)
+    assert opt.graph.carried == ("spline",) and "left to the base optimizer: spline (" in caplog.text
+    assert caplog.text.count("neural graph (released)") == 1
+    assert not any(t.parameter is model.spline for t in opt.nowcasting.targets())
     spline, weight = model.spline.detach().clone(), model.linear.weight.detach().clone()
     train(model, opt, 1, 9)
     assert torch.equal(model.spline, spline) and not torch.equal(model.linear.weight, weight)
     alone = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=None)
     train(model, alone, 10)
+
+
+def test_nowcasters_without_wiring_need_no_graph():
+    model = Unknown()
+    opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=LineFit())
+    assert not opt.graph.carried
+    train(model, opt, 9)
+    spline = model.spline.detach().clone()
+    train(model, opt, 1, 9)
+    assert opt.counts["kept"] == 1 and not torch.equal(model.spline, spline)
+
+
+def test_a_model_of_which_nothing_trained_lies_on_the_graph_is_refused(checkpoint):
+    model = Unknown(trained=False)
+    opt = NiNo(torch.optim.Adam([model.spline]), checkpoint, model, 10, 20)
+    with pytest.raises(ValueError, match=r"none of the 1 trained parameters lies on the neural graph \('spline': "):
+        train(model, opt, 1)
 
 
 def test_constructing_and_nowcasting_leave_the_random_numbers_alone(checkpoint):

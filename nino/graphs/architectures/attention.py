@@ -133,6 +133,8 @@ def _exact(
     b.dense(k, x, key.T, EdgeType.KEY)
     b.dense(x, v, value, EdgeType.VALUE)
     b.heads(head, q, out)
+    if norms and grouped:  # a norm over each head's keys tells heads' keys apart
+        b.heads(b.group(f"{name}.kv_heads", kv_heads), k)
     for queries, outputs, keys, values in zip(*(n.split(kv_heads) for n in (q, out, k, v)), strict=True):
         shared = heads // kv_heads
         for reader, reading in zip(queries.split(shared), outputs.split(shared), strict=True):

@@ -14,20 +14,20 @@ from nino.graphs.builder import GraphBuilder
 from nino.graphs.feedforward.layers import layer_of
 from nino.graphs.feedforward.operations import apply
 from nino.graphs.feedforward.signals import Attribute, Input, Signal, Unknown, Value
-from nino.graphs.feedforward.wiring import Wiring
+from nino.graphs.feedforward.wiring import Untraceable, Wiring
 
 logger = logging.getLogger(__name__)
 
 
 def declare_feedforward(b: GraphBuilder, model: nn.Module) -> None:
-    """Declare a network of linear layers, convolutions, norms, attention layers and what joins them.
-
-    The forward is traced with ``torch.fx``; where it cannot be, layers follow each other as in the module tree, which
-    is said in the log.
+    """Declare a network of linear layers, convolutions, norms, attention layers and what joins them, from a trace.
 
     Args:
         b: the builder.
         model: the model; layers that are not known are left to ``GraphBuilder.build`` to refuse or carry.
+
+    Raises:
+        Untraceable: if the forward branches on values, or does anything else that ``torch.fx`` cannot follow.
     """
     w = Wiring(b, model)
     if layer_of(model) is not None:
@@ -36,15 +36,14 @@ def declare_feedforward(b: GraphBuilder, model: nn.Module) -> None:
     try:
         traced = _Tracer().trace(model, concrete_args=_defaults(model))
     except Exception as error:  # a trace runs the model's own code: whatever that raises means "cannot be traced"
-        logger.warning(
-            "the forward of %s cannot be traced (%s: %s): its layers are taken in the module tree's order",
-            type(model).__name__,
-            type(error).__name__,
-            error,
-        )
-        _declare_tree(w, model)
-    else:
-        _declare_trace(w, model, traced)
+        raise Untraceable(f"{type(model).__name__}: {type(error).__name__}: {error}") from error
+    _declare_trace(w, model, traced)
+
+
+def declare_in_order(b: GraphBuilder, model: nn.Module) -> None:
+    """Declare known layers one after another in the order in which they are registered, whatever the forward does."""
+    logger.warning("%s: its layers are joined in the order of registration", type(model).__name__)
+    _declare_tree(Wiring(b, model), model)
 
 
 class _Tracer(fx.Tracer):

@@ -10,6 +10,10 @@ from nino.graphs.feedforward.signals import Attribute, Input, Signal, Unknown, V
 from nino.graphs.neurons import Neurons
 
 
+class Untraceable(Exception):  # noqa: N818 (says what the forward is)
+    """The forward cannot be followed in a trace: it branches on values, or computes its weights."""
+
+
 class Wiring:
     """The builder, and what layers need to know of each other.
 
@@ -28,6 +32,8 @@ class Wiring:
 
     def name(self, parameter: Tensor) -> str:
         """The (first) name of a parameter."""
+        if id(parameter) not in self._names:
+            raise Untraceable("a layer's weight is computed from others")
         return self._names[id(parameter)]
 
     def window(self, parameter: Tensor) -> Tensor:

@@ -1,0 +1,14 @@
+"""Neural graphs of any model, read off the tensor operations of one forward pass.
+
+Read in this order: ``neurons`` (neurons by number, and what joins them), ``values`` (axes and neurons of a tensor),
+``reading`` (the primitives), ``rules`` (what each ATen operation does), ``recorder`` (the forward pass), ``assemble``
+(the graph), ``verification`` (renumber and compare).
+"""
+
+from nino.graphs.recorded.alone import parameters_alone
+from nino.graphs.recorded.guess import guessed, record_without_example
+from nino.graphs.recorded.record import record_graph
+from nino.graphs.recorded.summarise import summary
+from nino.graphs.recorded.verification import Verification, verify
+
+__all__ = ["Verification", "guessed", "parameters_alone", "record_graph", "record_without_example", "summary", "verify"]

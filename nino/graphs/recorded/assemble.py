@@ -1,0 +1,353 @@
+"""From what was read to a neural graph: nodes get numbers, parameters blocks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nino.graphs.builder import MAX_FEATURES
+from nino.graphs.core import Block, EdgeType, Nodes, Parameter, WeightView
+from nino.graphs.graph import NeuralGraph
+from nino.graphs.recorded.neurons import Labels, Universe
+from nino.graphs.recorded.reading import End, Placement, Reading
+
+_ATTENTION = (EdgeType.QUERY, EdgeType.KEY, EdgeType.VALUE)
+
+
+@dataclass(slots=True)
+class Piece:
+    """Part of a parameter between rows of neurons, before nodes have numbers.
+
+    Args:
+        name: the parameter.
+        source: labels (S,), or one for a node of its own.
+        target: labels (T,).
+        edge_type: the edges' type.
+        diagonal: whether the i-th source joins the i-th target only.
+        window: (S, T, F), or (S, F) where diagonal.
+    """
+
+    name: str
+    source: Labels
+    target: Labels
+    edge_type: EdgeType
+    diagonal: bool
+    window: Tensor
+
+
+def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
+    """The graph of what was read; parameters that lie on no edge are carried, with the operation that stopped them."""
+    neurons = reading.neurons
+    parameters = [p for p in reading.weights.parameters if p.name not in state]
+    pieces: list[Piece] = []
+    reasons = dict(reading.stopped)
+    held: dict[str, list[Placement]] = defaultdict(list)
+    for placement in {**reading.placements, **reading.regrouped}.values():
+        if placement.name not in state:
+            held[placement.name].append(placement)
+    for p in parameters:
+        windows = held.get(p.name, [])
+        covered = sum(w.window.numel() for w in windows)
+        if covered == p.numel and p.numel and p.name not in reasons:
+            for placement in windows:
+                pieces.extend(_pieces(placement, neurons))
+        elif p.numel:
+            for end in (end for placement in windows for end in placement.ends):
+                if neurons.met(end.labels).any():  # what a carried parameter reads or makes keeps its order
+                    neurons.fix(end.labels, f"{p.name} is carried")
+            used = "it is used in parts that overlap or leave some out" if windows else "no operation reads it"
+            reasons.setdefault(p.name, used)
+    carried = [p.name for p in parameters if p.name in reasons and p.numel]
+    number, groups, fixed = _numbered(reading, pieces)
+    blocks = [block for piece in pieces for block in _blocks(piece, neurons, number)]
+    blocks += list(_auxiliary(neurons, number))
+    words = _words(neurons, number, groups)
+    size = int(number.max()) + 1 if number.size else 0
+    return NeuralGraph(
+        groups=groups,
+        blocks=tuple(blocks),
+        parameters=tuple(parameters),
+        num_nodes=size,
+        topology=topology,
+        fixed=frozenset(fixed),
+        word_nodes=words,
+        carried=tuple(carried),
+        reasons={name: reasons[name] for name in carried},
+        buffers={p.name: _buffer(p, reading, number) for p in reading.weights.parameters if p.name in state},
+    )
+
+
+def _pieces(placement: Placement, neurons: Universe) -> Iterator[Piece]:
+    """A placement as rows of neurons: roles of attention, own nodes of biases, shared dimensions one by one."""
+    window, name = placement.window, placement.name
+    met = [e for e in placement.ends if e.labels.size and neurons.met(e.labels).all()]
+    target, sources = (met[0], met[1:]) if met else (None, [])
+    if target is None:
+        labels = neurons.new(f"{name}.value", (), met=True)
+        target = End((), labels)
+    source = sources[0] if sources else None
+    for extra in sources[1:]:
+        neurons.fix(extra.labels, f"{name} has one kernel position for each")
+    if source is None:
+        yield from _stars(placement, target, neurons)
+        return
+    shared = [d for d in source.dims if d in target.dims]
+    only_s = [d for d in source.dims if d not in shared]
+    only_t = [d for d in target.dims if d not in shared]
+    rest = [d for d in range(window.ndim) if d not in source.dims and d not in target.dims]
+    w = window.permute([*shared, *only_s, *only_t, *rest])
+    s = source.labels.transpose([source.dims.index(d) for d in (*shared, *only_s)])
+    t = target.labels.transpose([target.dims.index(d) for d in (*shared, *only_t)])
+    n = len(shared)
+    if not only_s and not only_t and n:
+        for index in product(*(range(k) for k in s.shape[:-1])):
+            yield Piece(
+                name, np.asarray(s[index]), np.asarray(t[index]), placement.edge_type, True, _features(w[index], 1)
+            )
+        return
+    for index in product(*(range(k) for k in s.shape[:n])):
+        yield from _dense(name, np.asarray(s[index]), np.asarray(t[index]), w[index], placement.edge_type)
+
+
+def _dense(name: str, s: Labels, t: Labels, w: Tensor, edge_type: EdgeType) -> Iterator[Piece]:
+    """Every source to every target; neurons along several dimensions are one row where strides allow."""
+    ns, nt = s.ndim, t.ndim
+    w, s = _rowed(w, s, 0)
+    extra = s.ndim
+    if extra > 1:
+        for i in range(s.shape[0]):
+            yield from _dense(name, s[i], t, w[i], edge_type)
+        return
+    w, t = _rowed(w, t, 1)
+    if t.ndim > 1:
+        for i in range(t.shape[0]):
+            yield from _dense(name, s, t[i], w.select(1, i), edge_type)
+        return
+    assert ns >= 0 and nt >= 0
+    yield Piece(name, s, t, edge_type, False, _features(w, 2))
+
+
+def _rowed(w: Tensor, labels: Labels, at: int) -> tuple[Tensor, Labels]:
+    """The window's dimensions from ``at`` on, as many as the labels have, as one."""
+    if labels.ndim == 0:
+        return w.unsqueeze(at), labels.reshape(1)
+    if labels.ndim == 1:
+        return w, labels
+    sizes = [*w.shape[:at], labels.size, *w.shape[at + labels.ndim :]]
+    try:
+        return w.view(sizes), labels.reshape(-1)
+    except RuntimeError:
+        return w, labels
+
+
+def _features(w: Tensor, neurons: int) -> Tensor:
+    """The dimensions after the neurons' as one (kernel positions)."""
+    if w.ndim == neurons:
+        return w.unsqueeze(-1)
+    try:
+        return w.view(*w.shape[:neurons], -1)
+    except RuntimeError:
+        sizes = w.shape[neurons:]
+        strides = w.stride()
+        order = sorted(range(neurons, w.ndim), key=lambda d: -strides[d])
+        return w.permute([*range(neurons), *order]).reshape(*w.shape[:neurons], -1) if sizes else w
+
+
+def _stars(placement: Placement, target: End, neurons: Universe) -> Iterator[Piece]:
+    """A node of its own joined to each target."""
+    rest = [d for d in range(placement.window.ndim) if d not in target.dims]
+    w = placement.window.permute([*target.dims, *rest])
+    kind = placement.edge_type
+    if kind in (EdgeType.LINEAR, EdgeType.CONV):
+        kind = EdgeType.BIAS
+    if target.labels.ndim != 1:
+        node = neurons.new(placement.name, (1,), met=True)
+        yield from _dense(placement.name, node, target.labels, w.unsqueeze(0), kind)
+        return
+    for run in _same_role(target.labels, neurons):  # a bias of fused queries, keys and values has a node for each
+        node = neurons.new(placement.name, (1,), met=True, fixed=kind is EdgeType.WORD_EMBEDDING)
+        if kind is EdgeType.WORD_EMBEDDING and neurons.words is None:  # a class token
+            neurons.words = node
+        part = w[int(run[0]) : int(run[-1]) + 1]
+        yield from _dense(placement.name, node, target.labels[run], part.unsqueeze(0), kind)
+
+
+def _same_role(labels: Labels, neurons: Universe) -> list[Labels]:
+    """Indices of consecutive neurons of the same role in attention."""
+    return np.split(np.arange(len(labels)), np.flatnonzero(np.diff(_roles(labels, neurons))) + 1)
+
+
+def _roles(labels: Labels, neurons: Universe) -> Labels:
+    roles = np.full(labels.shape, int(EdgeType.LINEAR))
+    for kind in _ATTENTION:
+        for chosen in neurons.roles[kind]:
+            roles[np.isin(labels, chosen)] = int(kind)
+    return roles
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+
+
+def _numbered(reading: Reading, pieces: Sequence[Piece]) -> tuple[Labels, dict[str, Nodes], set[str]]:
+    """A node for every neuron that an edge reaches, in the order in which they were made; groups are runs of them."""
+    neurons = reading.neurons
+    used = np.zeros(sum(r.size for r in neurons), dtype=bool)
+    for piece in pieces:
+        used[neurons.find(piece.source)] = used[neurons.find(piece.target)] = True
+    for source, target, _ in neurons.edges:
+        used[neurons.find(source)] = used[neurons.find(target)] = True
+    number = np.cumsum(used) - 1
+    number[~used] = -1
+    groups: dict[str, Nodes] = {}
+    fixed: set[str] = set()
+    everything = np.arange(len(used))
+    is_fixed = neurons.fixed(everything)
+    for made in neurons:
+        inside = everything[made.start : made.start + made.size]
+        inside = inside[used[inside]]
+        for run in _split(inside, is_fixed[inside]):
+            name = _unused(made.name, groups)
+            groups[name] = Nodes(int(number[run[0]]), len(run))
+            if is_fixed[run[0]]:
+                fixed.add(name)
+    return number, groups, fixed
+
+
+def _split(inside: Labels, flags: np.ndarray) -> list[Labels]:
+    if not inside.size:
+        return []
+    cuts = np.flatnonzero(np.diff(flags.astype(np.int8)) != 0) + 1
+    return np.split(inside, cuts)
+
+
+def _buffer(parameter: Parameter, reading: Reading, number: Labels) -> tuple[tuple[int, Tensor], ...]:
+    """Nodes along the dimensions of a buffer that the forward writes."""
+    out = []
+    dims = [d for d, size in enumerate(parameter.shape) if size != 1]
+    for placement in reading.placements.values():
+        if placement.name == parameter.name and placement.window.numel() == parameter.numel:
+            for end in placement.ends:
+                nodes = number[reading.neurons.find(end.labels)]
+                if len(end.dims) == 1 and (nodes >= 0).all():
+                    out.append((dims[end.dims[0]], torch.from_numpy(nodes)))
+    return tuple(out)
+
+
+def _unused(name: str, groups: dict[str, Nodes]) -> str:
+    candidate, count = name, 1
+    while candidate in groups:
+        count += 1
+        candidate = f"{name}#{count}"
+    return candidate
+
+
+def _words(neurons: Universe, number: Labels, groups: dict[str, Nodes]) -> Nodes | None:
+    if neurons.words is None:
+        return None
+    nodes = number[neurons.find(neurons.words)]
+    if nodes.min() < 0 or not np.array_equal(nodes, np.arange(nodes[0], nodes[0] + len(nodes))):
+        return None
+    return Nodes(int(nodes[0]), len(nodes))
+
+
+# -- blocks ------------------------------------------------------------------------------------------------------------
+
+
+def _blocks(piece: Piece, neurons: Universe, number: Labels) -> Iterator[Block]:
+    """Contiguous ranges of nodes and strided windows between them."""
+    for role, source, target, window in _by_role(piece, neurons):
+        s, t = number[neurons.find(source)], number[neurons.find(target)]
+        for part in window.split(MAX_FEATURES, dim=-1):
+            if piece.diagonal:
+                yield from _diagonal_blocks(piece.name, s, t, part, role)
+                continue
+            for s0, n, si, ds in _runs(s):
+                for t0, m, ti, dt in _runs(t):
+                    yield _dense_block(piece.name, (s0, n), (t0, m), part[si : si + ds * n : ds, ti : ti + dt * m : dt],
+                                       role)  # fmt: skip
+
+
+def _dense_block(name: str, source: tuple[int, int], target: tuple[int, int], w: Tensor, role: EdgeType) -> Block:
+    one, two, three = w.stride()
+    view = WeightView(int(w.storage_offset()), (one, two, three))
+    return Block(name, Nodes(*source), Nodes(*target), role, "dense", view, w.shape[2])
+
+
+def _diagonal_blocks(name: str, s: Labels, t: Labels, w: Tensor, role: EdgeType) -> Iterator[Block]:
+    breaks = np.flatnonzero((np.diff(s) != 1) | (np.diff(t) != 1)) + 1
+    for run in np.split(np.arange(len(s)), breaks):
+        part = w[int(run[0]) : int(run[-1]) + 1]
+        view = WeightView(int(part.storage_offset()), (part.stride(0), 0, part.stride(1)))
+        source, target = Nodes(int(s[run[0]]), len(run)), Nodes(int(t[run[0]]), len(run))
+        yield Block(name, source, target, role, "diagonal", view, w.shape[1])
+
+
+def _by_role(piece: Piece, neurons: Universe) -> Iterator[tuple[EdgeType, Labels, Labels, Tensor]]:
+    """Rows of a linear map that make queries, keys and values apart; a key's edges point back."""
+    if piece.edge_type is not EdgeType.LINEAR or piece.diagonal:
+        yield piece.edge_type, piece.source, piece.target, piece.window
+        return
+    roles = _roles(piece.target, neurons)
+    cuts = np.flatnonzero(np.diff(roles)) + 1
+    for run in np.split(np.arange(len(roles)), cuts):
+        kind = EdgeType(int(roles[run[0]]))
+        window = piece.window[:, int(run[0]) : int(run[-1]) + 1]
+        target = piece.target[run]
+        if kind is EdgeType.KEY:
+            yield kind, target, piece.source, window.transpose(0, 1)
+        else:
+            yield kind, piece.source, target, window
+
+
+def _runs(nodes: Labels) -> list[tuple[int, int, int, int]]:
+    """Node ranges in a row of nodes: (first node, how many, index of the first, step between indices)."""
+    order = np.lexsort((np.arange(len(nodes)), nodes))
+    out: list[tuple[int, int, int, int]] = []
+    first = 0
+    for i in range(1, len(order) + 1):
+        if i < len(order) and nodes[order[i]] - nodes[order[i - 1]] == 1:
+            step = order[i] - order[i - 1]
+            if step > 0 and (i - first < 2 or step == order[first + 1] - order[first]):
+                continue
+        step = int(order[first + 1] - order[first]) if i - first > 1 else 1
+        out.append((int(nodes[order[first]]), i - first, int(order[first]), step))
+        first = i
+    return out
+
+
+def _auxiliary(neurons: Universe, number: Labels) -> Iterator[Block]:
+    """Auxiliary edges, each pair once, as ranges."""
+    seen: set[tuple[int, int, int]] = set()
+    for source, target, kind in neurons.edges:
+        s, t = number[neurons.find(source)], number[neurons.find(target)]
+        pairs = []
+        for a, b in zip(s.tolist(), t.tolist(), strict=True):
+            if a != b and (a, b, int(kind)) not in seen:
+                seen.add((a, b, int(kind)))
+                pairs.append((a, b))
+        edges = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        by_source, by_target = (edges[np.lexsort((edges[:, 1 - end], edges[:, end]))] for end in (0, 1))
+        yield from min((list(_ranges(order, kind)) for order in (edges, by_source, by_target)), key=len)
+
+
+def _ranges(pairs: Labels, kind: EdgeType) -> Iterator[Block]:
+    """Consecutive pairs as blocks: one to one, one to many, many to one."""
+    i = 0
+    while i < len(pairs):
+        step = tuple(pairs[i + 1] - pairs[i]) if i + 1 < len(pairs) else (1, 1)
+        j = i + 1
+        if step in ((1, 1), (0, 1), (1, 0)):
+            while j < len(pairs) and tuple(pairs[j] - pairs[j - 1]) == step:
+                j += 1
+        n = j - i
+        source = Nodes(int(pairs[i][0]), n if step[0] else 1) if n > 1 else Nodes(int(pairs[i][0]), 1)
+        target = Nodes(int(pairs[i][1]), n if step[1] else 1) if n > 1 else Nodes(int(pairs[i][1]), 1)
+        shape = "diagonal" if step == (1, 1) or n == 1 else "dense"
+        yield Block(f"{kind.name.lower()}.{source.start}-{target.start}", source, target, kind, shape)  # type: ignore[arg-type]
+        i = j

@@ -1,0 +1,462 @@
+"""One forward pass, operation by operation: what each tensor is made of."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from nino.graphs.recorded.reading import Reading, fresh_axes
+from nino.graphs.recorded.rules import Call, rule_for
+from nino.graphs.recorded.rules.views import joined, reshaped, taken
+from nino.graphs.recorded.values import Value, axes_for
+
+log = logging.getLogger("nino.graphs")
+
+#: Constants of more elements are not computed; they are taken to tell everything apart.
+KNOWN = 1 << 24
+
+_VIEWS = {"view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze", "squeeze",
+          "expand", "slice", "select", "split", "split_with_sizes", "unbind", "narrow", "alias", "detach",
+          "unsafe_split", "unsafe_chunk", "chunk", "unsafe_split_with_sizes", "numpy_T"}  # fmt: skip
+_COPIES = {"clone", "contiguous", "_to_copy", "lift_fresh", "lift_fresh_copy", "alias", "detach"}
+_RANDOM = {"bernoulli", "native_dropout", "rand_like", "randn_like", "normal", "uniform", "exponential", "random",
+           "rand", "randn", "randint", "randperm", "empty", "empty_like", "new_empty", "empty_strided",
+           "new_empty_strided", "multinomial", "rrelu_with_noise", "dropout"}  # fmt: skip
+_FILLED = {"zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "fill",
+           "zero", "scalar_tensor"}  # fmt: skip
+
+
+class Recorder(TorchDispatchMode):
+    """Follows what every operation does to neurons while the forward runs.
+
+    Args:
+        reading: what is known of neurons and parameters so far.
+        model: the model, whose parameters and buffers are told by identity.
+        state: names of buffers that the forward writes.
+        fake: the mode of fake tensors; None runs on real ones.
+    """
+
+    def __init__(self, reading: Reading, model: nn.Module, state: set[str], fake: FakeTensorMode | None) -> None:
+        """See the class."""
+        super().__init__()
+        self.reading, self.fake = reading, fake
+        self.values: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.twins: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.views: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.seen: set[str] = set()
+        self.written: set[str] = set()
+        self.state = state
+        self.buffers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.pending: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.originals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.saved: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._keep: list[Tensor] = []
+        for tensor in [*model.parameters(), *model.buffers()]:
+            self.originals[tensor] = True
+        for name, parameter in model.named_parameters():
+            self.values[parameter] = _weight(reading, name)
+        for name, buffer in model.named_buffers():
+            self.buffers[buffer] = name
+            if name in state:
+                self.values[buffer] = _weight(reading, name)
+
+    # -- tensors -------------------------------------------------------------------------------------------------------
+
+    def give(self, tensor: Tensor, value: Value) -> None:
+        """Say what a tensor is."""
+        self.values[tensor] = value
+
+    def value(self, tensor: Tensor) -> Value:
+        """What a tensor is: a constant where nothing is known of it."""
+        found = self.values.get(tensor)
+        for view in self.pending.pop(tensor, ()):  # written through a view since it was last read
+            base, name, call_args, which = self.views[view]
+            written = self.value(view)
+            if found is not None and (written.kind != "constant" or found.kind != "constant"):
+                with self._real():
+                    found = self._put_back(found, name, call_args, which, written, base)
+                self.values[tensor] = found
+        if found is None:
+            real = None
+            if not isinstance(tensor, FakeTensor) and tensor.device.type != "meta" and tensor.numel() <= KNOWN:
+                with self._real():
+                    real = tensor.detach().cpu().clone()  # in-place operations write what is known
+            found = Value(fresh_axes(tuple(tensor.shape)), kind="constant", known=real)
+            self.values[tensor] = found
+        for name in found.made_of:
+            self.seen.add(name)
+        return found
+
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """A fake tensor in the place of a real one."""
+        if self.fake is None or isinstance(tensor, FakeTensor):
+            return tensor
+        twin = self.twins.get(tensor)
+        if twin is None:
+            with self.fake:
+                twin = torch.empty_strided(tuple(tensor.shape), _strides(tensor), dtype=tensor.dtype, device="cpu")
+            self.twins[tensor] = twin
+            self.values[twin] = self.value(tensor)
+            self._keep.append(tensor)
+        return twin
+
+    # -- operations ----------------------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operation, and note what it makes."""
+        kwargs = dict(kwargs or {})
+        if func.namespace == "prim":  # a tensor's device, layout and the like
+            return func(*args, **kwargs)
+        name, in_place = _name(func)
+        if name == "as_strided":
+            name = _plain_stride(*args[:3])
+        known = self._known(func, name, args, kwargs)
+        if name == "_local_scalar_dense" and known is not None:
+            return known
+        if self.fake is not None:
+            run_args, run_kwargs = tree_map(self._as_fake, (args, kwargs))
+        else:
+            run_args, run_kwargs = args, kwargs
+        if in_place and self.fake is None:
+            self._save(func, args, kwargs)
+        before = {id(t): self.value(t) for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)}
+        result = func(*run_args, **run_kwargs)
+        outputs = _tensors(result)
+        call_args = tree_map(lambda x: before[id(x)] if isinstance(x, Tensor) else x, (args, kwargs))
+        with self._real():
+            made = self._make(func, name, call_args, outputs, known)
+        for tensor, value in zip(outputs, made, strict=True):
+            if tensor is not None and value is not None:
+                self.values[tensor] = value
+        if in_place:
+            with self._real():
+                self._write(func, args, kwargs, made)
+            first = args[0] if args and isinstance(args[0], Tensor) else None
+            return first if first is not None and isinstance(result, Tensor) and "out" not in kwargs else result
+        if name in _VIEWS and args and isinstance(args[0], Tensor):
+            for i, tensor in enumerate(outputs):
+                if tensor is not None:
+                    self.views[tensor] = (args[0], name, call_args, i)
+        return result
+
+    def _as_fake(self, x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return self.stand_in(x)
+        return torch.device("cpu") if isinstance(x, torch.device) else x
+
+    def _make(
+        self, func: Any, name: str, call_args: Any, outputs: tuple[Tensor | None, ...], known: Any
+    ) -> list[Value | None]:
+        """What an operation's outputs are."""
+        args = _by_name(func, *call_args)
+        call = Call(name, func, args, outputs)
+        values = call.values
+        if all(v.kind == "constant" for v in values) and name not in ("empty",):
+            made: Any = self._constant(call)
+        elif len(values) and values[0].window is not None and name in _VIEWS | _COPIES and values[0].kind == "weight":
+            made = self._window(call, values[0])
+        else:
+            made = self._ruled(call)
+        made = [made] * len(outputs) if isinstance(made, Value) else list(made)
+        made += [None] * (len(outputs) - len(made))
+        reals = _tensors(known) if known is not None else (None,) * len(outputs)
+        weights = frozenset().union(*(v.made_of for v in values)) if values else frozenset()
+        out: list[Value | None] = []
+        for tensor, value, real in zip(outputs, made, reals, strict=True):
+            if tensor is None or value is None:
+                out.append(None)
+                continue
+            changes: dict[str, Any] = {"known": real}
+            if value.kind == "weight":
+                changes["made_of"] = value.made_of | weights
+            if value.window is None:
+                value = replace(value, **changes)
+            if tensor.dtype == torch.bool:
+                value = replace(value, extra={**value.extra, "bool": True})
+            out.append(value)
+        return out
+
+    def _ruled(self, call: Call) -> Any:
+        """What the operation's rule gives; where it cannot be followed after all, what is said of an unknown one."""
+        rule = rule_for(call.name, call.func)
+        try:
+            made = rule(self.reading, call)
+            values = [made] if isinstance(made, Value) else made
+            for tensor, value in zip(call.outputs, values, strict=False):
+                if tensor is not None and value is not None and value.shape != tuple(tensor.shape):
+                    raise ValueError(f"its rule gives {value.shape}, not {tuple(tensor.shape)}")
+        except Exception as error:  # the graph stays right: what the operation touches is fixed, its parameters carried
+            log.info("%s is taken for unknown (%s: %s)", call.name, type(error).__name__, error)
+            return rule_for("unknown", call.func)(self.reading, call)
+        return made
+
+    def _constant(self, call: Call) -> list[Value | None]:
+        """Constants of constants: positions, or, if drawn at random or filled, all alike."""
+        filled = call.name in _FILLED or call.name in _RANDOM
+        alike = filled or bool(call.values) and all(x.uniform for v in call.values for x in v.axes)
+        return [
+            None if t is None else Value(axes_for(tuple(t.shape), uniform=alike), kind="constant") for t in call.outputs
+        ]
+
+    def _window(self, call: Call, weight: Value) -> list[Value | None]:
+        """A view of a parameter that nothing has met: a window on it."""
+        assert weight.window is not None
+        if call.name in _COPIES:
+            return [weight] * len(call.outputs)
+        named = {name: weight.window if isinstance(a, Value) else a for name, a in call.args.items()}
+        by_key = {a.name for a in call.func._schema.arguments if a.kwarg_only}
+        try:
+            positional = [a for name, a in named.items() if name not in by_key]
+            windows = _tensors(call.func(*positional, **{k: a for k, a in named.items() if k in by_key}))
+        except (RuntimeError, TypeError):
+            settled = self.reading.settle(weight)
+            made = rule_for(call.name, call.func)(self.reading, _with_first(call, settled))
+            return [made] * len(call.outputs) if isinstance(made, Value) else list(made)
+        out: list[Value | None] = []
+        for window in windows:
+            assert window is not None
+            axes = fresh_axes(tuple(window.shape))
+            for dim, stride in zip(axes, window.stride(), strict=True):
+                for axis in dim:
+                    axis.uniform = stride == 0
+            out.append(Value(axes, kind="weight", window=window, made_of=weight.made_of))
+        return out
+
+    # -- constants -----------------------------------------------------------------------------------------------------
+
+    def _known(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """What an operation gives where all that it reads is known, computed on real tensors."""
+        if self.fake is None and name == "_local_scalar_dense":
+            return None
+        tensors = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+        values = [self.value(t) for t in tensors]
+        if name in _RANDOM and name not in ("rand", "randn", "randint", "randperm", "normal", "uniform"):
+            return None
+        if any(v.known is None for v in values) or (not values and name in ("empty", "empty_strided")):
+            return None
+        real_of = {id(t): v.known for t, v in zip(tensors, values, strict=True)}
+        real = tree_map(
+            lambda x: (
+                real_of[id(x)] if isinstance(x, Tensor) else torch.device("cpu") if isinstance(x, torch.device) else x
+            ),
+            (args, kwargs),
+        )
+        try:
+            with self._real():
+                out = func(*real[0], **real[1])
+        except (RuntimeError, NotImplementedError, TypeError, ValueError):
+            return None
+        if any(t is not None and t.numel() > KNOWN for t in _tensors(out)):
+            return None
+        return out
+
+    @contextmanager
+    def _real(self) -> Iterator[None]:
+        if self.fake is None:
+            yield
+        else:
+            with unset_fake_temporarily():
+                yield
+
+    def _save(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Keep what parameters and buffers hold before a pass on real tensors writes them."""
+        for tensor in _out_arguments(func, args, kwargs):
+            if isinstance(tensor, Tensor) and tensor in self.originals and tensor not in self.saved:
+                self.saved[tensor] = tensor.detach().clone()
+
+    def restore(self) -> None:
+        """Put back what the pass has written to parameters and buffers."""
+        with torch.no_grad():
+            for tensor, value in self.saved.items():
+                tensor.copy_(value)
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def _write(self, func: Any, args: Any, kwargs: Any, made: list[Value | None]) -> None:
+        """In-place operations: the tensor, and what it is a view of, are what was written."""
+        written = [t for t in _out_arguments(func, args, kwargs) if isinstance(t, Tensor)]
+        for tensor, value in zip(written, made, strict=False):
+            if value is not None:
+                self._assign(tensor, value)
+
+    def _assign(self, tensor: Tensor, value: Value) -> None:
+        name = self.buffers.get(tensor)
+        if name is not None:
+            self.written.add(name)
+            return
+        old = self.values.get(tensor)
+        if isinstance(tensor, nn.Parameter) and old is not None and tensor in self.originals:
+            self.reading.stop(old.made_of | value.made_of, "written in place")
+        self.values[tensor] = value
+        twin = self.twins.get(tensor)
+        if twin is not None:
+            self.values[twin] = value
+        while tensor in self.views:
+            base = self.views[tensor][0]
+            if all(view is not tensor for view in self.pending.setdefault(base, [])):
+                self.pending[base].append(tensor)
+            tensor = base
+
+    def _put_back(self, base: Value, view: str, call_args: Any, which: int, value: Value, tensor: Tensor) -> Value:
+        """A tensor whose view has been written."""
+        r = self.reading
+        rest = call_args[0][1:]
+        if view in ("alias", "detach"):
+            return value
+        if view in ("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze"):
+            return reshaped(r, value, base.shape)
+        if view in ("transpose", "t"):
+            i, j = (rest[0], rest[1]) if view == "transpose" else (0, 1)
+            dims = list(value.dims)
+            dims[i], dims[j] = dims[j], dims[i]
+            return value.but(dims=tuple(dims))
+        if view in ("slice", "select", "narrow"):
+            return self._patched(base, view, rest, value)
+        if "split" in view:
+            sizes, d = rest[0], (rest[1] if len(rest) > 1 else 0)
+            start = which * sizes if isinstance(sizes, int) else sum(sizes[:which])
+            return self._patched(base, "slice", (d, start, start + value.shape[d]), value)
+        r.tell_apart(base, base.axes, f"a {view} of it is written in place")
+        r.tell_apart(value, value.axes, f"written in place through a {view}")
+        return Value(fresh_axes(tuple(tensor.shape)))
+
+    def _patched(self, base: Value, view: str, rest: Any, value: Value) -> Value:
+        """A tensor with a range of a dimension replaced."""
+        r = self.reading
+        d = (rest[0] if rest else 0) % len(base.dims)
+        size = base.shape[d]
+        index = range(size)
+        if view == "select":
+            start = rest[1] % size
+            stop, step = start + 1, 1
+            value = value.but(dims=(*value.dims[:d], (), *value.dims[d:]))
+        else:
+            chosen = index[slice(*(list(rest[1:]) + [None] * 3)[:3])]
+            start, stop, step = chosen.start, chosen.stop, chosen.step
+        if step != 1:
+            r.tell_apart(base, base.axes, "a slice with steps of it is written in place")
+            r.tell_apart(value, value.axes, "written in place into a slice with steps")
+            return Value(fresh_axes(base.shape))
+        if stop - start == size:
+            return value
+        left = taken(r, base, d, np.arange(start)) if start else None
+        right = taken(r, base, d, np.arange(stop, size)) if stop < size else None
+        return joined(r, [p for p in (left, value, right) if p is not None], d)
+
+
+def _weight(reading: Reading, name: str) -> Value:
+    window = reading.weights.view(name)
+    return Value(fresh_axes(tuple(window.shape)), kind="weight", window=window, made_of=frozenset([name]))
+
+
+def _with_first(call: Call, value: Value) -> Call:
+    done = False
+    args = {}
+    for key, a in call.args.items():
+        if isinstance(a, Value) and not done:
+            args[key], done = value, True
+        else:
+            args[key] = a
+    return Call(call.name, call.func, args, call.outputs)
+
+
+def _plain_stride(tensor: Tensor, size: Any, stride: Any) -> str:
+    """``alias`` or ``view`` where a strided view is one, for its rule."""
+    if tuple(size) == tuple(tensor.shape) and all(
+        a == b or n == 1 for a, b, n in zip(stride, tensor.stride(), size, strict=True)
+    ):
+        return "alias"
+    step, dense = 1, True
+    for n, s in zip(reversed(list(size)), reversed(list(stride)), strict=True):
+        dense, step = dense and (n == 1 or s == step), step * n
+    return "view" if dense and tensor.is_contiguous() and step == tensor.numel() else "as_strided"
+
+
+def _name(func: Any) -> tuple[str, bool]:
+    """An operation's name without its in-place mark, and whether it writes."""
+    full = func._schema.name.partition("::")[2]
+    writes = func._schema.is_mutable
+    name = full
+    if name.endswith("_") and not name.startswith("__") and writes:
+        name = name[:-1]
+    return name, writes
+
+
+def _out_arguments(func: Any, args: Any, kwargs: Any) -> list[Any]:
+    """What an operation writes, in the order of its schema."""
+    out = []
+    for i, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            out.append(args[i] if i < len(args) else kwargs.get(argument.name))
+    return out
+
+
+def _by_name(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by the names of the schema, with its defaults."""
+    out: dict[str, Any] = {}
+    for i, argument in enumerate(func._schema.arguments):
+        if i < len(args):
+            out[argument.name] = args[i]
+        elif argument.name in kwargs:
+            out[argument.name] = kwargs[argument.name]
+        elif argument.has_default_value():
+            out[argument.name] = argument.default_value
+    return out
+
+
+def _tensors(result: Any) -> tuple[Tensor | None, ...]:
+    """Tensors that an operation returned, those in lists too."""
+    if isinstance(result, list | tuple):
+        return tuple(x if isinstance(x, Tensor) else None for x in tree_flatten(result)[0])
+    return (result if isinstance(result, Tensor) else None,)
+
+
+def _strides(tensor: Tensor) -> tuple[int, ...]:
+    try:
+        return tuple(tensor.stride())
+    except RuntimeError:  # sparse and the like have none
+        strides, step = [], 1
+        for size in reversed(tensor.shape):
+            strides.append(step)
+            step *= max(size, 1)
+        return tuple(reversed(strides))
+
+
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Fused kernels off, so that their parts are seen; random state untouched."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    drawn, numbers = random.getstate(), np.random.get_state()
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        torch.backends.mha.set_fastpath_enabled(False)
+        log = logging.getLogger("torch._subclasses.fake_tensor")
+        was, log.disabled = log.disabled, True  # it prints the traceback of every shape error
+        mkldnn = torch._C._get_mkldnn_enabled()
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+            torch._C._set_mkldnn_enabled(mkldnn)
+            log.disabled = was
+            random.setstate(drawn)
+            np.random.set_state(numbers)

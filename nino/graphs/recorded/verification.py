@@ -1,0 +1,301 @@
+"""Renumber what a graph calls interchangeable, and compare what the network computes."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from nino.graphs.core import Nodes
+
+if TYPE_CHECKING:
+    from nino.graphs.graph import NeuralGraph
+
+log = logging.getLogger("nino.graphs")
+
+#: Largest relative change of float64 outputs that counts as none.
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What renumbering has shown.
+
+    Args:
+        renumbered: sets of groups that were renumbered together, by the groups' names.
+        difference: relative change of the outputs when all sets that keep the function are renumbered at once.
+        changing: sets whose renumbering changes the function, with the relative change.
+        graph: the graph that was checked or, where asked for, the one with these groups fixed.
+    """
+
+    renumbered: tuple[tuple[str, ...], ...]
+    difference: float
+    changing: dict[tuple[str, ...], float]
+    graph: NeuralGraph
+
+    def __bool__(self) -> bool:
+        """Whether no renumbering changes the function."""
+        return not self.changing
+
+    def __str__(self) -> str:
+        """One line."""
+        text = f"{len(self.renumbered)} renumberings of interchangeable neurons"
+        if self:
+            return f"verified: {text} leave the outputs as they are (relative change {self.difference:.0e} in float64)"
+        bad = "; ".join(f"{', '.join(names[:3])} ({change:.0e})" for names, change in list(self.changing.items())[:4])
+        return f"not exact: {len(self.changing)} of {text} change the outputs: {bad}"
+
+
+@dataclass(frozen=True, slots=True)
+class Renumbering:
+    """Ranges of nodes that are renumbered in the same way.
+
+    Args:
+        atoms: first nodes of the ranges.
+        size: nodes in each.
+        names: groups that they lie in.
+    """
+
+    atoms: tuple[int, ...]
+    size: int
+    names: tuple[str, ...]
+
+
+def verify(graph: NeuralGraph, model: nn.Module, example: Any, *, fix: bool = False, seed: int = 0) -> Verification:
+    """Renumber the neurons that the graph calls interchangeable in a float64 copy, and compare outputs.
+
+    Norm scales, biases and other vectors are drawn anew first, since those of a new network are all alike, and the
+    statistics of batch norm are reset. The copy is in evaluation mode.
+
+    Args:
+        graph: the graph of the model.
+        model: the network; not changed.
+        example: a tensor, a tuple of positional or a dict of keyword inputs.
+        fix: give back the graph with the groups fixed whose renumbering changes the outputs.
+        seed: of the renumberings and the drawn parameters.
+
+    Returns:
+        What was renumbered, and what of it changes the function.
+
+    Raises:
+        ValueError: if the graph is not that of the model.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        twin = _copy(model, torch.float64)
+        names = [name for name, _ in twin.named_parameters()]
+        if len(names) != len(graph.parameters):
+            raise ValueError(f"the graph has {len(graph.parameters)} parameters, the model {len(names)}: pass its own")
+        try:
+            check = _Check(graph, twin, example, torch.float64)
+        except RuntimeError as error:  # an operation that has no kernel for float64
+            log.info("the outputs are compared in float32: %s", error)
+            check = _Check(graph, _copy(model, torch.float32), example, torch.float32)
+        sets = renumberings(graph)
+        orders = [torch.randperm(s.size) for s in sets]
+        changing: dict[int, float] = {}
+        difference = check.change(sets, orders)
+        if not difference <= check.tolerance:
+            changing = check.search(sets, orders, list(range(len(sets))), difference)
+            rest = [i for i in range(len(sets)) if i not in changing]
+            difference = check.change([sets[i] for i in rest], [orders[i] for i in rest])
+    bad = {sets[i].names: change for i, change in changing.items()}
+    fixed = graph
+    if fix and bad:
+        fixed = replace(graph, fixed=graph.fixed | {name for names in bad for name in names}, _cache={})
+    return Verification(tuple(s.names for s in sets), difference, bad, fixed)
+
+
+class _Check:
+    """A float64 copy of the model, and its outputs."""
+
+    def __init__(self, graph: NeuralGraph, model: nn.Module, example: Any, dtype: torch.dtype) -> None:
+        from nino.graphs.recorded.record import as_call
+
+        self.tolerance = TOLERANCE if dtype is torch.float64 else 1e3 * TOLERANCE
+        self.graph, self.model = graph, model
+        args, kwargs = as_call(example)
+        self.call = tree_map(
+            lambda x: x.detach().cpu().to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x,
+            (args, kwargs),
+        )
+        self.flat = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+        self.buffers = {name: b.detach().clone() for name, b in model.named_buffers()}
+        self.outputs = self.run()
+
+    def run(self) -> list[Tensor]:
+        """Floating point outputs."""
+        from nino.graphs.recorded.record import output_tensors
+
+        torch.manual_seed(0)
+        output = self.model(*copy.deepcopy(self.call[0]), **copy.deepcopy(self.call[1]))
+        return [t.detach().clone() for t in output_tensors(output) if t.is_floating_point() or t.is_complex()]
+
+    def change(self, sets: Sequence[Renumbering], orders: Sequence[Tensor]) -> float:
+        """Largest relative change of an output under these renumberings."""
+        source = torch.arange(self.graph.num_nodes)
+        for chosen, order in zip(sets, orders, strict=True):
+            for atom in chosen.atoms:
+                source[atom : atom + chosen.size] = atom + order
+        flat = moved(self.graph, self.flat, source)
+        self._load(flat, source)
+        new = self.run()
+        self._load(self.flat, torch.arange(self.graph.num_nodes))
+        return max((_relative(a, b) for a, b in zip(self.outputs, new, strict=True)), default=0.0)
+
+    def search(
+        self, sets: Sequence[Renumbering], orders: Sequence[Tensor], which: list[int], change: float
+    ) -> dict[int, float]:
+        """Which of some renumberings change the outputs, by halving."""
+        if len(which) == 1:
+            return {which[0]: change}
+        out: dict[int, float] = {}
+        for half in (which[: len(which) // 2], which[len(which) // 2 :]):
+            value = self.change([sets[i] for i in half], [orders[i] for i in half])
+            if not value <= self.tolerance:
+                out |= self.search(sets, orders, half, value)
+        return out
+
+    def _load(self, flat: Tensor, source: Tensor) -> None:
+        offset = 0
+        for p in self.model.parameters():
+            p.copy_(flat[offset : offset + p.numel()].view(p.shape))
+            offset += p.numel()
+        for name, b in self.model.named_buffers():
+            if b.shape == self.buffers[name].shape:  # observers of quantisation resize theirs
+                b.copy_(_moved_buffer(self.buffers[name], self.graph.buffers.get(name, ()), source))
+
+
+def moved(graph: NeuralGraph, flat: Tensor, source: Tensor) -> Tensor:
+    """Parameters after a renumbering: node n takes the place of node ``source[n]``.
+
+    Args:
+        graph: the graph.
+        flat: (P,) contiguous.
+        source: (N,) long; maps every block's ends onto themselves.
+    """
+    from nino.graphs.graph import window
+
+    out = flat.clone()
+    for block in graph.blocks:
+        if block.weight is None:
+            continue
+        s = source[block.source.slice] - block.source.start
+        old, new = window(flat, block), window(out, block)
+        if block.kind == "diagonal":
+            new.copy_(old[s])
+        else:
+            t = source[block.target.slice] - block.target.start
+            new.copy_(old[s][:, t])
+    return out
+
+
+def _moved_buffer(buffer: Tensor, dims: Sequence[tuple[int, Tensor]], source: Tensor) -> Tensor:
+    for dim, nodes in dims:
+        place = {int(n): i for i, n in enumerate(nodes)}
+        order = torch.tensor([place.get(int(source[n]), i) for i, n in enumerate(nodes)])
+        buffer = buffer.index_select(dim, order)
+    return buffer
+
+
+def renumberings(graph: NeuralGraph) -> list[Renumbering]:
+    """Sets of node ranges that may be renumbered together without changing the graph.
+
+    The node axis is cut at every end of a block and of a group, through blocks of one-to-one edges too; ranges joined
+    one to one go together. Sets with a range in a fixed group, or of one node, are left out.
+    """
+    cuts = {0, graph.num_nodes}
+    for nodes in graph.groups.values():
+        cuts |= {nodes.start, nodes.stop}
+    diagonals = [b for b in graph.blocks if b.kind == "diagonal"]
+    for b in graph.blocks:
+        cuts |= {b.source.start, b.source.stop, b.target.start, b.target.stop}
+    while True:
+        more = set()
+        ordered = sorted(cuts)
+        for b in diagonals:
+            for one, other in ((b.source, b.target), (b.target, b.source)):
+                more |= {x - one.start + other.start for x in _within(ordered, one)}
+        if more <= cuts:
+            break
+        cuts |= more
+    ends = sorted(cuts)
+    starts = ends[:-1]
+    size = {a: b - a for a, b in pairwise(ends)}
+    parent = {x: x for x in starts}
+
+    def find(x: int) -> int:
+        while parent[x] != x:
+            parent[x] = parent[parent[x]]
+            x = parent[x]
+        return x
+
+    for b in diagonals:
+        for x in [b.source.start, *_within(starts, b.source)]:
+            parent[find(x)] = find(x - b.source.start + b.target.start)
+    owner: dict[int, str] = {}
+    fixed = set()
+    for name, nodes in graph.groups.items():
+        for x in [nodes.start, *_within(starts, nodes)]:
+            owner[x] = name
+            if name in graph.fixed:
+                fixed.add(find(x))
+    sets: dict[int, list[int]] = {}
+    for x in starts:
+        sets.setdefault(find(x), []).append(x)
+    return [
+        Renumbering(tuple(atoms), size[atoms[0]], tuple(dict.fromkeys(owner.get(x, "?") for x in atoms)))
+        for root, atoms in sets.items()
+        if find(root) not in fixed and size[atoms[0]] > 1
+    ]
+
+
+def _within(ordered: list[int], nodes: Nodes) -> list[int]:
+    from bisect import bisect_left, bisect_right
+
+    return ordered[bisect_right(ordered, nodes.start) : bisect_left(ordered, nodes.stop)]
+
+
+def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A float64 copy on the CPU in evaluation mode whose parameters tell neurons apart."""
+    twin = _deepcopy(model)
+    if any(t.device.type == "meta" for t in [*twin.parameters(), *twin.buffers()]):
+        twin = twin.to_empty(device="cpu")
+        for t in [*twin.parameters(), *twin.buffers()]:
+            if t.is_floating_point():
+                nn.init.normal_(t, std=0.1 if t.ndim < 2 else float(t[0].numel()) ** -0.5)
+    twin = twin.cpu().to(dtype).eval()
+    for module in twin.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            module.reset_running_stats()
+    for p in twin.parameters():
+        if p.ndim <= 1 or p.numel() == p.shape[0] or not p.any():
+            p.add_(0.3 * torch.randn_like(p))
+    return twin
+
+
+def _deepcopy(model: nn.Module) -> nn.Module:
+    """A copy, also of modules that keep a weight which their forward computes (with its gradient) as an attribute."""
+    computed = [(vars(m), k, v) for m in model.modules() for k, v in vars(m).items() if isinstance(v, Tensor)]
+    try:
+        for attributes, name, tensor in computed:
+            attributes[name] = tensor.detach()
+        return copy.deepcopy(model)
+    finally:
+        for attributes, name, tensor in computed:
+            attributes[name] = tensor
+
+
+def _relative(a: Tensor, b: Tensor) -> float:
+    if a.shape != b.shape:
+        return float("inf")
+    keep = torch.isfinite(a.abs()) & torch.isfinite(b.abs())
+    scale = a[keep].norm()
+    return float((a[keep] - b[keep]).norm() / scale) if scale > 0 else float((a[keep] - b[keep]).norm())
