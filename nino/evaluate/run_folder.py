@@ -25,7 +25,11 @@ from nino.specs import TaskSpec
 FORMAT = 1
 STATUSES = ("done", "diverged", "failed")
 
-RESULT, LOG, NOWCASTS, JUMPS, LOSSES = "run.json", "log.csv", "nowcasts.csv", "jumps.csv", "around.csv"
+RESULT = "run.json"
+LOG = "log.csv"
+NOWCASTS = "nowcasts.csv"
+JUMPS = "jumps.csv"
+LOSSES = "around.csv"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 """Columns of ``jumps.csv`` that are quantiles over a tensor's elements."""
 LOG_COLUMNS = ("step", "train_loss", "validation", "test", "train_seconds", "evaluation_seconds", "nowcast_seconds")

@@ -294,7 +294,8 @@ def window(values: Shaped[Tensor, "params ..."], block: Block) -> Shaped[Tensor,
         block: a block with weights.
 
     Returns:
-        A view (sources targets features *columns) of a dense block, (sources features *columns) of a diagonal one.
+        A view ``(sources targets features *columns)`` of a dense block, ``(sources features *columns)`` of a diagonal
+        one.
 
     Raises:
         ValueError: for an auxiliary block.

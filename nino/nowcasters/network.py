@@ -2,7 +2,7 @@ r"""The NiNo network (Knyazev et al., ICLR 2025: accelerating training with neur
 
 A neural graph has a node for each neuron and an edge for each weight (section 3.2 of the paper). NiNo reads the last c
 states of every weight and predicts its change k states ahead, for all weights at once (section 4). For an edge s -> t
-with scaled states w_1 .. w_c, and for nodes with Laplacian positions p:
+with scaled states w_1 .. w_c, and for nodes with Laplacian positions p::
 
     e_st = edge_proj(w_st) + layer_embed[type]                                    edge embedding
     x_t  = node_proj(p_t) [+ word embedding]                                      node embedding
@@ -15,7 +15,7 @@ with scaled states w_1 .. w_c, and for nodes with Laplacian positions p:
 This file is the specification: ``Network.forward`` is these lines on an explicit list of edges, and needs memory for
 all of them. ``nino.nowcasters.engines`` computes the same without edge states in memory, and the tests hold it to this.
 
-Legend of dimension names (docs/shapes.md has them all):
+Legend of dimension names (docs/shapes.md has them all)::
 
     nodes      N   neurons, biases, norms, heads, words, ...: all nodes of the graph
     edges      E   weights and auxiliary edges, self-loops last

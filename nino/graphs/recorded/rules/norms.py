@@ -78,7 +78,7 @@ def group_norm(r: Reading, call: Call) -> list[Value | None]:
 
 @rule("_weight_norm_interface", "_weight_norm")
 def weight_norm(r: Reading, call: Call) -> list[Value | None]:
-    """The direction v / |v| times g: the direction's neurons, scaled by g."""
+    """The direction ``v / |v|`` times ``g``: the direction's neurons, scaled by g."""
     v, g = r.settle(call["v"]), call["g"]
     out = r.merge(*r.align(v, r.settle(g)), "product", EdgeType.NORM)
     return [out, None][: len(call.outputs)] if len(call.outputs) < 2 else [out, _norms(out, g)]
