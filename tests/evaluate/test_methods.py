@@ -6,7 +6,7 @@ import torch
 from nino.evaluate.methods import build_nowcaster, nowcaster_file, rescale, start_training
 from nino.evaluate.oracle import Oracle
 from nino.graphs import neural_graph
-from nino.nowcasters import NOWCASTERS, WNN, Divided, SampledEdges, save_nowcaster
+from nino.nowcasters import NOWCASTERS, WNN, Divided, NiNoNet, SampledEdges, save_nowcaster
 from nino.nowcasters import build_nowcaster as fresh_nowcaster
 from nino.specs import MethodSpec, ScheduleSpec
 from tests.nowcasters.helpers import lively
@@ -108,8 +108,8 @@ def test_approximated_runs_train(digits, schedule, tmp_path: Path) -> None:
 
 
 def test_options_reach_the_wrapper(digits, schedule) -> None:
-    row = method("linear", options={"update_scale": 0.5, "topology": "exact"})
-    optimizer = start_training(digits, row, 1000, schedule, build_nowcaster(row, 1000, schedule)).optimizer
+    row = method("checkpoint", options={"update_scale": 0.5, "topology": "exact"})
+    optimizer = start_training(digits, row, 1000, schedule, NiNoNet(hidden=4)).optimizer
     assert optimizer.update_scale == 0.5 and optimizer.graph.topology == "exact"
 
 
