@@ -109,7 +109,9 @@ def test_approximated_runs_train(digits, schedule, tmp_path: Path) -> None:
 
 def test_options_reach_the_wrapper(digits, schedule) -> None:
     row = method("checkpoint", options={"update_scale": 0.5, "topology": "exact"})
-    optimizer = start_training(digits, row, 1000, schedule, NiNoNet(hidden=4)).optimizer
+    training = start_training(digits, row, 1000, schedule, NiNoNet(hidden=4))
+    training.step()  # whose forward pass the graph is recorded in
+    optimizer = training.optimizer
     assert optimizer.update_scale == 0.5 and optimizer.graph.topology == "exact"
 
 
