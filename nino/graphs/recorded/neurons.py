@@ -48,7 +48,6 @@ class Universe:
         self._used = 0
         self.edges: list[tuple[Labels, Labels, EdgeType]] = []
         self.roles: dict[EdgeType, list[Labels]] = {EdgeType.QUERY: [], EdgeType.KEY: [], EdgeType.VALUE: []}
-        self.cuts: list[Labels] = []
         self.words: Labels | None = None
         self.shared: set[int] = set()
         self.reasons: dict[int, str] = {}

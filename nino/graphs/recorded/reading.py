@@ -168,12 +168,10 @@ class Reading:
             if len(rest) == len(f.axes):
                 out.append(f)
                 continue
-            if rest or single:
-                keep = tuple(f.axes.index(a) for a in rest)
-                made = Field(rest, self.neurons.derived(f.labels, keep, name))
-            else:
-                self.neurons.cuts.append(f.labels.reshape(-1))
+            if not rest and not single:
                 continue
+            keep = tuple(f.axes.index(a) for a in rest)
+            made = Field(rest, self.neurons.derived(f.labels, keep, name))
             same = next((g for g in out if set(g.axes) == set(rest)), None)
             if same is None:
                 out.append(made)

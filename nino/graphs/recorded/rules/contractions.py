@@ -145,17 +145,10 @@ def project(r: Reading, x: Value, w: Value, nb: int) -> Value:
     for f in targets:
         r.neurons.meet(f.labels)
     gone = set(x.dims[k])
-    left = tuple(f for f in _without_cuts(r, x, gone) if f.axes or x.dims[k])
+    left = tuple(f for f in r.reduce(x, gone, "slices") if f.axes or x.dims[k])
     kind = "weight" if x.kind == "weight" else "data"
     dims = (*(p or q for p, q in zip(x.dims[:k], w.dims[:k], strict=True)), w.dims[-1])
     return Value(dims, r.untangle((*left, *targets)), kind, fresh=2, made_of=x.made_of | w.made_of)  # type: ignore[arg-type]
-
-
-def _without_cuts(r: Reading, x: Value, gone: set[Axis]) -> tuple[Field, ...]:
-    count = len(r.neurons.cuts)
-    fields = r.reduce(x, gone, "slices")
-    del r.neurons.cuts[count:]
-    return fields
 
 
 def _place(r: Reading, x: Value, w: Value, k: int, batch: Dim, sources: Labels | None) -> Value:
@@ -224,7 +217,7 @@ def convolution(r: Reading, call: Call) -> Value:
     r.neurons.read(sources)
     out_dim, targets = _kernels(r, call, weight, sources, groups, transposed)
     gone = set(x.dims[1])
-    left = tuple(f for f in _without_cuts(r, x, gone) if f.axes or x.dims[1])
+    left = tuple(f for f in r.reduce(x, gone, "slices") if f.axes or x.dims[1])
     dims = (x.dims[0], out_dim, *axes_for(call.shape[len(call.shape) - n :]))
     out = Value(dims, r.untangle((*left, Field(out_dim, targets))), fresh=2)
     if bias is None:
@@ -346,7 +339,7 @@ def grouped(r: Reading, call: Call) -> Value:
     hidden = tuple(a for a in read.axes if a not in x.axes) if read is not None else ()
     sources = r.row(x, 1) if not hidden or read is None else read.along((*hidden, *x.dims[1]))
     r.neurons.read(sources)
-    left = _without_cuts(r, x, {*x.dims[1], *hidden})
+    left = r.reduce(x, {*x.dims[1], *hidden}, "slices")
     left = tuple(f for f in left if not set(f.axes) & set(hidden))
     if w.window is not None and not r.placed(w):
         w = _place_experts(r, w, sources, bool(hidden))

@@ -159,7 +159,6 @@ def taken(r: Reading, value: Value, d: int, index: Labels) -> Value:
         if axis in f.axes:
             at = f.axes.index(axis)
             labels = np.take(f.labels, index if new else index[0], axis=at)
-            r.neurons.cuts.append(labels.reshape(-1))
             fields.append(Field((*f.axes[:at], *new, *f.axes[at + 1 :]), labels))
         else:
             fields.append(f)
