@@ -95,7 +95,7 @@ def git_commit(folder: Path | None = None) -> dict[str, Any] | None:
     if not _git(folder, "ls-files", "."):  # an environment inside somebody else's checkout is not that checkout
         return None
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
-    # results that are kept in git change whenever they are made again: no code follows from them
+    # releases and the leaderboard change without any code: none follows from them
     status = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude)results")
     if not commit or status is None:
         return None

@@ -14,7 +14,7 @@ from nino.report.across_tasks import profile
 from nino.report.build import write_caption
 from nino.report.captions import curves_sentence, profile_sentence, spikes_sentence, worth_sentence
 from nino.report.jumps_by_tensor import jumps_figure, jumps_sentence
-from nino.report.losses_near_nowcasts import around_sentence
+from nino.report.losses_near_nowcasts import losses_sentence
 from nino.report.plots import curves_figure, profile_figure, spikes_figure, worth_figure
 from nino.report.runs import read_runs
 from nino.report.schedule_plot import schedule_figure
@@ -52,7 +52,7 @@ def write_figures(
             keep(f"curves-{task.id}", curves_figure(runs, task), curves_sentence(runs, task.id), *remarks)
             keep(f"worth-{task.id}", worth_figure(runs, task), worth_sentence(runs, task), *remarks)
             spikes = [spikes_sentence(runs, method, task.id) for method in spec.contenders]
-            spikes += filter(None, (around_sentence(runs, method, task.id) for method in spec.contenders))
+            spikes += filter(None, (losses_sentence(runs, method, task.id) for method in spec.contenders))
             keep(f"spikes-{task.id}", spikes_figure(runs, task), *spikes, *remarks)
             jumps = [jumps_sentence(runs, method, task) for method in spec.contenders]
             keep(f"jumps-{task.id}", jumps_figure(runs, task), *jumps, *remarks)

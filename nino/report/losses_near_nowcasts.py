@@ -24,7 +24,7 @@ def relative_losses(runs: Runs, task: str, method: str) -> pd.DataFrame:
     """
     parts = []
     for key in runs.keys(task, method):
-        table = runs.around.get(key)
+        table = runs.losses.get(key)
         if table is None or table.empty:
             continue
         accepted = runs.nowcasts[key].step[runs.nowcasts[key].accepted == 1]
@@ -36,7 +36,7 @@ def relative_losses(runs: Runs, task: str, method: str) -> pd.DataFrame:
     return pd.concat(parts).groupby("offset").loss.quantile(QUARTILES).unstack()  # type: ignore[arg-type]
 
 
-def around_panel(axes: Axes, table: pd.DataFrame) -> None:
+def losses_panel(axes: Axes, table: pd.DataFrame) -> None:
     """Draw the median and the quartiles on either side of the nowcast."""
     for side in (table[table.index < 0], table[table.index > 0]):
         axes.fill_between(side.index, side[0.25], side[0.75], color="#0072B2", alpha=0.2, linewidth=0)
@@ -45,7 +45,7 @@ def around_panel(axes: Axes, table: pd.DataFrame) -> None:
     axes.axhline(1, color="#444444", linewidth=0.6, linestyle=(0, (2, 2)))
 
 
-def around_sentence(runs: Runs, method: str, task: str) -> str | None:
+def losses_sentence(runs: Runs, method: str, task: str) -> str | None:
     """State how far the loss rises after a method's nowcasts and when its median recovers; None without a record."""
     table = relative_losses(runs, task, method)
     after = table[table.index > 0] if len(table) else table

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from nino.drawing import COLUMN, PAGE, Look, grid_shape, legend_below, looks, new_figure, panel_grid
 from nino.report.across_tasks import Profile
-from nino.report.losses_near_nowcasts import around_panel, relative_losses
+from nino.report.losses_near_nowcasts import losses_panel, relative_losses
 from nino.report.progress import worth
 from nino.report.runs import Runs
 from nino.report.statistics import compare
@@ -88,14 +88,14 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
     spec = runs.spec
     methods = [m for m in (*spec.contenders, *spec.controls) if len(nowcast_steps(runs, task, m))]
     shape = rows, columns = grid_shape(len(methods))
-    around = {m: table for m in methods if len(table := relative_losses(runs, task.id, m))}
+    losses = {m: table for m in methods if len(table := relative_losses(runs, task.id, m))}
     width, height = COLUMN if columns == 1 else PAGE, 0.5 + 1.6 * rows
-    whole = new_figure(width, height * (2 if around else 1))
+    whole = new_figure(width, height * (2 if losses else 1))
     figure: Figure | SubFigure = whole
-    if around:
+    if losses:
         halves = whole.add_gridspec(2, 1)
         figure = whole.add_subfigure(halves[0])
-        _around_panels(whole.add_subfigure(halves[1]), runs, around, shape)
+        _losses_panels(whole.add_subfigure(halves[1]), runs, losses, shape)
     panels = panel_grid(figure, shape, len(methods), "step")
     for axes, method in zip(panels, methods, strict=False):
         mean = runs.nowcasts_of(method, task.id).groupby("step")[["loss_before", "loss_after"]].mean()
@@ -124,14 +124,14 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
     return whole
 
 
-def _around_panels(
-    figure: Figure | SubFigure, runs: Runs, around: dict[str, pd.DataFrame], shape: tuple[int, int]
+def _losses_panels(
+    figure: Figure | SubFigure, runs: Runs, losses: dict[str, pd.DataFrame], shape: tuple[int, int]
 ) -> None:
-    panels = panel_grid(figure, shape, len(around), "steps from the nowcast")
-    for axes, (method, table) in zip(panels, around.items(), strict=False):
-        around_panel(axes, table)
+    panels = panel_grid(figure, shape, len(losses), "steps from the nowcast")
+    for axes, (method, table) in zip(panels, losses.items(), strict=False):
+        losses_panel(axes, table)
         axes.set_title(runs.spec.label(method))
-    _log_if_wide(panels[: len(around)])
+    _log_if_wide(panels[: len(losses)])
     figure.supylabel("training loss / before", fontsize=8)
 
 

@@ -46,7 +46,7 @@ class Runs:
         info: its ``run.json``.
         data: what the data stage recorded of each task (``data/<task>.json``); tasks without a record are left out.
         jumps: what its nowcasts did to each tensor (``jumps.csv``), of the runs that kept it: earlier versions did not.
-        around: losses of the steps around its nowcasts (``around.csv``), of the runs that kept them.
+        losses: losses of the steps around its nowcasts (``around.csv``), of the runs that kept them.
     """
 
     spec: ReportSpec
@@ -56,7 +56,7 @@ class Runs:
     info: Mapping[Key, Mapping[str, Any]]
     data: Mapping[str, Mapping[str, Any]]
     jumps: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
-    around: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
+    losses: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
 
     def part(self, task: str, method: str) -> pd.DataFrame:
         """The rows of ``frame`` of a method on a task."""
@@ -94,7 +94,7 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
     Raises:
         CorruptRunError: names every file that is damaged, incomplete or belongs elsewhere, with the reason.
     """
-    rows, logs, nowcasts, info, jumps, around, faults = [], {}, {}, {}, {}, {}, []
+    rows, logs, nowcasts, info, jumps, losses, faults = [], {}, {}, {}, {}, {}, []
     for task in spec.tasks:
         for method in spec.methods:
             for seed in spec.seeds if spec.plans(task.id, method.name) else ():
@@ -114,7 +114,7 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
                 if run.jumps is not None:
                     jumps[key] = pd.DataFrame(run.jumps)
                 if run.losses is not None:
-                    around[key] = pd.DataFrame(run.losses)
+                    losses[key] = pd.DataFrame(run.losses)
                 mean_score = running_mean_score(run.log, task, spec.schedule)
                 rows.append(_row(key, task, run.result, mean_score))
     if faults:
@@ -123,7 +123,7 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
     for folder in unplanned(results, spec):
         logger.warning("%s is not part of this report: its task, method or seed is not in the config", folder)
     present = {task: record for task, record in data.items() if record is not None}
-    return Runs(spec, pd.DataFrame(rows), logs, nowcasts, info, present, jumps, around)
+    return Runs(spec, pd.DataFrame(rows), logs, nowcasts, info, present, jumps, losses)
 
 
 def read_data_record(results: Path, task: str) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from nino.drawing import styled
 from nino.evaluate import write_table
 from nino.evaluate.run_folder import LOSS_COLUMNS
 from nino.report.across_tasks import profile
-from nino.report.losses_near_nowcasts import around_sentence, relative_losses
+from nino.report.losses_near_nowcasts import losses_sentence, relative_losses
 from nino.report.plots import curves_figure, profile_figure, seed_curves, spikes_figure, worth_figure
 from nino.report.runs import Key, Runs, read_runs
 from nino.specs import ReportSpec
@@ -159,6 +159,6 @@ def test_losses_around_nowcasts_stand_below_where_they_were_recorded(tmp_path: P
     shown = [axes for axes in figure.subfigs[1].axes if axes.get_visible()]
     assert [axes.get_title() for axes in shown] == ["NiNo"]
     assert shown[0].get_lines()[1].get_ydata().tolist() == [4.0, 1.0]
-    said = around_sentence(runs, "nino", task.id)
+    said = losses_sentence(runs, "nino", task.id)
     assert said is not None and "of NiNo the loss is 4 times" in said and "comes down to 1 after 2 steps" in said
-    assert around_sentence(runs, "linear", task.id) is None
+    assert losses_sentence(runs, "linear", task.id) is None
