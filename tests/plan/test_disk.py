@@ -97,7 +97,7 @@ def test_a_fit_and_a_joined_file_stay_below_the_estimate(run: Experiment) -> Non
     for i, path in enumerate(shards):
         collect_shard(task, spec, i, path, progress=False)
     join_shards(shards, Path(paths.dataset(name)), progress=False)
-    fit = run.nowcasters["nino"].spec
+    fit = run.nowcasters["nino"].metatrain
     metatrain(fit, open_sources({name: Path(paths.dataset(name))}), Path(paths.fit("nino")), progress=False)
     parameters = sum(p.numel() for p in load_nowcaster(paths.checkpoint("nino")).parameters())  # type: ignore[attr-defined]
     assert folder_bytes(Path(paths.fit("nino"))) <= fit_bytes(fit, parameters)[0]

@@ -163,5 +163,5 @@ def test_what_was_converted_can_be_fitted(tmp_path: Path, monkeypatch: pytest.Mo
     path = Path("results/tiny/trajectories/digits-2.h5")
     with h5py.File(path) as file:
         assert json.loads(file.attrs["trajectory_spec"])["steps"] == 40
-    fit: MetatrainSpec = tiny.nowcasters["nino"].spec
+    fit: MetatrainSpec = tiny.nowcasters["nino"].metatrain
     assert metatrain(fit, open_sources({"digits-2": path}), tmp_path / "fit", progress=False).iterations == 6
