@@ -293,7 +293,7 @@ def test_figures_show_only_what_there_is() -> None:
     [
         ({"colums": []}, "study x: unknown key 'colums'"),
         ({"rows": [{"title": "a", "each": []}]}, "row a: `each` has 0 entries for 1 columns"),
-        ({"rows": [{"title": "a", "methd": "b"}]}, "unknown key 'methd'"),
+        ({"rows": [{"title": "a", "methd": "b"}]}, "methd: unknown key; did you mean 'method'"),
     ],
 )
 def test_slips_in_a_study_are_named(change: dict[str, object], says: str) -> None:

@@ -65,7 +65,7 @@ rule card:
 rule l2o:
     input:
         spec=PATHS.l2o_spec("{optimizer}"),
-        data=lambda wildcards: PATHS.data(RUN.optimizers[wildcards.optimizer].task),
+        data=lambda wildcards: PATHS.data(RUN.optimizers[wildcards.optimizer].task.id),
     output:
         best=PATHS.l2o_checkpoint("{optimizer}"),
         rest=multiext(
