@@ -7,6 +7,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from nino.config import ConfigError, Layout, data_checksum, read_site, resolve, write_units, write_versions
+from nino.evaluate.run_folder import FILES as RUN_FILES
 from nino.report import studies
 from nino.specs import report as names
 

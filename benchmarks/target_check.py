@@ -1,4 +1,4 @@
-"""What finding the first hit exactly costs: a check (`nino.evaluate.first_hit`) beside a step and a full evaluation.
+"""What the exact first hit costs: a check (`nino.evaluate.target.first_hit`) beside a step and a full evaluation.
 
 A network of the task is trained until it is ``--below`` points under the target (or ``--steps`` are over); then each of
 the next ``--checks`` steps is checked against the target by betting and counting (what runs do), by counting alone, and
@@ -19,7 +19,7 @@ import torch
 
 from nino.allocator import keep_freed_memory
 from nino.config import load, resolve
-from nino.evaluate.first_hit import TargetCheck
+from nino.evaluate.target.first_hit import TargetCheck
 from nino.files import write_json
 from nino.provenance import git_commit, hardware, versions
 from nino.tasks import Task, load_task

@@ -114,13 +114,13 @@ def check(
         raise ConfigError(
             [f"--options (={options}) must be a JSON mapping, as '{{\"decay\": 0.5}}': {error}"]
         ) from error
-    from nino.evaluate.own import own_nowcaster
+    from nino.evaluate.user_class import build_user_nowcaster
     from nino.nowcasters import NOWCASTERS, load_nowcaster
     from nino.nowcasters.contract import violations
 
     def make() -> Nowcaster:
         if ":" in nowcaster:
-            return own_nowcaster(nowcaster, 0, **arguments)
+            return build_user_nowcaster(nowcaster, 0, **arguments)
         return NOWCASTERS[nowcaster](**arguments) if nowcaster in NOWCASTERS else load_nowcaster(nowcaster)
 
     make()  # what cannot be built is an error, not a violation

@@ -198,7 +198,7 @@ def evaluate(
             del left[each]
     if not left:
         return
-    from nino.evaluate import evaluate_runs
+    from nino.evaluate import Job, evaluate_runs
     from nino.tasks import load_task
 
     with ExitStack() as notes:
@@ -207,8 +207,8 @@ def evaluate(
         for folder, note in attempted.items() if attempts is not None else ():
             note.enter_context(noted(folder, attempt))
         loaded = load_task(unit.task, job.data_dir(data_dir), device=device_of(device))
-        jobs = (loaded, unit.method, list(left), unit.schedule, list(left.values()), nowcaster)
-        evaluate_runs(*jobs, members=members, ended=lambda folder: attempted[folder].close())
+        jobs = [Job(loaded, unit.method, each, unit.schedule, folder, nowcaster) for each, folder in left.items()]
+        evaluate_runs(jobs, members=members, ended=lambda folder: attempted[folder].close())
 
 
 def device_of(name: str) -> str:

@@ -1,6 +1,6 @@
 """The config: read, checked against `nino.specs.Config`, and turned into what each stage is told to do."""
 
-from nino.config.code import data_checksum, write_versions
+from nino.config.cache import data_checksum, write_versions
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.config.layout import Layout

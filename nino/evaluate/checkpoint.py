@@ -1,4 +1,4 @@
-"""A long run survives being killed: what it has done so far lies beside its results."""
+"""Checkpoints, from which a run that was killed continues."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nino.files import replacing
 
 logger = logging.getLogger(__name__)
 
-SHARE = 0.05  # of a run's time that writing checkpoints may take: a large model's are written less often
+SHARE = 0.05  # of a run's time that writing checkpoints may take: those of a large model are written less often
 
 
 class Checkpoint:
-    """The checkpoint of one job: written now and then, read once, removed at the end.
+    """The checkpoint of a job: written now and then, read at the start, deleted at the end.
 
     Args:
         path: the file.
-        job: what tells this job from others; a checkpoint of another one is not used.
-        seconds: least time between two of them.
+        job: identifies the job; a checkpoint of another job is not used.
+        seconds: least time between two checkpoints.
     """
 
     def __init__(self, path: Path, job: str, seconds: float) -> None:
@@ -35,7 +35,7 @@ class Checkpoint:
         self._due = time.monotonic() + seconds
 
     def maybe_save(self, run: EvaluatedTraining) -> None:
-        """Write the run's state if it is time to; writing is charged to none of the run's clocks."""
+        """Save the run's state if it is time to; no part of the run's clock is charged for that."""
         start = time.monotonic()
         if start < self._due or run.finished:
             return
@@ -46,12 +46,14 @@ class Checkpoint:
         self._due = end + max(self._seconds, (end - start) / SHARE)
 
     def restore(self, run: EvaluatedTraining) -> None:
-        """Put the run where the checkpoint left it; without a usable one it starts over, and the log says why."""
+        """Load the checkpoint into the run; without a usable one the run starts over, and the log says why."""
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return
-        except Exception as error:  # zip, pickle and end-of-file errors of many types: all mean that it is damaged
+        except (
+            Exception
+        ) as error:  # many types of zip, pickle and end-of-file errors, all of which mean that it is damaged
             logger.warning("%s cannot be read (%s): starting over", self.path, error)
             return
         if saved.get("job") != self._job:
@@ -63,12 +65,12 @@ class Checkpoint:
         logger.info("%s: going on after step %d", self.path, run.training.steps)
 
     def remove(self) -> None:
-        """Delete the file, if there is one."""
+        """Delete the file if there is one."""
         self.path.unlink(missing_ok=True)
 
 
 def compact(state: Any) -> Any:
-    """The same nested state with each tensor that is a part of a larger one copied: a file would hold the whole."""
+    """A nested state with copies of those tensors that are views of larger ones, which a file would hold as a whole."""
     if isinstance(state, Tensor):
         return state.clone() if state.untyped_storage().nbytes() > state.nbytes else state
     if isinstance(state, dict):

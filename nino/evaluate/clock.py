@@ -1,4 +1,4 @@
-"""Where a run's time goes: every second belongs to exactly one part."""
+"""A clock that charges every second of a run to exactly one part of the work."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 
 
 class Clock:
-    """A stopwatch with one face a part of the work; ``switch`` stops one and starts another.
+    """A stopwatch for each part of the work; `switch` stops one and starts another.
 
-    A GPU works behind the program's back, so a switch first waits for it: work is charged to the part that asked for
-    it. Within a part nothing waits.
+    A GPU works asynchronously, so a switch first waits for it: work is charged to the part that asked for it. Nothing
+    waits within a part.
 
     Args:
-        parts: names of the faces.
+        parts: names of the parts.
         device: where the timed work happens.
 
     Attributes:
-        seconds: what each part has taken so far, up to the last ``switch``.
+        seconds: time that each part has taken, up to the last `switch`.
 
     >>> clock = Clock(["train", "evaluation"])
     >>> clock.switch("train"); clock.switch("evaluation"); clock.switch(None)
@@ -35,15 +35,15 @@ class Clock:
         self._since = 0.0
 
     def charge(self, part: str, seconds: float) -> None:
-        """Add seconds that were measured elsewhere to a part; nothing may be running."""
+        """Add seconds that were measured elsewhere to a part, while no part is timed."""
         assert self._part is None
         self.seconds[part] += seconds
 
     def switch(self, part: str | None) -> None:
-        """Charge the time since the last switch to the part that ran, and start ``part`` (None: time nothing).
+        """Charge the time since the last switch to the part that was timed, and start to time ``part`` (None: nothing).
 
         Raises:
-            ValueError: for a part that the clock does not have.
+            ValueError: for an unknown part.
         """
         if part is not None and part not in self.seconds:
             raise ValueError(f"`part` is {part!r}; the clock's parts are {', '.join(self.seconds)}")

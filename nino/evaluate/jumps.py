@@ -1,4 +1,4 @@
-"""How a nowcast's change lies over a network's parameters: each tensor's, beside how far it had just moved."""
+"""How a nowcast's change is distributed over a network's parameters, relative to how far each tensor had just moved."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nino.evaluate.run_folder import QUANTILES
 from nino.graphs import NeuralGraph
 from nino.optim import NiNo
 from nino.optim.record import NowcastRecord
 
-QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-COLUMNS = ("step", "k", "tensor", "kind", "elements", "movement", "change", *QUANTILES, "largest")
-SAMPLE = 65_536  # elements of a tensor that its quantiles are of, evenly spread: a sort of millions would cost seconds
+SAMPLE = 65_536  # elements that a tensor's quantiles are of, evenly spaced: sorting millions would take seconds
 
 
 @torch.no_grad()
 def jump_rows(opt: NiNo, record: NowcastRecord) -> list[dict[str, Any]]:
-    r"""What a nowcast that has just been taken did to each parameter tensor, a row of ``jumps.csv`` each.
+    r"""What a nowcast did to each parameter tensor: one row of ``jumps.csv`` per tensor.
 
-    With :math:`\theta_t` the state at the nowcast, :math:`\theta_{t-s}` the one saved before it and n elements,
-    ``movement`` is :math:`m = \lVert\theta_t - \theta_{t-s}\rVert_2`, ``change`` is :math:`\lVert\Delta\rVert_2` of the
-    nowcast's change, and the quantiles and ``largest`` are those of :math:`|\Delta_i| \sqrt n / m`: how many times the
-    tensor's root-mean-square movement over one spacing an element jumped. A change of k movements in their own
-    direction has a root mean square of k there.
+    For a tensor of n elements, let :math:`\theta_t` be the state at the nowcast, :math:`\theta_{t-s}` the state saved
+    before it, and :math:`\Delta` the nowcast's change. ``movement`` is
+    :math:`m = \lVert\theta_t - \theta_{t-s}\rVert_2`, ``change`` is :math:`\lVert\Delta\rVert_2`, and the quantiles
+    and ``largest`` are those of :math:`|\Delta_i| \sqrt n / m`, the change of an element in units of the tensor's
+    root-mean-square movement over one spacing. A nowcast that repeats the last movement k times has a root mean square
+    of k there.
 
     Args:
-        opt: the wrapper, in a hook after its nowcast: its history still holds the states.
+        opt: the wrapper, in a hook after its nowcast, when its history still holds the states.
         record: of the nowcast.
 
     Returns:
-        A row a tensor that nowcasts write, in the order of the parameters, with None for what is not defined (a tensor
-        that did not move); no rows for a nowcast that was put back, and where fewer than two states are kept.
+        A row for each tensor that nowcasts write, in the order of the parameters, with None for what is not defined
+        (for a tensor that did not move). No rows for a nowcast that was rejected, or if fewer than two states are kept.
     """
     states = opt.history.states()
     if not record.accepted or opt.graph is None or states.shape[1] < 2:
@@ -53,17 +53,17 @@ def jump_rows(opt: NiNo, record: NowcastRecord) -> list[dict[str, Any]]:
 
 
 def _spread(sizes: Tensor, unit: float) -> dict[str, float | None]:
-    """Quantiles and maximum of the elements' changes in a unit; None where that is zero."""
+    """Quantiles and maximum of the elements' changes, in a unit; None if the unit is zero."""
     if not unit > 0:
         return dict.fromkeys((*QUANTILES, "largest"))
     shown = sizes[:: -(-len(sizes) // SAMPLE)]
     levels = torch.tensor(list(QUANTILES.values()), dtype=shown.dtype, device=shown.device)
-    found = torch.quantile(shown, levels) / unit
-    return dict(zip(QUANTILES, found.tolist(), strict=True)) | {"largest": float(sizes.max()) / unit}
+    quantiles = torch.quantile(shown, levels) / unit
+    return dict(zip(QUANTILES, quantiles.tolist(), strict=True)) | {"largest": float(sizes.max()) / unit}
 
 
 def tensor_kinds(graph: NeuralGraph) -> dict[str, str]:
-    """What the weights of each tensor are, by their edges' types; tensors that lie on no edge are left out.
+    """The kind of weights that each tensor holds, by the types of its edges; tensors without edges are left out.
 
     >>> from torch import nn
     >>> from nino.graphs import neural_graph
@@ -76,4 +76,4 @@ def tensor_kinds(graph: NeuralGraph) -> dict[str, str]:
             offset = block.weight.offset
             place = next(p for p in graph.parameters if p.offset <= offset < p.offset + p.numel)
             kinds[place.name].append(block.edge_type.name.lower().replace("_", " "))
-    return {name: " + ".join(dict.fromkeys(found)) for name, found in kinds.items() if found}
+    return {name: " + ".join(dict.fromkeys(types)) for name, types in kinds.items() if types}

@@ -1,4 +1,4 @@
-"""One run, a step at a time: train, nowcast, measure, and keep the books."""
+"""One run, step by step: train, nowcast, evaluate and log."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nino.evaluate.around import LossesAround
 from nino.evaluate.clock import Clock
-from nino.evaluate.first_hit import TargetCheck
 from nino.evaluate.jumps import jump_rows
+from nino.evaluate.losses_near_nowcasts import LossesNearNowcasts
+from nino.evaluate.run_folder import JUMPS, LOG, LOSSES, NOWCASTS
 from nino.evaluate.states import StateFolders
+from nino.evaluate.target.first_hit import TargetCheck
 from nino.optim import NiNo
 from nino.optim.record import NowcastRecord
 from nino.tasks import Batch
@@ -22,31 +23,32 @@ Row = dict[str, Any]
 
 
 class DivergedError(Exception):
-    """The training loss is no longer finite; says what it became and at which step."""
+    """The training loss is not finite any more; the message says its value and the step."""
 
 
 class EvaluatedTraining:
-    """A training with a log: the rows of ``log.csv``, ``nowcasts.csv``, ``jumps.csv`` and ``around.csv``.
+    """A training that logs the rows of ``log.csv``, ``nowcasts.csv``, ``jumps.csv`` and ``around.csv``.
 
-    A row is written after every ``test_every``-th step and after the last one. Where such a step is a nowcast and the
-    task says ``at_nowcast: before``, it is measured before the jump. Where the task says ``hardest_first``, steps that
-    `TargetCheck` rules out and those after the first hit get no row, unless the validation metric is due: the first
-    row that meets the target is the same. ``train_loss`` is the mean over the gradient steps
-    since the row before, each loss taken before its update; empty where all of them were nowcasts.
-    Around a nowcast the loss is that of the step's own batch, which no update has seen. Where the loss decides whether
-    a nowcast is kept, the two losses are those that it was decided by; a nowcast that was put back unmeasured has none
-    after it.
+    A row is logged every ``test_every`` steps and after the last step. If such a step is a nowcast and the task says
+    ``at_nowcast: before``, the network is measured before the nowcast. If the task says ``hardest_first``, steps that
+    `TargetCheck` rules out, and all steps after the first hit, get no row unless the validation metric is due; the
+    first row that meets the target stays the same. ``train_loss`` is the mean over the gradient steps since the last
+    row, each loss taken before its update; it is empty if all of them were nowcasts.
+
+    ``loss_before`` and ``loss_after`` of a nowcast are losses on the step's own batch, which no update has seen. If the
+    loss decides whether a nowcast is accepted, they are the two losses that decided. A nowcast that was rejected
+    without measuring has no ``loss_after``.
 
     Args:
         training: the run.
-        free: whether nowcasts are left out of the nowcasting seconds, as the oracle's are.
-        states: where states are written now and then; no part's seconds.
+        free: whether to leave nowcasts out of the nowcasting seconds, as for the oracle.
+        states: where to save states now and then; saving is charged to no part of the clock.
 
     Attributes:
         rows: of ``log.csv``.
         nowcasts: rows of ``nowcasts.csv``.
-        jumps: rows of ``jumps.csv``, one a nowcast and parameter tensor, see `nino.evaluate.jumps.jump_rows`.
-        around: losses of the steps around nowcasts, see `nino.evaluate.around.LossesAround`.
+        jumps: rows of ``jumps.csv``, one per nowcast and parameter tensor, see `nino.evaluate.jumps.jump_rows`.
+        losses_near_nowcasts: see `nino.evaluate.losses_near_nowcasts.LossesNearNowcasts`.
         clock: seconds of ``train``, ``evaluation``, ``nowcast`` and ``free``.
     """
 
@@ -57,7 +59,7 @@ class EvaluatedTraining:
         self.rows: list[Row] = []
         self.nowcasts: list[Row] = []
         self.jumps: list[Row] = []
-        self.around = LossesAround()
+        self.losses_near_nowcasts = LossesNearNowcasts()
         self.clock = Clock(("train", "evaluation", "nowcast", "free"), training.task.device)
         self._jump_part = "free" if free else "nowcast"
         self._losses: list[tuple[int, Tensor | float]] = []
@@ -65,21 +67,21 @@ class EvaluatedTraining:
         self._every = training.task.spec.evaluation
         self._target = TargetCheck(training.task) if self._every.hardest_first else None
         self._hit = False
-        self._measured = False  # whether the step under way is measured before it is taken
+        self._measured = False  # whether the current step has been measured already, before it was taken
 
     @property
     def finished(self) -> bool:
-        """Whether the recipe's steps are done."""
+        """Whether all steps of the recipe are done."""
         return self.training.steps >= self._steps
 
     def advance(self) -> bool:
-        """Do the next step and, where it is due, measure.
+        """Take the next step and measure if that is due.
 
         Returns:
             Whether a row was added.
 
         Raises:
-            DivergedError: where a loss since the last row was not finite; the row is not written.
+            DivergedError: if a loss since the last row was not finite; no row is added then.
         """
         rows = len(self.rows)
         if self.begin():
@@ -89,13 +91,14 @@ class EvaluatedTraining:
         return len(self.rows) > rows
 
     def begin(self) -> bool:
-        """Do what comes before the next step, and the step itself where it is a nowcast.
+        """Do what precedes the next step, and the step itself if it is a nowcast.
 
         Returns:
-            Whether the step is the base optimizer's and still to be taken, then told to ``record``; ``end`` is last.
+            Whether the step is still to be taken by the base optimizer. The caller takes it, passes its loss to
+            `record`, and in either case calls `end` last.
 
         Raises:
-            DivergedError: as ``advance``.
+            DivergedError: as `advance`.
         """
         if self._states is not None and self._states.due(self.training.steps + 1):
             self.pause()
@@ -109,16 +112,16 @@ class EvaluatedTraining:
         return not is_nowcast
 
     def record(self, loss: Tensor | None) -> None:
-        """Keep the loss of a step that has been taken; None where it had none."""
+        """Log the loss of a step that has been taken; None if it had none."""
         if loss is not None:
             self._losses.append((self.training.steps, loss))
-            self.around.step(self.training.steps, loss)
+            self.losses_near_nowcasts.step(self.training.steps, loss)
 
     def end(self) -> None:
-        """Measure after a step where that is due.
+        """Measure after a step if that is due.
 
         Raises:
-            DivergedError: as ``advance``.
+            DivergedError: as `advance`.
         """
         if not self._measured and self._due(self.training.steps):
             self._measure(self.training.steps)
@@ -131,10 +134,10 @@ class EvaluatedTraining:
         self.clock.switch(None)
 
     def _check(self) -> None:
-        """Look at the losses since the last row.
+        """Check the losses since the last row.
 
         Raises:
-            DivergedError: where one of them is not finite.
+            DivergedError: if one of them is not finite.
         """
         self._losses = [(step, float(loss)) for step, loss in self._losses]
         for step, loss in self._losses:
@@ -167,7 +170,7 @@ class EvaluatedTraining:
         batch = self.training.next_batch()
         before = self._loss(batch)
         optimizer: Any = self.training.optimizer  # NiNo's: no other optimizer has nowcasts
-        self.around.nowcast(self.training.steps + 1)
+        self.losses_near_nowcasts.nowcast(self.training.steps + 1)
         hook = optimizer.register_nowcast_post_hook(self._keep_jump)
         self.clock.switch(self._jump_part)
         self.record(self.training.step())
@@ -176,7 +179,7 @@ class EvaluatedTraining:
         self.clock.switch("evaluation")
         if record.loss_after is not None:
             before, after = record.loss_before, record.loss_after
-        else:  # of a nowcast that was put back, this would be the loss after the base optimizer's step
+        else:  # after a rejected nowcast, this would be the loss after the base optimizer's step
             after = self._loss(batch) if record.accepted else None
         row = {name: getattr(record, name) for name in ("step", "k", "seconds", "norm", "finite", "accepted")}
         self.nowcasts.append(row | {"loss_before": before, "loss_after": after})
@@ -184,11 +187,11 @@ class EvaluatedTraining:
     def _keep_jump(self, optimizer: NiNo, record: NowcastRecord) -> None:
         self.clock.switch("evaluation")
         self.jumps += jump_rows(optimizer, record)
-        self.clock.switch(self._jump_part)  # where the base optimizer takes the step after all, it is charged as before
+        self.clock.switch(self._jump_part)  # if the base optimizer takes the step after all, it is charged as before
 
     @torch.no_grad()
     def _loss(self, batch: Batch) -> float:
-        """The loss on a batch, in evaluation mode: no dropout, and batch statistics stay as they are."""
+        """The loss on a batch in evaluation mode, without dropout and without updating batch statistics."""
         model = self.training.model
         was_training = model.training
         model.eval()
@@ -196,14 +199,19 @@ class EvaluatedTraining:
         model.train(was_training)
         return loss
 
+    def tables(self) -> dict[str, list[Row]]:
+        """The rows of each file of the run."""
+        near = self.losses_near_nowcasts.rows()
+        return {LOG: self.rows, NOWCASTS: self.nowcasts, JUMPS: self.jumps, LOSSES: near}
+
     def state_dict(self) -> dict[str, Any]:
-        """Everything that ``load_state_dict`` needs to go on with the same numbers."""
+        """What `load_state_dict` needs to continue with the same numbers."""
         return {
             "training": self.training.state_dict(),
             "rows": self.rows,
             "nowcasts": self.nowcasts,
             "jumps": self.jumps,
-            "around": self.around.state_dict(),
+            "around": self.losses_near_nowcasts.state_dict(),
             "losses": [(step, float(loss)) for step, loss in self._losses],
             "seconds": dict(self.clock.seconds),
             "hit": self._hit,
@@ -211,13 +219,13 @@ class EvaluatedTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where ``state_dict`` was called."""
+        """Continue from what `state_dict` returned."""
         self.training.load_state_dict(state["training"])
         self.rows = state["rows"]
         self.nowcasts = state["nowcasts"]
-        self.jumps = state.get("jumps", [])  # earlier versions kept none
+        self.jumps = state.get("jumps", [])  # earlier versions recorded none
         if "around" in state:
-            self.around.load_state_dict(state["around"])
+            self.losses_near_nowcasts.load_state_dict(state["around"])
         self._losses = [(step, loss) for step, loss in state["losses"]]
         self.clock.seconds |= state["seconds"]
         self._hit = state["hit"]

@@ -1,18 +1,18 @@
 """From a row of the results table to the optimizer that trains its runs.
 
-Every method trains the same network, from the same initialisation, on the same batches in the same order, with the same
-base optimizer. What differs is the steps at which a nowcast takes the base optimizer's place: such a step has no
-gradient, and its batch is left out, so that step t means batch t for every method.
+Every method trains the same network from the same initialisation, on the same batches in the same order, with the same
+base optimizer. Methods differ in the steps that are nowcasts instead of base steps. Such a step takes no gradient and
+skips its batch, so that step t means batch t for every method.
 
 The controls bound the table:
 
-- ``identity`` jumps nowhere. It is not the base optimizer under another name: its nowcasts take T / period base steps
-  away, so it shows what a nowcast costs before it has predicted anything (about one period's share of progress a run).
-- ``random`` jumps as far as ``linear`` does, in a direction drawn from ``derive(seed, "random")``: the floor.
+- ``identity`` does not move. It is not the base optimizer under another name: its nowcasts replace T / period base
+  steps, so it shows what nowcasts cost before they predict anything.
+- ``random`` moves as far as ``linear`` does, in a direction drawn from ``derive(seed, "random")``: the lower bound.
 - ``linear`` extrapolates a line through the states: what a forecast is worth without a graph or meta-training.
-- ``oracle`` jumps to the run's own later state: what a perfect forecast would buy.
+- ``oracle`` moves to the run's own later state: what a perfect forecast would gain.
 
-``l2o`` is no nowcaster: a learned optimizer takes every step in the base optimizer's place.
+``l2o`` is not a nowcaster but a learned optimizer, which takes every step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from nino.evaluate.oracle import Oracle
-from nino.evaluate.own import own_nowcaster
+from nino.evaluate.user_class import build_user_nowcaster
 from nino.l2o import L2ONet, load_l2o
 from nino.l2o.fit import start as start_learned
 from nino.nowcasters import NOWCASTERS, approximated, load_nowcaster
@@ -43,13 +43,13 @@ def nowcaster_file(method: MethodSpec, path: Path | None) -> Path | None:
 
     Args:
         method: a row of the table.
-        path: what the caller says; wins over ``method.path``.
+        path: overrides ``method.path``.
 
     Returns:
-        The file, or the known name of a nowcaster as a path; None for a method that reads none.
+        The file, or the name of a published nowcaster as a path; None for a method that reads no file.
 
     Raises:
-        ValueError: for a method that reads a file and is given none, or the other way round.
+        ValueError: if the method reads a file and none is given, or the other way round.
     """
     if method.nowcaster not in FROM_FILE:
         if path is not None:
@@ -72,8 +72,8 @@ def build_nowcaster(
 
     Args:
         method: a row of the table.
-        seed: of the run; ``random`` draws its directions from ``derive(seed, "random")``, and a class of the user's
-            own that takes a ``seed`` is given ``derive(seed, "nowcaster")``.
+        seed: of the run; ``random`` draws its directions from ``derive(seed, "random")``, and a user's class that takes
+            a ``seed`` gets ``derive(seed, "nowcaster")``.
         schedule: gives the steps between states, which ``oracle`` needs.
         path: file of the weights for ``checkpoint``, ``metatrained`` and ``l2o``.
 
@@ -100,7 +100,7 @@ def build_nowcaster(
     if method.nowcaster == "oracle":
         return Oracle(spacing_of(method, schedule))
     if Reference.parse(method.nowcaster):
-        return own_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
+        return build_user_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
     if method.nowcaster not in NOWCASTERS:
         allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE, "FILE.py:CLASS"])
         raise ValueError(f"method {method.name!r}: nowcaster is {method.nowcaster!r}; allowed are {allowed}")
@@ -110,7 +110,7 @@ def build_nowcaster(
 
 
 def spacing_of(method: MethodSpec, schedule: ScheduleSpec) -> int:
-    """Steps between the states of a method's nowcasts, by its options and the schedule.
+    """Steps between the states that a method's nowcasts read, by its options and the schedule.
 
     >>> spacing_of(MethodSpec("m", "linear", options={"context": 4}), ScheduleSpec(period=1000))
     250
@@ -120,10 +120,10 @@ def spacing_of(method: MethodSpec, schedule: ScheduleSpec) -> int:
 
 
 def rescale(method: MethodSpec, nowcaster: Nowcaster) -> Nowcaster:
-    """A method's nowcaster, told to scale states as the option ``scaling`` says.
+    """A method's nowcaster, with the scaling of states that the option ``scaling`` names.
 
     Raises:
-        ValueError: for a nowcaster that has no choice, or is fitted to states as they are.
+        ValueError: for a nowcaster without a choice of scalings, and for a scaling that it does not have.
     """
     if (mode := method.options.get("scaling")) is None:
         return nowcaster
@@ -140,10 +140,10 @@ def rescale(method: MethodSpec, nowcaster: Nowcaster) -> Nowcaster:
 
 
 def approximate(method: MethodSpec, seed: int, nowcaster: Nowcaster) -> Nowcaster:
-    """A method's nowcaster with the approximations that its options ask for; edges from ``derive(seed, "edges")``.
+    """A method's nowcaster, with the approximations that its options name; edges from ``derive(seed, "edges")``.
 
     Raises:
-        ValueError: for a nowcaster that has none.
+        ValueError: for a nowcaster without approximations.
     """
     asked = {key: method.options[key] for key in APPROXIMATIONS if key in method.options}
     try:
@@ -158,17 +158,17 @@ def start_training(
     """A run before its first step: the recipe's optimizer alone or wrapped in ``NiNo``, or a learned optimizer.
 
     Args:
-        task: what is trained; its recipe says for how many steps.
+        task: what is trained; its recipe gives the number of steps.
         method: a row of the table; its options may set arguments of ``NiNo``.
         seed: of initialisation and batch order.
         schedule: when nowcasts happen and how far they reach.
-        nowcaster: None for the base optimizer alone.
+        nowcaster: as `build_nowcaster` returns it.
 
     Returns:
         The run.
 
     Raises:
-        ValueError: for a schedule that does not fit the recipe's steps.
+        ValueError: for a schedule that does not fit the number of steps.
     """
     if nowcaster is None:
         return Training(task, seed)
@@ -182,7 +182,7 @@ def start_training(
         "power": schedule.power,
     }
     if (fixed := getattr(nowcaster, "fixed_horizon", None)) is not None:
-        options["horizons"] = fixed  # WNN was trained for one horizon alone
+        options["horizons"] = fixed  # WNN was trained for a single horizon
     options |= {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
 
     def wrap(base: Optimizer, model: nn.Module) -> Optimizer:

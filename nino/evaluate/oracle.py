@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class Oracle(Nowcaster):
-    r"""Jumps to where the run itself would be ``k`` states later, had it gone on with its base optimizer.
+    r"""Forecasts the state that the run itself would reach ``k`` states later with its base optimizer.
 
-    :math:`\hat\theta_{t + k} = \theta_{t + k s}`: a copy of network, base optimizer and batch order takes the next
-    :math:`k s` base steps (s steps between states), and its parameters are the forecast. Past states are not read.
-    What the copy does is no training of the run: neither its steps nor its seconds count towards the target, which
-    is what makes this the price of a perfect forecast and no method. The base optimizer's state (Adam's moments)
-    stays what it was at step t, as after every nowcast.
+    A copy of network, base optimizer and batch order takes the next :math:`k s` base steps, where s is the number of
+    steps between two states. Its parameters are the forecast, :math:`\hat\theta_{t + k} = \theta_{t + k s}`; past
+    states are not read. Neither the steps nor the seconds of the copy count towards the target: the oracle shows what a
+    perfect forecast would gain, and is not a method. The state of the run's base optimizer (Adam's moments) stays what
+    it was at step t, as after every nowcast.
 
     Args:
         spacing: s, steps between two states.
@@ -38,10 +38,10 @@ class Oracle(Nowcaster):
         self._base: Optimizer | None = None
 
     def follow(self, training: Training, base: Optimizer) -> None:
-        """Say which run to foresee.
+        """Set the run to forecast.
 
         Args:
-            training: the run; read at each nowcast, never changed.
+            training: the run; it is read at each nowcast and never changed.
             base: its base optimizer, the one inside the wrapper.
         """
         self._training, self._base = training, base
@@ -66,7 +66,7 @@ class Oracle(Nowcaster):
         if self._training is None or self._base is None:
             raise RuntimeError("the oracle does not know its run: call `follow(training, base)` before the first step")
         fork = Training(self._training.task, self._training.seed)
-        # Optimizer.load_state_dict keeps the tensors it is given: without copies the fork would train the run's.
+        # Optimizer.load_state_dict keeps the tensors that it is given: without copies the fork would change the run's.
         fork.load_state_dict(
             {
                 "seed": self._training.seed,
@@ -75,7 +75,7 @@ class Oracle(Nowcaster):
                 "optimizer": copy.deepcopy(self._base.state_dict()),
             }
         )
-        with torch.enable_grad():  # nowcasts happen where gradients are switched off
+        with torch.enable_grad():  # nowcasts happen with gradients disabled
             for _ in range(k * self.spacing):
                 fork.step()
         return fork.flat_parameters().float()

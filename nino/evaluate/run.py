@@ -1,11 +1,12 @@
-"""One job of the benchmark: a task, a method and a seed, from the first step to the files of its result."""
+"""Runs of the benchmark: a task trained with a method from a seed, from the first step to the files of its result."""
 
 from __future__ import annotations
 
 import json
 import logging
+import resource
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,19 @@ from tqdm import tqdm
 
 from nino.ensemble import members_at_once
 from nino.evaluate.checkpoint import Checkpoint
-from nino.evaluate.identity import finished_result, job_inputs
+from nino.evaluate.job import Job, finished_result, job_inputs
 from nino.evaluate.loop import DivergedError, EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, start_training
 from nino.evaluate.oracle import Oracle
-from nino.evaluate.records import RECORDS, complete_records, write_records
+from nino.evaluate.result import run_result
+from nino.evaluate.run_folder import LOG, UNFINISHED, add_later_files, remove_run, write_run
 from nino.evaluate.states import state_folders
-from nino.evaluate.summary import summary
-from nino.evaluate.tables import LOG_COLUMNS, NOWCAST_COLUMNS, write_table
 from nino.evaluate.together import train_together
-from nino.files import write_json
-from nino.l2o import L2ONet
-from nino.nowcasters.base import Nowcaster
 from nino.provenance import provenance
 from nino.specs import MethodSpec, ScheduleSpec
 from nino.tasks import Task
 
 logger = logging.getLogger(__name__)
-
-UNFINISHED = "unfinished.pt"
 
 
 def evaluate_run(
@@ -47,21 +42,22 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Train a task with a method and measure when it meets its target.
 
-    Writes ``log.csv`` (a row per evaluation), ``nowcasts.csv``, ``jumps.csv`` (what nowcasts did to each tensor),
-    ``around.csv`` (losses of the steps around them) and, last, ``run.json`` (the summary that is returned) into
-    ``out_dir``, each whole or not at all. A run whose loss stops being finite ends as ``diverged``, one that runs out
-    of memory as ``failed``, with the reason and the rows so far: results, not errors. While it runs, ``unfinished.pt``
-    holds a checkpoint; a killed run goes on from there and ends with the same numbers (seconds excepted) as one that
-    was not.
+    Writes ``log.csv`` (one row per evaluation), ``nowcasts.csv``, ``jumps.csv`` (what nowcasts did to each tensor),
+    ``around.csv`` (losses of the steps near nowcasts) and, last, ``run.json`` (the result that is returned) into
+    ``out_dir``, each whole or not at all. A run whose loss is not finite any more ends as ``diverged``, and one that
+    runs out of memory as ``failed``, with the reason and the rows so far: these are results, not errors. A checkpoint,
+    ``unfinished.pt``, is there while the run is under way; a killed run continues from it and ends with the same
+    numbers (except seconds) as one that was not killed.
 
     Args:
-        task: what is trained, on the device it is trained on.
-        method: the row of the table.
-        seed: of initialisation, batch order and the method's own draws; the same for every method of a comparison.
-        schedule: when nowcasts happen and how far they reach.
+        task: see `Job`.
+        method: see `Job`.
+        seed: see `Job`.
+        schedule: see `Job`.
         out_dir: folder of the results, created.
-        nowcaster_path: file of the weights, for methods that read one.
-        resume: go on from a checkpoint of the same job, and leave a finished one as it is; False starts over.
+        nowcaster_path: see `Job`.
+        resume: whether to continue from a checkpoint of the same job, and to leave a finished run as it is; False
+            starts over.
         checkpoint_seconds: least time between two checkpoints.
 
     Returns:
@@ -71,38 +67,29 @@ def evaluate_run(
         ValueError: for a method, file or schedule that cannot be used.
         FileNotFoundError: for a file of weights that is missing.
     """
-    jobs = (task, method, [seed], schedule, [out_dir], nowcaster_path, resume, checkpoint_seconds)
-    return evaluate_runs(*jobs, members=1)[0]
+    job = Job(task, method, seed, schedule, out_dir, nowcaster_path)
+    return evaluate_runs([job], resume, checkpoint_seconds, members=1)[0]
 
 
 def evaluate_runs(
-    task: Task,
-    method: MethodSpec,
-    seeds: Sequence[int],
-    schedule: ScheduleSpec,
-    out_dirs: Sequence[Path],
-    nowcaster_path: Path | None = None,
+    jobs: Sequence[Job],
     resume: bool = True,
     checkpoint_seconds: float = 60.0,
     members: int | None = None,
-    ended: Callable[[Path], None] | None = None,
+    ended: Callable[[Path], None] = lambda folder: None,
 ) -> list[dict[str, Any]]:
-    """`evaluate_run` of several seeds, some at once (``nino.ensemble``): the same numbers up to rounding.
+    """Make several runs, some at once (see `nino.ensemble`): those of `evaluate_run`, up to rounding.
 
-    Seconds of a step that runs took together are shared equally between them; ``members_at_once`` in ``run.json`` says
-    how many they were, and seconds of different such numbers do not compare. Memory is the process's in each of them.
+    Runs that are trained together share the seconds of a step equally. ``members_at_once`` in ``run.json`` says how
+    many they were; seconds of runs that differ in it cannot be compared. Memory is that of the whole process.
 
     Args:
-        task: as `evaluate_run`.
-        method: as `evaluate_run`; ``random``, and one that accepts nowcasts by the loss, run one seed at a time.
-        seeds: of the runs.
-        schedule: as `evaluate_run`.
-        out_dirs: a folder a seed.
-        nowcaster_path: as `evaluate_run`.
+        jobs: runs of one task, method and schedule. Those with ``random`` nowcasts or a learned optimizer, and those
+            that accept nowcasts by the loss, run one at a time.
         resume: as `evaluate_run`.
         checkpoint_seconds: as `evaluate_run`.
-        members: runs at once; None takes 1 on a CPU and 8 on a GPU, see `nino.ensemble.members_at_once`.
-        ended: told the folder of each run as soon as its result is there.
+        members: runs at once; None is 1 on a CPU and 8 on a GPU, see `nino.ensemble.members_at_once`.
+        ended: called with the folder of each run as soon as its result is there.
 
     Returns:
         The content of each ``run.json``.
@@ -111,160 +98,152 @@ def evaluate_runs(
         ValueError: as `evaluate_run`.
         FileNotFoundError: as `evaluate_run`.
     """
-    results: dict[int, dict[str, Any]] = {}
-    jobs: list[_Job] = []
-    for seed, out_dir in zip(seeds, out_dirs, strict=True):
-        origin = provenance(**job_inputs(task, method, seed, schedule, nowcaster_path))
-        if resume and (finished := finished_result(out_dir, origin["inputs"])):
-            logger.info("%s: already %s, left as it is", out_dir, finished["status"])
-            complete_records(out_dir)
-            results[seed] = finished
-            if ended is not None:
-                ended(out_dir)
+    results: dict[Path, dict[str, Any]] = {}
+    runs: list[_Run] = []
+    for job in jobs:
+        origin = provenance(**job_inputs(job))
+        if resume and (finished := finished_result(job.folder, origin["inputs"])):
+            logger.info("%s: already %s, left as it is", job.folder, finished["status"])
+            add_later_files(job.folder)
+            results[job.folder] = finished
+            ended(job.folder)
         else:
-            jobs.append(_start(task, method, seed, schedule, out_dir, nowcaster_path, origin, checkpoint_seconds))
-            if not resume:
-                jobs[-1].checkpoint.remove()
-    at_once = 1 if _needs_to_be_alone(method) else members_at_once(task, members, len(jobs))
-    for first in range(0, len(jobs), at_once):
-        group = jobs[first : first + at_once]
-        _attempt(task, method, schedule, group)
-        for job in group:
-            results[job.seed] = _finish(task, method, schedule, job, len(group))
-            if ended is not None:
-                ended(job.out_dir)
-    return [results[seed] for seed in seeds]
+            runs.append(_Run(job, origin, resume, checkpoint_seconds))
+    at_once = members_at_once(runs[0].job.task, members, len(runs)) if runs and _can_share(runs[0].job.method) else 1
+    for first in range(0, len(runs), at_once):
+        group = runs[first : first + at_once]
+        _attempt(group)
+        for run in group:
+            results[run.job.folder] = run.finish(len(group))
+            ended(run.job.folder)
+    return [results[job.folder] for job in jobs]
 
 
-def _needs_to_be_alone(method: MethodSpec) -> bool:
-    """Whether a run beside others would not be that of its seed alone."""
-    # random directions follow from the last bit of the state; a learned optimizer does not treat elements alone; a
-    # nowcast that the loss refuses is a base step that the other runs do not take
-    return method.nowcaster in ("random", "l2o") or method.options.get("accept") == "loss"
+def _can_share(method: MethodSpec) -> bool:
+    """Whether a run beside others is the run of its seed alone."""
+    # random directions depend on the last bit of the state; a learned optimizer mixes elements; a nowcast that the loss
+    # rejects is a base step that the other runs do not take
+    return method.nowcaster not in ("random", "l2o") and method.options.get("accept") != "loss"
 
 
-@dataclass
-class _Job:
-    """A run, from its first step to its result."""
+class _Run:
+    """A job under way.
 
-    seed: int
-    out_dir: Path
-    origin: dict[str, Any]
-    nowcaster: Nowcaster | L2ONet | None
-    checkpoint: Checkpoint
-    title: str
-    run: EvaluatedTraining | None = None
-    status: str = "done"
-    reason: str | None = None
+    Args:
+        job: the job.
+        origin: where its numbers come from, for ``run.json``.
+        resume: whether to continue from a checkpoint.
+        checkpoint_seconds: least time between two checkpoints.
+
+    Attributes:
+        training: None until `start`.
+        status: how the run ended.
+        reason: why it is not done.
+    """
+
+    def __init__(self, job: Job, origin: dict[str, Any], resume: bool, checkpoint_seconds: float) -> None:
+        """Delete what an earlier run left in the folder, and prepare everything but the training."""
+        self.job, self._origin = job, origin
+        remove_run(job.folder)
+        self._nowcaster = build_nowcaster(job.method, job.seed, job.schedule, job.nowcaster_path)
+        checkpoint = job.folder / UNFINISHED
+        self._checkpoint = Checkpoint(checkpoint, json.dumps(origin["inputs"], sort_keys=True), checkpoint_seconds)
+        if not resume:
+            self._checkpoint.remove()
+        self.training: EvaluatedTraining | None = None
+        self.status = "done"
+        self.reason: str | None = None
+
+    def start(self) -> EvaluatedTraining:
+        """Build the training, at its checkpoint if there is one."""
+        job = self.job
+        training = start_training(job.task, job.method, job.seed, job.schedule, self._nowcaster)
+        states = state_folders(training, job.method, job.schedule, job.folder)
+        self.training = EvaluatedTraining(training, isinstance(self._nowcaster, Oracle), states)
+        self._checkpoint.restore(self.training)
+        return self.training
+
+    def stepped(self) -> None:
+        """After a step: save a checkpoint if it is time to, and log a line every tenth of the way."""
+        assert self.training is not None
+        target, rows = self.job.task.spec.target, self.training.rows
+        steps, done = self.job.task.spec.recipe.steps, self.training.training.steps
+        if done * 10 // steps > (done - 1) * 10 // steps:
+            latest = f"{target.metric} {rows[-1][target.split]:.2f}" if rows else "not measured yet"
+            logger.info("%s: step %d of %d, %s", self.job.title, done, steps, latest)
+        self._checkpoint.maybe_save(self.training)
 
     def fail(self, status: str, reason: str) -> None:
-        """End with another status than done."""
+        """End with another status than ``done``."""
         self.status, self.reason = status, reason
 
-
-def _start(
-    task: Task,
-    method: MethodSpec,
-    seed: int,
-    schedule: ScheduleSpec,
-    out_dir: Path,
-    nowcaster_path: Path | None,
-    origin: dict[str, Any],
-    checkpoint_seconds: float,
-) -> _Job:
-    """Clear away what an earlier run left and make everything but the run."""
-    for stale in ("run.json", "log.csv", "nowcasts.csv", *RECORDS):
-        (out_dir / stale).unlink(missing_ok=True)
-    nowcaster = build_nowcaster(method, seed, schedule, nowcaster_path)
-    checkpoint = Checkpoint(out_dir / UNFINISHED, json.dumps(origin["inputs"], sort_keys=True), checkpoint_seconds)
-    title = f"{task.spec.id} {method.label or method.name} seed={seed}"
-    return _Job(seed, out_dir, origin, nowcaster, checkpoint, title)
-
-
-def _finish(task: Task, method: MethodSpec, schedule: ScheduleSpec, job: _Job, at_once: int) -> dict[str, Any]:
-    """Write the files of a result."""
-    run = job.run
-    if job.reason is not None:
-        logger.warning("%s %s: %s", job.title, job.status, job.reason)
-    result = summary(run, task, method, job.seed, schedule)
-    result |= {"members_at_once": at_once, "status": job.status, "reason": job.reason, "provenance": job.origin}
-    if isinstance(job.nowcaster, Oracle) and run is not None:
-        steps = job.nowcaster.spacing * sum(row["k"] for row in run.nowcasts)
-        result |= {"fork_steps": steps, "fork_seconds": run.clock.seconds["free"]}
-    write_table(job.out_dir / "log.csv", run.rows if run else [], LOG_COLUMNS)
-    write_table(job.out_dir / "nowcasts.csv", run.nowcasts if run else [], NOWCAST_COLUMNS)
-    write_records(job.out_dir, {"jumps.csv": run.jumps, "around.csv": run.around.rows()} if run else {})
-    write_json(job.out_dir / "run.json", result)
-    if job.status != "failed":  # with more memory it may go on
-        job.checkpoint.remove()
-    return result
+    def finish(self, members: int) -> dict[str, Any]:
+        """Write the files of the result; ``members`` runs were trained at once."""
+        job, training = self.job, self.training
+        if self.reason is not None:
+            logger.warning("%s %s: %s", job.title, self.status, self.reason)
+        measured: dict[str, float] = {"members_at_once": members, "parameters": job.task.num_parameters()}
+        measured["peak_memory_bytes"] = _peak_memory_bytes(job.task.device)
+        seconds = training.clock.seconds if training else {}
+        measured |= {f"{part}_seconds": seconds.get(part, 0.0) for part in ("train", "evaluation", "nowcast")}
+        if isinstance(self._nowcaster, Oracle) and training:
+            ahead = self._nowcaster.spacing * sum(row["k"] for row in training.nowcasts)
+            measured |= {"fork_steps": ahead, "fork_seconds": seconds["free"]}
+        tables = training.tables() if training else {}
+        what = (job.task.spec, job.method, job.seed, job.schedule, self._origin)
+        result = run_result(*what, self.status, self.reason, tables.get(LOG, ()), measured)
+        write_run(job.folder, result, tables)
+        if self.status != "failed":  # with more memory it can continue
+            self._checkpoint.remove()
+        return result
 
 
-def _attempt(task: Task, method: MethodSpec, schedule: ScheduleSpec, jobs: Sequence[_Job]) -> None:
-    """Train to the end, or to where it cannot go on: each job's run, its status and the reason."""
+def _attempt(runs: Sequence[_Run]) -> None:
+    """Train to the end, or until a run cannot continue, which its status then says."""
+    device = runs[0].job.task.device
     try:
-        if task.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(task.device)
-        runs = []
-        for job in jobs:
-            training = start_training(task, method, job.seed, schedule, job.nowcaster)
-            states = state_folders(training, method, schedule, job.out_dir)
-            job.run = EvaluatedTraining(training, isinstance(job.nowcaster, Oracle), states)
-            job.checkpoint.restore(job.run)
-            runs.append(job.run)
-        if len(jobs) == 1:
-            _train(runs[0], jobs[0].checkpoint, jobs[0].title)
-        else:
-            _train_at_once(runs, jobs)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        _train(runs, [run.start() for run in runs])
     except DivergedError as error:
-        jobs[0].fail("diverged", str(error))
+        runs[0].fail("diverged", str(error))
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        for job in jobs:
-            if job.status == "done":
-                job.fail("failed", f"out of memory: {str(error).partition(chr(10))[0] or type(error).__name__}")
+        for run in runs:
+            if run.status == "done":
+                run.fail("failed", f"out of memory: {str(error).partition(chr(10))[0] or type(error).__name__}")
 
 
-def _train(run: EvaluatedTraining, checkpoint: Checkpoint, title: str) -> None:
-    """Advance to the last step, with a progress bar, a log line every tenth of the way, and checkpoints."""
-    metric, split = run.training.task.spec.target.metric, run.training.task.spec.target.split
-    with _bar([run], title) as bar:
-        while not run.finished:
-            if run.advance():
-                bar.set_postfix({metric: f"{run.rows[-1][split]:.2f}"}, refresh=False)
-            bar.update()
-            _tell(run, title)
-            checkpoint.maybe_save(run)
-        run.pause()
-
-
-def _train_at_once(runs: Sequence[EvaluatedTraining], jobs: Sequence[_Job]) -> None:
-    """The same for several runs."""
-    with _bar(runs, f"{jobs[0].title} and {len(jobs) - 1} more") as bar:
+def _train(runs: Sequence[_Run], trainings: Sequence[EvaluatedTraining]) -> None:
+    """Advance one run, or several at once, to the last step, with a progress bar."""
+    more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+    steps, done = runs[0].job.task.spec.recipe.steps, sum(training.training.steps for training in trainings)
+    with tqdm(total=steps * len(runs), initial=done, desc=runs[0].job.title + more, unit="step", disable=None) as bar:
 
         def stepped(i: int) -> None:
             bar.update()
-            _tell(runs[i], jobs[i].title)
-            jobs[i].checkpoint.maybe_save(runs[i])
+            runs[i].stepped()
 
-        train_together(runs, lambda i, reason: jobs[i].fail("diverged", reason), stepped)
-
-
-def _bar(runs: Sequence[EvaluatedTraining], title: str) -> tqdm:
-    steps = [run.training.task.spec.recipe.steps for run in runs]
-    done = sum(run.training.steps for run in runs)
-    return tqdm(total=sum(steps), initial=done, desc=title, unit="step", disable=None)
-
-
-def _tell(run: EvaluatedTraining, title: str) -> None:
-    """Log a line every tenth of the way."""
-    target, steps, done = run.training.task.spec.target, run.training.task.spec.recipe.steps, run.training.steps
-    if done * 10 // steps > (done - 1) * 10 // steps:
-        latest = f"{target.metric} {run.rows[-1][target.split]:.2f}" if run.rows else "not measured yet"
-        logger.info("%s: step %d of %d, %s", title, done, steps, latest)
+        if len(runs) > 1:
+            train_together(trainings, lambda i, reason: runs[i].fail("diverged", reason), stepped)
+            return
+        target = runs[0].job.task.spec.target
+        while not trainings[0].finished:
+            if trainings[0].advance():
+                bar.set_postfix({target.metric: f"{trainings[0].rows[-1][target.split]:.2f}"}, refresh=False)
+            stepped(0)
+        trainings[0].pause()
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says so: Python's, a GPU's, or the plain RuntimeError of torch's allocator on the CPU."""
+    """Whether it is Python's error, a GPU's, or the plain RuntimeError of torch's allocator on the CPU."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    """Peak memory of the GPU since the run began; on a CPU that of the whole process, which does nothing else."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kilobytes

@@ -1,4 +1,4 @@
-"""A run's last states as Hugging Face folders, for nowcasts apart from it (``nino step``)."""
+"""The last states of a run as Hugging Face folders, for nowcasts outside the run (``nino step``)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from pathlib import Path
 
 from torch import nn
 
+from nino.evaluate.run_folder import STATES
 from nino.optim.checkpoints import numbered
 from nino.specs import MethodSpec, ScheduleSpec
 from nino.training import Training
 
-FOLDER = "checkpoints"
-
 
 class StateFolders:
-    """Writes ``checkpoint-<step>`` and keeps the last of them.
+    """Writes states to ``checkpoint-<step>`` and deletes all but the last ones.
 
     Args:
-        folder: that they lie in.
-        every: steps between two of them.
-        kept: how many: one more than a nowcast reads, so that these are there while the next one is written.
-        model: that is trained.
+        folder: of the states.
+        every: steps between two states.
+        kept: states that stay: one more than a nowcast reads, so that it can read while the next one is written.
+        model: the network that is trained.
 
     Raises:
-        ValueError: for a model that cannot be saved like this.
+        ValueError: for a model without ``save_pretrained``.
     """
 
     def __init__(self, folder: Path, every: int, kept: int, model: nn.Module) -> None:
@@ -38,11 +37,11 @@ class StateFolders:
         self._folder, self._every, self._kept = folder, every, kept
 
     def due(self, step: int) -> bool:
-        """Whether the state before step ``step`` is written."""
+        """Whether to write the state that step ``step`` starts from."""
         return step % self._every == 0
 
     def write(self, model: nn.Module, step: int) -> None:
-        """Write the parameters that step ``step`` starts from, whole or not at all."""
+        """Write the state that step ``step`` starts from, whole or not at all."""
         target = self._folder / f"checkpoint-{step}"
         temporary = self._folder / f".checkpoint-{step}.{os.getpid()}.part"
         model.save_pretrained(temporary)  # type: ignore[operator]
@@ -54,8 +53,8 @@ class StateFolders:
 
 
 def state_folders(training: Training, method: MethodSpec, schedule: ScheduleSpec, out_dir: Path) -> StateFolders | None:
-    """Where a run writes its states; None where its task does not ask for it."""
+    """Where a run writes its states; None if its task does not ask for that."""
     if (every := training.task.spec.evaluation.checkpoint_every) is None:
         return None
     kept = int(method.options.get("context", schedule.context)) + 1
-    return StateFolders(out_dir / FOLDER, every, kept, training.model)
+    return StateFolders(out_dir / STATES, every, kept, training.model)

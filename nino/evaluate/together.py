@@ -16,14 +16,14 @@ def train_together(
 ) -> None:
     """Advance runs to their last step as one ensemble.
 
-    Nowcasts and measurements are each run's own; base steps are taken together, and a run is charged an equal share of
-    their seconds. A run that diverges leaves, the others go on. Runs that were stopped at different steps first catch
-    up one by one.
+    Base steps are taken together, and each run is charged an equal share of their seconds; nowcasts and measurements
+    are each run's own. A run that diverges is left behind, and the others continue. Runs that were stopped at different
+    steps first catch up one by one.
 
     Args:
         runs: of one task, method and schedule, with different seeds.
-        diverged: told the index of a run that cannot go on, and why.
-        stepped: told the index of each run that has done a step.
+        diverged: called with the index of a run that diverged, and the reason.
+        stepped: called with the index of each run that has taken a step.
 
     Raises:
         ValueError: for runs that cannot be stacked; see `nino.ensemble.obstacle`.
@@ -55,7 +55,7 @@ def train_together(
 
 
 def _step(ensemble: Ensemble, going: dict[int, EvaluatedTraining]) -> dict[int, str]:
-    """One step of all; the runs that diverged in it and why. A run that diverges before the step ends it for all."""
+    """Take one step of all runs; the index of each run that diverged in it -> the reason."""
     lost: dict[int, str] = {}
     waiting: list[int] = []
     for i, run in going.items():
@@ -68,8 +68,8 @@ def _step(ensemble: Ensemble, going: dict[int, EvaluatedTraining]) -> dict[int, 
     if waiting and not lost and len(waiting) == len(going):
         _joint_step(ensemble, list(going.values()))
     elif waiting:
-        # Nowcasts come at the same steps in all runs, but not in one whose parameters are not finite, and a run that
-        # was found to have diverged takes no step: the others take this one alone.
+        # All runs nowcast at the same steps, except one whose parameters are not finite; and a run whose loss turned
+        # out not to be finite takes no step. The others take this step one by one.
         members = dict(zip(going, ensemble.release(), strict=True))
         nowcast = len(waiting) + len(lost) < len(going)
         for i in waiting:

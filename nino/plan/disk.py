@@ -15,6 +15,7 @@ import torch
 
 from nino.config import Layout
 from nino.config.experiment import Experiment
+from nino.evaluate.run_folder import RESULT
 from nino.l2o import L2ONet
 from nino.plan.facts import BYTES_PER_TOKEN, TOKENS, Facts, UnknownSizesError, data_facts
 from nino.specs import MetatrainSpec, TaskSpec, TrajectorySpec
@@ -219,7 +220,7 @@ def _runs(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:
             continue
         size, scratch = run_bytes(run.tasks[task], sum(tensors[task]), run.schedule.context)
         folders = [Path(paths.evaluation(*each)) for each in run.evaluations if each[0] == task]
-        left = sum(not (folder / "run.json").is_file() for folder in folders)
+        left = sum(not (folder / RESULT).is_file() for folder in folders)
         path = Path(paths.under("evaluate", task))
         yield Need("evaluate", task, path, size * len(folders), size * left, scratch if left else 0)
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nino.evaluate.jumps import QUANTILES
+from nino.evaluate.run_folder import QUANTILES
 from nino.report.drawing import COLUMN, PAGE, grid_shape, legend_below, new_figure, panel_grid
 from nino.report.runs import Runs
 from nino.specs import TaskSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nino.evaluate.level import spacing, window
+from nino.evaluate.target.running_mean import spacing, window
 from nino.report.captions import counted, percent
 from nino.report.runs import Runs
 from nino.report.statistics import sample_mean, speedups

@@ -16,6 +16,7 @@ import h5py
 import pandas as pd
 from safetensors import safe_open
 
+from nino.evaluate.run_folder import FILES
 from nino.files import sha256, write_json
 from nino.provenance import git_commit, hardware, versions
 from nino.report.build import write_tables
@@ -26,7 +27,6 @@ from nino.trajectories.format import get_attributes
 
 FORMAT = 1
 NAME = "manifest.json"
-INPUTS = ("run.json", "log.csv", "nowcasts.csv", "jumps.csv", "around.csv")  # the last two only where they are there
 SECONDS = ("train_seconds", "evaluation_seconds", "nowcast_seconds")
 ARTIFACTS = ("tables", "figures")
 FITS = ("metatrain", "l2o")
@@ -212,5 +212,5 @@ def _run_entry(results: Path, runs: Runs, key: Key) -> dict[str, Any]:
         "status": info["status"],
         "reason": info["reason"],
         "inputs": (info.get("provenance") or {}).get("inputs"),
-        "files": checksums(results, (folder / name for name in INPUTS)),
+        "files": checksums(results, (folder / name for name in FILES)),
     }

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nino.evaluate.attempts import KEPT
+from nino.evaluate.run_folder import COPIES
 from nino.files import write_json, write_text
 from nino.report.changes import changelog, changes
 from nino.report.manifest import NAME as MANIFEST
@@ -159,7 +159,7 @@ def verify(folder: Path) -> list[str]:
 def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, target: Path, version: int) -> Release:
     """Copy beside the release's name and rename once it is whole."""
     logs = [path for part in LOGS for path in (results / part).rglob("*") if path.suffix in (".json", ".csv")]
-    logs = [path for path in logs if path.parent.name != KEPT]
+    logs = [path for path in logs if path.parent.name != COPIES]
     kept = sum(path.stat().st_size for path in logs) <= LOGS_LIMIT
     files = [path for part in FROZEN for path in (results / part).rglob("*") if path.is_file()]
     part = target.with_name(f".{target.name}.part")

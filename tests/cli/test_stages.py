@@ -96,11 +96,11 @@ def test_a_killed_job_keeps_the_seeds_that_were_finished(
     begun = []
     attempt = run._attempt
 
-    def dies_at_the_second(task, method, schedule, jobs) -> None:
-        begun.append([job.seed for job in jobs])
+    def dies_at_the_second(runs) -> None:
+        begun.append([run.job.seed for run in runs])
         if begun == [[1000], [2000]]:
             raise ConnectionError("the node is gone")
-        attempt(task, method, schedule, jobs)
+        attempt(runs)
 
     monkeypatch.setattr(run, "_attempt", dies_at_the_second)
     job = ("evaluate", *CONFIG, "--task", "digits-2", "--method", "base", "--seed", 1000, "--seed", 2000)

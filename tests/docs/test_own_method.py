@@ -109,9 +109,9 @@ def test_changed_code_is_another_job(folder: Path) -> None:
 
 
 def test_it_is_a_nowcaster(folder: Path) -> None:
-    from nino.evaluate.own import own_nowcaster
+    from nino.evaluate.user_class import build_user_nowcaster
 
-    assert isinstance(own_nowcaster("my_nowcaster.py:MedianSlope", decay=0.5), Nowcaster)
+    assert isinstance(build_user_nowcaster("my_nowcaster.py:MedianSlope", decay=0.5), Nowcaster)
 
 
 def test_the_class_in_the_readme_keeps_the_contract() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nino.evaluate.attempts import give_up, killed, noted
-from nino.evaluate.records import RECORDS
+from nino.evaluate.run_folder import LATER
 from nino.report.runs import read_runs
 from nino.specs import MethodSpec, ReportSpec, ScheduleSpec, TaskSpec
 
@@ -105,6 +105,6 @@ def test_what_is_given_up_is_a_row(digits, tmp_path: Path) -> None:
     folder = tmp_path / "evaluate" / task.id / "base" / "seed=1000"
     result = give_up(task, METHOD, 1000, SCHEDULE, folder, "killed 3 times: its memory ran out")
     assert json.loads((folder / "run.json").read_text()) == result
-    assert all((folder / name).is_file() for name in RECORDS), "the workflow looks for them after every run"
+    assert all((folder / name).is_file() for name in LATER), "the workflow looks for them after every run"
     row = read_runs(tmp_path, spec).frame.iloc[0]
     assert (row.status, row.reason, row.reached) == ("failed", "killed 3 times: its memory ran out", False)

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from nino.evaluate import evaluate_run
-from nino.evaluate.jumps import COLUMNS, QUANTILES, jump_rows, tensor_kinds
+from nino.evaluate.jumps import jump_rows, tensor_kinds
 from nino.evaluate.loop import EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, start_training
+from nino.evaluate.run_folder import JUMP_COLUMNS, QUANTILES
 from nino.specs import MethodSpec
 
 STEPS, PERIOD, SPACING = 40, 20, 4  # of the fixtures
@@ -37,7 +38,7 @@ def test_rows_are_those_of_the_parameters(pydoc, schedule) -> None:
     assert [row["tensor"] for row in run.jumps] == names and {row["step"] for row in run.jumps} == {PERIOD}
     k = run.nowcasts[0]["k"]
     for row in run.jumps:
-        assert tuple(row) == COLUMNS and row["k"] == k
+        assert tuple(row) == JUMP_COLUMNS and row["k"] == k
         name = row["tensor"]
         before, now, after = (each[name] for each in (seen[PERIOD - SPACING], seen[PERIOD], values(run)))
         change, movement = (after - now).flatten(), (now - before).flatten()
@@ -101,7 +102,7 @@ def test_large_tensors_are_sampled(digits, schedule, monkeypatch) -> None:
 def test_they_lie_beside_the_nowcasts_and_survive_a_checkpoint(digits, schedule, tmp_path: Path) -> None:
     evaluate_run(digits, MethodSpec("linear", "linear"), 1000, schedule, tmp_path / "run")
     table = pd.read_csv(tmp_path / "run" / "jumps.csv")
-    assert tuple(table) == COLUMNS and table.step.unique().tolist() == [PERIOD, STEPS]
+    assert tuple(table) == JUMP_COLUMNS and table.step.unique().tolist() == [PERIOD, STEPS]
     run = start(digits, schedule)
     for _ in range(PERIOD):
         run.advance()

@@ -198,7 +198,7 @@ def test_losses_around_nowcasts_are_the_steps_own(digits, schedule) -> None:
     short = replace(schedule, period=10)
     evaluated = run(digits, "linear", short)
     own = {row["step"]: row["train_loss"] for row in evaluated.rows}
-    found = evaluated.around.rows()
+    found = evaluated.losses_near_nowcasts.rows()
     assert [(row["step"], row["offset"]) for row in found] == [
         (step, offset)
         for step in range(10, STEPS + 1, 10)
@@ -208,9 +208,9 @@ def test_losses_around_nowcasts_are_the_steps_own(digits, schedule) -> None:
 
 
 def test_losses_around_nowcasts_reach_so_far_and_no_further(digits, schedule, monkeypatch) -> None:
-    monkeypatch.setattr("nino.evaluate.around.REACH", 3)
+    monkeypatch.setattr("nino.evaluate.losses_near_nowcasts.REACH", 3)
     evaluated = run(digits, "linear", schedule, STEPS - 1)
-    assert [row["offset"] for row in evaluated.around.rows()] == [-3, -2, -1, 1, 2, 3]
+    assert [row["offset"] for row in evaluated.losses_near_nowcasts.rows()] == [-3, -2, -1, 1, 2, 3]
 
 
 @pytest.mark.parametrize("nowcaster", CONTROLS)
@@ -222,7 +222,7 @@ def test_a_state_goes_on_where_it_was_taken(digits, schedule, nowcaster) -> None
     while not resumed.finished:
         resumed.advance()
     assert numbers(resumed.rows) == numbers(whole.rows)
-    assert resumed.around.rows() == whole.around.rows()
+    assert resumed.losses_near_nowcasts.rows() == whole.losses_near_nowcasts.rows()
     assert torch.equal(resumed.training.flat_parameters(), whole.training.flat_parameters())
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nino.evaluate import LOG_COLUMNS, NOWCAST_COLUMNS, evaluate_run, read_table, steps_to_target
+from nino.evaluate import evaluate_run, read_table, steps_to_target
 from nino.evaluate.loop import EvaluatedTraining
-from nino.evaluate.records import RECORDS
+from nino.evaluate.run_folder import LATER
 from nino.nowcasters import build_nowcaster, save_nowcaster
 from nino.specs import MethodSpec, TargetSpec
 
@@ -50,8 +50,8 @@ def test_the_files_and_what_they_say(digits, schedule, tmp_path) -> None:
     files = ["around.csv", "jumps.csv", "log.csv", "nowcasts.csv", "run.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == files
     assert json.loads((tmp_path / "run.json").read_text()) == result
-    log = read_table(tmp_path / "log.csv", LOG_COLUMNS)
-    nowcasts = read_table(tmp_path / "nowcasts.csv", NOWCAST_COLUMNS)
+    log = read_table(tmp_path / "log.csv")
+    nowcasts = read_table(tmp_path / "nowcasts.csv")
     assert log["step"].tolist() == list(range(1, STEPS + 1))
     assert nowcasts["step"].tolist() == [PERIOD, STEPS] and nowcasts["k"].tolist() == [3, 1]
     for name in ("train_seconds", "evaluation_seconds", "nowcast_seconds"):
@@ -161,7 +161,7 @@ def test_a_diverged_run_is_a_result(variant, schedule, tmp_path, caplog) -> None
     result = evaluate_run(task, method("none"), 1000, schedule, tmp_path)
     assert result["status"] == "diverged" and "at step" in result["reason"]
     assert result["step_at_target"] is None and result["seconds_at_target"] is None
-    rows = read_table(tmp_path / "log.csv", LOG_COLUMNS)["step"]
+    rows = read_table(tmp_path / "log.csv")["step"]
     assert 1 <= len(rows) < STEPS and "diverged" in caplog.text
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "diverged"
 
@@ -181,7 +181,7 @@ def test_out_of_memory_is_a_failed_run_that_can_be_tried_again(digits, schedule,
         patch.setattr(EvaluatedTraining, "advance", advance)
         result = evaluate_run(digits, method("none"), 1000, schedule, tmp_path, checkpoint_seconds=0)
     assert result["status"] == "failed" and "out of memory" in result["reason"]
-    assert len(read_table(tmp_path / "log.csv", LOG_COLUMNS)["step"]) == 12
+    assert len(read_table(tmp_path / "log.csv")["step"]) == 12
     assert evaluate_run(digits, method("none"), 1000, schedule, tmp_path)["status"] == "done"
 
 
@@ -208,7 +208,7 @@ def test_the_oracle_says_what_its_foresight_took(digits, schedule, tmp_path) -> 
     result = evaluate_run(digits, method("oracle"), 1000, schedule, tmp_path)
     assert result["fork_steps"] == (3 + 1) * 4 and result["fork_seconds"] > 0
     assert result["nowcast_seconds"] == 0
-    assert read_table(tmp_path / "nowcasts.csv", NOWCAST_COLUMNS)["seconds"].min() > 0
+    assert read_table(tmp_path / "nowcasts.csv")["seconds"].min() > 0
 
 
 @pytest.mark.parametrize("kind", ["nino", "wnn+"])
@@ -220,7 +220,7 @@ def test_a_metatrained_nowcaster(request, schedule, tmp_path, kind, task) -> Non
     result = evaluate_run(request.getfixturevalue(task), row, 1000, schedule, tmp_path / "out", path)
     assert result["status"] == "done"
     assert len(result["provenance"]["inputs"]["nowcaster"]["sha256"]) == 64
-    nowcasts = read_table(tmp_path / "out" / "nowcasts.csv", NOWCAST_COLUMNS)
+    nowcasts = read_table(tmp_path / "out" / "nowcasts.csv")
     assert nowcasts["finite"].tolist() == nowcasts["accepted"].tolist() == [1, 1]
 
 
@@ -232,8 +232,8 @@ def test_a_missing_file_of_weights_is_named(digits, schedule, tmp_path) -> None:
 def test_a_finished_run_of_an_earlier_version_gets_the_records_it_lacks(digits, schedule, tmp_path) -> None:
     evaluate_run(digits, method("none"), 1000, schedule, tmp_path)
     kept = (tmp_path / "run.json").read_bytes()
-    for name in RECORDS:
+    for name in LATER:
         assert len((tmp_path / name).read_text().splitlines()) == 1, "a run without nowcasts has them too"
         (tmp_path / name).unlink()
     evaluate_run(digits, method("none"), 1000, schedule, tmp_path)
-    assert (tmp_path / "run.json").read_bytes() == kept and all((tmp_path / name).is_file() for name in RECORDS)
+    assert (tmp_path / "run.json").read_bytes() == kept and all((tmp_path / name).is_file() for name in LATER)

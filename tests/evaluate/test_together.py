@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nino.evaluate import LOG_COLUMNS, NOWCAST_COLUMNS, evaluate_run, evaluate_runs, read_table
+from nino.evaluate import Job, evaluate_run, evaluate_runs, read_table
 from nino.evaluate.checkpoint import compact
 from nino.evaluate.loop import EvaluatedTraining
 from nino.specs import MethodSpec
@@ -27,18 +27,22 @@ def folders(parent: Path) -> list[Path]:
     return [parent / str(seed) for seed in SEEDS]
 
 
+def jobs(task, row, schedule, parent: Path) -> list[Job]:
+    return [Job(task, row, seed, schedule, folder) for seed, folder in zip(SEEDS, folders(parent), strict=True)]
+
+
 def at_once(task, row, schedule, parent: Path, **options) -> list[dict]:
-    return evaluate_runs(task, row, SEEDS, schedule, folders(parent), members=3, **options)
+    return evaluate_runs(jobs(task, row, schedule, parent), members=3, **options)
 
 
 def assert_close(ours: Path, theirs: Path, accuracy: float = 1.5) -> None:
     """The same steps, and the same numbers but for rounding, which may change the class of an image or two."""
-    one, other = (read_table(folder / "log.csv", LOG_COLUMNS) for folder in (ours, theirs))
+    one, other = (read_table(folder / "log.csv") for folder in (ours, theirs))
     assert one["step"].tolist() == other["step"].tolist()
     np.testing.assert_allclose(one["train_loss"], other["train_loss"], rtol=2e-3)
     np.testing.assert_allclose(one["test"], other["test"], atol=accuracy)
     assert np.isnan(one["validation"]).tolist() == np.isnan(other["validation"]).tolist()
-    one, other = (read_table(folder / "nowcasts.csv", NOWCAST_COLUMNS) for folder in (ours, theirs))
+    one, other = (read_table(folder / "nowcasts.csv") for folder in (ours, theirs))
     assert one["step"].tolist() == other["step"].tolist() and one["k"].tolist() == other["k"].tolist()
     for name in ("norm", "loss_before", "loss_after"):
         np.testing.assert_allclose(one[name], other[name], rtol=2e-2)
@@ -120,7 +124,7 @@ def test_a_seed_that_diverges_leaves_the_others_alone(
 def test_what_goes_one_at_a_time(digits, pydoc, schedule, tmp_path) -> None:
     for row in (method("random"), method("linear", options={"accept": "loss"})):
         assert {r["members_at_once"] for r in at_once(digits, row, schedule, tmp_path / row.name)} == {1}
-    automatic = evaluate_runs(digits, method("none"), SEEDS, schedule, folders(tmp_path / "auto"))
+    automatic = evaluate_runs(jobs(digits, method("none"), schedule, tmp_path / "auto"))
     assert {r["members_at_once"] for r in automatic} == {1}  # on a CPU
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nino.ensemble import Ensemble
-from nino.evaluate import evaluate_run, evaluate_runs
+from nino.evaluate import Job, evaluate_run, evaluate_runs
 from nino.l2o import L2O, L2ONet, fit_l2o, load_l2o, save_l2o
 from nino.l2o.fit import _Fit, start
 from nino.specs import (
@@ -165,8 +165,8 @@ def test_as_a_method_of_the_table(digits: Task, fitted: tuple[Path, L2OSpec], tm
     assert rows(tmp_path / "a" / "nowcasts.csv") == []
     assert json.loads((tmp_path / "a" / "run.json").read_text())["provenance"]["inputs"]["nowcaster"]["sha256"]
     # several seeds are run one at a time, each the same run as alone
-    seeds, folders = [1000, 2000], [tmp_path / "1000", tmp_path / "2000"]
-    several = evaluate_runs(digits, METHOD, seeds, schedule, folders, weights, members=2)
+    jobs = [Job(digits, METHOD, seed, schedule, tmp_path / str(seed), weights) for seed in (1000, 2000)]
+    several = evaluate_runs(jobs, members=2)
     assert [run["members_at_once"] for run in several] == [1, 1]
     assert several[0]["final"] == result["final"]
     with pytest.raises(ValueError, match="pass `nowcaster_path`"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nino.config.load import load
-from nino.evaluate.own import own_nowcaster
+from nino.evaluate.user_class import build_user_nowcaster
 from nino.graphs import neural_graph
 from nino.nowcasters import KINDS, NOWCASTERS, Divided, NiNoNet, Nowcaster, Pointwise, SampledEdges
 from nino.nowcasters.contract import violations
@@ -29,7 +29,9 @@ def configured() -> dict[str, Callable[[], Nowcaster]]:
         for name, entry in methods.items():
             if entry and Reference.parse(entry["nowcaster"]):
                 options = entry.get("options", {})
-                found[f"{overlay.stem}:{name}"] = lambda e=entry, o=options: own_nowcaster(e["nowcaster"], 0, **o)
+                found[f"{overlay.stem}:{name}"] = lambda e=entry, o=options: build_user_nowcaster(
+                    e["nowcaster"], 0, **o
+                )
     return found
 
 

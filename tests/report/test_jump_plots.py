@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nino.evaluate import write_table
-from nino.evaluate.jumps import COLUMNS, QUANTILES
+from nino.evaluate.run_folder import JUMP_COLUMNS, QUANTILES
 from nino.report.jump_plots import jumps_figure, jumps_sentence, spread
 from nino.report.runs import CorruptRunError, Key, Runs, read_runs
 
@@ -33,8 +33,8 @@ def rows(far: float, tensors: dict[str, tuple[str, int]] = TENSORS) -> list[dict
 def kept(tmp_path: Path) -> Runs:
     runs = hit_runs(tmp_path, {"base": [400, 400], "linear": [300, 300], "nino": [200, 200]})
     for seed, far in ((1000, 4.0), (2000, 8.0)):
-        write_table(Key("digits-8", "nino", seed).folder(tmp_path) / "jumps.csv", rows(far), COLUMNS)
-    write_table(Key("digits-8", "linear", 1000).folder(tmp_path) / "jumps.csv", [], COLUMNS)
+        write_table(Key("digits-8", "nino", seed).folder(tmp_path) / "jumps.csv", rows(far), JUMP_COLUMNS)
+    write_table(Key("digits-8", "linear", 1000).folder(tmp_path) / "jumps.csv", [], JUMP_COLUMNS)
     return read_runs(tmp_path, runs.spec)
 
 
@@ -49,7 +49,7 @@ def test_first_and_last_nowcast_are_means_over_seeds(kept: Runs) -> None:
 def test_many_tensors_are_drawn_by_kind_weighted_by_elements(kept: Runs, tmp_path: Path) -> None:
     many = {f"{i}.weight": ("linear" if i else "conv", 10 + i) for i in range(20)}
     for seed in (1000, 2000):
-        write_table(Key("digits-8", "nino", seed).folder(tmp_path) / "jumps.csv", rows(8.0, many), COLUMNS)
+        write_table(Key("digits-8", "nino", seed).folder(tmp_path) / "jumps.csv", rows(8.0, many), JUMP_COLUMNS)
     table = spread(read_runs(tmp_path, kept.spec), kept.spec.tasks[0], "nino")
     expected = sum((10 + i) * 8.0 / 2**i for i in range(1, 20)) / sum(10 + i for i in range(1, 20))
     assert table.loc["first"].q50.to_dict() == pytest.approx({"conv": 8.0, "linear": expected})

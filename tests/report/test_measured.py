@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nino.evaluate.level import spacing, steps_to_level, window
+from nino.evaluate.target import running_mean_score
+from nino.evaluate.target.running_mean import spacing, window
 from nino.report.measured import fixed_step_table, nowcast_table, timing_table
 from nino.report.progress import worth, worth_at
 from nino.report.runs import Key, Runs, read_runs
@@ -131,4 +132,4 @@ def test_the_running_mean_leaves_out_the_rows_of_peaks(tmp_path: Path) -> None:
     steps = np.array([50, 100, 110, 150, 200, 250, 300, 310, 320, 350, 400, 1000])
     values = np.array([50, 50, 95, 50, 89, 89, 91, 99, 99, 91, 91, 91])
     log = {"step": steps, "test": values}
-    assert steps_to_level(log, task, ScheduleSpec(period=100)) == 400  # (89 + 89 + 91 + 91 + 91) / 5
+    assert running_mean_score(log, task, ScheduleSpec(period=100)) == 400  # (89 + 89 + 91 + 91 + 91) / 5

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from nino.evaluate import write_table
-from nino.evaluate.around import COLUMNS
+from nino.evaluate.run_folder import LOSS_COLUMNS
 from nino.report.across import profile
 from nino.report.around import around_sentence, relative_losses
 from nino.report.drawing import styled
@@ -145,11 +145,11 @@ def test_losses_around_nowcasts_stand_below_where_they_were_recorded(tmp_path: P
         folder = Key(task.id, "nino", seed).folder(tmp_path)
         losses = {-2: 1.0, -1: 3.0, 1: high, 2: 2.0}  # 2 before, 3 and 5 times that after
         rows = [{"step": step, "offset": o, "loss": loss} for step in (100, 200) for o, loss in losses.items()]
-        write_table(folder / "around.csv", rows, COLUMNS)
+        write_table(folder / "around.csv", rows, LOSS_COLUMNS)
         nowcasts = pd.read_csv(folder / "nowcasts.csv")
         nowcasts.loc[nowcasts.step == 200, "accepted"] = 0  # put back: not shown
         nowcasts.to_csv(folder / "nowcasts.csv", index=False)
-    write_table(Key(task.id, "linear", 1000).folder(tmp_path) / "around.csv", [], COLUMNS)
+    write_table(Key(task.id, "linear", 1000).folder(tmp_path) / "around.csv", [], LOSS_COLUMNS)
     runs = read_runs(tmp_path, runs.spec)
     table = relative_losses(runs, task.id, "nino")
     assert table.index.tolist() == [-2, -1, 1, 2]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nino.evaluate.attempts import KEPT
+from nino.evaluate.run_folder import COPIES
 from nino.files import sha256
 from nino.report.build import write_tables
 from nino.report.leaderboard import leaderboard, write_leaderboard
@@ -204,8 +204,8 @@ def test_an_altered_release_is_found(run: Path, spec: ReportSpec) -> None:
 
 def test_copies_for_jobs_that_are_tried_again_stay_out(run: Path) -> None:
     log = next(run.glob("evaluate/*/*/*/log.csv"))
-    shutil.copytree(log.parent, log.parent / KEPT)
-    assert not list(release(run, graphs=False).folder.rglob(KEPT))
+    shutil.copytree(log.parent, log.parent / COPIES)
+    assert not list(release(run, graphs=False).folder.rglob(COPIES))
 
 
 def test_large_logs_stay_out(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,11 +83,11 @@ def test_other_code_of_the_stage_makes_its_own(checkouts: Checkouts) -> None:
     for part in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / part, copy)
     first = checkouts.make("first", "{}", SHARDS[0])
-    report = copy / "nino" / "report" / "tables.py"
-    report.write_text(report.read_text() + "\n# no part of how networks are trained\n")
+    report, loop = copy / "nino" / "report" / "tables.py", copy / "nino" / "training.py"
+    report.write_text(report.read_text() + "\nNO_PART_OF_HOW_NETWORKS_ARE_TRAINED = True\n")
+    loop.write_text(loop.read_text() + "\n# how networks are trained, in other words\n")
     assert checkouts.make("same", "{}", SHARDS[0], code=copy) == first and checkouts.made["same"] == set()
-    loop = copy / "nino" / "training.py"
-    loop.write_text(loop.read_text() + "\n# how networks are trained\n")
+    loop.write_text(loop.read_text() + "\nHOW_NETWORKS_ARE_TRAINED = 1\n")
     assert checkouts.make("other", "{}", SHARDS[0], code=copy) != first
     assert checkouts.made["other"] == {SHARDS[0]}
 

@@ -17,7 +17,7 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-DATA_DIR = f"--data-dir={RUN.data_dir}" if RUN.data_dir else ""
+DATA_DIR = f"--data-dir={RUN.data_dir}" if RUN.data_dir else ""  # an empty text stays empty when it is quoted
 
 
 rule data:
@@ -39,4 +39,4 @@ rule data:
     message:
         "data: {wildcards.task}"
     shell:
-        "nino data {input.spec} --out {output} {resources.data_dir} 2> {log}"
+        "nino data {input.spec:q} --out {output:q} {resources.data_dir:q} 2> {log:q}"

@@ -8,7 +8,6 @@ EVALUATED = dict(
     source=lambda wildcards: RUN.sources(wildcards.method),  # changed code is another method
 )
 TRAINED_WHERE = SITE.where(lambda wildcards: RUN.tasks[wildcards.task].model.name)
-RESULT = ("run.json", "log.csv", "nowcasts.csv", "jumps.csv", "around.csv")
 # Chunks of several seeds have a rule each: their names stand in no wildcard.
 TOGETHER = [chunk for chunk in RUN.chunks if len(chunk) > 1]
 
@@ -17,7 +16,7 @@ rule evaluate:
     input:
         **EVALUATED,
     output:
-        multiext(PATHS.evaluation("{task}", "{method}", "{seed}") + "/", *RESULT),
+        multiext(PATHS.evaluation("{task}", "{method}", "{seed}") + "/", *RUN_FILES),
     log:
         PATHS.log("evaluate", "{task}", "{method}", "seed={seed}"),
     benchmark:
@@ -43,9 +42,9 @@ rule evaluate:
     message:
         "evaluation: {wildcards.task}, {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "nino evaluate {input.spec} --seed {wildcards.seed} {params.weights}"
-        " --out {params.out} {params.data_dir}"
-        " --attempt {resources.attempt} --attempts {resources.attempts} 2> {log}"
+        "nino evaluate {input.spec:q} --seed {wildcards.seed:q} {params.weights:q}"
+        " --out {params.out:q} {params.data_dir:q}"
+        " --attempt {resources.attempt:q} --attempts {resources.attempts:q} 2> {log:q}"
 
 
 for number, chunk in enumerate(TOGETHER):
@@ -57,7 +56,7 @@ for number, chunk in enumerate(TOGETHER):
         input:
             **EVALUATED,
         output:
-            [f"{PATHS.evaluation('{task}', '{method}', seed)}/{name}" for seed in chunk for name in RESULT],
+            [f"{PATHS.evaluation('{task}', '{method}', seed)}/{name}" for seed in chunk for name in RUN_FILES],
         log:
             PATHS.log("evaluate", "{task}", "{method}", f"seeds={chunk[0]}-{chunk[-1]}"),
         benchmark:
@@ -82,6 +81,6 @@ for number, chunk in enumerate(TOGETHER):
         message:
             "evaluation: {wildcards.task}, {wildcards.method}, seeds " + ", ".join(map(str, chunk))
         shell:
-            "nino evaluate {input.spec} {params.seeds} {params.members} {params.weights}"
-            " --out {params.out} {params.data_dir}"
-            " --attempt {resources.attempt} --attempts {resources.attempts} 2> {log}"
+            "nino evaluate {input.spec:q} {params.seeds:q} {params.members:q} {params.weights:q}"
+            " --out {params.out:q} {params.data_dir:q}"
+            " --attempt {resources.attempt:q} --attempts {resources.attempts:q} 2> {log:q}"

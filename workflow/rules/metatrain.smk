@@ -33,8 +33,9 @@ rule metatrain:
     message:
         "meta-training: {wildcards.nowcaster}"
     shell:
-        "nino metatrain {input.spec} $(printf -- '--trajectories=%s ' {input.trajectories})"
-        " --out $(dirname {output.best}) {resources.data_dir} 2> {log}"
+        'trajectories=(); for file in {input.trajectories:q}; do trajectories+=(--trajectories="$file"); done;'
+        ' nino metatrain {input.spec:q} "${{trajectories[@]}}"'
+        ' --out "$(dirname {output.best:q})" {resources.data_dir:q} 2> {log:q}'
 
 
 rule card:
@@ -59,7 +60,7 @@ rule card:
     message:
         "meta-training: model card of {wildcards.nowcaster}"
     shell:
-        "nino card {input.best} --out {output} 2> {log}"
+        "nino card {input.best:q} --out {output:q} 2> {log:q}"
 
 
 rule l2o:
@@ -91,4 +92,4 @@ rule l2o:
     message:
         "learned optimizer: {wildcards.optimizer}"
     shell:
-        "nino l2o {input.spec} --out {params.out} {params.data_dir} 2> {log}"
+        "nino l2o {input.spec:q} --out {params.out:q} {params.data_dir:q} 2> {log:q}"

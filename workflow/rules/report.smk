@@ -43,7 +43,7 @@ rule tables:
     message:
         "report: tables"
     shell:
-        "nino tables {input.spec} --results {params.results} --out {params.out} > {log} 2>&1"
+        "nino tables {input.spec:q} --results {params.results:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule figures:
@@ -78,7 +78,7 @@ rule figures:
     message:
         "report: figures"
     shell:
-        "nino figures {input.spec} --results {params.results} --out {params.out} {params.data_dir} > {log} 2>&1"
+        "nino figures {input.spec:q} --results {params.results:q} --out {params.out:q} {params.data_dir:q} > {log:q} 2>&1"
 
 
 rule manifest:
@@ -103,7 +103,7 @@ rule manifest:
     message:
         "report: manifest"
     shell:
-        "nino manifest {input.spec} --resolved {input.config} --results {params.results} > {log} 2>&1"
+        "nino manifest {input.spec:q} --resolved {input.config:q} --results {params.results:q} > {log:q} 2>&1"
 
 
 # Tables of studies are made where report.studies names them, and when asked for by name:
@@ -144,4 +144,4 @@ for study in studies.study_names():
         message:
             "report: study {params.study}"
         shell:
-            "nino study {params.study} {input.spec} --results {params.results} > {log} 2>&1"
+            "nino study {params.study:q} {input.spec:q} --results {params.results:q} > {log:q} 2>&1"

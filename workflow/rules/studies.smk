@@ -35,7 +35,7 @@ rule permutation:
     message:
         "study: permutations of attention"
     shell:
-        "nino permutation {input.spec} --out {params.results} > {log} 2>&1"
+        "nino permutation {input.spec:q} --out {params.results:q} > {log:q} 2>&1"
 
 
 rule overhead:
@@ -64,4 +64,4 @@ rule overhead:
     message:
         "study: what nowcasts cost"
     shell:
-        "nino overhead {input.spec} --out {params.results} > {log} 2>&1"
+        "nino overhead {input.spec:q} --out {params.results:q} > {log:q} 2>&1"

@@ -26,7 +26,7 @@ rule collect:
     message:
         "trajectories: {wildcards.task}, shard {wildcards.shard}"
     shell:
-        "nino collect {input.spec} --shard {params.shard} --out {output} {resources.data_dir} 2> {log}"
+        "nino collect {input.spec:q} --shard {params.shard:q} --out {output:q} {resources.data_dir:q} 2> {log:q}"
 
 
 rule join:
@@ -48,7 +48,7 @@ rule join:
     message:
         "trajectories: join {wildcards.task}"
     shell:
-        "nino join {input} --out {output} 2> {log}"
+        "nino join {input:q} --out {output:q} 2> {log:q}"
 
 
 rule datasheet:
@@ -74,4 +74,4 @@ rule datasheet:
     message:
         "trajectories: datasheet of {wildcards.task}"
     shell:
-        "nino datasheet {input} --out {output} 2> {log}"
+        "nino datasheet {input:q} --out {output:q} 2> {log:q}"

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from nino.evaluate.first_hit import TargetCheck, needed
+from nino.evaluate.target.first_hit import TargetCheck, needed
 from nino.specs import TargetSpec
 from nino.training import Training
 

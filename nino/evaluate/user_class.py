@@ -1,4 +1,4 @@
-"""Nowcasters of other people: a class in a file of theirs, named where a built-in one would be."""
+"""Nowcasters whose class a user wrote, in a file or module outside this package."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from nino.nowcasters.base import Nowcaster
 from nino.specs import Reference
 
 
-def own_nowcaster(reference: str, seed: int | None = None, **options: Any) -> Nowcaster:
+def build_user_nowcaster(reference: str, seed: int | None = None, **options: Any) -> Nowcaster:
     """Build a nowcaster from a class outside this package.
 
     Args:
-        reference: ``FILE.py:CLASS`` or ``MODULE:CLASS``; the class is a ``Nowcaster``.
-        seed: passed on to a class whose constructor takes a ``seed`` that ``options`` do not set.
+        reference: ``FILE.py:CLASS`` or ``MODULE:CLASS``; the class derives from ``Nowcaster``.
+        seed: passed to the class if its constructor takes a ``seed`` that ``options`` do not set.
         **options: arguments of the class.
 
     Returns:
         The nowcaster.
 
     Raises:
-        ValueError: for a reference without a class, a class that is no nowcaster or is not finished, and options that
-            it does not take.
+        ValueError: for a reference without a class, a class that is not a nowcaster or lacks a method, and options that
+            the class does not take.
     """
     parsed = Reference.parse(reference)
     if parsed is None:
@@ -32,11 +32,12 @@ def own_nowcaster(reference: str, seed: int | None = None, **options: Any) -> No
         raise ValueError(f"{reference} is no nowcaster: derive {parsed.name} from nino.nowcasters.Nowcaster")
     if missing := sorted(getattr(kind, "__abstractmethods__", ())):
         raise ValueError(f"{reference} does not define {', '.join(missing)}, which every nowcaster needs")
-    takes = inspect.signature(kind).parameters
-    if seed is not None and "seed" in takes and "seed" not in options:
-        options["seed"] = seed
+    signature = inspect.signature(kind)
+    if seed is not None and "seed" in signature.parameters:
+        options = {"seed": seed} | options
     try:
-        inspect.signature(kind).bind(**options)
+        signature.bind(**options)
     except TypeError as error:
-        raise ValueError(f"{reference}: {error}; its arguments are {', '.join(takes) or 'none'}") from error
+        arguments = ", ".join(signature.parameters) or "none"
+        raise ValueError(f"{reference}: {error}; its arguments are {arguments}") from error
     return kind(**options)

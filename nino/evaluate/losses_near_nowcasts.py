@@ -1,4 +1,4 @@
-"""The training loss of the steps around each nowcast: how high a jump throws it, and how soon it is back."""
+"""The training loss of the steps near each nowcast: how much a nowcast raises it, and how soon it is back."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ from typing import Any
 
 from torch import Tensor
 
-COLUMNS = ("step", "offset", "loss")
+from nino.evaluate.run_folder import LOSS_COLUMNS
+
 REACH = 20  # steps on either side
 
 
-class LossesAround:
-    """Keeps the loss that each step has anyway, before its update and on its own batch, near nowcasts.
+class LossesNearNowcasts:
+    """Keeps the losses that steps near nowcasts compute anyway: before the update, on the step's own batch.
 
-    Steps before a nowcast do not reach back to the nowcast before it, and those after it end where the next one is.
-    A row at offset 0 is a nowcast that was put back: the base optimizer took its step.
+    The steps before a nowcast begin after the previous one, and the steps after it end at the next one. A row with
+    offset 0 belongs to a nowcast that was rejected: the base optimizer took the step instead.
     """
 
     def __init__(self) -> None:
-        """Nothing has happened yet."""
+        """Start without any step."""
         self._before: deque[tuple[int, Tensor | float]] = deque(maxlen=REACH)
         self._rows: list[tuple[int, int, Tensor | float]] = []
         self._nowcast: int | None = None
 
     def nowcast(self, step: int) -> None:
-        """A nowcast is about to take step ``step``."""
+        """Record that step ``step`` is about to be a nowcast."""
         self._rows += [(step, earlier - step, loss) for earlier, loss in self._before]
         self._before.clear()
         self._nowcast = step
 
     def step(self, step: int, loss: Tensor | float) -> None:
-        """Step ``step`` had a loss; a tensor is left where it is, so that nothing waits for it."""
+        """Record the loss of step ``step``; a tensor stays on its device, so that nothing waits for it."""
         if self._nowcast is not None and step <= self._nowcast + REACH:
             self._rows.append((self._nowcast, step - self._nowcast, loss))
         self._before.append((step, loss))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of ``around.csv``: the nowcast's step, a step's place relative to it, and that step's loss."""
+        """Rows of ``around.csv``: the step of the nowcast, another step relative to it, and the loss of that step."""
         self._rows = [(step, offset, float(loss)) for step, offset, loss in self._rows]
-        return [dict(zip(COLUMNS, row, strict=True)) for row in self._rows]
+        return [dict(zip(LOSS_COLUMNS, row, strict=True)) for row in self._rows]
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``load_state_dict`` needs to go on."""
+        """What `load_state_dict` needs to continue."""
         before = [(step, float(loss)) for step, loss in self._before]
         return {"before": before, "rows": self.rows(), "nowcast": self._nowcast}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where ``state_dict`` was called."""
+        """Continue from what `state_dict` returned."""
         self._before = deque(((step, loss) for step, loss in state["before"]), maxlen=REACH)
         self._rows = [(row["step"], row["offset"], row["loss"]) for row in state["rows"]]
         self._nowcast = state["nowcast"]

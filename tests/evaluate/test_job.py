@@ -1,16 +1,21 @@
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from nino.config import Experiment, load, resolve
 from nino.evaluate import evaluate_run
 from nino.evaluate.loop import EvaluatedTraining
 from nino.specs import MethodSpec
 
+ROOT = Path(__file__).parents[2]
 NONE = MethodSpec("none", "none")
 
 
-def started(self: EvaluatedTraining) -> None:
+def started(*_: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -48,3 +53,24 @@ def test_a_result_that_is_not_this_jobs_is_made_anew(digits, schedule, tmp_path,
     monkeypatch.setattr(EvaluatedTraining, "advance", started)
     with pytest.raises(KeyboardInterrupt):
         evaluate_run(digits, NONE, 2000 if damage == "other seed" else 1000, schedule, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def run() -> Experiment:
+    return resolve(load([ROOT / "workflow" / "configs" / "cpu.yaml"], ROOT / "config.yaml"))
+
+
+@pytest.mark.parametrize("method", ["base", "linear", "nino", "wnn", "wnn+"])
+@pytest.mark.parametrize("task", ["fm-16", "c10-16"])
+def test_a_run_that_an_earlier_version_finished_is_not_made_again(run, tmp_path, monkeypatch, task, method) -> None:
+    """Committed runs, for the jobs that today's config asks for."""
+    folder = ROOT / "results" / "cpu" / "evaluate" / task / method / "seed=1000"
+    shutil.copytree(folder, tmp_path / "run")
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = json.loads(kept["run.json"])
+    loaded = SimpleNamespace(spec=run.tasks[task], data_checksum=result["provenance"]["inputs"]["data"])
+    monkeypatch.setattr("nino.evaluate.run.build_nowcaster", started)
+    assert evaluate_run(loaded, run.methods[method], 1000, run.schedule, tmp_path / "run") == result
+    assert {name: (tmp_path / "run" / name).read_bytes() for name in kept} == kept
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(loaded, run.methods[method], 1000, replace(run.schedule, power=3), tmp_path / "run")

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from nino.evaluate.bet import CHANCE, RISK, Bet
+from nino.evaluate.target.sequential_test import ERROR_PROBABILITY, LARGEST_LOSS, SequentialTest
 
 N = 2000
 
@@ -21,15 +21,17 @@ def random_rates(seed: int = 0) -> torch.Tensor:
     return torch.rand(N, generator=generator(seed)).clamp(0.02, 0.98)
 
 
-def looks_to_win(rates, missed, allowed: int, seed: int = 0, part: int = 50, chance: float = CHANCE) -> float:
-    """Images looked at until a bet is won; infinite where there is nothing left to bet on before it is."""
-    bet, source, unseen = Bet(chance), generator(seed), torch.ones(N, dtype=torch.bool)
+def looks_to_win(
+    rates, missed, allowed: int, seed: int = 0, part: int = 50, error_probability: float = ERROR_PROBABILITY
+) -> float:
+    """Images looked at until a test is won; infinite where there is nothing left to bet on before it is."""
+    test, source, unseen = SequentialTest(error_probability), generator(seed), torch.ones(N, dtype=torch.bool)
     while len(others := unseen.nonzero().squeeze(1)):
         left = allowed - int(missed[~unseen].sum())
-        if not bet.foresee(rates[others], left):
+        if not test.set_forecast(rates[others], left):
             return math.inf
-        drawn = bet.draw(part, source)
-        if bet.settle(drawn, missed[others[drawn]]):
+        drawn = test.draw(part, source)
+        if test.update(drawn, missed[others[drawn]]):
             return N - len(others) + len(drawn.unique())
         unseen[others[drawn]] = False
     return math.inf
@@ -37,21 +39,21 @@ def looks_to_win(rates, missed, allowed: int, seed: int = 0, part: int = 50, cha
 
 @pytest.mark.parametrize("missed", [0, 300, 1000, N])
 def test_a_draw_gains_what_is_missed_beyond_the_allowed_in_the_mean(missed) -> None:
-    bet = Bet()
-    bet.foresee(random_rates(), allowed=700)
+    test = SequentialTest()
+    test.set_forecast(random_rates(), allowed=700)
     everyone = torch.arange(N)
-    gains = bet.gains(everyone, images(missed, 1))
+    gains = test.gains(everyone, images(missed, 1))
     # a draw's chance is the inverse of n times its weight, which one more miss shows
-    more = bet.gains(everyone, torch.ones(N)) - bet.gains(everyone, torch.zeros(N))
+    more = test.gains(everyone, torch.ones(N)) - test.gains(everyone, torch.zeros(N))
     assert float((gains / (N * more)).sum()) == pytest.approx((missed - 700) / N, abs=1e-12)
 
 
 def test_no_draw_takes_more_of_the_capital_than_may_be_risked() -> None:
     for allowed in (50, 700, 1900):
-        bet = Bet()
-        bet.foresee(random_rates(), allowed)
+        test = SequentialTest()
+        test.set_forecast(random_rates(), allowed)
         for missed in (torch.zeros(N), torch.ones(N)):
-            assert bool((1 + bet._stake * bet.gains(torch.arange(N), missed) >= 1 - RISK - 1e-12).all())
+            assert bool((1 + test._stake * test.gains(torch.arange(N), missed) >= 1 - LARGEST_LOSS - 1e-12).all())
 
 
 @pytest.mark.parametrize("foreseen", ["well", "too high", "nothing", "the wrong ones"])
@@ -64,7 +66,7 @@ def test_a_claim_that_holds_is_seldom_bet_against_with_success(foreseen) -> None
         "the wrong ones": 1.3 - missed,
     }[foreseen].clamp(0.02, 0.98)
     tries = 300
-    won = sum(math.isfinite(looks_to_win(rates, missed, 700, seed, chance=0.1)) for seed in range(tries))
+    won = sum(math.isfinite(looks_to_win(rates, missed, 700, seed, error_probability=0.1)) for seed in range(tries))
     assert won <= 0.1 * tries + 3 * math.sqrt(tries * 0.09)
 
 
@@ -89,17 +91,17 @@ def test_better_foresight_takes_fewer_looks() -> None:
 
 @pytest.mark.parametrize("rate", [0.02, 0.3])
 def test_too_few_misses_foreseen_are_not_bet_on(rate) -> None:
-    assert not Bet().foresee(torch.full((N,), rate), 700)
+    assert not SequentialTest().set_forecast(torch.full((N,), rate), 700)
 
 
 def test_rates_that_draws_show_too_high_are_no_longer_bet_on() -> None:
-    bet = Bet()
+    test = SequentialTest()
     rates = torch.full((N,), 0.5)
-    assert bet.foresee(rates, 900)
+    assert test.set_forecast(rates, 900)
     for _ in range(20):
-        drawn = bet.draw(50, generator())
-        assert not bet.settle(drawn, torch.zeros(50))
-    assert not bet.foresee(rates, 900)
+        drawn = test.draw(50, generator())
+        assert not test.update(drawn, torch.zeros(50))
+    assert not test.set_forecast(rates, 900)
 
 
 def test_a_sure_thing_is_won_and_a_hopeless_one_lost() -> None:
