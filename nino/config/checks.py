@@ -1,4 +1,4 @@
-"""What no schema can say: names that must exist, numbers that must fit each other."""
+"""What the types of keys cannot say: names must be defined somewhere else, numbers must fit each other."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ Values = Mapping[str, Any]
 
 
 def cross_checks(config: Values) -> list[str]:
-    """Contradictions in a config that the schema allows, one sentence each.
+    """Contradictions between the keys of a config, one sentence each.
 
     Args:
-        config: a mapping without problems by the schema.
+        config: a mapping that `nino.specs.Config` allows.
 
     Returns:
         Sentences that name the key, its value and what is allowed.
     """
-    names = [*_names(config)]
-    return names or [*_tasks(config), *_schedule(config), *_seeds(config), *_fits(config), *_studies(config)]
+    unknown = [*_names(config)]  # the other checks look these names up
+    return unknown or [*_tasks(config), *_schedule(config), *_seeds(config), *_fits(config), *_studies(config)]
 
 
 def row_checks(config: Values) -> list[str]:
     """Names in ``evaluate.rows`` that no method has, and a baseline that is not among them.
 
     Args:
-        config: a mapping without problems by the schema, nulls and all: a listed method that a later overlay takes away
-            with null is gone, not unknown.
+        config: a mapping that `nino.specs.Config` allows, with its nulls: a listed method that a later overlay takes
+            away with null is gone, not unknown.
 
     Returns:
         Sentences that name the key, its value and what is allowed.
@@ -50,16 +50,16 @@ def row_checks(config: Values) -> list[str]:
     rows, methods = config["evaluate"].get("rows"), config["evaluate"]["methods"]
     if rows is None:
         return []
-    there = [name for name, method in methods.items() if method is not None]
-    found = [
-        f"evaluate.rows[{i}] (={name!r}): no such entry of evaluate.methods; {suggest(name, there)}"
+    defined = [name for name, method in methods.items() if method is not None]
+    problems = [
+        f"evaluate.rows[{i}] (={name!r}): no such entry of evaluate.methods; {suggest(name, defined)}"
         for i, name in enumerate(rows)
         if name not in methods
     ]
     baseline = config["report"]["baseline"]
-    if not found and baseline in methods and baseline not in rows:
-        found = [f"evaluate.rows: every task is compared with report.baseline (={baseline!r}); list it"]
-    return found
+    if not problems and baseline in methods and baseline not in rows:
+        problems = [f"evaluate.rows: every task is compared with report.baseline (={baseline!r}); list it"]
+    return problems
 
 
 def _names(config: Values) -> Iterator[str]:

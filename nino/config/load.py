@@ -97,8 +97,8 @@ def load(overlays: Sequence[Path] = (), base: Path = BASE) -> dict[str, Any]:
     return values
 
 
-def told_by(config: Mapping[str, Any], overlays: Sequence[Path], base: Path = BASE) -> tuple[str, ...] | None:
-    """The overlays that a command needs to be told the same config.
+def overlays_of(config: Mapping[str, Any], overlays: Sequence[Path], base: Path = BASE) -> tuple[str, ...] | None:
+    """The overlays with which a command line gives the same config.
 
     Args:
         config: a merged mapping.

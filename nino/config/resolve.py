@@ -9,7 +9,7 @@ from typing import Any
 from nino.config.checks import cross_checks, fit_spec, row_checks
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
-from nino.config.load import told_by, without_nulls
+from nino.config.load import overlays_of, without_nulls
 from nino.specs import (
     Config,
     L2OSpec,
@@ -42,15 +42,15 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
             every problem with its key and what is allowed.
     """
     given = without_nulls(config)
-    if found := problems(Config, given, CONFIG) or row_checks(config):
-        raise ConfigError(found)
+    if wrong := problems(Config, given, CONFIG) or row_checks(config):
+        raise ConfigError(wrong)
     config = _of_rows(given)
-    if found := cross_checks(config):
-        raise ConfigError(found)
+    if wrong := cross_checks(config):
+        raise ConfigError(wrong)
     fit = config["metatrain"]
     evaluate = config["evaluate"]
     tasks = {name: TaskSpec.from_dict({"id": name, **task}) for name, task in config["tasks"].items()}
-    # Which tasks a method is run on is the run's plan: the runs themselves are the same without it.
+    # Which tasks a method is run on belongs to the plan of the report: the runs themselves are the same without it.
     only = {name: tuple(method["tasks"]) for name, method in evaluate["methods"].items() if "tasks" in method}
     methods = {
         name: MethodSpec(name=name, **{key: value for key, value in method.items() if key != "tasks"})
@@ -85,7 +85,7 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
             schedule=schedule,
             trained_on=tuple(dict.fromkeys(trained_on)),
             only=only,
-            overlays=None if overlays is None else told_by(given, overlays),
+            overlays=None if overlays is None else overlays_of(given, overlays),
             **{key: value for key, value in config["report"].items() if key != "studies"},
         ),
         config=config,
@@ -102,8 +102,8 @@ def _of_rows(config: Mapping[str, Any]) -> Mapping[str, Any]:
     if "rows" not in evaluate:
         return config
     methods = {name: evaluate["methods"][name] for name in evaluate["rows"] if name in evaluate["methods"]}
-    kept = {key: value for key, value in evaluate.items() if key != "rows"}
-    return {**config, "evaluate": {**kept, "methods": methods}}
+    others = {key: value for key, value in evaluate.items() if key != "rows"}
+    return {**config, "evaluate": {**others, "methods": methods}}
 
 
 def _fitted_to(method: MethodSpec, nowcasters: Mapping[str, MetatrainUnit]) -> tuple[str, ...]:

@@ -108,8 +108,8 @@ def read_site(folder: Path) -> Site:
             that cannot end below the time ceiling.
     """
     values = read(folder / "site.yaml")
-    if found := problems(SiteSpec, values):
-        raise ConfigError([f"{folder / 'site.yaml'}: {problem}" for problem in found])
+    if wrong := problems(SiteSpec, values):
+        raise ConfigError([f"{folder / 'site.yaml'}: {problem}" for problem in wrong])
     pairs = (entry.partition("=") for entry in read(folder / "config.yaml").get("group-components", ()))
     groups = {name: int(count) for name, _, count in pairs}
     longest = values["max_minutes"]

@@ -52,8 +52,8 @@ class Reference:
         """
         if self.file is not None:
             return self.file if self.file.is_file() else None
-        found = importlib.util.find_spec(self.where)
-        return None if found is None or found.origin is None else Path(found.origin)
+        module = importlib.util.find_spec(self.where)
+        return None if module is None or module.origin is None else Path(module.origin)
 
     def record(self) -> dict[str, str]:
         """What identifies the class in a run's record: where it is and the checksum of its file.
@@ -147,12 +147,12 @@ def _assignments(node: ast.ClassDef) -> dict[str, ast.expr | None]:
 
 def _import_file(path: Path) -> ModuleType:
     name = f"nino_own_{path.stem}"
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
         raise ValueError(f"{path} cannot be imported as Python")
-    module = importlib.util.module_from_spec(found)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up there
-    found.loader.exec_module(module)
+    spec.loader.exec_module(module)
     return module
 
 
