@@ -18,11 +18,14 @@ import os
 import resource
 import signal
 import sys
+import time
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -91,34 +94,66 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-def in_process(model: Model, verify: float, seconds: int, gigabytes: float) -> Row:
-    """``measure`` in a process of its own, which may take so long and so much memory."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is done with a model, and what it may take.
+
+    Args:
+        verify: models of at most so many million parameters are renumbered.
+        seconds: of computing; ten times as many by the wall clock, since others compute, too.
+        gigabytes: of memory.
+        workers: models at a time.
+    """
+
+    verify: float
+    seconds: int
+    gigabytes: float
+    workers: int
+
+
+def in_processes(models: Iterable[Model], limits: Limits) -> Iterator[tuple[Model, Row]]:
+    """``measure`` of each model in a process of its own, in the order in which they finish."""
     context = multiprocessing.get_context("fork")
-    mine, its = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(model, verify, seconds, gigabytes, its))
-    process.start()
-    its.close()
+    running: dict[Connection, tuple[Model, Any, float]] = {}
+    waiting = iter(models)
+    while True:
+        for model in islice(waiting, limits.workers - len(running)):
+            mine, its = context.Pipe(duplex=False)
+            process = context.Process(target=_child, args=(model, limits, its))
+            process.start()
+            its.close()
+            running[mine] = (model, process, time.monotonic() + 10 * limits.seconds)
+        if not running:
+            return
+        ready = wait(running, timeout=1.0)
+        for mine, (model, process, deadline) in list(running.items()):
+            if mine in ready or time.monotonic() > deadline:
+                del running[mine]
+                yield model, _ended(mine, process, limits)
+
+
+def _ended(mine: Connection, process: Any, limits: Limits) -> Row:
     row: Row | None = None
-    if mine.poll(10 * seconds):  # the wall clock: others compute, too
-        with suppress(EOFError):
-            row = mine.recv()
+    with suppress(EOFError):
+        row = mine.recv() if mine.poll() else None
+    if row is None:
+        process.join(1.0)
+        late = process.exitcode in (None, -signal.SIGXCPU, -signal.SIGKILL)
+        why = f"more than {limits.seconds} s" if late else f"the process died with {process.exitcode}"
+        row = {"outcome": "refused", "why": why}
     process.kill()
     process.join()
-    if row is None:
-        late = process.exitcode in (-signal.SIGXCPU, -signal.SIGKILL)
-        why = f"more than {seconds} s" if late else f"the process died with {process.exitcode}"
-        row = {"outcome": "refused", "why": why}
     return row
 
 
-def _child(model: Model, verify: float, seconds: int, gigabytes: float, out: Connection) -> None:
-    limit = int(gigabytes * 2**30)
+def _child(model: Model, limits: Limits, out: Connection) -> None:
+    limit = int(limits.gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.seconds, limits.seconds))
     try:
-        row = measure(model, verify)
+        row = measure(model, limits.verify)
     except MemoryError:
-        row = {"outcome": "refused", "why": f"MemoryError: more than {gigabytes} GB"}
+        row = {"outcome": "refused", "why": f"MemoryError: more than {limits.gigabytes} GB"}
     except BaseException as error:
         row = {"outcome": "refused", "why": _said(error)}
         traceback.print_exc()
@@ -154,6 +189,11 @@ def good(row: Row) -> bool:
     return row["outcome"] == "recorded" and float(row["on_edges"]) >= 0.95 and row.get("verified") != "no"
 
 
+def poor(row: Row) -> bool:
+    """Whether a row could be better: not recorded, not whole, not exact, or not verified."""
+    return not good(row) or row.get("verified") != "yes"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Write a row a model, and print a line a library and kind."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -164,22 +204,22 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--seconds", type=int, default=120, help="that a model may take")
     parser.add_argument("--memory", type=float, default=6.0, help="GB that a model may take")
+    parser.add_argument("--workers", type=int, default=1, help="models at a time")
     parser.add_argument("--only", default="", help="models whose name contains this")
     parser.add_argument("--again", action="store_true", help="measure anew what is not recorded, whole and verified")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
+    limits = Limits(options.verify, options.seconds, options.memory, options.workers)
     rows = {(row["library"], row["model"]): row for row in read(options.out)}
     for library in options.libraries:
         models = list(LIBRARIES[library]())
         gc.freeze()
-        for model in models:
-            key = (library, model.name)
-            done = key in rows and (good(rows[key]) and rows[key].get("verified") or not options.again)
-            if options.only not in model.name or done:
-                continue
-            row = in_process(model, options.verify, options.seconds, options.memory)
-            rows[key] = {"library": library, "kind": model.kind, "model": model.name, **row}
+        done = {name for (lib, name), row in rows.items() if lib == library and not (options.again and poor(row))}
+        chosen = [m for m in models if options.only in m.name and m.name not in done]
+        chosen.sort(key=lambda m: (library, m.name) in rows)  # new ones first
+        for model, row in in_processes(chosen, limits):
+            rows[library, model.name] = {"library": library, "kind": model.kind, "model": model.name, **row}
             write(options.out, rows.values())
             sys.stdout.write(f"{model.name}: {row['outcome']} {row.get('verified', '')} {row.get('why', '')}\n")
             sys.stdout.flush()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.zoo_inputs import candidates
 from benchmarks.zoo_models import Built, Model, NotSmallError, drawn
 
 #: Sizes by patterns of the names that configs give them; the first that fits counts.
@@ -17,7 +18,7 @@ SIZES: tuple[tuple[str, int], ...] = (
     (r"vocab_size$", 99),
     (r"key_value_heads$|kv_heads$|^num_kv", 2),
     (r"attention_heads$|^n_heads?$|^num_heads?$|_num_heads$|_n_heads?$", 4),
-    (r"qk_rope_head_dim$", 4),
+    (r"rotary_dim$", 4),
     (r"head_dim$|^d_kv$|^d_head$|head_size$|attention_key_channels", 8),
     (r"experts_per_tok|top_?k$|topk", 2),
     (r"experts$|^moe_num_experts", 4),
@@ -28,12 +29,13 @@ SIZES: tuple[tuple[str, int], ...] = (
     (r"lora_rank|low_rank|rank$", 8),
     (r"image_size$|^img_size$", 32),
     (r"^patch_size$", 8),
-    (r"position_embeddings$|^n_positions$|max_seq_len$|^n_ctx$|max_sequence_length$|max_(source|target)_positions$", 64),
+    (r"position_embeddings$|^n_positions$|max_seq_len$|^n_ctx$|max_sequence_length$", 64),
+    (r"max_(source|target)_positions$", 64),
     (r"num_groups$", 8),
     (r"image_token_index|.*_token_id$|.*_token_index$", 0),
 )  # fmt: skip
 #: Largest number of parameters of what counts as small.
-SMALL = 60_000_000
+SMALL = 100_000_000
 LEAST = {"layers": re.compile(r"layers?$|^n_layers?$|_depth$|^depth$|blocks$"), "vocab": re.compile("vocab_size$")}
 
 
@@ -55,8 +57,6 @@ def tiny(kind: str) -> Built:
     Raises:
         NotSmallError: if there is none; says what stopped the first.
     """
-    from nino.graphs.recorded.examples import examples
-
     cls = _class(kind)
     complaints = []
     for config in configs(cls.config_class):
@@ -69,7 +69,7 @@ def tiny(kind: str) -> Built:
         except Exception as error:  # configs check themselves in every way
             complaints.append(f"{type(error).__name__}: {error}")
             continue
-        for example in (small for known in examples(model) for small in _smaller(known)):
+        for example in candidates(model):
             try:
                 with torch.no_grad():
                     model(**drawn(example))
@@ -78,14 +78,6 @@ def tiny(kind: str) -> Built:
                 continue
             return model, drawn(example)
     raise NotSmallError(" | ".join(" ".join(c.split())[:120] for c in complaints[:3]))
-
-
-def _smaller(example: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """An input with small images, where the config does not say how large they are, and the input itself."""
-    pixels = example.get("pixel_values")
-    if pixels is not None and pixels.shape[-1] == 224:
-        yield {**example, "pixel_values": pixels[..., :64, :64]}
-    yield example
 
 
 def _class(kind: str) -> Any:
@@ -101,8 +93,8 @@ def _class(kind: str) -> Any:
 
 
 def configs(cls: Any) -> Iterator[Any]:
-    """Configs of a class, the smallest first: all sizes small, only depth and words, as it is."""
-    for shrink in (_small, _shallow, None):
+    """Configs of a class, the smallest first: all sizes small, or only depth and words."""
+    for shrink in (_small, _shallow):
         try:
             yield _config(cls, shrink)
         except Exception:  # the next one
@@ -112,8 +104,6 @@ def configs(cls: Any) -> Iterator[Any]:
 def _config(cls: Any, shrink: Any) -> Any:
     """A config with its numbers shrunk, those of the configs in it too."""
     default = cls()
-    if shrink is None:
-        return default
     changed: dict[str, Any] = {}
     for name in inspect.signature(cls.__init__).parameters:
         value = getattr(default, name, None)

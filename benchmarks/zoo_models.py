@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -79,6 +81,10 @@ def torchvision_model(name: str) -> Built:
     extra: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     if kind in ("segmentation", "detection"):
         extra = {"weights_backbone": None}
+    if kind == "detection" and "ssd" not in name:
+        extra |= {"min_size": 128, "max_size": 160}
+        if "rcnn" in name:
+            extra |= {f"rpn_{when}_nms_top_n_{mode}": 40 for when in ("pre", "post") for mode in ("train", "test")}
     model = tv.get_model(name, weights=None, **extra)
     if kind == "detection":
         _python_nms()
@@ -90,7 +96,7 @@ def torchvision_model(name: str) -> Built:
         return model, torch.randn(1, 3, 16, side, side)
     if kind == "segmentation":
         return model, images(96)
-    return model, images(getattr(model, "image_size", 224 if "maxvit" in name else 299 if "inception" in name else 128))
+    return model, images(getattr(model, "image_size", 224 if "maxvit" in name else 96 if "inception" in name else 64))
 
 
 def detection_batch(keypoints: bool) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
@@ -108,13 +114,16 @@ def _python_nms() -> None:
     from torchvision.ops import boxes
 
     def nms(corners: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-        from torchvision.ops import box_iou
-
-        order, kept = scores.argsort(descending=True), []
-        while len(order):
-            kept.append(order[0])
-            order = order[1:][box_iou(corners[order[:1]], corners[order[1:]])[0] <= iou_threshold]
-        return torch.stack(kept) if kept else torch.zeros(0, dtype=torch.long)
+        x0, y0, x1, y1 = corners.detach().numpy().T
+        order, kept, area = np.argsort(-scores.detach().numpy()), [], (x1 - x0) * (y1 - y0)
+        while order.size:
+            first, order = order[0], order[1:]
+            kept.append(first)
+            width = np.minimum(x1[first], x1[order]) - np.maximum(x0[first], x0[order])
+            height = np.minimum(y1[first], y1[order]) - np.maximum(y0[first], y0[order])
+            inter = width.clip(0) * height.clip(0)
+            order = order[inter <= iou_threshold * (area[first] + area[order] - inter)]
+        return torch.tensor(kept, dtype=torch.long)
 
     if not extension._has_ops():
         boxes.nms = nms
@@ -149,10 +158,12 @@ def _timm(names: list[str]) -> Built:
             except Exception:  # not on the meta device
                 continue
     name = min(sizes, key=lambda n: sizes[n]) if sizes else names[0]
-    model = timm.create_model(name, num_classes=10)
-    config = model.default_cfg
-    side = 96 if not config.get("fixed_input_size") else config["input_size"][-1]
-    return model, images(side)
+    model = timm.create_model(name, num_classes=10).eval()
+    for example in (images(96), images(model.default_cfg["input_size"][-1])):
+        with suppress(Exception), torch.no_grad():  # fixed sizes, patches that do not fit
+            model(example)
+            return model, example
+    return model, example
 
 
 def transformers_models() -> Iterator[Model]:
@@ -165,8 +176,10 @@ def transformers_models() -> Iterator[Model]:
 def families() -> Iterator[Model]:
     """Small versions of the families that must work."""
     declare_missing_operators()
+    from benchmarks.zoo_configs import tiny
     from benchmarks.zoo_families import families
 
+    tiny("llama")  # imports what most need, before processes are forked
     yield from families()
 
 
