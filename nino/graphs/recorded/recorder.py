@@ -248,6 +248,8 @@ class Recorder(TorchDispatchMode):
         for window in windows:
             assert window is not None
             axes = fresh_axes(tuple(window.shape))
+            if call.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):  # dimensions joined keep their axes
+                axes = reshaped(self.reading, weight.but(fields=()), tuple(window.shape)).dims
             for dim, stride in zip(axes, window.stride(), strict=True):
                 for axis in dim:
                     axis.uniform = stride == 0

@@ -146,6 +146,7 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
         ),
         "pixel shuffle": lambda: image(lambda m, x: m.b(F.pixel_shuffle(m.a(x), 2)), b=nn.Conv2d(2, 2, 1)),
         "patches by unfold": lambda: tokens(lambda m, x: m.b(x.unfold(1, 4, 2).flatten(2)), b=linear(24, 3)),
+        "kernels standardised as rows": lambda: image(_standardised, c=nn.Conv2d(8, 8, 3, bias=False)),
         "norm in groups": lambda: image(lambda m, x: m.b(m.n(m.a(x)).relu()), n=nn.GroupNorm(4, 8)),
         "lstm": lambda: (
             Apply(lambda m, x: m.b(m.a(x)[0]), a=nn.LSTM(6, 5, 2, bidirectional=True), b=linear(10, 3)),
@@ -171,6 +172,11 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
             _low_rank, up=nn.Parameter(torch.randn(8, 2)), down=nn.Parameter(torch.randn(2, 6))
         ),
     }
+
+
+def _standardised(m: nn.Module, x: Tensor) -> Tensor:
+    weight = F.batch_norm(m.c.weight.reshape(1, 8, -1), None, None, training=True).reshape_as(m.c.weight)
+    return m.b(F.relu(F.conv2d(m.a(x), weight)))
 
 
 def _normed(first: nn.Module, second: nn.Module, dim: int = 0) -> Case:
