@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
     from pydantic_core.core_schema import CoreSchema
 
-LATER = ("checkpoint_every", "models")  # keys that came later: recorded specs from before do not hold them
+LATER = ("checkpoint_every", "models", "start_within")  # keys that came later: recorded specs from before do not hold them
 
 
 @dataclass(frozen=True)
