@@ -60,6 +60,9 @@ def join(
     shards: Annotated[list[Path] | None, typer.Argument(help="The shards; or give --config and --task.")] = None,
     config: ConfigFiles = None,
     task: TaskName = None,
+    models: Annotated[
+        int | None, typer.Option(help="Join the first shards of a collection, of so many networks.")
+    ] = None,
     out: OutFile = None,
 ) -> None:
     """Check a task's shards, chunk by chunk, and join them into one data set (HDF5, virtual)."""
@@ -71,10 +74,12 @@ def join(
         job = select.trajectory_job(None, config, task)
         name, run = job.unit.task.id, select.experiment(config)
         shards = [Path(job.layout.shard(name, i)) for i in run.shards(name)]
+        if models is not None:
+            shards = [shard for shard in shards if shard.is_file()]
         path = job.out(out, job.layout.dataset(name))
     from nino.trajectories import join_shards
 
-    join_shards(shards, path)
+    join_shards(shards, path, models=models)
 
 
 def datasheet(

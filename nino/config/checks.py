@@ -272,15 +272,16 @@ def _fit_to_task(config: Values, key: str, fit: MetatrainSpec, task: str) -> Ite
     entry = config["trajectories"][task]
     every, models = entry["state_every"], entry["models"]
     steps = entry.get("steps", config["tasks"][task]["recipe"]["steps"])
-    if fit.window_stride % every:
-        yield (
-            f"metatrain.recipe.window_stride (={fit.window_stride}, {key}) must be a multiple of "
-            f"trajectories.{task}.state_every (={every})"
-        )
-    reach = (fit.context + fit.windows_per_trajectory - 1) * fit.window_stride
+    for stride in fit.strides:
+        if stride % every:
+            yield (
+                f"metatrain.recipe.window_stride (={stride}, {key}) must be a multiple of "
+                f"trajectories.{task}.state_every (={every})"
+            )
+    reach = (fit.context + fit.windows_per_trajectory - 1) * max(fit.strides)
     if reach > steps:
         yield (
-            f"metatrain.recipe.window_stride (={fit.window_stride}, {key}): {fit.windows_per_trajectory} windows of "
+            f"metatrain.recipe.window_stride (={max(fit.strides)}, {key}): {fit.windows_per_trajectory} windows of "
             f"{fit.context} states and a target reach over {reach} steps, but networks of {task} are trained {steps}"
         )
     if fit.validation_models >= models:

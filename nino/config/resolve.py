@@ -22,7 +22,7 @@ from nino.specs import (
     TrajectorySpec,
     problems,
 )
-from nino.specs.methods import PUBLISHED_FITS, PUBLISHED_TASKS
+from nino.specs.methods import FITTED_TO
 from nino.specs.values import CONFIG
 
 
@@ -111,4 +111,4 @@ def _fitted_to(method: MethodSpec, nowcasters: Mapping[str, MetatrainUnit]) -> t
     if method.nowcaster == "metatrained" and method.source:
         return nowcasters[method.source].tasks
     weights = (method.path or "").removesuffix(".pt") if method.nowcaster == "checkpoint" else ""
-    return PUBLISHED_TASKS if weights in PUBLISHED_FITS else ()
+    return FITTED_TO.get(weights, ())

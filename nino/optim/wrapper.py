@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from nino.graphs.registry import unwrap
-from nino.optim.checks import check_arguments, check_graph, check_ownership, check_parameters, schedule_of
+from nino.optim.checks import DEFAULT_CKPT, check_arguments, check_graph, check_ownership, check_parameters, schedule_of
 from nino.optim.history import History, Place
 from nino.optim.loss import loss_of, same_rng
 from nino.optim.nowcast_record import NowcastRecord
@@ -51,11 +51,12 @@ class NiNo(OptimizerView):
 
     Args:
         base_opt: any ``torch.optim.Optimizer`` over the model's parameters.
-        ckpt: a nowcaster's file, or a known name; see ``load_nowcaster``.
+        ckpt: a nowcaster's file, or a name: by default the NiNo that comes with this package; see ``load_nowcaster``.
+            None, and no ``nowcaster``: the base optimizer goes on alone.
         model: the network; may be compiled or wrapped by DDP.
         period: steps between nowcasts.
         max_train_steps: T, steps of the whole run; needed for the decay of k.
-        nowcaster: a ``Nowcaster`` in place of ``ckpt``. With neither, the base optimizer goes on alone.
+        nowcaster: a ``Nowcaster`` in place of ``ckpt``.
         graph: the model's neural graph; None takes the declared one of known families, and records that of any other
             model in its first forward pass (see docs/graphs.md).
         topology: ``released`` (what the released weights were trained on), ``exact`` or ``naive``.
@@ -89,7 +90,7 @@ class NiNo(OptimizerView):
     def __init__(
         self,
         base_opt: torch.optim.Optimizer,
-        ckpt: str | Path | None = None,
+        ckpt: str | Path | None = DEFAULT_CKPT,
         model: nn.Module | None = None,
         period: int = 1000,
         max_train_steps: int | None = None,
@@ -119,7 +120,7 @@ class NiNo(OptimizerView):
         named: dict[str, Tensor] = dict(self.model.named_parameters())
         check_ownership(base_opt, named)
         with same_rng():  # loading may initialise before it fills in
-            if ckpt is not None:
+            if nowcaster is None and ckpt is not None:
                 from nino.nowcasters import load_nowcaster
 
                 nowcaster = load_nowcaster(ckpt)
