@@ -39,7 +39,7 @@ class View:
     @property
     def start(self) -> int:
         """First index of a piece that a split gave."""
-        sizes = self.args.get("split_size", self.args.get("split_sizes"))
+        sizes: Any = self.args.get("split_size", self.args.get("split_sizes"))
         return self.which * sizes if isinstance(sizes, int) else sum(sizes[: self.which])
 
     def of(self, r: Reading, base: Value) -> Value:

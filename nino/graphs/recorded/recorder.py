@@ -20,6 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from nino.graphs.recorded.aliasing import Aliases, View
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
+from nino.graphs.recorded.rules.views import reshaped
 from nino.graphs.recorded.values import Value, axes_for
 
 log = logging.getLogger("nino.graphs")
