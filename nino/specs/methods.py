@@ -39,9 +39,7 @@ WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", *SCHEDULE_OP
 
 PUBLISHED_CONTEXT = 5  # states that each of the published nowcasters reads
 _PUBLISHED = ("fm-16", "c10-16", "lm1b-3-24", "lm1b-2-32")
-FITTED_TO = {name: _PUBLISHED for name in ("nino_no_posw", "nino_mlp", "nino_mlp_h32")} | {
-    name: ("fm-16", "c10-16") for name in ("nino-1", "wnn+-1")
-}
+FITTED_TO = {"nino_no_posw": _PUBLISHED, "nino_mlp": _PUBLISHED, "nino_mlp_h32": _PUBLISHED, "nino-1": ("fm-16",)}
 """Of weights with a name, the benchmark's tasks whose trajectories they were fitted to; WNN's were to others."""
 
 

@@ -10,14 +10,14 @@ from torch import nn
 
 from nino import NiNo
 from nino.files import sha256
-from nino.nowcasters import NiNoNet, WNNPlus, load_nowcaster
+from nino.nowcasters import NiNoNet, load_nowcaster
 from nino.nowcasters.shipped import SHIPPED, shipped
 
 
-@pytest.mark.parametrize(("name", "kind"), [("nino-1", NiNoNet), ("wnn+-1", WNNPlus)])
-def test_they_load_by_name_without_a_network(name: str, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_they_load_by_name_without_a_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("nothing is downloaded"))
-    assert isinstance(load_nowcaster(name), kind)
+    assert isinstance(load_nowcaster(name), NiNoNet)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -35,7 +35,7 @@ def test_other_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_names_are_told_the_known_ones() -> None:
-    with pytest.raises(FileNotFoundError, match=r"known are nino-1, wnn\+-1, nino_no_posw"):
+    with pytest.raises(FileNotFoundError, match=r"known are nino-1, nino_no_posw"):
         load_nowcaster(Path("nino-0"))
 
 

@@ -8,7 +8,6 @@ from nino.files import sha256
 
 SHIPPED: dict[str, str] = {
     "nino-1": "",
-    "wnn+-1": "",
 }
 """SHA-256 of each file. A name's number grows with every new fit, so that a name always means the same bytes."""
 
