@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nino.cli import select
-from nino.cli.options import ConfigFiles, DataDir, Device, SpecFile, TaskName
+from nino.cli.options import ConfigFiles, DataDir, Device, SpecFile, TaskName, Threads
 from nino.cli.stages import device_of
 from nino.config.errors import ConfigError
 
@@ -96,6 +96,7 @@ def step(
         Path | None, typer.Option("--out", help="Checkpoint to write; default DIRECTORY/nowcast/ and the last's name.")
     ] = None,
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Nowcast once, offline, from a run's last checkpoints; write one that training resumes from."""
     from nino.nowcasters import LineFit
@@ -116,6 +117,7 @@ def step(
         update_scale=update_scale,
         out=out,
         device=device_of(device),
+        threads=threads,
     )
     typer.echo(f"{done.path}: steps {', '.join(map(str, done.steps))}, k = {done.k}, norm {done.norm:.4g}")
 

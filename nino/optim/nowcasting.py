@@ -47,6 +47,7 @@ class Nowcasting:
         device: where a network nowcaster computes; None takes the device of the model's first parameter.
         memory_budget: bytes that a nowcast's temporaries may take; None leaves it to the nowcaster.
         process_group: the ranks that train together; None takes all of them.
+        threads: on which a nowcast is computed on a CPU; None leaves it to the nowcaster.
         counts: nowcasts that were kept, put back, and left out because states were missing or not finite.
     """
 
@@ -60,6 +61,7 @@ class Nowcasting:
     device: torch.device | None = None
     memory_budget: int | None = None
     process_group: Any = None
+    threads: int | None = None
     counts: dict[str, int] = field(default_factory=lambda: {"kept": 0, "put back": 0, "left out": 0})
 
     @property
@@ -172,7 +174,8 @@ class Nowcasting:
         states = self.history.states()
         if hasattr(self.nowcaster, "at_step"):  # what is derived from no class of ours may lack it
             self.nowcaster.at_step(record.step)
-        prediction = self.nowcaster.predict(self.graph, states, record.k, memory_budget=self.memory_budget)
+        asked = {} if self.threads is None else {"threads": self.threads}  # not every nowcaster of a user's takes it
+        prediction = self.nowcaster.predict(self.graph, states, record.k, memory_budget=self.memory_budget, **asked)
         exact = states.dtype == torch.float32 and all(p.dtype.itemsize <= 4 for p in parameters)
         return Jump(prediction, None if exact else states[:, -1], self.update_scale)
 

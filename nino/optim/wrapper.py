@@ -23,6 +23,7 @@ from nino.optim.nowcasting import Nowcasting
 from nino.optim.optimizer_view import OptimizerView
 from nino.optim.recording import settle_graph
 from nino.ranks import Ranks
+from nino.threads import thread_count
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
@@ -78,6 +79,8 @@ class NiNo(OptimizerView):
         history_dir: folder for ``disk``.
         device: where nowcasts are computed; None takes the device of the model's first parameter.
         memory_budget: bytes that a nowcast's temporaries may take; None leaves it to the nowcaster.
+        threads: on which a nowcast is computed on a CPU; None takes the environment variable ``NINO_THREADS``, else
+            torch's own number. No bit depends on it.
         process_group: the ranks that train together; None takes all of them.
 
     Raises:
@@ -112,6 +115,7 @@ class NiNo(OptimizerView):
         history_dir: str | Path | None = None,
         device: torch.device | str | None = None,
         memory_budget: int | None = None,
+        threads: int | None = None,
         process_group: Any = None,
     ) -> None:
         """See the class."""
@@ -134,7 +138,17 @@ class NiNo(OptimizerView):
         states = History(list(named.values()), schedule.context, history, history_dtype, history_dir, hold=computes)
         place = None if device is None else torch.device(device)
         self.nowcasting = Nowcasting(
-            base_opt, named, nowcaster, graph, schedule, states, update_scale, place, memory_budget, process_group
+            base_opt,
+            named,
+            nowcaster,
+            graph,
+            schedule,
+            states,
+            update_scale,
+            place,
+            memory_budget,
+            process_group,
+            threads=threads if threads is None else thread_count(threads),
         )
         self.accept, self.loss = accept, loss
         self.steps = 0
