@@ -74,9 +74,9 @@ def exchanges(graph: NeuralGraph) -> list[Exchange]:
     found: dict[frozenset[tuple[int, int]], Exchange] = {}
     for name, nodes in graph.groups.items():
         first, *others = atoms.of(nodes) or [0]
-        if name in graph.fixed or atoms.fixed(first):
+        if name in graph.fixed:
             continue
-        alike = (x for x in others if atoms.size[x] == atoms.size[first] and atoms.root(x) != atoms.root(first))
+        alike = (x for x in others if atoms.size[x] == atoms.size[first])
         for other in islice(alike, TRIES):
             moves = wiring.exchange(first, other)
             if moves is not None:
@@ -118,7 +118,7 @@ class Wiring:
                 return None
             if a == b or a in moves:
                 continue
-            if self.atoms.fixed(a) or self.atoms.fixed(b):
+            if {self.atoms.owner.get(a), self.atoms.owner.get(b)} & self.atoms.graph.fixed:
                 return None
             moves[a], moves[b] = b, a
             neighbours = self._neighbours(a, b)
