@@ -42,6 +42,7 @@ class NeuralGraph:
         carried: parameters that lie on no edge and are left to the base optimizer.
         buffers: of each buffer that the forward writes, (dimension, nodes along it): they are renumbered as parameters.
         reasons: of each carried parameter, the operation that stopped it, where it is known.
+        origin: where the graph comes from, in words: declared, traced, recorded, on which inputs.
     """
 
     groups: dict[str, Nodes]
@@ -55,6 +56,7 @@ class NeuralGraph:
     carried: tuple[str, ...] = ()
     buffers: Mapping[str, tuple[tuple[int, Tensor], ...]] = field(default_factory=dict, repr=False)
     reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
+    origin: str = "declared"
     _cache: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
