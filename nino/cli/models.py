@@ -143,11 +143,13 @@ def check(
         return NOWCASTERS[nowcaster](**arguments) if nowcaster in NOWCASTERS else load_nowcaster(nowcaster)
 
     make()  # what cannot be built is an error, not a violation
-    found = violations(make)
-    for sentence in found:
+    broken = violations(make)
+    for sentence in broken:
         typer.echo(sentence)
-    typer.echo(f"{nowcaster}: {len(found)} violations" if found else f"{nowcaster}: keeps the contract of a nowcaster")
-    if found:
+    typer.echo(
+        f"{nowcaster}: {len(broken)} violations" if broken else f"{nowcaster}: keeps the contract of a nowcaster"
+    )
+    if broken:
         raise typer.Exit(1)
 
 
