@@ -96,6 +96,9 @@ def step(
         Path | None, typer.Option("--out", help="Checkpoint to write; default DIRECTORY/nowcast/ and the last's name.")
     ] = None,
     device: Device = "auto",
+    still: Annotated[
+        str, typer.Option("--still", help="keep (elements equal in all checkpoints stay) or predict (they move, too).")
+    ] = "keep",
 ) -> None:
     """Nowcast once, offline, from a run's last checkpoints; write one that training resumes from."""
     from nino.nowcasters import LineFit
@@ -116,6 +119,7 @@ def step(
         update_scale=update_scale,
         out=out,
         device=device_of(device),
+        still=still,
     )
     typer.echo(f"{done.path}: steps {', '.join(map(str, done.steps))}, k = {done.k}, norm {done.norm:.4g}")
 
