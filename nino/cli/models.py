@@ -97,6 +97,9 @@ def step(
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
+    still: Annotated[
+        str, typer.Option("--still", help="keep (elements equal in all checkpoints stay) or predict (they move, too).")
+    ] = "keep",
 ) -> None:
     """Nowcast once, offline, from a run's last checkpoints; write one that training resumes from."""
     from nino.nowcasters import LineFit
@@ -118,6 +121,7 @@ def step(
         out=out,
         device=device_of(device),
         threads=threads,
+        still=still,
     )
     typer.echo(f"{done.path}: steps {', '.join(map(str, done.steps))}, k = {done.k}, norm {done.norm:.4g}")
 

@@ -87,7 +87,7 @@ def verify(graph: NeuralGraph, model: nn.Module, example: Any, *, fix: bool = Fa
         except RuntimeError as error:  # an operation that has no kernel for float64
             log.info("the outputs are compared in float32: %s", error)
             check = _Check(graph, _copy(model, torch.float32), example, torch.float32)
-        sets = [*renumberings(graph), *exchanges(graph)]
+        sets: list[Change] = [*renumberings(graph), *exchanges(graph)]
         orders = [torch.randperm(s.size) if isinstance(s, Renumbering) else None for s in sets]
         changing: dict[int, float] = {}
         difference = check.change(sets, orders)
@@ -131,7 +131,7 @@ class _Check:
         """Largest relative change of an output under these renumberings."""
         source = torch.arange(self.graph.num_nodes)
         for chosen, order in zip(sets, orders, strict=True):
-            if isinstance(chosen, Renumbering):
+            if isinstance(chosen, Renumbering) and order is not None:
                 for atom in chosen.atoms:
                     source[atom : atom + chosen.size] = atom + order
         flat, steps = moved(self.graph, self.flat, source), [source]
