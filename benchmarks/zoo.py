@@ -10,7 +10,6 @@ the outputs, and the seconds to record. Rows that the file has already are kept:
 from __future__ import annotations
 
 import argparse
-import csv
 import gc
 import logging
 import multiprocessing
@@ -32,15 +31,11 @@ from typing import Any
 import torch
 
 from benchmarks.zoo_models import LIBRARIES, Model, NotSmallError
+from benchmarks.zoo_rows import Row, counts, read, verified, write
 from nino.graphs import NeuralGraph, neural_graph
 from nino.measure import clock, peak_bytes
 
-COLUMNS = (
-    "library", "kind", "model", "parameters", "unread", "on_edges", "verified", "renumbered", "seconds", "megabytes",
-    "outcome", "why",
-)  # fmt: skip
 UNREAD = "no operation reads it"
-Row = dict[str, Any]
 
 
 def measure(model: Model, verify: float) -> Row:
@@ -162,38 +157,6 @@ def _child(model: Model, limits: Limits, out: Connection) -> None:
     os._exit(0)
 
 
-# -- rows --------------------------------------------------------------------------------------------------------------
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of a file, none if it does not exist."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows beside the file, and rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    with beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    beside.replace(path)
-
-
-def good(row: Row) -> bool:
-    """Whether a model is recorded, at least 95 % of what it reads lies on edges, and renumbering kept its function."""
-    return row["outcome"] == "recorded" and float(row["on_edges"]) >= 0.95 and row.get("verified") != "no"
-
-
-def poor(row: Row) -> bool:
-    """Whether a row could be better: not recorded, not whole, not exact, or not verified."""
-    return not good(row) or row.get("verified") != "yes"
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Write a row a model, and print a line a library and kind."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -212,10 +175,13 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore")
     limits = Limits(options.verify, options.seconds, options.memory, options.workers)
     rows = {(row["library"], row["model"]): row for row in read(options.out)}
+    neural_graph(torch.nn.Linear(2, 3), "exact", example=torch.zeros(1, 2))  # imports what is needed before the forks
     for library in options.libraries:
         models = list(LIBRARIES[library]())
         gc.freeze()
-        done = {name for (lib, name), row in rows.items() if lib == library and not (options.again and poor(row))}
+        done = {
+            name for (lib, name), row in rows.items() if lib == library and not (options.again and not verified(row))
+        }
         chosen = [m for m in models if options.only in m.name and m.name not in done]
         chosen.sort(key=lambda m: (library, m.name) in rows)  # new ones first
         for model, row in in_processes(chosen, limits):
@@ -226,21 +192,10 @@ def main(arguments: list[str] | None = None) -> None:
         order = [(library, model.name) for model in models]
         rows = {k: rows[k] for k in [*order, *(k for k in rows if k not in order)] if k in rows}
         write(options.out, rows.values())
-    sys.stdout.write(counted(rows.values()))
-
-
-def counted(rows: Iterable[Row]) -> str:
-    """How many of the models that run are recorded, whole and verified, a line a kind."""
-    kinds: dict[str, list[Row]] = {}
-    for row in rows:
-        kinds.setdefault(f"{row['library']}, {row['kind']}", []).append(row)
-    out = ""
-    for kind, of_kind in kinds.items():
-        run = [r for r in of_kind if r["outcome"] in ("recorded", "refused")]
-        verified = sum(good(r) and r.get("verified") == "yes" for r in run)
-        out += f"{kind}: {sum(map(good, run))} of {len(run)} with at least 95 % on edges, {verified} verified; "
-        out += f"{len(of_kind) - len(run)} of {len(of_kind)} do not run here\n"
-    return out
+    for row in counts(rows.values()):
+        sys.stdout.write(
+            "{library}, {kind}: {recorded} of {run} that run are recorded, {verified} verified\n".format(**row)
+        )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ TIMM: dict[str, dict[str, Any]] = {
     "convnext_atto": {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)},
     "swin_tiny_patch4_window7_224": {"img_size": 64, "window_size": 4, "depths": (2, 2), "embed_dim": 24,
                                      "num_heads": (2, 4)},
-    "mixer_s32_224": {"img_size": 64, "num_blocks": 2, "embed_dim": 32},
+    "mixer_s32_224": {"img_size": 64},
     "resnet18": {}, "efficientnet_lite0": {}, "regnetx_002": {}, "mobilenetv3_small_050": {},
 }  # fmt: skip
 TORCHVISION = ("swin_t", "maxvit_t", "densenet121", "inception_v3", "fcn_resnet50", "deeplabv3_mobilenet_v3_large",

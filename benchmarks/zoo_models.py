@@ -96,7 +96,7 @@ def torchvision_model(name: str) -> Built:
         return model, torch.randn(1, 3, 16, side, side)
     if kind == "segmentation":
         return model, images(96)
-    return model, images(getattr(model, "image_size", 224 if "maxvit" in name else 96 if "inception" in name else 64))
+    return model, images(getattr(model, "image_size", 224 if "maxvit" in name else 299 if "inception" in name else 64))
 
 
 def detection_batch(keypoints: bool) -> tuple[list[Tensor], list[dict[str, Tensor]]]:

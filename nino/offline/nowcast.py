@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from nino.graphs import NeuralGraph, neural_graph
 from nino.graphs.registry import graph_now
 from nino.nowcasters import KINDS, FileStates, Nowcaster, Pointwise, load_nowcaster
 from nino.offline.checkpoints import Checkpoint, Copy, numbered, write_like
+from nino.optim.still import check_still, unmoved
 from nino.schedule import Schedule
 
 log = logging.getLogger("nino.optim")
@@ -61,11 +63,13 @@ def step(
     unknown: str = "error",
     device: str | torch.device = "cpu",
     memory_budget: int | None = None,
+    threads: int | None = None,
+    still: str = "keep",
 ) -> OfflineStep:
     """Nowcast from the last checkpoints in a folder and write one that training resumes from.
 
     The checkpoint written is the last one's copy (optimizer, scheduler, step number and all) with other weights. A
-    nowcast is no training step here. Parameters that are equal in all checkpoints were frozen and stay.
+    nowcast is no training step here. Elements that are equal in all checkpoints stay, see ``still``.
 
     Args:
         directory: holds checkpoints whose names end in their step: ``checkpoint-200`` (Hugging Face folders, sharded or
@@ -90,6 +94,10 @@ def step(
         unknown: ``error`` or ``carry``, for modules that the graph does not know.
         device: where a network nowcaster computes.
         memory_budget: bytes that its temporaries may take.
+        threads: on which it is computed on a CPU; None takes the environment variable ``NINO_THREADS``, else torch's
+            own number.
+        still: ``keep``: elements that are equal in all checkpoints stay, as in the wrapper; ``predict``: they are
+            nowcast, too.
 
     Returns:
         What was read and written.
@@ -101,6 +109,7 @@ def step(
             predictions that are not finite; each names what is wrong.
     """
     clock = perf_counter()
+    check_still(still)
     if isinstance(nowcaster, str | Path):
         nowcaster = load_nowcaster(nowcaster)
     entries = last_of(numbered(Path(directory), pattern), context or nowcaster.context or 5, spacing)
@@ -126,8 +135,9 @@ def step(
     )
     if hasattr(nowcaster, "at_step"):  # as in the wrapper
         nowcaster.at_step(steps[-1])
-    prediction = _predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget)
-    changed, norm = _changes(graph, model, states, places[checkpoints[-1].path], prediction, update_scale)
+    asked = {} if threads is None else {"threads": threads}  # not every nowcaster of a user's takes it
+    prediction = _predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget=memory_budget, **asked)
+    changed, norm = _changes(graph, model, states, places[checkpoints[-1].path], prediction, update_scale, still)
     write_like(checkpoints[-1], target, changed)
     result = OfflineStep(target, steps, horizon, perf_counter() - clock, norm)
     log.info("steps %s: nowcast k=%d written to %s (%.1f s, norm %.3g)", steps, horizon, target, result.seconds, norm)
@@ -213,7 +223,7 @@ def _hub_model(path: Path) -> nn.Module:
 
 
 def _predict(
-    nowcaster: Nowcaster, graph: NeuralGraph, states: FileStates, k: int, device: torch.device, budget: int | None
+    nowcaster: Nowcaster, graph: NeuralGraph, states: FileStates, k: int, device: torch.device, **asked: Any
 ) -> Float[Tensor, " params"]:
     if isinstance(nowcaster, nn.Module):
         nowcaster.to(device)
@@ -221,7 +231,7 @@ def _predict(
     if not isinstance(nowcaster, (Pointwise, *KINDS.values())):  # others know tensors only
         source = torch.cat([torch.cat([part.float() for part in states.parts(p)], dim=1) for p in graph.parameters])
     with torch.no_grad():
-        return nowcaster.predict(graph, source, k, memory_budget=budget)
+        return nowcaster.predict(graph, source, k, **asked)
 
 
 def _changes(
@@ -231,6 +241,7 @@ def _changes(
     places: Mapping[str, Sequence[Copy]],
     prediction: Float[Tensor, " params"],
     scale: float,
+    still: str,
 ) -> tuple[dict[Path, dict[tuple[str, ...], Tensor]], float]:
     """New tensors by weight file and keys, and the norm of the change."""
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad} | set(graph.carried)
@@ -238,11 +249,14 @@ def _changes(
     square = 0.0
     for parameter in graph.parameters:
         parts = states.parts(parameter)
-        if parameter.name in frozen or all(torch.equal(part, parts[-1]) for part in parts[:-1]):
+        held = unmoved(part.flatten() for part in parts) if still == "keep" else None
+        if parameter.name in frozen or (held is not None and bool(held.all())):
             continue
         last = parts[-1].flatten().float()
         new = last + scale * (prediction[parameter.slice].float() - last) if scale != 1 else prediction[parameter.slice]
         new = new.to(parts[-1].dtype, copy=True)
+        if held is not None:
+            new = torch.where(held, parts[-1].flatten(), new)
         if not bool(new.isfinite().all()):
             raise ValueError(f"the nowcast of parameter {parameter.name!r} is not finite: nothing was written")
         square += float(torch.linalg.vector_norm(new.float() - last, dtype=torch.float64)) ** 2

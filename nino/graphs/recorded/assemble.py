@@ -78,6 +78,7 @@ def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
         parameters=tuple(parameters),
         num_nodes=size,
         topology=topology,
+        origin="recorded",
         fixed=frozenset(fixed),
         word_nodes=words,
         carried=tuple(carried),

@@ -73,6 +73,8 @@ class Recorder(TorchDispatchMode):
             self.give(parameter, _weight(reading, name))
         for name, buffer in model.named_buffers():
             self.buffers[buffer] = name
+            if fake is None:  # batch norm writes them without saying so
+                self.saved[buffer] = buffer.detach().clone()
             if name in state:
                 self.give(buffer, _weight(reading, name))
 
@@ -88,10 +90,13 @@ class Recorder(TorchDispatchMode):
             found = self.aliases.get(tensor)
         if found is None:
             real = None
+            self._paths += 1
+            path = hash(("tensor", self._paths))
             if not isinstance(tensor, FakeTensor) and tensor.device.type != "meta" and tensor.numel() <= KNOWN:
                 with self._real():
                     real = tensor.detach().cpu().clone()  # in-place operations write what is known
-            found = Value(fresh_axes(tuple(tensor.shape)), kind="constant", known=real, path=self._new_path(real))
+                    path = hash(("number", real.item())) if real.numel() == 1 else path
+            found = Value(fresh_axes(tuple(tensor.shape)), kind="constant", known=real, path=path)
             self.give(tensor, found)
         for name in found.made_of:
             self.seen.add(name)
@@ -202,12 +207,6 @@ class Recorder(TorchDispatchMode):
                 return values[0].path
         plain = [(name, a) for name, a in call.args.items() if not isinstance(a, Value)]
         return hash((call.name, tuple(v.path for v in values), repr([x for x in plain if not _holds_values(x[1])])))
-
-    def _new_path(self, known: Tensor | None) -> int:
-        if known is not None and known.numel() == 1:
-            return hash(("number", known.item()))
-        self._paths += 1
-        return hash(("tensor", self._paths))
 
     def _ruled(self, call: Call) -> Any:
         """What the operation's rule gives; where it cannot be followed after all, what is said of an unknown one."""

@@ -115,8 +115,8 @@ class Stream:
         else:  # a block's edges are drawn one after the other
             total = torch.zeros_like(self.x)
             whole = [Inflow(b.target.slice, [(i, b, slice(0, b.target.size))]) for i, b in enumerate(self.blocks)]
-            for inflow, messages in zip(whole, self.workers.map(self._messages, whole), strict=True):
-                total[inflow.nodes] += messages
+            messages = lambda block: (block.nodes, self._messages(block))  # noqa: E731
+            self.workers.reduce(messages, whole, lambda done: total[done[0]].add_(done[1]))
             self.workers.run(lambda inflow: update(inflow.nodes, total[inflow.nodes]), ranges)
         self._ends.append(ends)
         self.y = next_y
