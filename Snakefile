@@ -3,7 +3,6 @@
 # The config is checked here, before any job; every rule calls one `nino` command.
 
 import subprocess
-import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -41,9 +40,7 @@ onstart:
     shards = [job.output[0] for job in workflow.dag.needrun_jobs() if job.rule.name == "collect"]
     if shards:
         # In a process of its own: it imports torch, which the one that starts the jobs has no use for.
-        asked = subprocess.run(
-            [sys.executable, "-m", "nino", "room", PATHS.config, *shards], stderr=subprocess.PIPE
-        )
+        asked = subprocess.run(["nino", "room", PATHS.config, *shards], stderr=subprocess.PIPE)
         if asked.returncode:
             raise WorkflowError(asked.stderr.decode().strip())
 

@@ -56,7 +56,7 @@ class BlockAdjacency:
             else:
                 steps.append(np.stack([np.arange(s0, s1), np.arange(t0, t1)], axis=-1))
         self._quotient = _undirected(pairs, atoms)
-        self._own = self._quotient.diagonal()[self._atom]
+        self._within = self._quotient.diagonal()[self._atom]
         diagonal = _undirected(steps, num_nodes).tocoo()
         apart = diagonal.row != diagonal.col
         row, col = diagonal.row[apart], diagonal.col[apart]
@@ -68,7 +68,7 @@ class BlockAdjacency:
     def __matmul__(self, x: Array) -> Array:
         """Product with columns (N, n)."""
         joined = self._quotient @ np.add.reduceat(x, self._starts, axis=0)
-        return joined[self._atom] - self._own[:, None] * x + self._diagonal @ x
+        return joined[self._atom] - self._within[:, None] * x + self._diagonal @ x
 
     def twins(self) -> NDArray[np.int64]:
         """Classes of nodes with the same neighbours, (N,) numbers from 0: whole atoms, but for nodes of diagonals."""
@@ -79,7 +79,7 @@ class BlockAdjacency:
     @property
     def cliques(self) -> NDArray[np.bool_]:
         """Whether a node is joined to the other nodes of its atom: (N,)."""
-        return self._own > 0
+        return self._within > 0
 
 
 def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> Float[Tensor, "nodes {k}"]:

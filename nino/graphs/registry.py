@@ -33,8 +33,8 @@ _BY_TYPE: dict[str, Declaration] = {
 _BY_CLASS: dict[type[nn.Module] | str, Declaration] = {
     "torchvision.models.vision_transformer.VisionTransformer": declare_torchvision_vit,
 }
-#: Declarations of the user's, which come before a recording.
-_OWN: set[Declaration] = set()
+#: Declarations that the user registered, which come before a recording.
+_USERS: set[Declaration] = set()
 
 
 def neural_graph(
@@ -74,7 +74,7 @@ def neural_graph(
         if value not in allowed:
             raise ValueError(f"`{argument}` (={value!r}) must be one of {', '.join(map(repr, allowed))}")
     inner = unwrap(model)
-    recorded_first = example is not None and topology == "exact" and not _OWN & {declaration_of(inner)}
+    recorded_first = example is not None and topology == "exact" and not _USERS & {declaration_of(inner)}
     graph = None if recorded_first else known_graph(inner, topology, unknown)
     if graph is None:
         graph = _recorded(inner, topology, unknown, example)
@@ -100,7 +100,7 @@ def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unkn
     if declaration is None and (topology == "exact" or of_transformers):
         return None
     builder = GraphBuilder(model, topology)
-    if declaration is not None and declaration in _OWN:
+    if declaration is not None and declaration in _USERS:
         declaration(builder, model)
         return builder.build("carry" if unknown == "carry" else "error", type(model).__name__)
     try:
@@ -207,7 +207,7 @@ def register_graph(key: type[nn.Module] | str, declaration: Declaration) -> None
         key: a module class (subclasses included), or a transformers model type such as ``"mixtral"``.
         declaration: called with a ``GraphBuilder`` over the model's parameters and the unwrapped model.
     """
-    _OWN.add(declaration)
+    _USERS.add(declaration)
     if isinstance(key, str):
         _BY_TYPE[key] = declaration
     else:

@@ -27,9 +27,9 @@ def attention(
     """Declare queries, keys and values of one attention layer.
 
     ``released``: queries and values stand in one stack of nodes; key edges point from the first query nodes back to
-    ``x``, the key bias hangs on ``x`` (where it
-    fits, else on the keys), head h is joined to query head h and value head h, and the output projection
-    reads the last ``heads * d_head`` nodes of the stack (with grouped queries most of them are queries).
+    ``x``, the key bias hangs on ``x`` (where it fits, else on the keys), head h is joined to query head h and value
+    head h, and the output projection reads the last ``heads * d_head`` nodes of the stack (with grouped queries most of
+    them are queries).
 
     ``exact``: the key bias hangs on the keys. With grouped queries, or norms of their own, keys are neurons of their
     own, each joined to the query neurons that it meets; with grouped queries so are the neurons that the output
