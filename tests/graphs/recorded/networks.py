@@ -183,6 +183,7 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
         "pixel shuffle": lambda: image(lambda m, x: m.b(F.pixel_shuffle(m.a(x), 2)), b=nn.Conv2d(2, 2, 1)),
         "patches by unfold": lambda: tokens(lambda m, x: m.b(x.unfold(1, 4, 2).flatten(2)), b=linear(24, 3)),
         "kernels standardised as rows": lambda: image(_standardised, c=nn.Conv2d(8, 8, 3, bias=False)),
+        "statistics of evaluation only": lambda: image(_evaluated, n=nn.BatchNorm2d(8)),
         "norm in groups": lambda: image(lambda m, x: m.b(m.n(m.a(x)).relu()), n=nn.GroupNorm(4, 8)),
         "lstm": lambda: (
             Apply(lambda m, x: m.b(m.a(x)[0]), a=nn.LSTM(6, 5, 2, bidirectional=True), b=linear(10, 3)),
@@ -208,6 +209,12 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
             _low_rank, up=nn.Parameter(torch.randn(8, 2)), down=nn.Parameter(torch.randn(2, 6))
         ),
     }
+
+
+def _evaluated(m: nn.Module, x: Tensor) -> Tensor:
+    if m.training:
+        raise ValueError("there are no targets")
+    return m.b(F.relu(m.n(m.a(x if x.sum() < 1e9 else -x))))
 
 
 def _standardised(m: nn.Module, x: Tensor) -> Tensor:

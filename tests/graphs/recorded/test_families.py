@@ -52,6 +52,17 @@ def _torchvision_vit() -> nn.Module:
     return torchvision.models.VisionTransformer(16, 4, 2, 4, 16, 24, num_classes=3)
 
 
+def _multiscale() -> nn.Module:
+    from torchvision.models.video import mvit
+
+    kernel, even, half = [3, 3, 3], [1, 1, 1], [1, 2, 2]
+    blocks = [
+        mvit.MSBlockConfig(2, 8, 8, kernel, kernel, even, half),
+        mvit.MSBlockConfig(4, 8, 16, kernel, kernel, half, even),
+    ]
+    return mvit.MViT((16, 16), 4, blocks, True, False, True, True, num_classes=3)
+
+
 DECLARED: dict[str, tuple[Callable[[], nn.Module], object]] = {
     "GPT-2": (lambda: _hub("GPT2LMHeadModel", n_embd=16, n_layer=2, n_head=4, vocab_size=23, n_positions=16,
                            bos_token_id=0, eos_token_id=0), IDS),
@@ -91,6 +102,7 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], object]] = {
     "Qwen3-MoE": (lambda: _hub("Qwen3MoeForCausalLM", **GQA, num_experts=4, num_experts_per_tok=2,
                                moe_intermediate_size=8), IDS),
     "Mamba": (lambda: _hub("MambaForCausalLM", hidden_size=16, num_hidden_layers=1, vocab_size=23), IDS),
+    "MViT": (_multiscale, torch.randn(2, 3, 4, 16, 16)),
     "CLIP": (lambda: _hub("CLIPVisionModel", **BODY, image_size=16, patch_size=8), IMAGES),
     "Wav2Vec2": (lambda: _hub("Wav2Vec2Model", **BODY, conv_dim=(8, 8), conv_kernel=(3, 3), conv_stride=(2, 2),
                               num_feat_extract_layers=2, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4,
