@@ -20,8 +20,9 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from nino.graphs.graph import NeuralGraph
 from nino.graphs.recorded.assemble import assemble
+from nino.graphs.recorded.calls import plain_kernels
 from nino.graphs.recorded.reading import Reading, fresh_axes
-from nino.graphs.recorded.recorder import Recorder, plain_kernels
+from nino.graphs.recorded.recorder import Recorder
 from nino.graphs.recorded.values import Value
 from nino.graphs.weights import Weights
 
