@@ -33,6 +33,8 @@ _BY_TYPE: dict[str, Declaration] = {
 _BY_CLASS: dict[type[nn.Module] | str, Declaration] = {
     "torchvision.models.vision_transformer.VisionTransformer": declare_torchvision_vit,
 }
+#: Those that know `exact` too: committed results were made with its order of nodes. That of the others is recorded.
+_EXACT: set[Declaration] = {declare_gpt2}
 #: Declarations that the user registered, which come before a recording.
 _USERS: set[Declaration] = set()
 
@@ -84,6 +86,8 @@ def neural_graph(
 def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unknown = "error") -> NeuralGraph | None:
     """The graph of a model that needs no forward pass: declared whole or, but for ``exact``, traced with ``torch.fx``.
 
+    ``exact`` is declared for GPT-2, and where the user declares it.
+
     Args:
         model: an unwrapped model.
         topology: see ``neural_graph``.
@@ -98,6 +102,8 @@ def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unkn
     declaration = declaration_of(model)
     of_transformers = any(cls.__name__ == "PreTrainedModel" for cls in type(model).__mro__)
     if declaration is None and (topology == "exact" or of_transformers):
+        return None
+    if topology == "exact" and declaration not in _USERS | _EXACT:
         return None
     builder = GraphBuilder(model, topology)
     if declaration is not None and declaration in _USERS:
