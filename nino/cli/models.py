@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nino.cli import select
-from nino.cli.options import ConfigFiles, DataDir, Device, SpecFile, TaskName
+from nino.cli.options import ConfigFiles, DataDir, Device, SpecFile, TaskName, Threads
 from nino.cli.stages import device_of
 from nino.config.errors import ConfigError
 
@@ -96,6 +96,7 @@ def step(
         Path | None, typer.Option("--out", help="Checkpoint to write; default DIRECTORY/nowcast/ and the last's name.")
     ] = None,
     device: Device = "auto",
+    threads: Threads = None,
     still: Annotated[
         str, typer.Option("--still", help="keep (elements equal in all checkpoints stay) or predict (they move, too).")
     ] = "keep",
@@ -119,6 +120,7 @@ def step(
         update_scale=update_scale,
         out=out,
         device=device_of(device),
+        threads=threads,
         still=still,
     )
     typer.echo(f"{done.path}: steps {', '.join(map(str, done.steps))}, k = {done.k}, norm {done.norm:.4g}")
@@ -145,11 +147,13 @@ def check(
         return NOWCASTERS[nowcaster](**arguments) if nowcaster in NOWCASTERS else load_nowcaster(nowcaster)
 
     make()  # what cannot be built is an error, not a violation
-    found = violations(make)
-    for sentence in found:
+    broken = violations(make)
+    for sentence in broken:
         typer.echo(sentence)
-    typer.echo(f"{nowcaster}: {len(found)} violations" if found else f"{nowcaster}: keeps the contract of a nowcaster")
-    if found:
+    typer.echo(
+        f"{nowcaster}: {len(broken)} violations" if broken else f"{nowcaster}: keeps the contract of a nowcaster"
+    )
+    if broken:
         raise typer.Exit(1)
 
 

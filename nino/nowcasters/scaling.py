@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nino.graphs import Parameter
 from nino.nowcasters.states import States, pieces, require_finite
+from nino.threads import Workers
 
 EPSILON = 1e-6
 ScalingMode = Literal["tensor", "network", "none"]
@@ -94,7 +95,7 @@ class ScaledStates:
         return f"scaling={self.scaling!r}" if self.scaling else ""
 
 
-def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode = "tensor") -> list[Scale]:
+def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode, workers: Workers) -> list[Scale]:
     """Statistics for every parameter, read a piece at a time in float32 and merged in float64.
 
     Args:
@@ -102,6 +103,7 @@ def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode =
         parameters: in flat order.
         mode: ``tensor``: one group a parameter tensor (as the released model is used); ``network``: one for all (as it
             was meta-trained on transformers); ``none``: states are left as they are.
+        workers: who read the states.
 
     Returns:
         A scale for each parameter.
@@ -114,16 +116,16 @@ def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode =
         return [UNSCALED] * len(parameters)
     owner: list[int] = []
     sizes: list[int] = []
-    moments: list[Tensor] = []
+    read: list[Tensor] = []
     for index, parameter in enumerate(parameters):
         for _, parts in pieces(states, parameter):
-            for part in parts:
-                var, mean = torch.var_mean(part.float(), correction=0)
-                moments += [var, mean]
-                sizes.append(part.numel())
-                owner.append(index if mode == "tensor" else 0)
-    if not moments:
+            read += parts
+            sizes += [part.numel() for part in parts]
+            owner += [index if mode == "tensor" else 0] * len(parts)
+    if not read:
         return []
+    both = workers.map(lambda part: torch.var_mean(part.float(), correction=0), read)
+    moments = [moment for pair in both for moment in pair]
     var, mean = torch.stack(moments).double().cpu().view(-1, 2).unbind(1)
     if not bool(torch.isfinite(var + mean).all()):
         require_finite(states, parameters)

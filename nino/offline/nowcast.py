@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -62,6 +63,7 @@ def step(
     unknown: str = "error",
     device: str | torch.device = "cpu",
     memory_budget: int | None = None,
+    threads: int | None = None,
     still: str = "keep",
 ) -> OfflineStep:
     """Nowcast from the last checkpoints in a folder and write one that training resumes from.
@@ -92,6 +94,8 @@ def step(
         unknown: ``error`` or ``carry``, for modules that the graph does not know.
         device: where a network nowcaster computes.
         memory_budget: bytes that its temporaries may take.
+        threads: on which it is computed on a CPU; None takes the environment variable ``NINO_THREADS``, else torch's
+            own number.
         still: ``keep``: elements that are equal in all checkpoints stay, as in the wrapper; ``predict``: they are
             nowcast, too.
 
@@ -131,7 +135,8 @@ def step(
     )
     if hasattr(nowcaster, "at_step"):  # as in the wrapper
         nowcaster.at_step(steps[-1])
-    prediction = _predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget)
+    asked = {} if threads is None else {"threads": threads}  # not every nowcaster of a user's takes it
+    prediction = _predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget=memory_budget, **asked)
     changed, norm = _changes(graph, model, states, places[checkpoints[-1].path], prediction, update_scale, still)
     write_like(checkpoints[-1], target, changed)
     result = OfflineStep(target, steps, horizon, perf_counter() - clock, norm)
@@ -218,7 +223,7 @@ def _hub_model(path: Path) -> nn.Module:
 
 
 def _predict(
-    nowcaster: Nowcaster, graph: NeuralGraph, states: FileStates, k: int, device: torch.device, budget: int | None
+    nowcaster: Nowcaster, graph: NeuralGraph, states: FileStates, k: int, device: torch.device, **asked: Any
 ) -> Float[Tensor, " params"]:
     if isinstance(nowcaster, nn.Module):
         nowcaster.to(device)
@@ -226,7 +231,7 @@ def _predict(
     if not isinstance(nowcaster, (Pointwise, *KINDS.values())):  # others know tensors only
         source = torch.cat([torch.cat([part.float() for part in states.parts(p)], dim=1) for p in graph.parameters])
     with torch.no_grad():
-        return nowcaster.predict(graph, source, k, memory_budget=budget)
+        return nowcaster.predict(graph, source, k, **asked)
 
 
 def _changes(
