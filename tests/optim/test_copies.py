@@ -105,7 +105,7 @@ class Twin:
         with torch.no_grad():
             self.model[0].bias.zero_()  # a bias that begins at zero is far from its copies, in its own norm
         base = make(self.model.parameters())
-        options = {"nowcaster": jump_of_one(tools)} if jump else {}
+        options = {"nowcaster": jump_of_one(tools)} if jump else {"ckpt": None}
         self.opt = NiNo(base, model=self.model, period=10, horizons=1, graph=tools.graph(self.model), **options)
         self.opt.train()
         self.jump, self.draw = jump, torch.Generator().manual_seed(1)
