@@ -126,8 +126,9 @@ class NowcastSteps(OptimizerView):
                 nowcasting.save(step)
             watch, nowcasting.watch = nowcasting.watch, None
             result = self.base.step() if closure is None else self.base.step(closure)
-            if watch is not None:
-                watch.check(step)
+            if watch is not None and not watch.check(step):
+                nowcasting.counts["kept"] -= 1
+                nowcasting.counts["taken back"] = nowcasting.counts.get("taken back", 0) + 1
         if due:
             nowcasting.history.clear()
         own.steps = step

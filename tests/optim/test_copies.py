@@ -214,6 +214,7 @@ def test_a_jump_that_the_next_step_takes_back_is_noticed_and_said(tools, caplog,
     assert re.search(said, record.getMessage()), record.getMessage()
     twin.run(5)
     assert caplog.text.count("took back") == 1
+    assert twin.opt.counts == {"kept": 0, "put back": 0, "left out": 0, "taken back": 1}
 
 
 def test_in_evaluation_mode_there_is_no_nowcast(tools):
