@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from itertools import islice
+from traceback import walk_stack
 from typing import Any
 
 import torch
@@ -70,11 +72,15 @@ class NowcastCallback(TrainerCallback):
             if state.epoch is not None:
                 logs["epoch"] = state.epoch
             state.log_history.append({**logs, "step": state.global_step})
-            # The Trainer hands its callbacks no way to log. What calls this is its handler, which has all of them.
-            handler = sys._getframe(1).f_locals.get("self")
-            if isinstance(handler, CallbackHandler):
+            if (handler := _handler()) is not None:
                 control = handler.on_log(args, state, control, logs)
         return control
+
+
+def _handler(depth: int = 8) -> CallbackHandler | None:
+    """Who called this callback: it holds all callbacks, and the ``Trainer`` hands these no other way to log."""
+    callers = (frame.f_locals.get("self") for frame, _ in islice(walk_stack(sys._getframe(1)), depth))
+    return next((caller for caller in callers if isinstance(caller, CallbackHandler)), None)
 
 
 def wrapper_of(optimizer: Any) -> NiNo:

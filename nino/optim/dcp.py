@@ -21,7 +21,8 @@ import json
 import sys
 import weakref
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
+from traceback import walk_stack
 from typing import Any
 
 import torch
@@ -36,14 +37,8 @@ ABOUT, STATE, REST = "nino_about", "nino_state_", "nino_rest_"
 
 def asked_by_dcp(depth: int = 12) -> bool:
     """Whether ``torch.distributed.checkpoint`` is among the callers, at most ``depth`` calls up."""
-    frame = sys._getframe(1)
-    for _ in range(depth):
-        if frame.f_globals.get("__name__") == CALLER:
-            return True
-        if frame.f_back is None:
-            return False
-        frame = frame.f_back
-    return False
+    callers = islice(walk_stack(sys._getframe(1)), depth)
+    return any(frame.f_globals.get("__name__") == CALLER for frame, _ in callers)
 
 
 class StateNames(Mapping[Tensor, dict[str, None]]):

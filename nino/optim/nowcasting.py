@@ -57,7 +57,8 @@ class Nowcasting:
         resume_schedule: which schedule rules after loading a state: the ``saved`` one or the ``given`` one.
         verbose: whether a kept nowcast is reported at level INFO; else at DEBUG.
         watch: the last nowcast, until the base optimizer's next step has been compared with it.
-        counts: nowcasts that were kept, put back, and left out because states were missing or not finite.
+        counts: nowcasts that were kept, put back, and left out because states were missing or not finite; where a base
+            optimizer took some back, ``taken back``, too.
     """
 
     base: OptimizerLike

@@ -102,10 +102,11 @@ class NowcastSteps(OptimizerView):
 
     def _take_step(self, closure: Callable[[], Any] | None) -> Any:
         own = self.progress
-        if own.steps + 1 >= own.next_stop:
+        step = own.steps + 1
+        if step >= own.next_stop:
             return self._take_marked_step(closure)
-        result = self.base.step() if closure is None else self.base.step(closure)
-        own.steps += 1
+        result = self.base.step() if closure is None else self.base.step(closure)  # the common case: nothing more
+        own.steps = step
         return result
 
     @outside_graphs
@@ -125,8 +126,9 @@ class NowcastSteps(OptimizerView):
                 nowcasting.save(step)
             watch, nowcasting.watch = nowcasting.watch, None
             result = self.base.step() if closure is None else self.base.step(closure)
-            if watch is not None:
-                watch.check(step)
+            if watch is not None and not watch.check(step):
+                nowcasting.counts["kept"] -= 1
+                nowcasting.counts["taken back"] = nowcasting.counts.get("taken back", 0) + 1
         if due:
             nowcasting.history.clear()
         own.steps = step
