@@ -97,6 +97,9 @@ def step(
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
+    still: Annotated[
+        str, typer.Option("--still", help="keep (elements equal in all checkpoints stay) or predict (they move, too).")
+    ] = "keep",
 ) -> None:
     """Nowcast once, offline, from a run's last checkpoints; write one that training resumes from."""
     from nino.nowcasters import LineFit
@@ -118,6 +121,7 @@ def step(
         out=out,
         device=device_of(device),
         threads=threads,
+        still=still,
     )
     typer.echo(f"{done.path}: steps {', '.join(map(str, done.steps))}, k = {done.k}, norm {done.norm:.4g}")
 
@@ -143,11 +147,13 @@ def check(
         return NOWCASTERS[nowcaster](**arguments) if nowcaster in NOWCASTERS else load_nowcaster(nowcaster)
 
     make()  # what cannot be built is an error, not a violation
-    found = violations(make)
-    for sentence in found:
+    broken = violations(make)
+    for sentence in broken:
         typer.echo(sentence)
-    typer.echo(f"{nowcaster}: {len(found)} violations" if found else f"{nowcaster}: keeps the contract of a nowcaster")
-    if found:
+    typer.echo(
+        f"{nowcaster}: {len(broken)} violations" if broken else f"{nowcaster}: keeps the contract of a nowcaster"
+    )
+    if broken:
         raise typer.Exit(1)
 
 

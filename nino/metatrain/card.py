@@ -82,7 +82,8 @@ def _value(text: str) -> Any:
 def _contents(net: Any, about: dict[str, Any]) -> list[tuple[object, ...]]:
     spec, sizes = about["metatrain"], about["nino"]["config"]
     count = sum(p.numel() for p in net.parameters()) if isinstance(net, nn.Module) else 0
-    stride = spec["window_stride"]
+    strides = spec["window_stride"]
+    stride = strides if isinstance(strides, int) else " or ".join(str(each) for each in strides)
     return [
         ("kind", TITLES.get(spec["kind"], spec["kind"])),
         ("parameters", f"{count:,}"),

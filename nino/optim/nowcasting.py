@@ -13,11 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from nino.optim.checks import compare_parameters
+from nino.optim.copies import Carried
 from nino.optim.history import History, within
 from nino.optim.jump import Jump, Target, snapshot, write
 from nino.optim.loss import same_rng
 from nino.optim.nowcast_record import NowcastRecord
+from nino.optim.optimizer_view import OptimizerLike
 from nino.optim.signature import nowcaster_signature
+from nino.optim.still import HeldJump
+from nino.optim.watch import JumpWatch
 from nino.ranks import Ranks
 from nino.schedule import Schedule
 
@@ -48,10 +52,15 @@ class Nowcasting:
         memory_budget: bytes that a nowcast's temporaries may take; None leaves it to the nowcaster.
         process_group: the ranks that train together; None takes all of them.
         threads: on which a nowcast is computed on a CPU; None leaves it to the nowcaster.
+        still: ``keep`` leaves elements where they are that are equal in all states; ``predict`` moves them.
+        frozen: elements that stay in any case: masks by the ``id`` of the parameter.
+        resume_schedule: which schedule rules after loading a state: the ``saved`` one or the ``given`` one.
+        verbose: whether a kept nowcast is reported at level INFO; else at DEBUG.
+        watch: the last nowcast, until the base optimizer's next step has been compared with it.
         counts: nowcasts that were kept, put back, and left out because states were missing or not finite.
     """
 
-    base: torch.optim.Optimizer
+    base: OptimizerLike
     named: dict[str, Tensor]
     nowcaster: Nowcaster | None
     graph: NeuralGraph | None
@@ -62,6 +71,11 @@ class Nowcasting:
     memory_budget: int | None = None
     process_group: Any = None
     threads: int | None = None
+    still: str = "keep"
+    frozen: dict[int, Tensor] = field(default_factory=dict)
+    resume_schedule: str = "saved"
+    verbose: bool = True
+    watch: JumpWatch | None = None
     counts: dict[str, int] = field(default_factory=lambda: {"kept": 0, "put back": 0, "left out": 0})
 
     @property
@@ -119,22 +133,33 @@ class Nowcasting:
         accepted, after = finite, None
         if finite:
             restore = snapshot(targets) if decides else None
+            carried, self.watch = self._notes(targets)
             write(jump, targets, self.ranks)
             _synchronize(targets)
             written = perf_counter()
             if measure is not None:
                 after = measure()
             if restore is not None and not _not_above(after, record.loss_before):
-                accepted = False
+                accepted, self.watch = False, None
                 restore()
+            else:
+                carried.shift()
+                self.watch.jumped(carried.copies)
             # A loss that is only reported is no part of the nowcast's cost.
             seconds += (perf_counter() if decides else written) - clock
         else:
             seconds += perf_counter() - clock
         self.counts["kept" if accepted else "put back"] += 1
         record = replace(record, seconds=seconds, norm=norm, finite=finite, accepted=accepted, loss_after=after)
-        log.log(logging.INFO if accepted else logging.WARNING, "%s", record)
+        shown = logging.INFO if self.verbose and self.ranks.leads else logging.DEBUG
+        log.log(shown if accepted else logging.WARNING, "%s", record)
         return record
+
+    def _notes(self, targets: list[Target]) -> tuple[Carried, JumpWatch]:
+        """What must be known before the jump: the optimizer's copies of the weights, and a sample of these."""
+        written = {id(t.parameter) for t in targets}
+        named = {name: p for name, p in self.named.items() if id(p) in written}
+        return Carried(self.base, list(named.values())), JumpWatch(self.base, named)
 
     def targets(self) -> list[Target]:
         """The parameters that nowcasts write: trained by the base optimizer, not frozen, on an edge of the graph."""
@@ -174,10 +199,13 @@ class Nowcasting:
         states = self.history.states()
         if hasattr(self.nowcaster, "at_step"):  # what is derived from no class of ours may lack it
             self.nowcaster.at_step(record.step)
-        asked = {} if self.threads is None else {"threads": self.threads}  # not every nowcaster of a user's takes it
+        asked: dict[str, Any] = (
+            {} if self.threads is None else {"threads": self.threads}
+        )  # not every nowcaster of a user's takes it
         prediction = self.nowcaster.predict(self.graph, states, record.k, memory_budget=self.memory_budget, **asked)
         exact = states.dtype == torch.float32 and all(p.dtype.itemsize <= 4 for p in parameters)
-        return Jump(prediction, None if exact else states[:, -1], self.update_scale)
+        seen = states if self.still == "keep" else None
+        return HeldJump(prediction, None if exact else states[:, -1], self.update_scale, seen, self.frozen)
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -233,11 +261,19 @@ class Nowcasting:
     def load_state_dict(self, state: dict[str, Any], enabled: bool) -> None:
         """Take over schedule and counts and, where nowcasts go on, the saved states, once `require_own` has passed."""
         schedule = Schedule(**{**state["schedule"], "horizons": tuple(state["schedule"]["horizons"])})
-        if schedule != self.schedule and self.nowcaster is not None:
-            log.warning("the schedule of the loaded state takes over: %s (was %s)", schedule, self.schedule)
-        self.schedule, self.counts = schedule, dict(state["counts"])
         saved = int(state["saved"]) if enabled else 0
-        self.history.load(state["states"], saved, bool(state["finite"]), schedule.context)
+        rows = state["states"]
+        if self.resume_schedule == "given":
+            if replace(schedule, horizons=(1,)) != replace(self.schedule, horizons=(1,)):
+                saved, rows = 0, rows[:0]  # of other steps than this schedule's
+            schedule = self.schedule
+        elif schedule != self.schedule and self.nowcaster is not None:
+            log.warning(
+                "the schedule of the loaded state takes over: %s (was %s); resume_schedule='given' keeps the new one",
+                schedule, self.schedule,
+            )  # fmt: skip
+        self.schedule, self.counts = schedule, dict(state["counts"])
+        self.history.load(rows, saved, bool(state["finite"]), schedule.context)
 
 
 def _not_above(after: float | None, before: float | None) -> bool:

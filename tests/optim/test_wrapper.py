@@ -102,7 +102,9 @@ def test_tied_weights_are_nowcast_once(tools):
     model["head"].weight = model["wte"].weight
     nowcaster = tools.const(2.0)
     base = torch.optim.SGD(model.parameters(), lr=0.1)
-    opt = NiNo(base, model=model, period=5, max_train_steps=5, nowcaster=nowcaster, graph=tools.graph(model))
+    opt = NiNo(
+        base, model=model, period=5, max_train_steps=5, nowcaster=nowcaster, graph=tools.graph(model), still="predict"
+    )
     for _ in range(5):
         opt.step()
     assert nowcaster.calls[0][0].shape == (20, 5)
@@ -248,7 +250,7 @@ def test_horizons_beyond_the_nowcaster_are_refused(training, tools):
 def test_without_a_nowcaster_nothing_has_to_be_planned(tools):
     model = tools.model()
     for options in ({}, {"period": 1001}, {"max_train_steps": 5}):
-        opt = NiNo(torch.optim.SGD(model.parameters(), lr=0.1), model=model, **options)
+        opt = NiNo(torch.optim.SGD(model.parameters(), lr=0.1), None, model, **options)
         for _ in range(12):
             assert opt.need_grads
             opt.step()
