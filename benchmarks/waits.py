@@ -16,12 +16,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import nullcontext
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 from time import perf_counter
 from typing import Any
+
+import torch
 
 from benchmarks.core import neighbours
 from nino.files import write_json, write_text
@@ -31,9 +32,6 @@ ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 UNIT = (sys.executable, "-c", "import torch")
 MODEL = "import torch\n\ndef build():\n    return torch.nn.Sequential(torch.nn.Linear(9, 7), torch.nn.Linear(7, 3))\n"
-SAVE = (
-    "import torch, model\nfor step in range(100, 600, 100): torch.save(model.build().state_dict(), f'step_{step}.pt')\n"
-)
 NINO = (sys.executable, "-m", "nino")
 COMMANDS: dict[str, tuple[tuple[str, ...], float]] = {
     "import nino": ((sys.executable, "-c", "import nino"), 0.3),
@@ -48,10 +46,11 @@ WHOLE = {"smoke": (("make", "smoke"), 600.0), "test": (("make", "test"), 1500.0)
 
 def prepare(folder: Path) -> dict[str, str]:
     """Put five checkpoints of a small model where ``nino step`` finds them; the environment to run commands in."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
     (folder / "model.py").write_text(MODEL, encoding="utf-8")
-    subprocess.run([sys.executable, "-c", SAVE], check=True, cwd=folder, env=environment)
-    return environment
+    state = torch.nn.Sequential(torch.nn.Linear(9, 7), torch.nn.Linear(7, 3)).state_dict()
+    for step in range(100, 600, 100):
+        torch.save(state, folder / f"step_{step}.pt")
+    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
 
 
 def spent(command: tuple[str, ...], folder: Path, environment: dict[str, str]) -> tuple[float, float]:
@@ -68,22 +67,26 @@ def spent(command: tuple[str, ...], folder: Path, environment: dict[str, str]) -
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def run(name: str, folder: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """Seconds of one of the commands, as in `spent`."""
+    if name in WHOLE:
+        return spent(WHOLE[name][0], ROOT, dict(os.environ))
+    for made in (folder / "nowcast").glob("*"):
+        made.unlink()
+    return spent(COMMANDS[name][0], folder, environment)
+
+
 def measure(name: str, folder: Path, environment: dict[str, str], repeats: int, beside: int) -> dict[str, Any]:
     """Medians of a command and, in turns with it, of ``import torch``."""
-    whole = name in WHOLE
-    command, bound = WHOLE[name] if whole else COMMANDS[name]
-    seconds, work, unit = [], [], []
-    with neighbours(beside) if beside else nullcontext():
-        for _ in range(1 if whole else repeats):
-            if name == "nino step":
-                for old in (folder / "nowcast").glob("*"):
-                    old.unlink()
-            unit.append(spent(UNIT, folder, environment)[1])
-            took = spent(command, ROOT if whole else folder, dict(os.environ) if whole else environment)
-            seconds.append(took[0])
-            work.append(took[1])
-    about = {"command": name, "neighbours": beside, "seconds": median(seconds), "unit": median(unit)}
-    return about | {"work": median(work) / median(unit), "bound": bound}
+    units, times = [], []
+    with neighbours(beside):
+        for _ in range(1 if name in WHOLE else repeats):
+            units.append(spent(UNIT, folder, environment)[1])
+            times.append(run(name, folder, environment))
+    seconds, work = (median(values) for values in zip(*times, strict=True))
+    bound = {**COMMANDS, **WHOLE}[name][1]
+    about = {"command": name, "neighbours": beside, "seconds": seconds, "unit": median(units)}
+    return about | {"work": work / median(units), "bound": bound}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
