@@ -2,6 +2,7 @@
 #   snakemake --cores 2 --configfile workflow/configs/smoke.yaml
 # The config is checked here, before any job; every rule calls one `nino` command.
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from nino.specs import report as names
 from nino.specs import studies
 
 min_version("9.0")
+
+# A job's threads are those of its rule, of which Snakemake tells it: all jobs together take no more than the cores.
+os.environ.pop("NINO_THREADS", None)
 
 
 configfile: Path(workflow.basedir, "config.yaml")

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from nino.graphs.core import Block
@@ -94,7 +95,7 @@ def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> F
     k + 1 of them below eigenvalue 1, as shallow networks do, the others fill up. All starts are fixed, so that the
     result is the same to the bit every time; of each eigenvector and its negative the one is taken whose first
     entry of at least half the largest magnitude is positive. Within equal eigenvalues the basis is arbitrary: other
-    kernels of LAPACK (another processor, another number of its threads) may give another one.
+    kernels of LAPACK (another processor) may give another one.
 
     Args:
         num_nodes: N.
@@ -148,7 +149,8 @@ def _encoding(num_nodes: int, blocks: tuple[Range, ...], k: int) -> NDArray[np.f
     def normalised(x: Array) -> Array:
         return gather @ (scale * (adjacency @ (scale * (spread @ x))))
 
-    values, vectors = largest_eigenpairs(normalised, len(size), k + 1)
+    with threadpool_limits(1, "blas"):  # beside other programs the threads of small products wait for each other
+        values, vectors = largest_eigenpairs(normalised, len(size), k + 1)
     vectors = spread @ vectors
     below = int((values > 1e-12).sum())
     if below <= k:

@@ -28,8 +28,8 @@ from nino.threads import Workers
 WIDE = 64  # features an edge that a chunk has room for at least: with fewer, more edges are read at once
 
 
-class Scratch(threading.local):
-    """Buffers for a tile, of each thread its own.
+class Scratch:
+    """A thread's buffers for a tile.
 
     Args:
         folded: the folded network, where the computation is to run.
@@ -38,7 +38,7 @@ class Scratch(threading.local):
     """
 
     def __init__(self, folded: Folded, chunk: int, features: int) -> None:
-        """Allocate them; called again in each thread."""
+        """Allocate them."""
         like, d = folded.last, folded.last.shape[-1]
         self.raw = torch.empty(chunk * max(features, WIDE), device=like.device)
         self.features = self.raw if like.dtype == torch.float32 else self.raw.to(like.dtype)
@@ -87,7 +87,16 @@ class Stream:
         self._ends: list[tuple[Tensor, Tensor]] = []  # S x_i, read at sources, and T x_i, read at targets
         self._sums: dict[Nodes, Tensor] = {}
         self._degree = (degrees(graph) if sample is None else sample.degrees(graph)).to(x.device)
-        self._scratch = Scratch(folded, chunk, features)
+        self._scratch: dict[int, Scratch] = {}
+        self._most_features = features
+
+    @property
+    def scratch(self) -> Scratch:
+        """The buffers of the thread that asks."""
+        thread = threading.get_ident()  # no threading.local, which torch.compile does not see through
+        if thread not in self._scratch:
+            self._scratch[thread] = Scratch(self.folded, self.chunk, self._most_features)
+        return self._scratch[thread]
 
     # -- nodes -------------------------------------------------------------------------------------------------------
 
@@ -137,7 +146,7 @@ class Stream:
         self, block: Block, tile: Tile | Picked
     ) -> tuple[Float[Tensor, "edges inputs"], Float[Tensor, "edges inputs"]]:
         """u_0 of a tile, in float32 and in the precision of the matrix products (twice the same where that is it)."""
-        scratch = self._scratch
+        scratch = self.scratch
         exact = self.reader.read(block, tile, scratch.raw)
         if scratch.features is scratch.raw:
             return exact, exact
@@ -163,7 +172,7 @@ class Stream:
 
         u_0 of auxiliary blocks is None: their constant lies in the biases. ``at_targets`` begins at target ``first``.
         """
-        buffers = self._scratch.hidden
+        buffers = self.scratch.hidden
         n, d = tile.shape[0] * tile.shape[1], buffers[0].shape[1]
         for depth, at_target in enumerate(at_targets):
             out = buffers[depth % 2][:n]
@@ -180,7 +189,7 @@ class Stream:
 
     def _spare(self, edges: int) -> Float[Tensor, "edges hidden"]:
         """The buffer that the last u_i of a tile does not lie in."""
-        return self._scratch.hidden[len(self._ends) % 2][:edges]
+        return self.scratch.hidden[len(self._ends) % 2][:edges]
 
     def _messages(self, inflow: Inflow) -> Float[Tensor, "targets hidden"]:
         """Sums of the messages of a convolution at a range of targets, float32."""
@@ -241,11 +250,11 @@ class Stream:
             out += of_sources + z * scale + shift
             return
         inputs = d if depth else block.features * self.folded.context
-        contracts = self._scratch.outer.numel() >= inputs * d and count >= inputs
+        contracts = self.scratch.outer.numel() >= inputs * d and count >= inputs
         size, wide = self.chunk, None
         if contracts:
-            wide = self._scratch.outer.numel() // (inputs * d)
-            size = size if depth else self._scratch.raw.numel() // inputs  # more edges where none has a hidden state
+            wide = self.scratch.outer.numel() // (inputs * d)
+            size = size if depth else self.scratch.raw.numel() // inputs  # more edges where none has a hidden state
         tiles = self.reader.tiles(block, size, targets, wide)
         for column, group in groupby(tiles, key=lambda tile: (tile.target.start, tile.target.stop)):
             place = shifted(slice(*column), targets.start)
@@ -280,14 +289,14 @@ class Stream:
         """
         depth, d = len(self._ends), self.y.shape[1]
         weight = self.folded.messages[depth].weight[:d]
-        outer, total = self._scratch.outer, self.y.new_zeros(1, 1)
+        outer, total = self.scratch.outer, self.y.new_zeros(1, 1)
         for number, tile in enumerate(tiles):
             u = self._hidden(block, tile, self._features(block, tile), at_targets, first)
             assert u is not None
             y, inputs = self.y[within(block.source, tile.source)], u.shape[1]
             flat = u.view(len(y), -1)
             total = total + flat.sum(0).view(-1, inputs)
-            outer = self._scratch.outer[: d * flat.shape[1]].view((d, -1) if depth else (-1, d))
+            outer = self.scratch.outer[: d * flat.shape[1]].view((d, -1) if depth else (-1, d))
             pair = (y.T, flat) if depth else (flat.T, y)  # with few columns the latter is several times as fast
             torch.addmm(outer, *pair, beta=min(number, 1), out=outer)
         inputs = total.shape[1]
