@@ -42,6 +42,7 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
     kind = "wnn+"
 
     needs_graph = False
+    shares = True
 
     def __init__(
         self,
@@ -102,7 +103,7 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
         device = weights[0].device
         out = torch.empty(graph.num_parameters, device=source.device)
         with torch.inference_mode():
-            scales = measure(source, graph.parameters, mode)
+            scales = measure(source, graph.parameters, mode, graph.ranks)
             last_state(source, graph.parameters, out)
             reader = Reader(graph, source, scales, device)
             chunk = chunk_size(memory_budget, self.context, self.hidden, device)

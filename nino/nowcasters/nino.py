@@ -33,6 +33,7 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
     """
 
     kind = "nino"
+    shares = True
     context: int
     max_horizon: int
 
@@ -91,7 +92,7 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
         positions = self.positions(graph, lpe)
         out = torch.empty(graph.num_parameters, device=source.device)
         with torch.inference_mode():
-            scales = measure(source, graph.parameters, mode)
+            scales = measure(source, graph.parameters, mode, graph.ranks)
             last_state(source, graph.parameters, out)
             if engine == "streamed":
                 return predict_streamed(

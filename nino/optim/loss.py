@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nino.optim.shards import reshard
 from nino.ranks import Ranks
 
 
@@ -38,6 +39,7 @@ def loss_of(model: nn.Module, closure: Callable[[], Any], *, grad: bool, ranks: 
     with torch.no_grad():
         for buffer, before in buffers:
             buffer.copy_(before)
+    reshard(model)
     if isinstance(loss, Tensor) and loss.numel() == 1:
         loss = loss.item()
     if not isinstance(loss, int | float):

@@ -20,9 +20,10 @@ from nino.optim.history import History, Place
 from nino.optim.loss import loss_of, same_rng
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.nowcasting import Nowcasting
+from nino.optim.nowcasts_state import NowcastsState
 from nino.optim.optimizer_view import OptimizerView
 from nino.optim.recording import settle_graph
-from nino.ranks import Ranks
+from nino.optim.shards import reshard
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
@@ -46,13 +47,13 @@ class NiNo(OptimizerView):
     itself, which needs no gradients; the history then starts anew and the base optimizer keeps its state. Parameters
     keep storage, dtype and memory format; frozen ones, and those the base optimizer does not hold, are never changed.
 
-    Under ``torch.distributed`` rank 0 alone keeps the history and computes, and all ranks end with its parameters.
-    The global random number generators are never advanced.
+    Under ``torch.distributed`` (DDP, FSDP2, tensor parallel) all ranks share the history and the nowcast, where the
+    nowcaster ``shares``, and all end with the same parameters. The global random number generators are never advanced.
 
     Args:
         base_opt: any ``torch.optim.Optimizer`` over the model's parameters.
         ckpt: a nowcaster's file, or a known name; see ``load_nowcaster``.
-        model: the network; may be compiled or wrapped by DDP.
+        model: the network; may be compiled, wrapped by DDP or sharded (``DTensor`` parameters).
         period: steps between nowcasts.
         max_train_steps: T, steps of the whole run; needed for the decay of k.
         nowcaster: a ``Nowcaster`` in place of ``ckpt``. With neither, the base optimizer goes on alone.
@@ -129,8 +130,7 @@ class NiNo(OptimizerView):
                     check_graph(graph, named)
         asked = {"period": period, "spacing": spacing, "max_horizon": max_horizon, "power": power}
         schedule = schedule_of(nowcaster, context, horizons, max_train_steps=max_train_steps, **asked)
-        computes = nowcaster is not None and Ranks.of(process_group).leads
-        states = History(list(named.values()), schedule.context, history, history_dtype, history_dir, hold=computes)
+        states = History(list(named.values()), schedule.context, history, history_dtype, history_dir)
         place = None if device is None else torch.device(device)
         self.nowcasting = Nowcasting(
             base_opt, named, nowcaster, graph, schedule, states, update_scale, place, memory_budget, process_group
@@ -247,6 +247,7 @@ class NiNo(OptimizerView):
         record = NowcastRecord(step, self.schedule.horizon(step), loss_before=before)
         for hook in list(self.nowcast_pre_hooks.values()):
             hook(self, record)
+        reshard(self.model)
         record = self.nowcasting.take(record, measure, decides=decides, seconds=seconds)
         self.last_nowcast = record
         for hook in list(self.nowcast_post_hooks.values()):
@@ -261,6 +262,11 @@ class NiNo(OptimizerView):
     def _plan(self) -> None:
         self._next_save = self.schedule.next_save(self.steps) if self._enabled else math.inf
         self._next_nowcast = self.schedule.next_nowcast(self.steps) if self._enabled else math.inf
+        if self._enabled and self.nowcasting.ranks.world > 1:  # ranks agree at the end of the step before a nowcast
+            if self.steps + 1 == self._next_nowcast:
+                self.nowcasting.agree()
+            else:
+                self._next_save = min(self._next_save, self._next_nowcast - 1)
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -272,6 +278,18 @@ class NiNo(OptimizerView):
         except ValueError:
             self.base.param_groups.pop()
             raise
+
+    @property
+    def nowcasts(self) -> NowcastsState:
+        """Step, schedule and saved states for ``torch.distributed.checkpoint``, with any number of processes."""
+        return NowcastsState(self)
+
+    def gather_states(self) -> None:
+        """Join the saved states of all ranks at rank 0, whose next ``state_dict()`` holds them all; called by all.
+
+        Otherwise each rank's ``state_dict()`` holds its own part, which that rank alone can load.
+        """
+        self.history.gather(self.nowcasting.ranks)
 
     def state_dict(self) -> dict[str, Any]:
         """The base optimizer's state dict and, under ``nino``, the step, saved states, schedule and signatures.
@@ -306,15 +324,19 @@ class NiNo(OptimizerView):
                 "`state_dict` has no entry 'nino': it is the state of another optimizer; to start nowcasting from a "
                 "base optimizer's state, load it there: `opt.base.load_state_dict(state_dict)`"
             )
-        nowcasts = state.pop("nino")
+        self.resume(state.pop("nino"), state)
+        for after in self._optimizer_load_state_dict_post_hooks.values():
+            after(self)
+
+    def resume(self, nowcasts: dict[str, Any], of_base: dict[str, Any] | None = None) -> None:
+        """Go on with the nowcasts of a state and, where it is given, the base optimizer's part of it."""
         enabled = bool(nowcasts["enabled"]) and self.nowcaster is not None
         self.nowcasting.require_own(nowcasts, enabled)
-        self.base.load_state_dict(state)
+        if of_base is not None:
+            self.base.load_state_dict(of_base)
         self.nowcasting.load_state_dict(nowcasts, enabled)
         self.steps, self.last_nowcast, self._enabled = int(nowcasts["step"]), None, enabled
         self._plan()
-        for after in self._optimizer_load_state_dict_post_hooks.values():
-            after(self)
 
     def __repr__(self) -> str:
         """Base optimizer, nowcaster and schedule."""

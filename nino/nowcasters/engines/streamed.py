@@ -269,8 +269,9 @@ def predict_streamed(
     ends: Ends = []
     for layer, cast in zip(layers, folded.nodes, strict=True):
         y, z = x @ layer.source.T, torch.addmm(layer.target_bias, x, layer.target.T)
-        mean = stream.aggregate(blocks, ends, y.to(precision), z, torch.zeros_like(x)).div_(degree)
-        del y, z
+        total = stream.aggregate(blocks, ends, y.to(precision), z, torch.zeros_like(x))
+        mean = graph.ranks.add_up(total).div_(degree)
+        del y, z, total
         x = torch.addmm(layer.bias, x, layer.keep.T).addmm_(mean, layer.gather.T)
         del mean
         silu(x, inplace=True)
