@@ -19,6 +19,7 @@ from nino.nowcasters.engines.sample import EdgeSample
 from nino.nowcasters.nino import NiNoNet
 from nino.nowcasters.states import PartStates, as_states, last_state, require_finite
 from nino.seeding import derive
+from nino.threads import Workers, thread_count
 
 PARTS: dict[str, Callable[[str], str]] = {"block": block_of, "layer": layer_of, "network": lambda _: ""}
 
@@ -66,10 +67,13 @@ class SampledEdges(nn.Module, Nowcaster):
         lpe: Float[Tensor, "nodes lpe"] | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
+        threads: int | None = None,
     ) -> Float[Tensor, " params"]:
         """See ``NiNoNet.predict``; the sample is the same for both engines."""
         sample = EdgeSample(self.share, derive(self.seed, f"step {self._step} horizon {k}"))
-        return self.net.predict(graph, states, k, lpe=lpe, engine=engine, memory_budget=memory_budget, sample=sample)
+        return self.net.predict(
+            graph, states, k, lpe=lpe, engine=engine, memory_budget=memory_budget, sample=sample, threads=threads
+        )
 
 
 class Divided(nn.Module, Nowcaster):
@@ -121,18 +125,20 @@ class Divided(nn.Module, Nowcaster):
         lpe: Float[Tensor, "nodes lpe"] | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
+        threads: int | None = None,
     ) -> Float[Tensor, " params"]:
         """See ``NiNoNet.predict``; each part takes the rows of its nodes from ``lpe``, where it is given."""
         source = as_states(states)
         self.check(graph, source, k)
         require_finite(source, [p for p in graph.parameters if p.name in graph.carried])
         out = torch.empty(graph.num_parameters, device=source.device)
-        last_state(source, graph.parameters, out)
+        with Workers(thread_count(threads), source.device) as workers:
+            last_state(source, graph.parameters, out, workers)
         for part in self.parts(graph):
             states_of_part = PartStates(source, part.parameters)
             rows = None if lpe is None else lpe[part.nodes.to(lpe.device)]
             predicted = self.net.predict(
-                part.graph, states_of_part, k, lpe=rows, engine=engine, memory_budget=memory_budget
+                part.graph, states_of_part, k, lpe=rows, engine=engine, memory_budget=memory_budget, threads=threads
             )
             for p in part.graph.parameters:
                 out[part.parameters[p.name].slice] = predicted[p.slice]

@@ -45,6 +45,7 @@ class Nowcaster(ABC):
         lpe: Float[Tensor, "nodes lpe"] | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
+        threads: int | None = None,
     ) -> Float[Tensor, " params"]:
         """Predict the parameters ``k`` states after the last one.
 
@@ -57,6 +58,8 @@ class Nowcaster(ABC):
             engine: ``streamed`` (tile by tile, no edge list) or ``edges`` (the specification, on an edge list); ignored
                 by nowcasters that have one way of computing.
             memory_budget: bytes that temporaries may take; None takes a chunk that fits the cache.
+            threads: on a CPU; None takes the environment variable ``NINO_THREADS``, else torch's own number. No bit of
+                the prediction depends on it.
 
         Returns:
             The prediction, float32 on the device of ``states``; neither ``states`` nor the nowcaster are changed.

@@ -13,13 +13,15 @@ from torch.nn.functional import linear, silu
 from nino.graphs import Block, NeuralGraph
 from nino.nowcasters.base import Nowcaster, check_windows
 from nino.nowcasters.engines.batch import Batch
+from nino.nowcasters.engines.reader import Reader, add_update
 from nino.nowcasters.engines.recompute import Autocast, Pass, sum_errors
-from nino.nowcasters.engines.streamed import Reader, add_update, chunk_size
+from nino.nowcasters.engines.streamed import affordable, chunk_size
 from nino.nowcasters.engines.streamed_loss import ROWS
 from nino.nowcasters.engines.tiles import Tile, tiles
 from nino.nowcasters.network import Perceptron, initialise, require_sizes
 from nino.nowcasters.scaling import ScaledStates, ScalingMode, UnscaleMode, measure
 from nino.nowcasters.states import as_states, last_state
+from nino.threads import Workers, thread_count
 
 
 class WNNPlus(ScaledStates, nn.Module, Nowcaster):
@@ -93,33 +95,38 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
         memory_budget: int | None = None,
         scaling: ScalingMode | None = None,
         unscale: UnscaleMode = "released",
+        threads: int | None = None,
     ) -> Float[Tensor, " params"]:
         """See ``NiNoNet.predict``; ``lpe`` and ``engine`` make no difference."""
         source = as_states(states)
         self.check(graph, source, k)
         mode = self.mode(scaling)
-        with torch.no_grad():
-            weights = self.folded()
-        device = weights[0].device
+        device = self.layer_embed.weight.device
+        size = 4 * (self.context + 2 * self.hidden)
+        chunk = chunk_size(memory_budget, size, device)
+        threads = affordable(thread_count(threads), memory_budget, chunk * size)
         out = torch.empty(graph.num_parameters, device=source.device)
-        with torch.inference_mode():
-            scales = measure(source, graph.parameters, mode, graph.ranks)
-            last_state(source, graph.parameters, out)
-            reader = Reader(graph, source, scales, device)
-            chunk = chunk_size(memory_budget, self.context, self.hidden, device)
-            raw = torch.empty(max(chunk, graph.features) * self.context, device=device)
+        with torch.inference_mode(), Workers(threads, device) as workers:
+            scales = measure(source, graph.parameters, mode, workers, graph.ranks)
+            last_state(source, graph.parameters, out, workers)
+            reader, weights = Reader(graph, source, scales, device), workers.call(self.folded)
             final, shift = weights[-2][k - 1], weights[-1][k - 1]
-            for block in graph.blocks:
-                if block.weight is None:
-                    continue
+
+            def predict(place: tuple[Block, list[Tile]]) -> None:
+                block, some = place
                 gain, pull = reader.parameter(block)[1].undo(unscale)
-                for tile in reader.tiles(block, max(chunk // block.features, 1)):
+                raw = torch.empty(some[0].num_edges * block.features * self.context, device=device)
+                for tile in some:
                     x = reader.read(block, tile, raw).view(-1, self.context)
                     h = silu(torch.addmm(weights[1][int(block.edge_type)], x, weights[0].T), inplace=True)
                     for weight, bias in zip(weights[2:-2:2], weights[3:-2:2], strict=True):
                         h = silu(torch.addmm(bias, h, weight.T), inplace=True)
                     update = torch.mv(h, final).add_(shift).mul_(gain).add_(x[:, -1], alpha=pull)
                     add_update(out, block, tile, update)
+
+            blocks = [block for block in graph.blocks if block.weight is not None]
+            cut = ((block, reader.tiles(block, max(chunk // block.features, 1))) for block in blocks)
+            workers.run(predict, ((block, some[i : i + 8]) for block, some in cut for i in range(0, len(some), 8)))
         return out
 
     def training_loss(

@@ -17,6 +17,7 @@ from nino.nowcasters.engines.streamed_loss import streamed_loss
 from nino.nowcasters.network import Network
 from nino.nowcasters.scaling import ScaledStates, ScalingMode, UnscaleMode, measure
 from nino.nowcasters.states import as_states, last_state
+from nino.threads import Workers, thread_count
 
 
 class NiNoNet(ScaledStates, Network, Nowcaster):
@@ -57,6 +58,7 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
         unscale: UnscaleMode = "released",
         precision: torch.dtype = torch.float32,
         sample: EdgeSample | None = None,
+        threads: int | None = None,
     ) -> Float[Tensor, " params"]:
         """Predict the parameters ``k`` states after the last one.
 
@@ -73,6 +75,8 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
             unscale: ``released`` or ``exact`` (an update of zero then returns the last state), see ``Scale``.
             precision: of the streamed engine's large matrix products, float32 or bfloat16.
             sample: edges that messages travel on, see ``SampledEdges``; None takes all. Every weight is predicted.
+            threads: CPU threads of the streamed engine, see ``nino.threads``; no bit depends on them. None takes the
+                environment variable ``NINO_THREADS``, else torch's own number.
 
         Returns:
             (P,) float32 on the device of ``states``. Parameters that lie on no edge keep their last state.
@@ -89,14 +93,16 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
         if unscale not in ("released", "exact"):
             raise ValueError(f"`unscale` (={unscale!r}) must be 'released' or 'exact'")
         mode = self.mode(scaling)
+        threads = thread_count(threads)
         positions = self.positions(graph, lpe)
         out = torch.empty(graph.num_parameters, device=source.device)
         with torch.inference_mode():
-            scales = measure(source, graph.parameters, mode, graph.ranks)
-            last_state(source, graph.parameters, out)
+            with Workers(threads, source.device) as workers:
+                scales = measure(source, graph.parameters, mode, workers, graph.ranks)
+                last_state(source, graph.parameters, out, workers)
             if engine == "streamed":
                 return predict_streamed(
-                    self, graph, source, k, positions, scales, unscale, out, memory_budget, precision, sample
+                    self, graph, source, k, positions, scales, unscale, out, memory_budget, precision, sample, threads
                 )
             return predict_edges(self, graph, source, k, positions, scales, unscale, out, sample)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from nino.graphs import NeuralGraph, Parameter
 from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.states import as_states, pieces, require_finite
+from nino.threads import Workers, thread_count
 
 
 class Pointwise(Nowcaster):
@@ -33,22 +34,27 @@ class Pointwise(Nowcaster):
         lpe: Float[Tensor, "nodes lpe"] | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
+        threads: int | None = None,
     ) -> Float[Tensor, " params"]:
         """See ``Nowcaster.predict``; ``lpe``, ``engine`` and ``memory_budget`` make no difference."""
         source = as_states(states)
         self.check(graph, source, k)
         require_finite(source, graph.parameters)
         out = torch.empty(graph.num_parameters, device=source.device)
-        with torch.inference_mode():
-            for p in graph.parameters:
-                for piece, parts in pieces(source, p):
-                    window = torch.cat([part.float() for part in parts], dim=1)
-                    last = out[p.offset + piece.start : p.offset + piece.stop]
-                    last.copy_(window[:, -1])
-                    if p.name not in graph.carried:
-                        last += self.update(window, k, p)
-                if p.name not in graph.carried:
-                    self.finish(out, source, k, p)
+
+        def predict(place: tuple[Parameter, slice, list[Tensor]]) -> None:
+            p, piece, parts = place
+            window = torch.cat([part.float() for part in parts], dim=1)
+            last = out[p.offset + piece.start : p.offset + piece.stop]
+            last.copy_(window[:, -1])
+            if p.name not in graph.carried:
+                last += self.update(window, k, p)
+
+        with torch.inference_mode(), Workers(thread_count(threads), source.device) as workers:
+            workers.run(predict, ((p, *found) for p in graph.parameters for found in pieces(source, p)))
+            workers.run(
+                lambda p: self.finish(out, source, k, p), (p for p in graph.parameters if p.name not in graph.carried)
+            )
         return out
 
     @abstractmethod

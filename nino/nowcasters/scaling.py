@@ -16,6 +16,7 @@ from torch import Tensor
 from nino.graphs import Parameter
 from nino.nowcasters.states import States, pieces, require_finite
 from nino.ranks import Ranks
+from nino.threads import Workers
 
 EPSILON = 1e-6
 ScalingMode = Literal["tensor", "network", "none"]
@@ -98,7 +99,8 @@ class ScaledStates:
 def measure(
     states: States,
     parameters: Sequence[Parameter],
-    mode: ScalingMode = "tensor",
+    mode: ScalingMode,
+    workers: Workers,
     ranks: Ranks = Ranks(),  # noqa: B008 (immutable)
 ) -> list[Scale]:
     """Statistics for every parameter, read a piece at a time in float32 and merged in float64.
@@ -108,6 +110,7 @@ def measure(
         parameters: in flat order.
         mode: ``tensor``: one group a parameter tensor (as the released model is used); ``network``: one for all (as it
             was meta-trained on transformers); ``none``: states are left as they are.
+        workers: who read the states.
         ranks: the processes that hold a part of every parameter each.
 
     Returns:
@@ -119,7 +122,7 @@ def measure(
     if mode == "none":
         require_finite(states, parameters)
         return [UNSCALED] * len(parameters)
-    everyone = zip(*ranks.agree(_moments(states, parameters)), strict=True)
+    everyone = zip(*ranks.agree(_moments(states, parameters, workers)), strict=True)
     owner, n, var, mean = (torch.cat(parts) for parts in everyone)
     groups = len(parameters) if mode == "tensor" else 1
     group = owner if mode == "tensor" else torch.zeros_like(owner)
@@ -131,23 +134,24 @@ def measure(
     return scales if mode == "tensor" else scales * len(parameters)
 
 
-def _moments(states: States, parameters: Sequence[Parameter]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _moments(
+    states: States, parameters: Sequence[Parameter], workers: Workers
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Of each piece: its parameter's index, its number of values, their variance and mean."""
     owner: list[int] = []
-    sizes: list[int] = []
-    moments: list[Tensor] = []
+    read: list[Tensor] = []
     for index, parameter in enumerate(parameters):
         for _, parts in pieces(states, parameter):
-            for part in parts:
-                moments += torch.var_mean(part.float(), correction=0)
-                sizes.append(part.numel())
-                owner.append(index)
-    both = torch.stack(moments).double().cpu() if moments else torch.empty(0, dtype=torch.float64)
-    var, mean = both.view(-1, 2).unbind(1)
+            read += parts
+            owner += [index] * len(parts)
+    moments = [torch.stack(pair) for pair in workers.map(lambda part: torch.var_mean(part.float(), correction=0), read)]
+    both = torch.stack(moments).double().cpu() if moments else torch.empty(0, 2, dtype=torch.float64)
+    var, mean = both.unbind(1)
     if not bool(torch.isfinite(var + mean).all()):
         require_finite(states, parameters)
         raise ValueError("`states` holds values whose square is beyond float32; scale the model's parameters down")
-    return torch.tensor(owner, dtype=torch.long), torch.tensor(sizes, dtype=torch.float64), var, mean
+    sizes = torch.tensor([part.numel() for part in read], dtype=torch.float64)
+    return torch.tensor(owner, dtype=torch.long), sizes, var, mean
 
 
 def window_scales(

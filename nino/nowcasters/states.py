@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nino.graphs import NeuralGraph, Parameter
+from nino.threads import Workers
 
 _PIECE = 1 << 20  # elements looked at together where a whole parameter would be too large a temporary
 
@@ -175,7 +176,12 @@ def require_finite(states: States, parameters: Sequence[Parameter]) -> None:
                 )
 
 
-def last_state(states: States, parameters: Sequence[Parameter], out: Float[Tensor, " params"]) -> None:
-    """Copy the last state of every parameter to ``out``, converted to its dtype."""
-    for parameter in parameters:
+def last_state(
+    states: States, parameters: Sequence[Parameter], out: Float[Tensor, " params"], workers: Workers
+) -> None:
+    """Let ``workers`` copy the last state of every parameter to ``out``, converted to its dtype."""
+
+    def copy(parameter: Parameter) -> None:
         out[parameter.slice] = states.parts(parameter)[-1][:, -1]
+
+    workers.run(copy, parameters)

@@ -68,7 +68,8 @@ def test_released_by_our_graph(golden, shared: Path) -> None:
 def test_scales_equal_the_released_ones(golden) -> None:
     from nino.nowcasters.scaling import measure
     from nino.nowcasters.states import TensorStates
+    from nino.threads import Workers
 
-    scales = measure(TensorStates(golden.tensor("states")), golden.parameters)
+    scales = measure(TensorStates(golden.tensor("states")), golden.parameters, "tensor", Workers(1))
     torch.testing.assert_close(torch.tensor([s.mean for s in scales]), golden.tensor("scale_mean"))
     torch.testing.assert_close(torch.tensor([s.std for s in scales]), golden.tensor("scale_std"))

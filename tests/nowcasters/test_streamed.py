@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nino.graphs import NeuralGraph, neural_graph
-from nino.nowcasters import FileStates, NiNoNet, WNNPlus
-from nino.nowcasters.engines.streamed import Reader
+from nino.nowcasters import WNN, FileStates, LineFit, NiNoNet, WNNPlus
+from nino.nowcasters.engines import streamed
+from nino.nowcasters.engines.reader import Reader
 from tests.nowcasters.helpers import MODELS, history, lively, random_graph
 
 
@@ -91,6 +92,21 @@ def test_one_nowcaster_serves_many_models_and_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda job: net.predict(*job, 3), jobs))
     assert all(torch.equal(t, a) for t, a in zip(together, alone, strict=True))
+
+
+@pytest.mark.parametrize("budget", [None, 60_000])
+def test_no_bit_depends_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch, budget: int | None) -> None:
+    monkeypatch.setattr(streamed, "RANGE", 40)  # small graphs in many ranges
+    before = torch.get_num_threads()
+    for graph in (random_graph(3), neural_graph(MODELS["tiny_gpt2"]())):
+        states = history(graph.num_parameters)
+        for net in (lively(NiNoNet(hidden=16)), lively(WNNPlus(hidden=16)), lively(WNN()), LineFit()):
+            found = []
+            for torch_threads, threads in ((1, 1), (2, 1), (2, 2), (2, 3), (1, 8)):
+                torch.set_num_threads(torch_threads)
+                found.append(net.predict(graph, states, 5, memory_budget=budget, threads=threads))
+            torch.set_num_threads(before)
+            assert all(torch.equal(other, found[0]) for other in found[1:])
 
 
 def test_permuting_hidden_neurons_permutes_the_prediction() -> None:

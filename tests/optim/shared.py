@@ -108,10 +108,11 @@ def nowcaster(name: str):
     if name == "linear":
         return LineFit()
     network = build_nowcaster(name, hidden=16)
-    with torch.no_grad():
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # updates far above float32's rounding, as a fresh network's are not
         for p in network.parameters():
-            p.mul_(1.5)
-        list(network.parameters())[-2].mul_(1.0 if name == "nino" else 50.0)  # updates far above float32's rounding
+            if p.ndim == 2:
+                p.normal_(0.0, p.shape[1] ** -0.5, generator=generator)
     return network
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import overload
 
@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes
+
+NODE = 4  # edges whose work is about that of a node
 
 
 @dataclass(frozen=True)
@@ -46,26 +48,75 @@ class Tile:
         return start if self.paired else start + self.target.start * along_targets
 
 
-def tiles(block: Block, size: int, narrow: int = 8) -> list[Tile]:
-    """Cut a block into tiles of at most ``size`` edges.
+def tiles(
+    block: Block, size: int, narrow: int = 8, targets: slice | None = None, wide: int | None = None
+) -> list[Tile]:
+    """Cut a block into tiles of at most ``size`` edges and nearly equal sides.
 
     Tiles have many sources and few targets, which sums over sources are fastest on, but at least ``narrow`` targets.
+    Those of the same targets follow each other.
+
+    Args:
+        block: the block.
+        size: edges.
+        narrow: see above.
+        targets: those to cut, within the block; None takes all.
+        wide: most targets in a tile; None for any number.
 
     >>> block = Block("w", Nodes(0, 3), Nodes(3, 2), EdgeType.RESIDUAL, "dense")
     >>> [t.shape for t in tiles(block, 4, narrow=2)]
     [(2, 2), (1, 2)]
     """
-    sources, targets = block.source.size, block.target.size
+    targets = targets or slice(0, block.target.size)
     if block.kind == "diagonal":
-        cuts = [slice(i, min(i + size, sources)) for i in range(0, sources, size)]
-        return [Tile(cut, cut, True) for cut in cuts]
-    rows = min(sources, max(size // min(narrow, targets), 1))
-    columns = min(targets, max(size // rows, 1))
-    return [
-        Tile(slice(s, min(s + rows, sources)), slice(t, min(t + columns, targets)), False)
-        for t in range(0, targets, columns)
-        for s in range(0, sources, rows)
-    ]
+        return [Tile(cut, cut, True) for cut in _cuts(targets, size)]
+    width = targets.stop - targets.start
+    rows = _cuts(slice(0, block.source.size), max(size // min(narrow, width), 1))
+    columns = _cuts(targets, min(max(size // (rows[0].stop - rows[0].start), 1), wide or width))
+    return [Tile(row, column, False) for column in columns for row in rows]
+
+
+def _cuts(whole: slice, most: int) -> list[slice]:
+    """A range in the fewest pieces of at most ``most``, nearly equal."""
+    size = whole.stop - whole.start
+    step = -(-size // -(-size // most))
+    return [slice(i, min(i + step, whole.stop)) for i in range(whole.start, whole.stop, step)]
+
+
+@dataclass(frozen=True)
+class Inflow:
+    """A range of target nodes and all edges that end there.
+
+    Args:
+        nodes: the range, among all nodes.
+        parts: number of a block, the block, and which of its targets lie in the range.
+    """
+
+    nodes: slice
+    parts: list[tuple[int, Block, slice]]
+
+
+def inflows(graph: NeuralGraph, size: int | None) -> list[Inflow]:
+    """Cut the nodes into ranges of about ``size`` incoming edges, or of a single node that has more.
+
+    Args:
+        graph: self-loops are added.
+        size: edges; None takes all nodes together.
+    """
+    blocks = all_blocks(graph)
+    cuts = [0, graph.num_nodes]
+    if size is not None:
+        work = (degrees(graph).flatten().double() + NODE).cumsum(0)
+        bounds = size * torch.arange(1, int(work[-1]) // size + 1, dtype=torch.float64)
+        cuts = sorted({*cuts, *torch.searchsorted(work, bounds, right=True).tolist()})
+    parts: list[list[tuple[int, Block, slice]]] = [[] for _ in cuts[1:]]
+    for index, block in enumerate(blocks):
+        target = block.target
+        for place in range(bisect_right(cuts, target.start) - 1, bisect_left(cuts, target.start + target.size)):
+            first, stop = max(cuts[place], target.start), min(cuts[place + 1], target.start + target.size)
+            if first < stop:
+                parts[place].append((index, block, slice(first - target.start, stop - target.start)))
+    return [Inflow(slice(a, b), own) for a, b, own in zip(cuts, cuts[1:], parts, strict=False)]
 
 
 @overload
@@ -77,6 +128,17 @@ def within(nodes: Nodes, part: slice | Tensor) -> slice | Tensor:
     if isinstance(part, Tensor):
         return part + nodes.start
     return slice(nodes.start + part.start, nodes.start + part.stop)
+
+
+@overload
+def shifted(part: slice, first: int) -> slice: ...
+@overload
+def shifted(part: slice | Tensor, first: int) -> slice | Tensor: ...
+def shifted(part: slice | Tensor, first: int) -> slice | Tensor:
+    """The same nodes by their numbers after number ``first``."""
+    if isinstance(part, Tensor):
+        return part - first
+    return slice(part.start - first, part.stop - first)
 
 
 def all_blocks(graph: NeuralGraph) -> list[Block]:

@@ -1,0 +1,116 @@
+"""Work in pieces on several CPU threads, each of which runs whole pieces alone, so that none waits for another.
+
+PyTorch splits each operation over threads that meet at its end: beside other programs one that is not scheduled holds
+up all. Here a thread takes the next piece when it is done with the last one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock, Thread
+from typing import Any, Self, TypeVar
+
+import torch
+
+VARIABLE = "NINO_THREADS"
+AHEAD = 8  # pieces a thread that may be given out before the oldest is done
+_setting = Lock()
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+def thread_count(threads: int | None = None) -> int:
+    """CPU threads to work with.
+
+    Args:
+        threads: as asked for; None takes the environment variable ``NINO_THREADS`` and else torch's own number.
+
+    Raises:
+        ValueError: for a number below 1 or a variable that is no number.
+    """
+    said = os.environ.get(VARIABLE) if threads is None else None
+    name, value = ("threads", threads) if said is None else (VARIABLE, said)
+    if value is None:
+        return torch.get_num_threads()
+    if not (isinstance(value, int) or value.isdecimal()) or int(value) < 1:
+        raise ValueError(f"`{name}` (={value!r}) must be a number of threads, at least 1")
+    return int(value)
+
+
+class Workers:
+    """Threads with one intra-op thread each; the process's own setting and the caller's stay as they are.
+
+    With one thread, where torch would take one as well, and on a GPU, the caller does the work itself.
+
+    Args:
+        threads: how many.
+        device: where the work computes.
+
+    >>> with Workers(2) as workers:
+    ...     list(workers.map(lambda x: x * x, range(4)))
+    [0, 1, 4, 9]
+    """
+
+    def __init__(self, threads: int, device: torch.device | str = "cpu") -> None:
+        """Start no thread yet: each starts with the first piece that finds none idle."""
+        self.threads = threads
+        alone = torch.device(device).type != "cpu" or threads == torch.get_num_threads() == 1
+        self._pool = None if alone else ThreadPoolExecutor(threads, "nino", _take_one_thread)
+
+    def __enter__(self) -> Self:
+        """Nothing more."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drop pieces that have not begun and end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+        """Results of ``work`` in the order of the pieces, whichever thread is done first.
+
+        Whether gradients and inference mode are on is as in the caller.
+        """
+        if self._pool is None:
+            yield from map(work, pieces)
+            return
+        grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+        def carried(piece: Piece) -> Result:
+            with torch.inference_mode(inference), torch.set_grad_enabled(grad):
+                return work(piece)
+
+        pending: deque[Future[Result]] = deque()
+        for piece in pieces:
+            pending.append(self._pool.submit(carried, piece))
+            if len(pending) > AHEAD * self.threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    def run(self, work: Callable[[Piece], Any], pieces: Iterable[Piece]) -> None:
+        """Do ``work`` on every piece."""
+        deque(self.map(work, pieces), maxlen=0)
+
+    def call(self, work: Callable[[], Result]) -> Result:
+        """Do one piece of work in one of the threads: its operations take one intra-op thread, too."""
+        return next(self.map(lambda _: work(), (None,)))
+
+
+def _take_one_thread() -> None:
+    """Compute without OpenMP threads from now on in this thread, and leave what later threads begin with.
+
+    ``torch.set_num_threads`` sets the number of the thread that calls it and of all that start after it: the latter
+    is put back by a thread that does nothing else.
+    """
+    with _setting:
+        default = torch.get_num_threads()
+        if default > 1:
+            torch.set_num_threads(1)
+            other = Thread(target=torch.set_num_threads, args=(default,))
+            other.start()
+            other.join()
