@@ -83,7 +83,7 @@ def write(jump: Jump, targets: list[Target]) -> None:
     for target in targets:
         new = jump.value(target)
         if target.shard is not None:
-            new = target.shard.give(new, target.parameter.shape)
+            new = target.shard.give(new, target.parameter)
         local(target.parameter).copy_(new)
 
 

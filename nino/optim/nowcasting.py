@@ -239,8 +239,8 @@ class Nowcasting:
         Where processes share the model, each one's states are its own, and `share` says whose, unless
         ``history.gather`` has joined them.
         """
-        ranks, whole = self.ranks, self.history.whole
-        own = self.history.shards is not None and whole is None
+        ranks, whole, shards = self.ranks, self.history.whole, self.history.shards
+        own = shards is not None and whole is None and (shards.even or not ranks.leads)
         states = self.history.rows() if whole is None else whole
         return {**self.about(), "states": states, **({"share": [ranks.rank, ranks.world]} if own else {})}
 

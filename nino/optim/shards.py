@@ -49,46 +49,52 @@ class Shard:
 
     Args:
         mesh: the processes, as torch lays them out.
-        held: placements of what lies here; the parameter's own.
+        held: placements on it of what lies here; None where the parameter's own mesh has some of the processes only, as
+            where layers that tensor parallel plans leave out are sharded over the other dimension.
         own: placements of the parts, which hold every element once; None where rank 0 has all of it.
         box: this process's part.
         ranks: this process among those that train together.
     """
 
     mesh: DeviceMesh
-    held: tuple[Any, ...]
+    held: tuple[Any, ...] | None
     own: tuple[Any, ...] | None
     box: Box
     ranks: Ranks
 
     def take(self, parameter: Tensor) -> Tensor:
         """This process's part of a parameter, a view where it lies here as it is."""
-        if self.held == self.own:
+        if self.held is not None and self.held == self.own:
             return local(parameter)
         if not is_sharded(parameter):
             whole = parameter.detach()
-        elif self.own is not None:
+        elif self.held is not None and self.own is not None:
             return parameter.detach().redistribute(self.mesh, self.own).to_local()  # type: ignore[attr-defined]
         else:
             whole = parameter.detach().full_tensor()  # type: ignore[attr-defined]
         return whole.new_empty(0) if self.box is None else whole[self.box]
 
-    def give(self, part: Tensor, shape: Sequence[int]) -> Tensor:
-        """What lies here of a parameter of this shape whose parts, one a process, are ``part``."""
-        if self.held == self.own:
+    def give(self, part: Tensor, parameter: Tensor) -> Tensor:
+        """What lies here of a parameter whose new values are ``part``, one a process."""
+        if self.held is not None and self.held == self.own:
             return part
+        shape = parameter.shape
         if self.own is None:
             whole = part.new_empty(shape) if self.box is None else part.contiguous()
             self.ranks.broadcast(whole)
-            part = whole
-        return self.spread(part, shape, self.own).redistribute(self.mesh, self.held).to_local()  # type: ignore[attr-defined]
+        elif self.held is not None:
+            return self.spread(part, shape, self.own).redistribute(self.mesh, self.held).to_local()  # type: ignore[attr-defined]
+        else:
+            whole = self.spread(part, shape, self.own).full_tensor()  # type: ignore[attr-defined]
+        if not is_sharded(parameter):
+            return whole
+        return whole[_box(shape, parameter.device_mesh, parameter.placements)]  # type: ignore[attr-defined]
 
-    def spread(self, part: Tensor, shape: Sequence[int], placements: tuple[Any, ...] | None) -> Tensor:
+    def spread(self, part: Tensor, shape: Sequence[int], placements: tuple[Any, ...]) -> Tensor:
         """A ``DTensor`` of this shape made of one part a process."""
-        from torch.distributed.tensor import DTensor, Replicate
+        from torch.distributed.tensor import DTensor
 
         stride = torch.empty(shape, device="meta").stride()
-        placements = placements or (Replicate(),) * self.mesh.ndim
         return DTensor.from_local(part, self.mesh, placements, run_check=False, shape=torch.Size(shape), stride=stride)
 
     def states(self, view: Tensor, shape: Sequence[int]) -> Tensor:
@@ -166,14 +172,23 @@ class Shards(Sequence[Tensor]):
         return whole
 
 
-def _layout(parameter: Tensor, ranks: Ranks) -> tuple[DeviceMesh, tuple[Any, ...]]:
-    """Mesh and placements of a parameter; one that is no ``DTensor`` lies whole in every process."""
+def _layout(parameter: Tensor, ranks: Ranks) -> tuple[DeviceMesh, tuple[Any, ...] | None]:
+    """A mesh of all processes, and the parameter's placements on it; see ``Shard``."""
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.tensor import Replicate
 
-    if is_sharded(parameter):
+    if is_sharded(parameter) and parameter.device_mesh.size() == ranks.world:  # type: ignore[attr-defined]
         return parameter.device_mesh, parameter.placements  # type: ignore[attr-defined]
-    return DeviceMesh.from_group(ranks.group or dist.group.WORLD, parameter.device.type), (Replicate(),)
+    mesh = DeviceMesh.from_group(ranks.group or dist.group.WORLD, parameter.device.type)
+    return mesh, None if is_sharded(parameter) else (Replicate(),)
+
+
+def _box(shape: Sequence[int], mesh: DeviceMesh, placements: tuple[Any, ...]) -> tuple[slice, ...]:
+    """What of a tensor of this shape lies here."""
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    sizes, first = compute_local_shape_and_global_offset(tuple(shape), mesh, placements)
+    return tuple(slice(start, start + n) for start, n in zip(first, sizes, strict=True))
 
 
 def _along(placement: Any, dim: int) -> Any:
@@ -185,16 +200,14 @@ def _along(placement: Any, dim: int) -> Any:
 def _choices(parameter: Tensor, shape: Sequence[int], ranks: Ranks) -> Iterator[tuple[tuple[Any, ...], Box]]:
     """Placements that hold every element once, with this process's box: what lies here first, then long dimensions."""
     from torch.distributed.tensor import Shard as Sharded
-    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
     mesh, held = _layout(parameter, ranks)
     dims = sorted(range(len(shape)), key=lambda d: -shape[d])
-    cut = {p.dim for p in held if not p.is_replicate()}
+    tried = [(Sharded(d),) * mesh.ndim for d in dims]
     # torch's strided shards, of tensor and data parallel together, are runs of rows where they are even
-    runs = all(type(p) is Sharded or shape[p.dim] % mesh.size() == 0 for p in held if not p.is_replicate())
-    tried = [held] if runs and not any(p.is_replicate() for p in held) else []
-    tried += [tuple(Sharded(d) if p.is_replicate() else p for p in held) for d in dims if runs and d not in cut]
-    tried += [(Sharded(d),) * mesh.ndim for d in dims]
+    if held is not None and all(p.is_replicate() or type(p) is Sharded or not shape[p.dim] % mesh.size() for p in held):
+        cut = {p.dim for p in held if not p.is_replicate()}
+        filled = [tuple(Sharded(d) if p.is_replicate() else p for p in held) for d in dims if d not in cut]
+        tried = [*([] if any(p.is_replicate() for p in held) else [held]), *filled, *tried]
     for placements in dict.fromkeys(tried):
-        sizes, first = compute_local_shape_and_global_offset(tuple(shape), mesh, placements)
-        yield placements, tuple(slice(start, start + n) for start, n in zip(first, sizes, strict=True))
+        yield placements, _box(shape, mesh, placements)
