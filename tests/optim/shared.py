@@ -14,7 +14,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 
@@ -82,7 +82,7 @@ def placed(kind: str) -> tuple[nn.Module, nn.Module]:
         return fully_shard(model, mesh=mesh, mp_policy=policy), model
     mesh = init_device_mesh("cpu", (2, world // 2) if "2d" in kind else (world,), mesh_dim_names=("data", "tensor") if "2d" in kind else ("tensor",))
     tensor = mesh["tensor"]
-    plan = {"up": ColwiseParallel(), "down": RowwiseParallel(), "mix": RowwiseParallel()}
+    plan = {"up": ColwiseParallel(), "down": RowwiseParallel(), "mix": RowwiseParallel(input_layouts=Replicate())}
     parallelize_module(model, tensor, plan)
     if "2d" in kind:
         fully_shard(model, mesh=mesh["data"])
