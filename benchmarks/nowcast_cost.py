@@ -56,7 +56,7 @@ def measure(name: str, ckpt: str | None, device: str, batch: int) -> dict[str, f
     model, inputs, targets = build(name, batch)
     model, inputs, targets = model.to(device), inputs.to(device), targets.to(device)
     nowcaster = load_nowcaster(ckpt) if ckpt else build_nowcaster("nino", hidden=128)
-    opt = NiNo(torch.optim.AdamW(model.parameters(), lr=1e-4), None, model, 5, 20, nowcaster=nowcaster)
+    opt = NiNo(torch.optim.AdamW(model.parameters(), lr=1e-4), None, model, 5, 20, nowcaster=nowcaster, verbose=False)
     seconds, nowcasts, before = [], [], 0
     for _ in range(15):
         start = wall_clock(device)

@@ -82,7 +82,9 @@ class Run:
         base = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
         self.opt: torch.optim.Optimizer = base
         if wrapped:
-            self.opt = NiNo(base, None, self.model, PERIOD, 10**9, nowcaster=LineFit(), horizons=1, history=history)
+            self.opt = NiNo(
+                base, None, self.model, PERIOD, 10**9, nowcaster=LineFit(), horizons=1, history=history, verbose=False
+            )
         self.device = device
 
     def steps(self, first: int, count: int, whole: bool) -> float:

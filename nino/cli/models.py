@@ -86,7 +86,9 @@ def graph(
 def step(
     checkpoints: Annotated[
         list[Path],
-        typer.Argument(help="Folder of checkpoint-200, step_200.pt, model-200.safetensors; or each by name, oldest first."),
+        typer.Argument(
+            help="Folder of checkpoint-200, step_200.pt, model-200.safetensors; or each by name, oldest first."
+        ),
     ],
     nowcaster: Annotated[str, typer.Option("--nowcaster", help="File, known name (nino_no_posw), or: linear.")],
     k: Annotated[int | None, typer.Option("--k", min=1, help="Horizon, in checkpoints.")] = None,
@@ -111,6 +113,9 @@ def step(
         Path | None, typer.Option("--out", help="Checkpoint to write; default nowcast/ beside the last, its name.")
     ] = None,
     device: Device = "auto",
+    still: Annotated[
+        str, typer.Option("--still", help="keep (elements equal in all checkpoints stay) or predict (they move, too).")
+    ] = "keep",
 ) -> None:
     """Nowcast once, offline, from a run's last checkpoints; write one that training resumes from."""
     from nino.offline import step
@@ -133,6 +138,7 @@ def step(
         update_scale=update_scale,
         out=out,
         device=device_of(device),
+        still=still,
     )
     typer.echo(f"{done.path}: steps {', '.join(map(str, done.steps))}, k = {done.k}, norm {done.norm:.4g}")
 

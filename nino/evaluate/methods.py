@@ -33,7 +33,7 @@ from nino.optim import NiNo
 from nino.seeding import derive
 from nino.specs import MethodSpec, Reference, ScheduleSpec
 from nino.specs.method_schedule import method_schedule
-from nino.specs.methods import APPROXIMATIONS, FITTED, FROM_FILE, OF_FITTED, WRAPPER_OPTIONS
+from nino.specs.methods import APPROXIMATIONS, FITTED, FROM_FILE, OF_FITTED, WRAPPER_OPTIONS, MethodOptions
 from nino.tasks import Task
 from nino.training import Training
 
@@ -168,11 +168,12 @@ def start_training(
     steps = task.spec.recipe.steps
     own = method_schedule(method, schedule, steps, nowcaster.fixed_horizon)
     options = {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
+    options.setdefault("still", MethodOptions.still)  # as published; the library keeps them
     options |= {"period": own.period, "context": own.context, "spacing": own.spacing, "horizons": own.horizons}
 
     def wrap(base: Optimizer, model: nn.Module) -> Optimizer:
         bases.append(base)
-        return NiNo(base, model=model, nowcaster=nowcaster, max_train_steps=steps, **options)
+        return NiNo(base, model=model, nowcaster=nowcaster, max_train_steps=steps, verbose=False, **options)
 
     training = Training(task, seed, wrap)
     if options.get("accept") == "loss":

@@ -104,7 +104,8 @@ class NeuralGraph:
             k: number of eigenvectors, default 8.
 
         Returns:
-            Float32 on the CPU, of a shared graph as rank 0 computes it for all; columns padded with zeros where the graph has fewer eigenvectors.
+            Float32 on the CPU, of a shared graph as rank 0 computes it for all; columns padded with zeros where the
+            graph has fewer eigenvectors.
         """
         key = f"lpe{k}"
         if key not in self._cache:

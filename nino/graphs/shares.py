@@ -1,4 +1,4 @@
-"""A neural graph's edges shared out among processes: each takes those whose weights lie in its boxes of the parameters."""
+"""A neural graph's edges shared out among processes: each has those whose weights lie in its boxes of parameters."""
 
 from __future__ import annotations
 
@@ -146,7 +146,8 @@ def _within(
     start, stop = part[outer]
     reach = last - first - steps[outer] * (stop - start - 1)  # of the other axes together
     inside = range(
-        max(start - (first - lo) // steps[outer], start), min(start + (hi - 1 - reach - first) // steps[outer] + 1, stop)
+        max(start - (first - lo) // steps[outer], start),
+        min(start + (hi - 1 - reach - first) // steps[outer] + 1, stop),
     )
     found = []
     if len(inside):

@@ -34,7 +34,10 @@ class Outline(nn.Module):
         shapes: of the parameters that a checkpoint holds, by name.
     """
 
-    BODIES = {"gpt2": ("transformer", "wte"), **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), ("model", "embed_tokens"))}
+    BODIES = {
+        "gpt2": ("transformer", "wte"),
+        **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), ("model", "embed_tokens")),
+    }
 
     def __init__(self, config: Any, shapes: Mapping[str, torch.Size]) -> None:
         """Make a module for every dot in a name."""

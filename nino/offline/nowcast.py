@@ -18,6 +18,7 @@ from nino.graphs import NeuralGraph
 from nino.nowcasters import FileStates, Nowcaster, load_nowcaster
 from nino.offline.checkpoints import Checkpoint, Copy, numbered, step_of, write_like
 from nino.offline.network import model_and_graph, names_of, predict
+from nino.optim.still import check_still, unmoved
 from nino.schedule import Schedule
 
 log = logging.getLogger("nino.optim")
@@ -63,11 +64,12 @@ def step(
     unknown: str = "error",
     device: str | torch.device = "cpu",
     memory_budget: int | None = None,
+    still: str = "keep",
 ) -> OfflineStep:
     """Nowcast from the last checkpoints of a run and write one that training resumes from.
 
     The checkpoint written is the last one's copy (optimizer, scheduler, step number and all) with other weights. A
-    nowcast is no training step here. Parameters that are equal in all checkpoints were frozen and stay.
+    nowcast is no training step here. Elements that are equal in all checkpoints stay, see ``still``.
 
     Args:
         checkpoints: a folder of checkpoints whose names end in their step: ``checkpoint-200`` (Hugging Face folders,
@@ -94,6 +96,8 @@ def step(
         unknown: ``error`` or ``carry``, for modules that the graph does not know.
         device: where a network nowcaster computes.
         memory_budget: bytes that its temporaries may take.
+        still: ``keep``: elements that are equal in all checkpoints stay, as in the wrapper; ``predict``: they are
+            nowcast, too.
 
     Returns:
         What was read and written.
@@ -105,6 +109,7 @@ def step(
             predictions that are not finite; each names what is wrong.
     """
     clock = perf_counter()
+    check_still(still)
     if isinstance(nowcaster, str | Path):
         nowcaster = load_nowcaster(nowcaster)
     if isinstance(checkpoints, str | Path):
@@ -129,7 +134,7 @@ def step(
     if hasattr(nowcaster, "at_step"):  # as in the wrapper
         nowcaster.at_step(steps[-1])
     prediction = predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget)
-    changed, norm = _changes(graph, model, states, places[opened[-1].path], prediction, update_scale)
+    changed, norm = _changes(graph, model, states, places[opened[-1].path], prediction, update_scale, still)
     write_like(opened[-1], target, changed)
     result = OfflineStep(target, steps, horizon, perf_counter() - clock, norm)
     log.info("steps %s: nowcast k=%d written to %s (%.1f s, norm %.3g)", steps, horizon, target, result.seconds, norm)
@@ -210,6 +215,7 @@ def _changes(
     places: Mapping[str, Sequence[Copy]],
     prediction: Float[Tensor, " params"],
     scale: float,
+    still: str,
 ) -> tuple[dict[Path, dict[tuple[str, ...], Tensor]], float]:
     """New tensors by weight file and keys, and the norm of the change."""
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad} | set(graph.carried)
@@ -217,11 +223,14 @@ def _changes(
     square = 0.0
     for parameter in graph.parameters:
         parts = states.parts(parameter)
-        if parameter.name in frozen or all(torch.equal(part, parts[-1]) for part in parts[:-1]):
+        held = unmoved(part.flatten() for part in parts) if still == "keep" else None
+        if parameter.name in frozen or (held is not None and bool(held.all())):
             continue
         last = parts[-1].flatten().float()
         new = last + scale * (prediction[parameter.slice].float() - last) if scale != 1 else prediction[parameter.slice]
         new = new.to(parts[-1].dtype, copy=True)
+        if held is not None:
+            new = torch.where(held, parts[-1].flatten(), new)
         if not bool(new.isfinite().all()):
             raise ValueError(f"the nowcast of parameter {parameter.name!r} is not finite: nothing was written")
         square += float(torch.linalg.vector_norm(new.float() - last, dtype=torch.float64)) ** 2

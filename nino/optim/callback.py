@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import CallbackHandler
 
 from nino.optim.wrapper import NiNo
 
@@ -16,7 +18,10 @@ log = logging.getLogger("nino.optim")
 
 
 class NowcastCallback(TrainerCallback):
-    """Reports nowcasts in ``trainer.state.log_history`` (and so in ``trainer_state.json``), and may measure their loss.
+    """Reports nowcasts as the ``Trainer`` reports everything, through ``on_log``, and may measure their loss.
+
+    So they reach ``trainer.state.log_history``, ``trainer_state.json`` and every callback that the ``Trainer`` has for
+    W&B, TensorBoard or the console; the wrapper's own line a nowcast is switched off.
 
     ``Trainer(..., optimizers=(NiNo(...), None), callbacks=[NowcastCallback()])`` is all that a ``Trainer`` needs: it
     attaches its scheduler to the wrapper, and saves and resumes the wrapper's state with its checkpoints.
@@ -41,6 +46,7 @@ class NowcastCallback(TrainerCallback):
         """
         opt = wrapper_of(kwargs["optimizer"])
         self._reported = opt.steps
+        opt.verbose = False
         if self.batch is not None:
             opt.loss = _loss(kwargs["model"], self.batch)
         planned = len(opt.schedule.nowcasts(state.max_steps))
@@ -60,9 +66,14 @@ class NowcastCallback(TrainerCallback):
         record = wrapper_of(kwargs["optimizer"]).last_nowcast
         if record is not None and record.step > self._reported:
             self._reported = record.step
-            measured = {key: value for key, value in vars(record).items() if value is not None and key != "step"}
-            state.log_history.append({f"nowcast_{key}": float(value) for key, value in measured.items()})
-            state.log_history[-1]["step"] = state.global_step
+            logs = {f"nowcast_{name}": value for name, value in record.numbers().items()}
+            if state.epoch is not None:
+                logs["epoch"] = state.epoch
+            state.log_history.append({**logs, "step": state.global_step})
+            # The Trainer hands its callbacks no way to log. What calls this is its handler, which has all of them.
+            handler = sys._getframe(1).f_locals.get("self")
+            if isinstance(handler, CallbackHandler):
+                control = handler.on_log(args, state, control, logs)
         return control
 
 

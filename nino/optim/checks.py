@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
+from nino.optim.optimizer_view import OptimizerLike
 from nino.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -16,17 +16,30 @@ if TYPE_CHECKING:
     from nino.nowcasters.base import Nowcaster
 
 
-def check_arguments(model: Any, ckpt: Any, nowcaster: Any, accept: str, update_scale: float) -> nn.Module:
+def check_arguments(
+    model: Any, ckpt: Any, nowcaster: Any, accept: str, update_scale: float, resume_schedule: str
+) -> nn.Module:
     """Refuse arguments that mean nothing, or that contradict each other; give the model back."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"`model` is a {type(model).__name__}: pass the torch.nn.Module that `base_opt` trains")
     if ckpt is not None and nowcaster is not None:
         raise ValueError("`ckpt` and `nowcaster` are both given: pass one of them")
-    if accept not in ("finite", "loss"):
-        raise ValueError(f"`accept` (={accept!r}) must be 'finite' or 'loss'")
+    check_accept(accept)
+    if resume_schedule not in ("saved", "given"):
+        raise ValueError(
+            f"`resume_schedule` (={resume_schedule!r}) must be 'saved' (a loaded state's schedule takes over) or "
+            f"'given' (the constructor's stays)"
+        )
     if not math.isfinite(update_scale):
         raise ValueError(f"`update_scale` (={update_scale}) must be a finite number; 1 takes the prediction itself")
     return model
+
+
+def check_accept(accept: str) -> str:
+    """Give ``accept`` back if it is a rule."""
+    if accept not in ("finite", "loss"):
+        raise ValueError(f"`accept` (={accept!r}) must be 'finite' or 'loss'")
+    return accept
 
 
 def schedule_of(
@@ -78,7 +91,7 @@ def check_parameters(named: Mapping[str, Tensor]) -> None:
             )
 
 
-def check_ownership(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor]) -> None:
+def check_ownership(optimizer: OptimizerLike, named: Mapping[str, Tensor]) -> None:
     """Refuse a base optimizer that holds parameters which the model has not.
 
     Raises:
@@ -93,6 +106,23 @@ def check_ownership(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor
                     f"{tuple(parameter.shape)}; pass the model that the optimizer was made for, whole, and make the "
                     f"optimizer after replacing layers"
                 )
+
+
+def check_unreplaced(model: nn.Module, named: Mapping[str, Tensor]) -> None:
+    """Refuse to go on with parameters that are no longer the model's.
+
+    Raises:
+        ValueError: names the first one that was replaced, added or taken away.
+    """
+    present = dict(model.named_parameters())
+    if {id(p) for p in present.values()} == {id(p) for p in named.values()}:
+        return
+    name = next(n for n in [*named, *present] if present.get(n) is not named.get(n))
+    what = "was added" if name not in named else "is gone" if name not in present else "was replaced by another tensor"
+    raise ValueError(
+        f"parameter {name!r} of the model {what} after the optimizer was made: make `base_opt` and NiNo after changing "
+        f"layers, or go on with the base optimizer alone (`opt.enabled = False`)"
+    )
 
 
 def check_graph(graph: NeuralGraph, named: Mapping[str, Tensor]) -> None:

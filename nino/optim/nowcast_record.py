@@ -29,6 +29,14 @@ class NowcastRecord:
     loss_before: float | None = None
     loss_after: float | None = None
 
+    def numbers(self) -> dict[str, float]:
+        """Everything known but the step, as numbers for a logger.
+
+        >>> NowcastRecord(1000, 40, accepted=True).numbers()
+        {'k': 40.0, 'accepted': 1.0}
+        """
+        return {key: float(value) for key, value in vars(self).items() if value is not None and key != "step"}
+
     def __str__(self) -> str:
         """One line for a log.
 

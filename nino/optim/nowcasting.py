@@ -13,12 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from nino.optim.checks import compare_parameters
+from nino.optim.copies import Carried
 from nino.optim.history import History, within
 from nino.optim.jump import Jump, Target, snapshot, write
 from nino.optim.loss import same_rng
 from nino.optim.nowcast_record import NowcastRecord
+from nino.optim.optimizer_view import OptimizerLike
 from nino.optim.shards import Shards, is_sharded, local
 from nino.optim.signature import nowcaster_signature
+from nino.optim.still import HeldJump
+from nino.optim.watch import JumpWatch
 from nino.ranks import Ranks
 from nino.schedule import Schedule
 
@@ -48,10 +52,15 @@ class Nowcasting:
         device: where a network nowcaster computes; None takes the device of the model's first parameter.
         memory_budget: bytes that a nowcast's temporaries may take; None leaves it to the nowcaster.
         process_group: the ranks that train together; None takes all of them.
+        still: ``keep`` leaves elements where they are that are equal in all states; ``predict`` moves them.
+        frozen: elements that stay in any case: masks by the ``id`` of the parameter.
+        resume_schedule: which schedule rules after loading a state: the ``saved`` one or the ``given`` one.
+        verbose: whether a kept nowcast is reported at level INFO; else at DEBUG.
+        watch: the last nowcast, until the base optimizer's next step has been compared with it.
         counts: nowcasts that were kept, put back, and left out because states were missing or not finite.
     """
 
-    base: torch.optim.Optimizer
+    base: OptimizerLike
     named: dict[str, Tensor]
     nowcaster: Nowcaster | None
     graph: NeuralGraph | None
@@ -61,6 +70,11 @@ class Nowcasting:
     device: torch.device | None = None
     memory_budget: int | None = None
     process_group: Any = None
+    still: str = "keep"
+    frozen: dict[int, Tensor] = field(default_factory=dict)
+    resume_schedule: str = "saved"
+    verbose: bool = True
+    watch: JumpWatch | None = None
     counts: dict[str, int] = field(default_factory=lambda: {"kept": 0, "put back": 0, "left out": 0})
     _agreed: bool = field(default=False, init=False)
     _waiting: dict[str, Any] | None = field(default=None, init=False)
@@ -69,6 +83,11 @@ class Nowcasting:
     def ranks(self) -> Ranks:
         """This process among those that train together."""
         return Ranks.of(self.process_group)
+
+    @property
+    def apart(self) -> bool:
+        """Whether several processes train together, or parameters are ``DTensor``."""
+        return self.ranks.world > 1 or any(map(is_sharded, self.named.values()))
 
     # -- before a nowcast ------------------------------------------------------------------------------------------
 
@@ -100,7 +119,7 @@ class Nowcasting:
     def settle(self) -> bool:
         """Share the model out among processes, once its graph is known; whether states can be saved."""
         ranks = self.ranks
-        if self.history.shards is not None or not (ranks.world > 1 or any(map(is_sharded, self.named.values()))):
+        if self.history.shards is not None or not self.apart:
             return True
         if self.graph is None:
             return False
@@ -156,22 +175,33 @@ class Nowcasting:
         accepted, after = finite, None
         if finite:
             restore = snapshot(targets) if decides else None
+            carried, self.watch = self._notes(targets)
             write(jump, targets)
             _synchronize(targets)
             written = perf_counter()
             if measure is not None:
                 after = measure()
             if restore is not None and not _not_above(after, record.loss_before):
-                accepted = False
+                accepted, self.watch = False, None
                 restore()
+            else:
+                carried.shift()
+                self.watch.jumped(carried.copies)
             # A loss that is only reported is no part of the nowcast's cost.
             seconds += (perf_counter() if decides else written) - clock
         else:
             seconds += perf_counter() - clock
         self.counts["kept" if accepted else "put back"] += 1
         record = replace(record, seconds=seconds, norm=norm, finite=finite, accepted=accepted, loss_after=after)
-        log.log(logging.INFO if accepted else logging.WARNING, "%s", record)
+        shown = logging.INFO if self.verbose and self.ranks.leads else logging.DEBUG
+        log.log(shown if accepted else logging.WARNING, "%s", record)
         return record
+
+    def _notes(self, targets: list[Target]) -> tuple[Carried, JumpWatch]:
+        """What must be known before the jump: the optimizer's copies of the weights, and a sample of these."""
+        written = {id(t.parameter) for t in targets}
+        named = {name: p for name, p in self.named.items() if id(p) in written}
+        return Carried(self.base, list(named.values())), JumpWatch(self.base, named)
 
     def targets(self) -> list[Target]:
         """The parameters that nowcasts write: trained by the base optimizer, not frozen, on an edge of the graph."""
@@ -229,7 +259,8 @@ class Nowcasting:
         else:
             prediction = torch.empty(0)
         exact = states.dtype == torch.float32 and all(p.dtype.itemsize <= 4 for p in parameters)
-        return Jump(prediction, None if exact else states[:, -1], self.update_scale)
+        seen = states if self.still == "keep" else None
+        return HeldJump(prediction, None if exact else states[:, -1], self.update_scale, seen, self.frozen)
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -303,11 +334,18 @@ class Nowcasting:
     def load_state_dict(self, state: dict[str, Any], enabled: bool) -> None:
         """Take over schedule and counts and, where nowcasts go on, the saved states, once `require_own` has passed."""
         schedule = Schedule(**{**state["schedule"], "horizons": tuple(state["schedule"]["horizons"])})
-        if schedule != self.schedule and self.nowcaster is not None:
-            log.warning("the schedule of the loaded state takes over: %s (was %s)", schedule, self.schedule)
-        self.schedule, self.counts = schedule, dict(state["counts"])
         self._waiting = {**state, "saved": int(state["saved"]) if enabled else 0}
-        if self.settle():
+        if self.resume_schedule == "given":
+            if replace(schedule, horizons=(1,)) != replace(self.schedule, horizons=(1,)):
+                self._waiting |= {"saved": 0, "states": None}  # of other steps than this schedule's
+            schedule = self.schedule
+        elif schedule != self.schedule and self.nowcaster is not None:
+            log.warning(
+                "the schedule of the loaded state takes over: %s (was %s); resume_schedule='given' keeps the new one",
+                schedule, self.schedule,
+            )  # fmt: skip
+        self.schedule, self.counts = schedule, dict(state["counts"])
+        if self.settle() and self._waiting is not None:
             self._load_states(self._waiting)
 
     def _load_states(self, state: dict[str, Any]) -> None:
@@ -317,10 +355,8 @@ class Nowcasting:
             rank, world = state["share"]
             log.warning(
                 "the loaded state holds the part of rank %d of %d alone: the next nowcast is left out; call "
-                "`opt.gather_states()` on every rank before rank 0's `state_dict()`, or save with DCP",
-                rank,
-                world,
-            )
+                "`opt.gather_states()` on every rank before rank 0's `state_dict()`, or save with DCP", rank, world,
+            )  # fmt: skip
             saved = 0
         elif saved and rows is not None and self.history.shards is not None and "share" not in state:
             rows = self.history.shards.pick(rows)

@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# What stands for an optimizer, such as schedulefree's wrapper, has all of these.
+OptimizerLike = Any
+INTERFACE = ("param_groups", "state", "step", "zero_grad", "state_dict", "load_state_dict", "add_param_group")
+
 
 class OptimizerView(torch.optim.Optimizer):
     """An optimizer for all who check for, schedule or scale one; ``base`` does the work.
@@ -21,10 +25,8 @@ class OptimizerView(torch.optim.Optimizer):
         base: the optimizer that holds groups and state.
     """
 
-    def __init__(self, base: torch.optim.Optimizer) -> None:
+    def __init__(self, base: OptimizerLike) -> None:
         """See the class."""
-        if not isinstance(base, torch.optim.Optimizer):
-            raise TypeError(f"`base_opt` is a {type(base).__name__}: pass a torch.optim.Optimizer, such as AdamW")
         self.base = base
         self.__setstate__({})  # torch's way of making the hook registries without groups of one's own
 
@@ -53,7 +55,7 @@ class OptimizerView(torch.optim.Optimizer):
     @property
     def defaults(self) -> dict[str, Any]:
         """The base optimizer's defaults themselves."""
-        return self.base.defaults
+        return getattr(self.base, "defaults", {})
 
     @defaults.setter
     def defaults(self, defaults: dict[str, Any]) -> None:
@@ -62,6 +64,14 @@ class OptimizerView(torch.optim.Optimizer):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Reset the gradients of all parameters of the base optimizer."""
         self.base.zero_grad(set_to_none=set_to_none)
+
+    def train(self) -> None:
+        """Put the base optimizer into training mode, if it has one (schedule-free optimizers)."""
+        getattr(self.base, "train", _nothing)()
+
+    def eval(self) -> None:
+        """Put the base optimizer into evaluation mode, if it has one."""
+        getattr(self.base, "eval", _nothing)()
 
     def _take_step(self, closure: Callable[[], Any] | None) -> Any:
         raise NotImplementedError
@@ -90,3 +100,21 @@ class OptimizerView(torch.optim.Optimizer):
 
     # The base optimizer's own step reports to the profiler; a second report a step would only cost time.
     step.hooked = True  # type: ignore[attr-defined]
+
+
+def _nothing() -> None:
+    """What most optimizers do to train or evaluate."""
+
+
+def check_optimizer(base: Any) -> None:
+    """Refuse what is no optimizer.
+
+    Raises:
+        TypeError: names what it lacks.
+    """
+    lacks = [name for name in INTERFACE if not hasattr(base, name)]
+    if not isinstance(base, torch.optim.Optimizer) and lacks:
+        raise TypeError(
+            f"`base_opt` is a {type(base).__name__}, which has no `{lacks[0]}`: pass a torch.optim.Optimizer, such "
+            f"as AdamW, or what has the methods of one"
+        )

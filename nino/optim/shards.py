@@ -1,8 +1,8 @@
 """Which part of each parameter a process nowcasts, and the way from there to what it holds of the parameter.
 
 Processes that hold whole parameters (DDP, unplaced parameters beside tensor parallel ones) take an even share each; of
-a ``DTensor`` each takes its shard. Where shards would cut through an edge of the graph, such as a column-wise cut through
-the kernel positions of one, or hold the same elements twice, elements change places when a state is saved.
+a ``DTensor`` each takes its shard. Where shards would cut through an edge of the graph, such as a column-wise cut
+through the kernel positions of one, or hold the same elements twice, elements change places when a state is saved.
 """
 
 from __future__ import annotations
@@ -72,6 +72,10 @@ class Shard:
             return parameter.detach().redistribute(self.mesh, self.own).to_local()  # type: ignore[attr-defined]
         else:
             whole = parameter.detach().full_tensor()  # type: ignore[attr-defined]
+        return self.cut(whole)
+
+    def cut(self, whole: Tensor) -> Tensor:
+        """This process's part of a whole tensor of the parameter's shape."""
         return whole.new_empty(0) if self.box is None else whole[self.box]
 
     def give(self, part: Tensor, parameter: Tensor) -> Tensor:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from functools import partial
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -15,29 +12,29 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from nino.graphs.registry import unwrap
+from nino.optim.around import reach_the_user
 from nino.optim.checks import check_arguments, check_graph, check_ownership, check_parameters, schedule_of
+from nino.optim.dcp import StateNames, asked_by_dcp, gather, spread
 from nino.optim.history import History, Place
-from nino.optim.loss import loss_of, same_rng
+from nino.optim.loss import same_rng
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.nowcasting import Nowcasting
 from nino.optim.nowcasts_state import NowcastsState
-from nino.optim.optimizer_view import OptimizerView
+from nino.optim.optimizer_view import OptimizerLike, check_optimizer
+from nino.optim.progress import Progress
 from nino.optim.recording import settle_graph
-from nino.optim.shards import reshard
+from nino.optim.steps import NowcastSteps, forwarded
+from nino.optim.still import check_still, frozen_masks
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
     from nino.nowcasters.base import Nowcaster
 
+log = logging.getLogger("nino.optim")
 NowcastHook = Callable[["NiNo", NowcastRecord], None]
 
 
-def _of_nowcasting(name: str) -> Any:
-    """An attribute of the optimizer that lies in its ``nowcasting``."""
-    return property(lambda opt: getattr(opt.nowcasting, name), lambda opt, value: setattr(opt.nowcasting, name, value))
-
-
-class NiNo(OptimizerView):
+class NiNo(NowcastSteps):
     r"""Wraps an optimizer; every ``period`` steps a nowcaster predicts the parameters k states ahead instead.
 
     .. math:: \theta_{t+1} = \theta_t + \lambda\,\big(f(\theta_{t-(c-1)s}, \dots, \theta_t; k) - \theta_t\big)
@@ -51,7 +48,8 @@ class NiNo(OptimizerView):
     nowcaster ``shares``, and all end with the same parameters. The global random number generators are never advanced.
 
     Args:
-        base_opt: any ``torch.optim.Optimizer`` over the model's parameters.
+        base_opt: any ``torch.optim.Optimizer`` over the model's parameters, or what has the methods of one. Copies of
+            the weights that it keeps (masters, schedule-free's z, slow weights, averages) are moved by the same change.
         ckpt: a nowcaster's file, or a known name; see ``load_nowcaster``.
         model: the network; may be compiled, wrapped by DDP or sharded (``DTensor`` parameters).
         period: steps between nowcasts.
@@ -79,6 +77,14 @@ class NiNo(OptimizerView):
         device: where nowcasts are computed; None takes the device of the model's first parameter.
         memory_budget: bytes that a nowcast's temporaries may take; None leaves it to the nowcaster.
         process_group: the ranks that train together; None takes all of them.
+        still: ``keep``: elements that are equal in all saved states (padding rows, pruned weights, a head without
+            gradients) stay as they are. ``predict``: they are nowcast, too, as in the paper.
+        frozen: bool tensors by parameter name, True for elements that no nowcast moves; of the parameter's shape, or of
+            one that broadcasts to it.
+        resume_schedule: after ``load_state_dict``, the ``saved`` schedule goes on, or the one ``given`` here takes
+            over, such as that of a longer ``max_train_steps``; states saved at other steps than its are dropped.
+        verbose: a line a nowcast at level INFO of the logger ``nino.optim``, which reaches stderr where the program has
+            set up no logging; False: at level DEBUG. Warnings are not affected.
 
     Raises:
         TypeError: for a ``base_opt`` that is no optimizer or a ``model`` that is no module.
@@ -89,7 +95,7 @@ class NiNo(OptimizerView):
 
     def __init__(
         self,
-        base_opt: torch.optim.Optimizer,
+        base_opt: OptimizerLike,
         ckpt: str | Path | None = None,
         model: nn.Module | None = None,
         period: int = 1000,
@@ -113,12 +119,17 @@ class NiNo(OptimizerView):
         device: torch.device | str | None = None,
         memory_budget: int | None = None,
         process_group: Any = None,
+        still: Literal["keep", "predict"] = "keep",
+        frozen: Mapping[str, Tensor] | None = None,
+        resume_schedule: Literal["saved", "given"] = "saved",
+        verbose: bool = True,
     ) -> None:
         """See the class."""
-        super().__init__(base_opt)
-        self.model = unwrap(check_arguments(model, ckpt, nowcaster, accept, update_scale))
-        named: dict[str, Tensor] = dict(self.model.named_parameters())
+        check_optimizer(base_opt)
+        inner = unwrap(check_arguments(model, ckpt, nowcaster, accept, update_scale, resume_schedule))
+        named: dict[str, Tensor] = dict(inner.named_parameters())
         check_ownership(base_opt, named)
+        masks = frozen_masks(frozen, inner)
         with same_rng():  # loading may initialise before it fills in
             if ckpt is not None:
                 from nino.nowcasters import load_nowcaster
@@ -132,141 +143,42 @@ class NiNo(OptimizerView):
         schedule = schedule_of(nowcaster, context, horizons, max_train_steps=max_train_steps, **asked)
         states = History(list(named.values()), schedule.context, history, history_dtype, history_dir)
         place = None if device is None else torch.device(device)
-        self.nowcasting = Nowcasting(
-            base_opt, named, nowcaster, graph, schedule, states, update_scale, place, memory_budget, process_group
-        )
-        self.accept, self.loss = accept, loss
-        self.steps = 0
-        self.last_nowcast: NowcastRecord | None = None
-        self.nowcast_pre_hooks: OrderedDict[int, NowcastHook] = OrderedDict()
-        self.nowcast_post_hooks: OrderedDict[int, NowcastHook] = OrderedDict()
-        self._enabled = nowcaster is not None
-        self._plan()
+        nowcasting = Nowcasting(
+            base_opt, named, nowcaster, graph, schedule, states, update_scale, place, memory_budget, process_group,
+            check_still(still), masks, resume_schedule, verbose,
+        )  # fmt: skip
+        super().__init__(base_opt, inner, nowcasting, Progress(nowcaster is not None, accept, loss))
         if nowcaster is not None:
+            reach_the_user(log)
             with same_rng():
-                settle_graph(self.nowcasting, self.model, model or self.model, topology, unknown)
+                settle_graph(nowcasting, inner, model or inner, topology, unknown)
 
-    nowcaster, graph, named = _of_nowcasting("nowcaster"), _of_nowcasting("graph"), _of_nowcasting("named")
-    schedule, history, counts = _of_nowcasting("schedule"), _of_nowcasting("history"), _of_nowcasting("counts")
-    update_scale, device = _of_nowcasting("update_scale"), _of_nowcasting("device")
-    memory_budget, process_group = _of_nowcasting("memory_budget"), _of_nowcasting("process_group")
-
-    # -- what the training loop asks -------------------------------------------------------------------------------
-
-    @property
-    def enabled(self) -> bool:
-        """Whether nowcasts take place; set it to False to go on with the base optimizer alone."""
-        return self._enabled
-
-    @enabled.setter
-    def enabled(self, value: bool) -> None:
-        if value and self.nowcaster is None:
-            raise ValueError("there is no nowcaster to enable: pass `ckpt` or `nowcaster`")
-        self._enabled = value
-        self.history.clear()
-        self._plan()
+    nowcaster, graph, named = (forwarded("nowcasting", name) for name in ("nowcaster", "graph", "named"))
+    history, counts = forwarded("nowcasting", "history"), forwarded("nowcasting", "counts")
+    update_scale, device = forwarded("nowcasting", "update_scale"), forwarded("nowcasting", "device")
+    memory_budget, process_group = forwarded("nowcasting", "memory_budget"), forwarded("nowcasting", "process_group")
+    schedule, verbose = forwarded("nowcasting", "schedule"), forwarded("nowcasting", "verbose")
 
     @property
-    def need_grads(self) -> bool:
-        """Whether the next step needs gradients: False where a nowcast takes its place."""
-        return self.steps + 1 != self._next_nowcast or self.accept == "loss" or not self.nowcasting.ready()
+    def state(self) -> Any:
+        """The base optimizer's state itself; to ``torch.distributed.checkpoint``, the names of what it stores."""
+        return StateNames(self.nowcasting) if asked_by_dcp() else self.base.state
 
-    @property
-    def nowcast_next(self) -> bool:
-        """Whether the next step is a nowcast."""
-        return self.steps + 1 == self._next_nowcast and self.nowcasting.ready()
-
-    @property
-    def next_horizon(self) -> int:
-        """K of the next nowcast, in states."""
-        return self.schedule.horizon(self.schedule.next_nowcast(self.steps))
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.base.state = state
 
     def register_nowcast_pre_hook(self, hook: NowcastHook) -> RemovableHandle:
         """Call ``hook(opt, record)`` before each nowcast; the record holds step, k and any loss measured before it."""
-        handle = RemovableHandle(self.nowcast_pre_hooks)
-        self.nowcast_pre_hooks[handle.id] = hook
+        handle = RemovableHandle(self.progress.pre_hooks)
+        self.progress.pre_hooks[handle.id] = hook
         return handle
 
     def register_nowcast_post_hook(self, hook: NowcastHook) -> RemovableHandle:
         """Call ``hook(opt, record)`` after each nowcast, also one that was put back."""
-        handle = RemovableHandle(self.nowcast_post_hooks)
-        self.nowcast_post_hooks[handle.id] = hook
+        handle = RemovableHandle(self.progress.post_hooks)
+        self.progress.post_hooks[handle.id] = hook
         return handle
-
-    # -- steps -----------------------------------------------------------------------------------------------------
-
-    def _take_step(self, closure: Callable[[], Any] | None) -> Any:
-        step = self.steps + 1
-        if step < self._next_save:  # the common case: nothing but the base optimizer
-            result = self.base.step() if closure is None else self.base.step(closure)
-            self.steps = step
-            return result
-        due = step == self._next_nowcast
-        if due and self.nowcasting.ready():
-            result = self._take_nowcast(step, closure)
-        else:
-            if due:
-                self.nowcasting.leave_out(step)
-            else:
-                self.nowcasting.save(step)
-            result = self.base.step() if closure is None else self.base.step(closure)
-        if due:
-            self.history.clear()
-        self.steps = step
-        self._plan()
-        return result
-
-    def _take_nowcast(self, step: int, closure: Callable[[], Any] | None) -> Any:
-        """Let the nowcaster take step ``step`` or, where its jump is not kept, the base optimizer.
-
-        Returns:
-            The closure's loss before the nowcast; None without a closure.
-
-        Raises:
-            ValueError: if ``accept="loss"`` has no loss to go by. Like every error of the nowcaster, it leaves the
-                parameters as they were, and the step may be taken again.
-        """
-        self.nowcasting.save(step)
-        decides = self.accept == "loss"
-        source = self.loss or (closure if decides else None)
-        if decides and source is None:
-            raise ValueError(
-                "accept='loss' needs a loss: set `opt.loss` to a function that returns it, or pass a closure to `step`"
-            )
-        ranks = self.nowcasting.ranks
-        measure = source and partial(loss_of, self.model, source, grad=source is closure, ranks=ranks)
-        result, before = None, None
-        if closure is not None and source is not closure:
-            with same_rng(), torch.enable_grad():
-                result = closure()
-        clock = perf_counter()
-        if measure is not None:
-            before = measure()
-            result = before if source is closure else result
-        seconds = perf_counter() - clock if decides else 0.0
-        record = NowcastRecord(step, self.schedule.horizon(step), loss_before=before)
-        for hook in list(self.nowcast_pre_hooks.values()):
-            hook(self, record)
-        reshard(self.model)
-        record = self.nowcasting.take(record, measure, decides=decides, seconds=seconds)
-        self.last_nowcast = record
-        for hook in list(self.nowcast_post_hooks.values()):
-            hook(self, record)
-        if record.accepted:
-            return result
-        if closure is not None:
-            return self.base.step(closure)
-        # Without accept="loss" nobody computed gradients for this step: the old ones must not serve twice.
-        return self.base.step() if decides else None
-
-    def _plan(self) -> None:
-        self._next_save = self.schedule.next_save(self.steps) if self._enabled else math.inf
-        self._next_nowcast = self.schedule.next_nowcast(self.steps) if self._enabled else math.inf
-        if self._enabled and self.nowcasting.ranks.world > 1:  # ranks agree at the end of the step before a nowcast
-            if self.steps + 1 == self._next_nowcast:
-                self.nowcasting.agree()
-            else:
-                self._next_save = min(self._next_save, self._next_nowcast - 1)
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -299,8 +211,10 @@ class NiNo(OptimizerView):
         """
         for before in self._optimizer_state_dict_pre_hooks.values():
             before(self)
-        nowcasts = {"step": self.steps, "enabled": self._enabled, **self.nowcasting.state_dict()}
+        nowcasts = {"step": self.steps, "enabled": self.enabled, **self.nowcasting.state_dict()}
         state = {**self.base.state_dict(), "nino": nowcasts}
+        if asked_by_dcp():
+            state = spread(self.nowcasting, state)
         for after in self._optimizer_state_dict_post_hooks.values():
             if (changed := after(self, state)) is not None:
                 state = changed
@@ -319,10 +233,12 @@ class NiNo(OptimizerView):
         for before in self._optimizer_load_state_dict_pre_hooks.values():
             if (changed := before(self, state)) is not None:
                 state = changed
+        state = gather(self.nowcasting, state)
         if "nino" not in state:
             raise ValueError(
                 "`state_dict` has no entry 'nino': it is the state of another optimizer; to start nowcasting from a "
-                "base optimizer's state, load it there: `opt.base.load_state_dict(state_dict)`"
+                "base optimizer's state, load it there: `opt.base.load_state_dict(state_dict)`, or "
+                "`set_optimizer_state_dict(model, opt.base, state_dict)`"
             )
         self.resume(state.pop("nino"), state)
         for after in self._optimizer_load_state_dict_post_hooks.values():
@@ -335,11 +251,12 @@ class NiNo(OptimizerView):
         if of_base is not None:
             self.base.load_state_dict(of_base)
         self.nowcasting.load_state_dict(nowcasts, enabled)
-        self.steps, self.last_nowcast, self._enabled = int(nowcasts["step"]), None, enabled
+        own = self.progress
+        own.steps, own.last_nowcast, own.enabled = int(nowcasts["step"]), None, enabled
         self._plan()
 
     def __repr__(self) -> str:
         """Base optimizer, nowcaster and schedule."""
-        name = type(self.nowcaster).__name__ if self._enabled else "no nowcasts"
+        name = type(self.nowcaster).__name__ if self.enabled else "no nowcasts"
         s = self.schedule
         return f"NiNo({name}, period={s.period}, context={s.context}, spacing={s.spacing}, base={self.base!r})"

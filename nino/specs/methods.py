@@ -34,7 +34,7 @@ APPROXIMATIONS = ("edges", "subgraphs")  # of a NiNo's messages, see nino.nowcas
 OF_FITTED = (*APPROXIMATIONS, "scaling")  # options of methods in FITTED, and of no other
 SCHEDULE_OPTIONS = ("period", "context", "spacing", "max_horizon", "power", "horizons")
 """Keys of ``MethodSpec.options`` that say when a method nowcasts, from which states and how far."""
-WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", *SCHEDULE_OPTIONS)
+WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", "still", *SCHEDULE_OPTIONS)
 """Keys of ``MethodSpec.options`` that are ``NiNo``'s; all others are the nowcaster's."""
 
 PUBLISHED_CONTEXT = 5  # states that each of the published nowcasters reads
@@ -50,6 +50,8 @@ class MethodOptions(Spec):
         topology: neural graph that is read: as released, exact, or naive (attention without heads) [name].
         accept: which nowcasts are taken: all finite ones, or those that do not raise the loss on the next batch [name].
         update_scale: factor on the predicted change [factor].
+        still: elements that are equal in all states that a nowcast reads: predict (nowcast as all others, as published)
+            or keep (left as they are, as the library does without being asked) [name].
         period: between nowcasts [steps; default that of evaluate.schedule].
         context: states c that a nowcast reads; of a nowcaster that is fitted, those that it was fitted to
             [states; default that of evaluate.schedule].
@@ -68,6 +70,7 @@ class MethodOptions(Spec):
     topology: Topology = "released"
     accept: Annotated[str, Allowed(names=("finite", "loss"))] = "finite"
     update_scale: NonNegative = 1.0
+    still: Annotated[str, Allowed(names=("predict", "keep"))] = "predict"
     period: Count | None = None
     context: Several | None = None
     spacing: Count | None = None

@@ -76,6 +76,7 @@ STUDY_TABLES = (
     "context",
     "topology",
     "acceptance",
+    "still",
     "base-optimizers",
     "spikes",
 )

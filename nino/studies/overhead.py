@@ -134,7 +134,8 @@ def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
     elif method != "adam":
         nowcaster = _nowcaster(spec, method)
         steps = CONTEXT * (REPEATS + 1)
-        optimizer = NiNo(optimizer, None, network, CONTEXT, steps, nowcaster=nowcaster, context=CONTEXT)
+        published: Any = {"context": CONTEXT, "still": "predict", "verbose": False}
+        optimizer = NiNo(optimizer, None, network, CONTEXT, steps, nowcaster=nowcaster, **published)
     tokens = torch.randint(MODELS[model].vocabulary, (spec.batch, spec.tokens + 1), device=device)
     seconds: dict[bool, list[float]] = {False: [], True: []}
     peaks = {False: 0, True: 0}

@@ -45,6 +45,8 @@ def test_it_writes_the_nowcast_checkpoint(nino, run):
 def test_a_gap_and_a_wrong_model_are_errors_in_one_line(nino, run):
     ended = nino("step", run, "--nowcaster", "linear", "--k", 3, "--model", "ownnet:nothing")
     assert ended.code == 2 and "--model (=ownnet:nothing)" in ended.err and "Traceback" not in ended.err
+    ended = nino("step", run, "--nowcaster", "linear", "--k", 3, "--model", "ownnet:build", "--still", "stay")
+    assert ended.code == 1 and "`still` (='stay') must be 'keep'" in ended.err and "Traceback" not in ended.err
     (run / "step_60.pt").unlink()
     ended = nino("step", run, "--nowcaster", "linear", "--k", 3, "--model", "ownnet:build")
     assert ended.code == 1 and "only 4 checkpoints" in ended.err
@@ -52,7 +54,9 @@ def test_a_gap_and_a_wrong_model_are_errors_in_one_line(nino, run):
 
 
 def test_files_by_name_and_merging(nino, run):
-    files = [(run / f"step_{n}.pt").rename(run / f"kept-{name}.pt") for n, name in zip((20, 40, 60), "abc", strict=True)]
+    files = [
+        (run / f"step_{n}.pt").rename(run / f"kept-{name}.pt") for n, name in zip((20, 40, 60), "abc", strict=True)
+    ]
     asked = ("--nowcaster", "linear", "--model", "ownnet:build_with_example", "--unknown", "carry")
     ended = nino("step", *files, *asked, "--k", 2)
     assert ended.code == 0, ended.err

@@ -107,6 +107,13 @@ def test_approximated_runs_train(digits, schedule, tmp_path: Path) -> None:
     assert all(bool(end.isfinite().all()) for end in ends.values())
 
 
+def test_what_stands_still_is_nowcast_as_published_unless_the_row_says_so(digits, schedule) -> None:
+    for options, rule in (({}, "predict"), ({"still": "keep"}, "keep")):
+        row = method("linear", options=options)
+        training = start_training(digits, row, 1000, schedule, build_nowcaster(row, 1000, schedule))
+        assert training.optimizer.nowcasting.still == rule
+
+
 def test_options_reach_the_wrapper(digits, schedule) -> None:
     row = method("checkpoint", options={"update_scale": 0.5, "topology": "exact"})
     training = start_training(digits, row, 1000, schedule, NiNoNet(hidden=4))

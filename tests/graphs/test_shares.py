@@ -88,7 +88,9 @@ def test_shares_together_are_the_graph(name: str, dim: int, world: int) -> None:
 def test_two_axes_along_a_cut_dimension() -> None:
     """Sources of stride 3 and targets of stride 1 in one row of nine, cut within a source's targets."""
     parameter = Parameter("w", 0, (9,))
-    block = Block("w", Nodes(0, 3), Nodes(3, 3), edge_type=EdgeType.LINEAR, kind="dense", weight=WeightView(0, (3, 1, 1)))
+    block = Block(
+        "w", Nodes(0, 3), Nodes(3, 3), edge_type=EdgeType.LINEAR, kind="dense", weight=WeightView(0, (3, 1, 1))
+    )
     clipped = clip(block, parameter, (slice(2, 8),), 0)
     found = [int(i) + 2 for b in clipped for i in window(torch.arange(6), b).flatten()]
     assert sorted(found) == list(range(2, 8))

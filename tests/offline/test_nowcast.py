@@ -322,7 +322,9 @@ def test_an_outline_has_the_graph_of_the_model(tmp_path, family, headless):
     if family == "Llama":
         sizes |= {"num_key_value_heads": 2, "intermediate_size": 24}
     config = getattr(transformers, f"{family}Config")(**sizes, bos_token_id=0, eos_token_id=0)
-    model = getattr(transformers, f"{family}{'Model' if headless else ('LMHeadModel' if family == 'GPT2' else 'ForCausalLM')}")
+    model = getattr(
+        transformers, f"{family}{'Model' if headless else ('LMHeadModel' if family == 'GPT2' else 'ForCausalLM')}"
+    )
     model(config).save_pretrained(tmp_path)
     sketch = outline(Checkpoint.open(tmp_path, 1))
     for topology in ("released", "exact"):

@@ -1,4 +1,4 @@
-"""What the processes of the tests of shared nowcasts do: ``python -m tests.optim.shared FOLDER WORLD=WHAT:KIND,...``."""
+"""What processes that share nowcasts do in tests: ``python -m tests.optim.shared FOLDER WORLD=WHAT:KIND,...``."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from nino.graphs import neural_graph
 from nino.nowcasters import LineFit, Nowcaster, build_nowcaster
 from nino.optim.shards import local
 
-
-SECONDS = 900  # after which a process that waits for another one gives up
+SECONDS = 120  # after which a process that waits for another one gives up
 
 
 class Net(nn.Module):
@@ -80,7 +79,11 @@ def placed(kind: str) -> tuple[nn.Module, nn.Module]:
         for part in (model.up, model.down, model.conv):
             fully_shard(part, mesh=mesh, mp_policy=policy)
         return fully_shard(model, mesh=mesh, mp_policy=policy), model
-    mesh = init_device_mesh("cpu", (2, world // 2) if "2d" in kind else (world,), mesh_dim_names=("data", "tensor") if "2d" in kind else ("tensor",))
+    mesh = init_device_mesh(
+        "cpu",
+        (2, world // 2) if "2d" in kind else (world,),
+        mesh_dim_names=("data", "tensor") if "2d" in kind else ("tensor",),
+    )
     tensor = mesh["tensor"]
     plan = {"up": ColwiseParallel(), "down": RowwiseParallel(), "mix": RowwiseParallel(input_layouts=Replicate())}
     parallelize_module(model, tensor, plan)

@@ -26,6 +26,7 @@ def test_what_is_put_back_is_the_state_to_the_bit(training, tools, dtype):
     run = training(
         model=model, nowcaster=tools.const(50.0), accept="loss", loss=True,
         make_base=lambda ps: torch.optim.SGD(ps, lr=0.0, weight_decay=0.0), history_dtype=torch.float16,
+        still="predict",
     ).run(9)  # fmt: skip
     before = run.flat()
     assert torch.equal(run.step().flat(), before) and run.opt.last_nowcast.accepted is False

@@ -81,6 +81,26 @@ def test_the_trainer_trains_schedules_and_reports(tmp_path, blocks):
     assert losses[-1] < losses[0]
 
 
+class Heard(transformers.TrainerCallback):
+    """Stands where the callbacks of W&B and TensorBoard do: before the user's."""
+
+    def __init__(self):
+        self.logs = []
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.logs.append((state.global_step, dict(logs)))
+
+
+def test_other_callbacks_hear_of_nowcasts_through_on_log(tmp_path, blocks, caplog):
+    heard = Heard()
+    opt, trainer = trainer_of(tmp_path, blocks, callbacks=[heard, NowcastCallback()])
+    trainer.train()
+    nowcasts = [(step, logs) for step, logs in heard.logs if "nowcast_k" in logs]
+    assert [(step, logs["nowcast_k"]) for step, logs in nowcasts] == [(5, 2.0), (10, 1.0)]
+    assert all(type(value) is float for _, logs in nowcasts for value in logs.values()) and "epoch" in nowcasts[0][1]
+    assert "nowcast k=" not in caplog.text  # said once, by the Trainer
+
+
 @pytest.mark.parametrize("stop", [4, 7])
 def test_a_resumed_trainer_ends_with_the_same_bits(tmp_path, blocks, stop):
     _, whole = trainer_of(tmp_path / "whole", blocks, save_steps=stop)

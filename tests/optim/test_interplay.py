@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nino.optim import NiNo
+from tests.optim.test_copies import of_schedulefree
 
 SCHEDULERS = {
     "lambda": lambda opt: torch.optim.lr_scheduler.LambdaLR(opt, lambda n: min(1.0, (n + 1) / 5)),
@@ -207,6 +208,7 @@ OPTIMIZERS = {
     "adamw foreach": lambda ps: torch.optim.AdamW(ps, lr=3e-3, foreach=True),
     "adamw fused": lambda ps: torch.optim.AdamW(ps, lr=3e-3, fused=True),
     "sgd momentum": lambda ps: torch.optim.SGD(ps, lr=0.05, momentum=0.9),
+    "schedule-free": of_schedulefree("AdamWScheduleFree"),
     "muon": lambda ps: torch.optim.Muon([p for p in ps if p.ndim == 2], lr=3e-3, weight_decay=0.0),
 }
 
@@ -227,6 +229,7 @@ def test_a_short_real_training_with_any_base_optimizer(digits, tools, name):
         OPTIMIZERS[name](model.parameters()), None, model, period=20, max_train_steps=160, nowcaster=tools.line(),
         graph=tools.graph(model), max_horizon=3, spacing=4,
     )  # fmt: skip
+    opt.train()
     order = torch.randperm(1500, generator=torch.Generator().manual_seed(0))
     for step in range(160):
         if opt.need_grads:
@@ -234,6 +237,7 @@ def test_a_short_real_training_with_any_base_optimizer(digits, tools, name):
             opt.zero_grad()
             nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
         opt.step()
+    opt.eval()
     accuracy = float((model(x[1500:]).argmax(1) == y[1500:]).float().mean())
     assert opt.counts == {"kept": 8, "put back": 0, "left out": 0}
     assert accuracy > 0.8, accuracy

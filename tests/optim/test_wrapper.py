@@ -102,7 +102,9 @@ def test_tied_weights_are_nowcast_once(tools):
     model["head"].weight = model["wte"].weight
     nowcaster = tools.const(2.0)
     base = torch.optim.SGD(model.parameters(), lr=0.1)
-    opt = NiNo(base, model=model, period=5, max_train_steps=5, nowcaster=nowcaster, graph=tools.graph(model))
+    opt = NiNo(
+        base, model=model, period=5, max_train_steps=5, nowcaster=nowcaster, graph=tools.graph(model), still="predict"
+    )
     for _ in range(5):
         opt.step()
     assert nowcaster.calls[0][0].shape == (20, 5)

@@ -171,6 +171,7 @@ def put(values: Any, path: tuple[str, ...], value: Any) -> None:
         (("evaluate", "seeds"), [1, 1]),
         (("evaluate", "seeds"), [2**63]),
         (("evaluate", "methods", "nino", "options"), {"edges": 2}),
+        (("evaluate", "methods", "nino", "options"), {"still": "stay"}),
         (("evaluate", "methods", "nino"), {"nowcaster": "a.py:A", "options": {"x": {}}}),
         (("metatrain", "nowcasters", "nino", "model"), {"lpe": 3}),
         (("metatrain", "nowcasters", "nino", "kind"), "ninja"),

@@ -1,0 +1,170 @@
+r"""Base optimizers that keep copies of the weights: a jump is carried into them, or they would undo it.
+
+A copy is whatever an optimizer takes for weights: float32 masters of bfloat16 parameters, schedule-free's z and x,
+Lookahead's slow weights, averages, points of departure. All of them are shifted by the change of the parameter,
+
+.. math:: s \leftarrow s + (\theta_{new} - \theta_{old}),
+
+so that every difference between copies and parameters, which is all that such optimizers compute with, stays what it
+was: from then on the training is the same one, translated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nino.optim.shards import is_sharded
+
+NEAR = 0.5  # a copy's distance from the weights, relative to their norm: what does not follow them is at 1 or beyond
+
+# Names that well-known optimizers give to their copies, which may lie further away.
+SCHEDULE_FREE = ("x", "y", "z")  # schedulefree and its descendants: groups have a `train_mode`
+COPIES = (
+    *("slow_params", "slow_param", "slow_buffer", "slow_weights", "lookahead_slow_buff", "backup_params"),  # Lookahead
+    *("master", "master_param", "master_params", "master_weight", "master_weights", "fp32_param", "fp32_params"),
+    *("param_groups_master", "fp32_from_float16_groups", "fp32_from_fp16_groups"),  # apex, Megatron
+    *("ema_params", "param_ema", "shadow_params"),
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A tensor of a parameter's shape in an optimizer.
+
+    Args:
+        optimizer: the class that holds it.
+        name: of the entry in the parameter's state, or of the list that it stands in.
+        parameter: whose shape it has.
+        tensor: it itself.
+    """
+
+    optimizer: str
+    name: str
+    parameter: Tensor
+    tensor: Tensor
+
+    def __str__(self) -> str:
+        """As a warning names it."""
+        return f"{self.optimizer}'s {self.name!r}"
+
+
+def copies_of(base: Any, parameters: Sequence[Tensor]) -> list[Kept]:
+    """The copies of the parameters' values that an optimizer keeps.
+
+    A kind of entry (all parameters' ``z``) is a copy if its name is a known one's, or if it lies near the parameters:
+    at less than half of their norm from them, taken over all of them together. Moments of gradients lie at one or more.
+
+    Args:
+        base: the optimizer, before the parameters change.
+        parameters: that may change.
+    """
+    kinds: dict[tuple[str, str], list[Kept]] = {}
+    for kept in kept_tensors(base, parameters):
+        kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
+    free = any("train_mode" in group for group in base.param_groups) or hasattr(base, "train_mode")
+    known = (*COPIES, *(SCHEDULE_FREE if free else ()))
+    return [kept for (_, name), kind in kinds.items() if name in known or distance(kind) < NEAR for kept in kind]
+
+
+def distance(kind: Sequence[Kept]) -> float:
+    """How far tensors lie from their parameters, relative to the norm of these; infinite for parameters that are 0."""
+    apart = sum(_norm(kept.tensor, kept.parameter) ** 2 for kept in kind)
+    size = sum(_norm(kept.parameter) ** 2 for kept in kind)
+    return (apart / size) ** 0.5 if size > 0 else float("inf")
+
+
+def kept_tensors(base: Any, parameters: Sequence[Tensor]) -> Iterator[Kept]:
+    """Every floating-point tensor of a parameter's shape that an optimizer, or one inside it, keeps for it."""
+    seen = {id(p) for p in parameters}
+    for optimizer in _within(base):
+        name = type(optimizer).__name__
+        for parameter in parameters:
+            entries = optimizer.state[parameter] if parameter in optimizer.state else {}
+            items = entries.items() if isinstance(entries, Mapping) else ()
+            for key, tensor in [*items, *_parallel(optimizer, parameter)]:
+                if _alike(tensor, parameter) and id(tensor) not in seen and key != "step":
+                    seen.add(id(tensor))
+                    yield Kept(name, str(key), parameter, tensor)
+
+
+def _within(base: Any) -> Iterator[Any]:
+    """An optimizer and those that it wraps, such as Lookahead's."""
+    waiting, seen = [base], set()
+    while waiting:
+        optimizer = waiting.pop(0)
+        if id(optimizer) in seen or not isinstance(getattr(optimizer, "state", None), Mapping):
+            continue
+        seen.add(id(optimizer))
+        yield optimizer
+        waiting += [value for value in vars(optimizer).values() if hasattr(value, "param_groups")]
+
+
+def _parallel(optimizer: Any, parameter: Tensor) -> Iterator[tuple[str, Any]]:
+    """What stands at the parameter's place in lists built like ``param_groups``: masters of apex and Megatron."""
+    for name, groups in vars(optimizer).items():
+        if not isinstance(groups, list) or groups is optimizer.param_groups:
+            continue
+        for own, other in zip(optimizer.param_groups, groups, strict=False):
+            tensors = other.get("params") if isinstance(other, Mapping) else other
+            if isinstance(tensors, list | tuple) and len(tensors) == len(own["params"]):
+                yield from ((name, t) for p, t in zip(own["params"], tensors, strict=True) if p is parameter)
+
+
+def _alike(tensor: Any, parameter: Tensor) -> bool:
+    return isinstance(tensor, Tensor) and tensor.shape == parameter.shape and tensor.is_floating_point()
+
+
+def _norm(tensor: Tensor, start: Tensor | None = None) -> float:
+    wide = tensor.detach().to(torch.float32)
+    wide = wide if start is None else wide - start.detach().to(wide)
+    norm = torch.linalg.vector_norm(wide, dtype=torch.float64)
+    return float(norm.full_tensor() if is_sharded(norm) else norm)  # type: ignore[attr-defined]
+
+
+class Carried:
+    """The copies of parameters about to change, and what these were.
+
+    Args:
+        base: the optimizer that keeps them.
+        parameters: that may change.
+    """
+
+    def __init__(self, base: Any, parameters: Sequence[Tensor]) -> None:
+        """Find the copies, and keep the present values of the parameters that have any."""
+        self.copies = copies_of(base, parameters)
+        self._before = {id(kept.parameter): kept.parameter.detach().clone() for kept in self.copies}
+
+    @torch.no_grad()
+    def shift(self) -> None:
+        """Shift every copy by its parameter's change.
+
+        An element of a copy in higher precision (a master) that rounded to the parameter before does so afterwards.
+        """
+        for kept in self.copies:
+            copy, new = kept.tensor, kept.parameter.detach().to(kept.tensor.device)
+            old = self._before[id(kept.parameter)].to(copy.device)
+            wide = torch.promote_types(torch.promote_types(copy.dtype, new.dtype), torch.float32)
+            shifted = (copy.detach().to(wide) + (new.to(wide) - old.to(wide))).to(copy.dtype)
+            if copy.dtype.itemsize > new.dtype.itemsize:
+                lost = (copy.to(new.dtype) == old) & (shifted.to(new.dtype) != new)
+                shifted = torch.where(lost, new.to(copy.dtype), shifted)
+            copy.copy_(shifted)
+
+
+def require_training_mode(base: Any) -> None:
+    """Refuse to nowcast averages in place of the weights that are trained (schedule-free optimizers).
+
+    Raises:
+        RuntimeError: if the optimizer is in evaluation mode.
+    """
+    modes = [group["train_mode"] for group in base.param_groups if "train_mode" in group]
+    if False in [*modes, getattr(base, "train_mode", True)]:
+        raise RuntimeError(
+            f"{type(base).__name__} is in evaluation mode, where the parameters are averages: call `opt.train()` "
+            f"before `opt.step()`"
+        )
