@@ -61,7 +61,7 @@ def merge(
 ) -> Merge:
     r"""Merge fine-tuned models into one.
 
-    .. math:: \theta = \theta_c + \lambda \Big(\frac{1}{|K|} \sum_{k \in K} f(\theta_1 \dots \theta_c; k) - \theta_c\Big)
+    .. math:: \theta = \theta_c + \lambda \Big(|K|^{-1} \sum_{k \in K} f(\theta_1 \dots \theta_c; k) - \theta_c\Big)
 
     for base and fine-tuned models as the states :math:`\theta_1, \dots, \theta_c`, see ``ORDERS``; a nowcaster of any
     context reads each once, in the order given. Word embeddings, parameters on no edge of the graph and buffers such as
@@ -160,7 +160,7 @@ def _put(changed: dict[Path, dict[tuple[str, ...], Tensor]], copies: Sequence[Co
 
 
 def _buffers(model: nn.Module, opened: Sequence[Checkpoint]) -> list[tuple[str, list[Copy], list[Tensor]]]:
-    """Floating buffers that the checkpoints hold, such as batch statistics, with their places in the first fine-tuned."""
+    """Floating buffers that the checkpoints hold, such as batch statistics, with their places in the first tuned."""
     names = set(model.state_dict(keep_vars=True)) - {name for name, _ in model.named_parameters(remove_duplicate=False)}
     wanted = {name: [name] for name, buffer in model.named_buffers() if name in names and buffer.is_floating_point()}
     places = [checkpoint.locate(wanted) for checkpoint in opened] if wanted else []
