@@ -34,8 +34,8 @@ class Net(nn.Module):
         self.conv = nn.Conv2d(1, 6, 3)
         self.mix = nn.Linear(6 * 4, 10)
         self.fixed = nn.Linear(10, 10)
-        self.up = nn.Linear(10, 7)
-        self.down = nn.Linear(7, 10)
+        self.up = nn.Linear(10, 8)
+        self.down = nn.Linear(8, 10)
         self.words = nn.Embedding(11, 10)
         self.head = nn.Linear(10, 11, bias=False)
         self.head.weight = self.words.weight
