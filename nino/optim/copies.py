@@ -123,7 +123,7 @@ def _norm(tensor: Tensor, start: Tensor | None = None) -> float:
     wide = tensor.detach().to(torch.float32)
     wide = wide if start is None else wide - start.detach().to(wide)
     norm = torch.linalg.vector_norm(wide, dtype=torch.float64)
-    return float(norm.full_tensor() if is_sharded(norm) else norm)  # type: ignore[attr-defined]
+    return float(norm.full_tensor() if is_sharded(norm) else norm)
 
 
 class Carried:

@@ -214,7 +214,8 @@ class Nowcasting:
             if parameter.requires_grad and id(parameter) in held and name not in carried:
                 places = (self.graph if shards is None else shards.graph).parameters
                 present = parameter.detach() if shards is None else shards[i]
-                targets.append(Target(parameter, places[i].offset, present, shards and shards.shards[i]))
+                shard = None if shards is None else shards.shards[i]
+                targets.append(Target(parameter, places[i].offset, present, shard))
         return targets
 
     def _proposal(self, record: NowcastRecord, targets: list[Target]) -> tuple[Jump, bool, float] | None:

@@ -33,7 +33,7 @@ def is_sharded(parameter: Tensor) -> bool:
 def local(tensor: Tensor) -> Tensor:
     """What this process holds of a tensor, without gradients: a view."""
     tensor = tensor.detach()
-    return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+    return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[operator]
 
 
 def reshard(model: nn.Module) -> None:
@@ -183,7 +183,8 @@ def _layout(parameter: Tensor, ranks: Ranks) -> tuple[DeviceMesh, tuple[Any, ...
 
     if is_sharded(parameter) and parameter.device_mesh.size() == ranks.world:  # type: ignore[attr-defined]
         return parameter.device_mesh, parameter.placements  # type: ignore[attr-defined]
-    mesh = DeviceMesh.from_group(ranks.group or dist.group.WORLD, parameter.device.type)
+    group: Any = ranks.group or dist.group.WORLD
+    mesh = DeviceMesh.from_group(group, parameter.device.type)
     return mesh, None if is_sharded(parameter) else (Replicate(),)
 
 
