@@ -7,6 +7,7 @@ through the kernel positions of one, or hold the same elements twice, elements c
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,9 @@ def local(tensor: Tensor) -> Tensor:
 
 def reshard(model: nn.Module) -> None:
     """Let modules of FSDP drop whole parameters that they keep after a forward pass without a backward one."""
-    for module in model.modules():
-        if hasattr(module, "reshard"):
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # where it was never imported no module is of it
+    for module in () if fsdp is None else model.modules():
+        if isinstance(module, fsdp.FSDPModule):
             module.reshard()
 
 
