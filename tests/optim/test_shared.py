@@ -25,20 +25,12 @@ def run(folder: Path, *worlds: str, seconds: float = 300) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_two_processes_nowcast_and_train_as_one(tmp_path):
+def test_processes_nowcast_and_train_as_one_and_resume_with_another_number(tmp_path):
     kinds = ("ddp", "fsdp", "fsdp-bf16", "tp")
-    run(tmp_path, "2=" + ",".join(f"{what}:{kind}" for kind in kinds for what in ("equality", "trains")))
-
-
-def test_four_processes_nowcast_as_one(tmp_path):
-    run(tmp_path, "4=equality:ddp,equality:fsdp-hybrid,equality:tp-2d,trains:tp-2d")
-
-
-def test_a_run_resumes_with_another_number_of_processes(tmp_path):
-    """DCP: saved by four and by two, resumed by two, by four and by one."""
     run(
         tmp_path,
-        "4=saves:tp:FOLDER,saves:fsdp:FOLDER",
+        "2=" + ",".join(f"{what}:{kind}" for kind in kinds for what in ("equality", "trains")),
+        "4=equality:ddp,equality:fsdp-hybrid,equality:tp-2d,trains:tp-2d,saves:tp:FOLDER,saves:fsdp:FOLDER",
         "2=resumes:fsdp-as-ddp:FOLDER,resumes:tp-as-fsdp:FOLDER,saves:ddp:FOLDER,files_of_ranks:ddp,files_of_ranks:fsdp",
         "4=resumes:ddp-as-tp:FOLDER",
         "1=resumes:ddp-as-one:FOLDER",
