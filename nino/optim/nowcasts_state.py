@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nino.optim.wrapper import NiNo
+    from nino.optim.steps import NowcastSteps
 
 
 class NowcastsState:
@@ -20,7 +20,7 @@ class NowcastsState:
         opt: the wrapper.
     """
 
-    def __init__(self, opt: NiNo) -> None:
+    def __init__(self, opt: NowcastSteps) -> None:
         """See the class."""
         self._opt = opt
 

@@ -179,6 +179,17 @@ class NowcastSteps(OptimizerView):
         # Without accept="loss" nobody computed gradients for this step: the old ones must not serve twice.
         return self.base.step() if decides else None
 
+    def resume(self, nowcasts: dict[str, Any], of_base: dict[str, Any] | None = None) -> None:
+        """Go on with the nowcasts of a state and, where it is given, the base optimizer's part of it."""
+        enabled = bool(nowcasts["enabled"]) and self.nowcasting.nowcaster is not None
+        self.nowcasting.require_own(nowcasts, enabled)
+        if of_base is not None:
+            self.base.load_state_dict(of_base)
+        self.nowcasting.load_state_dict(nowcasts, enabled)
+        own = self.progress
+        own.steps, own.last_nowcast, own.enabled = int(nowcasts["step"]), None, enabled
+        self._plan()
+
     def _plan(self) -> None:
         own, schedule = self.progress, self.nowcasting.schedule
         own.next_nowcast = schedule.next_nowcast(own.steps) if own.enabled else math.inf

@@ -244,17 +244,6 @@ class NiNo(NowcastSteps):
         for after in self._optimizer_load_state_dict_post_hooks.values():
             after(self)
 
-    def resume(self, nowcasts: dict[str, Any], of_base: dict[str, Any] | None = None) -> None:
-        """Go on with the nowcasts of a state and, where it is given, the base optimizer's part of it."""
-        enabled = bool(nowcasts["enabled"]) and self.nowcaster is not None
-        self.nowcasting.require_own(nowcasts, enabled)
-        if of_base is not None:
-            self.base.load_state_dict(of_base)
-        self.nowcasting.load_state_dict(nowcasts, enabled)
-        own = self.progress
-        own.steps, own.last_nowcast, own.enabled = int(nowcasts["step"]), None, enabled
-        self._plan()
-
     def __repr__(self) -> str:
         """Base optimizer, nowcaster and schedule."""
         name = type(self.nowcaster).__name__ if self.enabled else "no nowcasts"
