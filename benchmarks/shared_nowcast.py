@@ -63,7 +63,7 @@ def measure(model_name: str, place: str, hidden: int, nowcasts: int) -> dict[str
 
 
 def row(processes: int, arguments: list[str]) -> dict[str, Any]:
-    """Run the processes; the first nowcast, in which positions are computed, does not count in the medians."""
+    """Run the processes; the first nowcast, in which positions are computed, counts only where it is the only one."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -82,8 +82,8 @@ def row(processes: int, arguments: list[str]) -> dict[str, Any]:
         "processes": processes,
         "parameters": said[0]["parameters"],
         "nodes": said[0]["nodes"],
-        "seconds": max(median(rank["seconds"][1:]) for rank in said),
-        "cpu_seconds": max(median(rank["cpu_seconds"][1:]) for rank in said),
+        "seconds": max(median(rank["seconds"][1:] or rank["seconds"]) for rank in said),
+        "cpu_seconds": max(median(rank["cpu_seconds"][1:] or rank["cpu_seconds"]) for rank in said),
         "history_bytes": max(rank["history_bytes"] for rank in said),
         "peak_above_model_bytes": max(rank["peak_above_model_bytes"] for rank in said),
         "peak_bytes": max(rank["peak_bytes"] for rank in said),
