@@ -18,7 +18,7 @@ from nino.nowcasters.engines.recompute import Autocast, Pass, sum_errors
 from nino.nowcasters.engines.streamed import affordable, chunk_size
 from nino.nowcasters.engines.streamed_loss import ROWS
 from nino.nowcasters.engines.tiles import Tile, tiles
-from nino.nowcasters.network import Perceptron, initialise, require_sizes
+from nino.nowcasters.network import Perceptron, embedding, initialise, require_sizes
 from nino.nowcasters.scaling import ScaledStates, ScalingMode, UnscaleMode, measure
 from nino.nowcasters.states import as_states, last_state
 from nino.threads import Workers, thread_count
@@ -66,7 +66,7 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
         self.context: int = context
         self.max_horizon: int = max_horizon
         with torch.device("meta"):
-            self.layer_embed = nn.Embedding(edge_types, hidden)
+            self.layer_embed = embedding(edge_types, hidden)
             self.edge_proj = Perceptron(context, hidden)
             self.edge_mlp = Perceptron(hidden, hidden, hidden, hidden, max_horizon)
         initialise(self, seed)

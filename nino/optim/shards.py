@@ -34,15 +34,17 @@ def is_sharded(parameter: Tensor) -> bool:
 def local(tensor: Tensor) -> Tensor:
     """What this process holds of a tensor, without gradients: a view."""
     tensor = tensor.detach()
-    return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[operator]
+    return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def reshard(model: nn.Module) -> None:
     """Let modules of FSDP drop whole parameters that they keep after a forward pass without a backward one."""
-    fsdp = sys.modules.get("torch.distributed.fsdp")  # where it was never imported no module is of it
-    for module in () if fsdp is None else model.modules():
-        if isinstance(module, fsdp.FSDPModule):
-            module.reshard()
+    if "torch.distributed.fsdp" in sys.modules:  # where it was never imported no module is of it
+        from torch.distributed.fsdp import FSDPModule
+
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
 
 
 @dataclass(frozen=True)
