@@ -18,8 +18,8 @@ from nino.optim.jump import Jump, Target, snapshot, write
 from nino.optim.loss import same_rng
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.optimizer_view import OptimizerLike
-from nino.optim.shared_states import SharedStates
 from nino.optim.shards import local
+from nino.optim.shared_states import SharedStates
 from nino.optim.still import HeldJump
 from nino.optim.watch import JumpWatch
 from nino.schedule import Schedule
