@@ -46,15 +46,15 @@ def versions() -> dict[str, str]:
     >>> versions()["python"].count(".")
     2
     """
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    if "torch" in found:
-        found["torch"] = _torch_build() or found["torch"]
-    return found
+    if "torch" in installed:
+        installed["torch"] = _torch_build() or installed["torch"]
+    return installed
 
 
 def hardware() -> dict[str, Any]:
@@ -170,9 +170,9 @@ def _cpu_model() -> str:
 
 def _blas() -> list[str]:
     """Kind and kernels alone: versions are the packages', and differ with what has been imported so far."""
-    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
     return sorted(
-        {" ".join(str(each[name]) for name in ("internal_api", "architecture") if name in each) for each in found}
+        {" ".join(str(each[name]) for name in ("internal_api", "architecture") if name in each) for each in libraries}
     )
 
 

@@ -96,6 +96,22 @@ class Workers:
         """Do ``work`` on every piece."""
         deque(self.map(work, pieces), maxlen=0)
 
+    def reduce(self, work: Callable[[Piece], Result], pieces: Iterable[Piece], take: Callable[[Result], Any]) -> None:
+        """Do ``work`` on every piece and ``take`` the results one by one, in the order of the pieces."""
+        ready: dict[int, Result] = {}
+        taking, due = Lock(), 0
+
+        def do(numbered: tuple[int, Piece]) -> None:
+            nonlocal due
+            result = work(numbered[1])
+            with taking:
+                ready[numbered[0]] = result
+                while due in ready:
+                    take(ready.pop(due))
+                    due += 1
+
+        self.run(do, enumerate(pieces))
+
     def call(self, work: Callable[[], Result]) -> Result:
         """Do one piece of work in one of the threads: its operations take one intra-op thread, too."""
         return next(self.map(lambda _: work(), (None,)))

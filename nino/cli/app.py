@@ -9,6 +9,7 @@ Exit codes: 0 done; 1 the work failed, or ``verify`` found a difference; 2 the c
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -56,6 +57,8 @@ def common(
 def main() -> None:
     """Run the command line; errors that a user can act on end in one line and an exit code."""
     keep_freed_memory()
+    if threads := os.environ.get("NINO_THREADS"):  # read when torch and NumPy are loaded, which is later
+        os.environ.setdefault("OMP_NUM_THREADS", threads)
     try:
         app()
     except ConfigError as error:

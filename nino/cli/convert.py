@@ -45,10 +45,10 @@ def convert(
 
     sizes = data_sizes(unit.task, job.data_dir(data_dir) or default_data_dir(), Path(job.layout.data(unit.task.id)))
     shapes = parameter_shapes(unit.task, sizes)
-    wanted = replace(
+    asked = replace(
         unit.trajectories,
         models=models or unit.trajectories.models,
         state_every=state_every or unit.trajectories.state_every,
     )
     parameters = sum(math.prod(shape) for _, shape in shapes)
-    convert_states(open_source(source, wanted.models, parameters, metrics), unit.task, wanted, shapes, path)
+    convert_states(open_source(source, asked.models, parameters, metrics), unit.task, asked, shapes, path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nino.cli import select
-from nino.cli.options import ConfigFiles, DataDir, Device, SpecFile, TaskName
+from nino.cli.options import ConfigFiles, DataDir, Device, SpecFile, TaskName, Threads
 from nino.cli.stages import device_of
 from nino.config.errors import ConfigError
 
@@ -113,6 +113,7 @@ def step(
         Path | None, typer.Option("--out", help="Checkpoint to write; default nowcast/ beside the last, its name.")
     ] = None,
     device: Device = "auto",
+    threads: Threads = None,
     still: Annotated[
         str, typer.Option("--still", help="keep (elements equal in all checkpoints stay) or predict (they move, too).")
     ] = "keep",
@@ -138,6 +139,7 @@ def step(
         update_scale=update_scale,
         out=out,
         device=device_of(device),
+        threads=threads,
         still=still,
     )
     typer.echo(f"{done.path}: steps {', '.join(map(str, done.steps))}, k = {done.k}, norm {done.norm:.4g}")
@@ -207,11 +209,13 @@ def check(
         return NOWCASTERS[nowcaster](**arguments) if nowcaster in NOWCASTERS else load_nowcaster(nowcaster)
 
     make()  # what cannot be built is an error, not a violation
-    found = violations(make)
-    for sentence in found:
+    broken = violations(make)
+    for sentence in broken:
         typer.echo(sentence)
-    typer.echo(f"{nowcaster}: {len(found)} violations" if found else f"{nowcaster}: keeps the contract of a nowcaster")
-    if found:
+    typer.echo(
+        f"{nowcaster}: {len(broken)} violations" if broken else f"{nowcaster}: keeps the contract of a nowcaster"
+    )
+    if broken:
         raise typer.Exit(1)
 
 

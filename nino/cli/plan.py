@@ -37,9 +37,9 @@ def plan(
     from nino.plan import as_dict, as_text, shortage
     from nino.plan import plan as estimate
 
-    found = estimate(run, device_of(device).partition(":")[0])
-    typer.echo(json.dumps(as_dict(found), indent=2) if as_json else as_text(found), nl=as_json)
-    if problem := shortage(found.needs):
+    estimated = estimate(run, device_of(device).partition(":")[0])
+    typer.echo(json.dumps(as_dict(estimated), indent=2) if as_json else as_text(estimated), nl=as_json)
+    if problem := shortage(estimated.needs):
         raise OSError(errno.ENOSPC, f"the disk is too small for this run: {problem}")
 
 

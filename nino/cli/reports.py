@@ -60,8 +60,8 @@ def manifest(
     job = select.report_job(spec, config)
     from nino.release.manifest import write_manifest
 
-    kept = job.experiment.config if job.experiment else json.loads(resolved.read_text()) if resolved else None
-    write_manifest(_results(results, job), job.unit, kept)
+    merged = job.experiment.config if job.experiment else json.loads(resolved.read_text()) if resolved else None
+    write_manifest(_results(results, job), job.unit, merged)
 
 
 def verify(results: Annotated[Path, typer.Argument(help="Folder of a run, e.g. results/smoke")]) -> None:

@@ -101,18 +101,20 @@ def l2o_job(spec: Path | None, config: Sequence[Path] | None, optimizer: str | N
     return Job(run.optimizers[_known("--optimizer", optimizer, run.optimizers)], run)
 
 
-def evaluation_job(
-    spec: Path | None, config: Sequence[Path] | None, task: str | None, method: str | None
-) -> Job[EvaluationUnit]:
-    """Training a task with a method."""
-    if from_file := _from_file(spec, config, EvaluationUnit, {"--task": task, "--method": method}):
-        return from_file
+def evaluation_jobs(
+    specs: Sequence[Path] | None, config: Sequence[Path] | None, task: str | None, methods: Sequence[str] | None
+) -> list[Job[EvaluationUnit]]:
+    """Training a task with each of several methods."""
+    named = {"--task": task, "--method": ", ".join(methods) if methods else None}
+    if from_files := [_from_file(spec, config, EvaluationUnit, named) for spec in specs or ()]:
+        return [job for job in from_files if job is not None]
     run = experiment(config)
-    chosen = run.methods[_known("--method", method, run.methods)]
+    chosen = [run.methods[_known("--method", method, run.methods)] for method in methods or (None,)]
     name = _known("--task", task, run.tasks)
-    if name not in (planned := run.report.only.get(chosen.name, (name,))):
-        raise ConfigError([f"--task (={name}): {chosen.name} is run on {', '.join(planned)} only (its `tasks`)"])
-    return Job(EvaluationUnit(run.tasks[name], chosen, run.schedule), run)
+    for method in chosen:
+        if name not in (planned := run.report.only.get(method.name, (name,))):
+            raise ConfigError([f"--task (={name}): {method.name} is run on {', '.join(planned)} only (its `tasks`)"])
+    return [Job(EvaluationUnit(run.tasks[name], method, run.schedule), run) for method in chosen]
 
 
 def report_job(spec: Path | None, config: Sequence[Path] | None) -> Job[ReportSpec]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nino.cli import select
 from nino.cli.options import ConfigFiles, DataDir, Device, OutFile, OutFolder, SpecFile, TaskName
 from nino.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nino.evaluate import Job as Run
+    from nino.specs import EvaluationUnit
+    from nino.tasks import Task
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,6 +65,9 @@ def join(
     shards: Annotated[list[Path] | None, typer.Argument(help="The shards; or give --config and --task.")] = None,
     config: ConfigFiles = None,
     task: TaskName = None,
+    models: Annotated[
+        int | None, typer.Option(help="Join the first shards of a collection, of so many networks.")
+    ] = None,
     out: OutFile = None,
 ) -> None:
     """Check a task's shards, chunk by chunk, and join them into one data set (HDF5, virtual)."""
@@ -71,10 +79,12 @@ def join(
         job = select.trajectory_job(None, config, task)
         name, run = job.unit.task.id, select.experiment(config)
         shards = [Path(job.layout.shard(name, i)) for i in run.shards(name)]
+        if models is not None:
+            shards = [shard for shard in shards if shard.is_file()]
         path = job.out(out, job.layout.dataset(name))
     from nino.trajectories import join_shards
 
-    join_shards(shards, path)
+    join_shards(shards, path, models=models)
 
 
 def datasheet(
@@ -157,12 +167,21 @@ def evaluate(
         list[int],
         typer.Option(help="Seed of the run; the same for every method of a comparison. May be repeated.", min=0),
     ],
-    spec: SpecFile = None,
+    spec: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[SPEC]...", help="Resolved spec file of each method; or give --config and names."),
+    ] = None,
     config: ConfigFiles = None,
     task: TaskName = None,
-    method: Annotated[str | None, typer.Option(help="Which of evaluate.methods, with --config.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Which of evaluate.methods, with --config. May be repeated.")
+    ] = None,
     nowcaster: Annotated[
-        Path | None, typer.Option(help="Weights, for a method that reads them; default those that the run fitted.")
+        list[str] | None,
+        typer.Option(
+            help="File of weights, for a method that reads one, METHOD=FILE for one of several; default those that "
+            "the run fitted."
+        ),
     ] = None,
     out: OutFolder = None,
     data_dir: DataDir = None,
@@ -178,37 +197,77 @@ def evaluate(
 ) -> None:
     """Train a task with a method and measure when it meets its target; go on where a killed run stopped.
 
-    Of several seeds, --members are trained at once; each then has a folder seed=N in that of --out.
+    Of several seeds, --members are trained at once, each with a folder seed=N in that of --out. Several methods are
+    trained one after another; --out then holds a folder for each, METHOD/seed=N.
     """
-    job = select.evaluation_job(spec, config, task, method)
-    unit = job.unit
-    given = [out if out is None or len(seed) == 1 else out / f"seed={each}" for each in seed]
-    places = zip(given, seed, strict=True)
-    folders = [job.out(g, job.layout.evaluation(unit.task.id, unit.method.name, s)) for g, s in places]
-    source = unit.method.source
-    if nowcaster is None and job.experiment is not None and source is not None:
-        learned = unit.method.nowcaster == "l2o"
-        nowcaster = Path(job.layout.l2o_checkpoint(source) if learned else job.layout.checkpoint(source))
-    from nino.evaluate.attempts import give_up, killed, noted
+    jobs = select.evaluation_jobs(spec, config, task, method)
+    files = _weights([job.unit.method.name for job in jobs], nowcaster or [])
+    loaded: Task | None = None
+    for job in jobs:
+        unit, name = job.unit, job.unit.method.name
+        place = None if out is None else out / name if len(jobs) > 1 else out
+        left = _unfinished(job, seed, place, place == out and len(seed) == 1, attempt, attempts)
+        if not left:
+            continue
+        from nino.evaluate import Job
+        from nino.tasks import load_task
 
-    left = dict(zip(seed, folders, strict=True))
-    for each, folder in zip(seed, folders, strict=True):
-        if attempts is not None and (reason := killed(folder, attempt, attempts)):
-            give_up(unit.task, unit.method, each, unit.schedule, folder, reason)
-            del left[each]
-    if not left:
-        return
-    from nino.evaluate import Job, evaluate_runs
-    from nino.tasks import load_task
+        if loaded is None or loaded.spec != unit.task:
+            loaded = load_task(unit.task, job.data_dir(data_dir), device=device_of(device))
+        fitted = job.experiment.weights(name) if job.experiment else ()
+        path = files.get(name, *map(Path, fitted))
+        runs = [Job(loaded, unit.method, each, unit.schedule, folder, path) for each, folder in left.items()]
+        _make(runs, members, attempt if attempts is not None else None)
+
+
+def _make(runs: list[Run], members: int | None, attempt: int | None) -> None:
+    """Make the runs of a method, each with a note while it is under way if attempts are counted."""
+    from nino.evaluate import evaluate_runs
+    from nino.evaluate.attempts import noted
 
     with ExitStack() as notes:
-        # A note a run, put away when that run ends: those that ended before the job was killed are not trained again.
-        attempted = {folder: notes.enter_context(ExitStack()) for folder in left.values()}
-        for folder, note in attempted.items() if attempts is not None else ():
-            note.enter_context(noted(folder, attempt))
-        loaded = load_task(unit.task, job.data_dir(data_dir), device=device_of(device))
-        jobs = [Job(loaded, unit.method, each, unit.schedule, folder, nowcaster) for each, folder in left.items()]
-        evaluate_runs(jobs, members=members, ended=lambda folder: attempted[folder].close())
+        # A note is put away when its run ends: those that ended before the job was killed are not trained again.
+        attempted = {run.folder: notes.enter_context(ExitStack()) for run in runs}
+        if attempt is not None:
+            for folder, note in attempted.items():
+                note.enter_context(noted(folder, attempt))
+        evaluate_runs(runs, members=members, ended=lambda folder: attempted[folder].close())
+
+
+def _unfinished(
+    job: select.Job[EvaluationUnit],
+    seeds: list[int],
+    out: Path | None,
+    alone: bool,
+    attempt: int,
+    attempts: int | None,
+) -> dict[int, Path]:
+    """Seed -> folder of the runs to make, without those that were killed at every attempt: these get their result."""
+    from nino.evaluate.attempts import give_up, killed
+
+    unit, left = job.unit, {}
+    for seed in seeds:
+        given = out if out is None or alone else out / f"seed={seed}"
+        folder = job.out(given, job.layout.evaluation(unit.task.id, unit.method.name, seed))
+        if attempts is not None and (reason := killed(folder, attempt, attempts)):
+            give_up(unit.task, unit.method, seed, unit.schedule, folder, reason)
+        else:
+            left[seed] = folder
+    return left
+
+
+def _weights(methods: list[str], given: list[str]) -> dict[str, Path]:
+    """Method -> the file of its weights, as ``--nowcaster`` names it.
+
+    Raises:
+        ConfigError: for a file of a method that is not run.
+    """
+    if len(methods) == 1 and len(given) == 1:
+        return {methods[0]: Path(given[0])}
+    files = dict(text.partition("=")[::2] for text in given)
+    if strange := [name for name in files if name not in methods]:
+        raise ConfigError([f"--nowcaster (={strange[0]}): must be METHOD=FILE of one of {', '.join(methods)}"])
+    return {name: Path(file) for name, file in files.items()}
 
 
 def device_of(name: str) -> str:

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-from nino.specs import L2OSpec, MetatrainSpec, MethodSpec, OverheadSpec, Reference, ScheduleSpec, suggest
-from nino.specs.method_schedule import method_schedule
-from nino.specs.methods import (
-    APPROXIMATIONS,
-    FITTED,
-    OF_FITTED,
-    PUBLISHED_CONTEXT,
-    SCHEDULE_OPTIONS,
-    WITHOUT_NOWCASTS,
-    MethodOptions,
-)
+from nino.config.fit_checks import fits
+from nino.config.schedule_checks import schedules
+from nino.specs import L2OSpec, OverheadSpec, Reference, suggest
+from nino.specs.methods import APPROXIMATIONS, FITTED, OF_FITTED, MethodOptions
 from nino.specs.studies import STUDY_TABLES
 
 Values = Mapping[str, Any]
@@ -34,7 +26,7 @@ def cross_checks(config: Values) -> list[str]:
         Sentences that name the key, its value and what is allowed.
     """
     unknown = [*_names(config)]  # the other checks look these names up
-    return unknown or [*_tasks(config), *_schedule(config), *_seeds(config), *_fits(config), *_studies(config)]
+    return unknown or [*_tasks(config), *schedules(config), *_seeds(config), *fits(config), *_studies(config)]
 
 
 def row_checks(config: Values) -> list[str]:
@@ -185,65 +177,6 @@ def _studies(config: Values) -> Iterator[str]:
         yield f"{key}.batch (={batch}) must be a multiple of {key}.accumulate (={parts})"
 
 
-def _schedule(config: Values) -> Iterator[str]:
-    schedule = ScheduleSpec(**config["evaluate"]["schedule"])
-    yield from _training_lengths(config, MethodSpec("<method>", "none"), schedule, config["evaluate"]["tasks"])
-    for name, values in config["evaluate"]["methods"].items():
-        method = MethodSpec(name, **{key: value for key, value in values.items() if key != "tasks"})
-        if method.nowcaster in WITHOUT_NOWCASTS:
-            continue
-        if {*SCHEDULE_OPTIONS} & {*method.options}:
-            tasks = values.get("tasks", config["evaluate"]["tasks"])
-            yield from _training_lengths(config, method, schedule, tasks)
-        yield from _states(config, method, schedule)
-
-
-def _training_lengths(
-    config: Values, method: MethodSpec, schedule: ScheduleSpec, tasks: Sequence[str]
-) -> Iterator[str]:
-    """Numbers of a method's schedule that do not fit each other, or the steps of a task."""
-    for task in tasks:
-        try:
-            method_schedule(method, schedule, config["tasks"][task]["recipe"]["steps"])
-        except ValueError as error:
-            yield _in_words_of_the_config(str(error), method, task)
-            if "`max_train_steps`" not in str(error):
-                return  # it is wrong whatever the task
-
-
-def _in_words_of_the_config(message: str, method: MethodSpec, task: str) -> str:
-    """An error of the schedule, with the config's keys where it names arguments."""
-
-    def key(argument: re.Match[str]) -> str:
-        return f"tasks.{task}.recipe.steps" if argument[1] == "max_train_steps" else _key(method, argument[1])
-
-    return re.sub(r"`(\w+)`", key, message).replace("(nowcaster=None)", "(nowcaster: none)")
-
-
-def _key(method: MethodSpec, option: str) -> str:
-    """Where the config says, or may say, a number of a method's schedule."""
-    if option in method.options or not hasattr(ScheduleSpec, option):
-        return f"evaluate.methods.{method.name}.options.{option}"
-    return f"evaluate.schedule.{option}"
-
-
-def _states(config: Values, method: MethodSpec, schedule: ScheduleSpec) -> Iterator[str]:
-    """States and horizons that a method asks of a nowcaster which reads and predicts others."""
-    context, furthest = (method.options.get(option, getattr(schedule, option)) for option in ("context", "max_horizon"))
-    context_key = f"{_key(method, 'context')} (={context})"
-    if method.nowcaster == "metatrained":
-        fit, source = _fit(config, str(method.source)), f"metatrain.nowcasters.{method.source} (method {method.name})"
-        if fit.context != context:
-            yield f"{context_key}: {source} reads {fit.context} states"
-        if fit.max_horizon < furthest:
-            yield (
-                f"{_key(method, 'max_horizon')} (={furthest}): {source} predicts at most {fit.max_horizon} states ahead"
-            )
-    published = method.nowcaster == "checkpoint" and not Path(str(method.path)).is_file()
-    if published and context != PUBLISHED_CONTEXT:
-        yield f"{context_key}: {method.path} (method {method.name}) reads {PUBLISHED_CONTEXT} states"
-
-
 def _seeds(config: Values) -> Iterator[str]:
     """No network may be evaluated that a nowcaster has seen in training."""
     for task, entry in config["trajectories"].items():
@@ -255,50 +188,3 @@ def _seeds(config: Values) -> Iterator[str]:
                     f"evaluate.seeds[{i}] (={seed}) is a seed of trajectories.{task} ({first} to {last}): "
                     f"evaluate on networks that meta-training has not seen"
                 )
-
-
-def _fits(config: Values) -> Iterator[str]:
-    for name, entry in config["metatrain"]["nowcasters"].items():
-        fit = _fit(config, name)
-        for task in entry.get("tasks", config["metatrain"]["tasks"]):
-            yield from _fit_to_task(config, f"metatrain.nowcasters.{name}", fit, task)
-    for task, entry in config["trajectories"].items():
-        key, each, models = f"trajectories.{task}", entry["models_per_shard"], entry["models"]
-        if each > models:
-            yield f"{key}.models_per_shard (={each}) must be at most {key}.models (={models})"
-
-
-def _fit_to_task(config: Values, key: str, fit: MetatrainSpec, task: str) -> Iterator[str]:
-    entry = config["trajectories"][task]
-    every, models = entry["state_every"], entry["models"]
-    steps = entry.get("steps", config["tasks"][task]["recipe"]["steps"])
-    if fit.window_stride % every:
-        yield (
-            f"metatrain.recipe.window_stride (={fit.window_stride}, {key}) must be a multiple of "
-            f"trajectories.{task}.state_every (={every})"
-        )
-    reach = (fit.context + fit.windows_per_trajectory - 1) * fit.window_stride
-    if reach > steps:
-        yield (
-            f"metatrain.recipe.window_stride (={fit.window_stride}, {key}): {fit.windows_per_trajectory} windows of "
-            f"{fit.context} states and a target reach over {reach} steps, but networks of {task} are trained {steps}"
-        )
-    if fit.validation_models >= models:
-        yield (
-            f"metatrain.recipe.validation_models (={fit.validation_models}, {key}) must be less than "
-            f"trajectories.{task}.models (={models}): the rest is trained on"
-        )
-    elif fit.models is not None and fit.models > models - fit.validation_models:
-        yield (
-            f"{key}.models (={fit.models}) networks of each task to fit to, but trajectories.{task}.models (={models}) "
-            f"less validation_models (={fit.validation_models}) are {models - fit.validation_models}"
-        )
-
-
-def _fit(config: Values, name: str) -> MetatrainSpec:
-    return fit_spec(config["metatrain"]["recipe"], config["metatrain"]["nowcasters"][name])
-
-
-def fit_spec(recipe: Values, entry: Values) -> MetatrainSpec:
-    """How one entry of ``metatrain.nowcasters`` is fitted: the recipe, with what the entry says laid over it."""
-    return MetatrainSpec(**{**recipe, **{key: value for key, value in entry.items() if key != "tasks"}})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nino.config.layout import Layout
 from nino.specs import (
@@ -18,6 +20,44 @@ from nino.specs import (
     TaskSpec,
     TrajectorySpec,
 )
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """The runs that one job of the workflow makes: those of each method from each seed.
+
+    Args:
+        tasks: there is such a job for each of them.
+        methods: trained one after another.
+        seeds: of each method.
+    """
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Number of runs."""
+        return len(self.methods) * len(self.seeds)
+
+    @property
+    def runs(self) -> tuple[tuple[str, int], ...]:
+        """Method and seed of each run."""
+        return tuple(product(self.methods, self.seeds))
+
+    @property
+    def name(self) -> str:
+        """How its log is called."""
+        ends = (f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in (self.methods, self.seeds))
+        return "/seeds=".join(ends)
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression of the folders of its runs, relative to that of all evaluations."""
+        parts = ((map(re.escape, self.tasks)), map(re.escape, self.methods), (f"seed={seed}" for seed in self.seeds))
+        return "/".join(f"(?:{'|'.join(part)})" for part in parts)
 
 
 @dataclass(frozen=True)
@@ -37,7 +77,8 @@ class Experiment:
         report: what the report is told.
         config: the merged mapping that all this was made from, without what overlays take away.
         optimizers: learned ones by name, how and to which task's trainings they are fitted; whether used or not.
-        seeds_per_job: seeds of one task and method that one job of the workflow runs.
+        seeds_per_job: seeds of one task that one job of the workflow runs.
+        methods_per_job: methods of one task that one job of the workflow runs.
         members_per_job: how many of them are trained at once; None takes 1 on a CPU and 8 on a GPU.
         studies: names of those whose tables belong to the report.
     """
@@ -55,6 +96,7 @@ class Experiment:
     config: Mapping[str, Any]
     optimizers: Mapping[str, L2OUnit] = field(default_factory=dict)
     seeds_per_job: int = 1
+    methods_per_job: int = 1
     members_per_job: int | None = None
     studies: tuple[str, ...] = ()
 
@@ -93,10 +135,17 @@ class Experiment:
         )
 
     @property
-    def chunks(self) -> tuple[tuple[int, ...], ...]:
-        """The seeds in their order, those of one job together."""
-        each = self.seeds_per_job
-        return tuple(self.seeds[first : first + each] for first in range(0, len(self.seeds), each))
+    def jobs(self) -> tuple[EvaluationJob, ...]:
+        """The jobs of the workflow that make the runs of the evaluation; each run is in one of them."""
+        tasks: dict[tuple[str, ...], list[str]] = {}
+        for task in self.evaluated:
+            methods = [method for method in self.methods if self.report.plans(task, method)]
+            waiting = [method for method in methods if self.methods[method].source is not None]
+            for alike in ([method for method in methods if method not in waiting], waiting):
+                for together in _chunks(alike, self.methods_per_job):
+                    tasks.setdefault(together, []).append(task)
+        seeds = _chunks(self.seeds, self.seeds_per_job)
+        return tuple(EvaluationJob(tuple(on), each, chunk) for each, on in tasks.items() for chunk in seeds)
 
     def shards(self, task: str) -> range:
         """Numbers of a task's shards."""
@@ -122,3 +171,8 @@ class Experiment:
         """The Python file that a method's nowcaster is defined in, where it is a class of the user's own."""
         reference = Reference.parse(self.methods[method].nowcaster)
         return [str(reference.file)] if reference is not None and reference.file is not None else []
+
+
+def _chunks(items: Sequence[T], size: int) -> list[tuple[T, ...]]:
+    """Items in their order, so many together; the last chunk may be shorter."""
+    return [tuple(items[first : first + size]) for first in range(0, len(items), size)]

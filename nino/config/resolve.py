@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nino.config.checks import cross_checks, fit_spec, row_checks
+from nino.config.checks import cross_checks, row_checks
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
+from nino.config.fit_checks import fit_spec
 from nino.config.load import overlays_of, without_nulls
 from nino.specs import (
     Config,
@@ -22,7 +23,7 @@ from nino.specs import (
     TrajectorySpec,
     problems,
 )
-from nino.specs.methods import PUBLISHED_FITS, PUBLISHED_TASKS
+from nino.specs.methods import FITTED_TO
 from nino.specs.values import CONFIG
 
 
@@ -91,6 +92,7 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
         config=config,
         optimizers=optimizers,
         seeds_per_job=evaluate.get("seeds_per_job", 1),
+        methods_per_job=evaluate.get("methods_per_job", 1),
         members_per_job=evaluate.get("members_per_job"),
         studies=tuple(config["report"].get("studies", ())),
     )
@@ -111,4 +113,4 @@ def _fitted_to(method: MethodSpec, nowcasters: Mapping[str, MetatrainUnit]) -> t
     if method.nowcaster == "metatrained" and method.source:
         return nowcasters[method.source].tasks
     weights = (method.path or "").removesuffix(".pt") if method.nowcaster == "checkpoint" else ""
-    return PUBLISHED_TASKS if weights in PUBLISHED_FITS else ()
+    return FITTED_TO.get(weights, ())

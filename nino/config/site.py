@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,10 @@ class Site(SiteSpec):
         name = model if model in self.gpus else "default"
         return f"{name}-fitted" if fitted else name
 
-    def training_group(self, run: Experiment) -> Request:
-        """The group of an evaluation, by its wildcards ``task`` and ``method``."""
+    def training_group(self, run: Experiment, methods: Sequence[str] = ()) -> Request:
+        """The group of an evaluation, by its wildcard ``task``, and ``method`` where no methods are given."""
         return lambda wildcards: self.group(
-            run.tasks[wildcards.task].model.name, fitted=bool(run.weights(wildcards.method))
+            run.tasks[wildcards.task].model.name, any(map(run.weights, methods or [wildcards.method]))
         )
 
     def memory(self, megabytes: int) -> Request:

@@ -166,10 +166,15 @@ def start_training(
         return start_learned(task, seed, nowcaster.to(task.device))
     bases: list[Optimizer] = []
     steps = task.spec.recipe.steps
-    own = method_schedule(method, schedule, steps, nowcaster.fixed_horizon)
+    timing = method_schedule(method, schedule, steps, nowcaster.fixed_horizon)
     options = {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
     options.setdefault("still", MethodOptions.still)  # as published; the library keeps them
-    options |= {"period": own.period, "context": own.context, "spacing": own.spacing, "horizons": own.horizons}
+    options |= {
+        "period": timing.period,
+        "context": timing.context,
+        "spacing": timing.spacing,
+        "horizons": timing.horizons,
+    }
 
     def wrap(base: Optimizer, model: nn.Module) -> Optimizer:
         bases.append(base)

@@ -55,6 +55,7 @@ class Oracle(Nowcaster):
         lpe: Tensor | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
+        threads: int | None = None,
     ) -> Tensor:
         """The parameters ``k`` states after the last one; see ``Nowcaster.predict``.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from nino.evaluate.result import run_result
 from nino.evaluate.run_folder import LOG, UNFINISHED, add_later_files, remove_run, write_run
 from nino.evaluate.states import state_folders
 from nino.evaluate.together import train_together
+from nino.measure import PeakMemory, most_bytes
 from nino.provenance import provenance
 from nino.specs import MethodSpec, ScheduleSpec
 from nino.tasks import Task
@@ -183,7 +182,7 @@ class _Run:
         if self.reason is not None:
             logger.warning("%s %s: %s", job.title, self.status, self.reason)
         measured: dict[str, float] = {"members_at_once": members, "parameters": job.task.num_parameters()}
-        measured["peak_memory_bytes"] = _peak_memory_bytes(job.task.device)
+        measured["peak_memory_bytes"] = most_bytes(job.task.device)
         seconds = training.clock.seconds if training else {}
         measured |= {f"{part}_seconds": seconds.get(part, 0.0) for part in ("train", "evaluation", "nowcast")}
         if isinstance(self._nowcaster, Oracle) and training:
@@ -202,8 +201,7 @@ def _attempt(runs: Sequence[_Run]) -> None:
     """Train to the end, or until a run cannot continue, which its status then says."""
     device = runs[0].job.task.device
     try:
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        PeakMemory(device).reset()
         _train(runs, [run.start() for run in runs])
     except DivergedError as error:
         runs[0].fail("diverged", str(error))
@@ -239,11 +237,3 @@ def _train(runs: Sequence[_Run], trainings: Sequence[EvaluatedTraining]) -> None
 def _is_out_of_memory(error: BaseException) -> bool:
     """Whether it is Python's error, a GPU's, or the plain RuntimeError of torch's allocator on the CPU."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory of the GPU since the run began; on a CPU that of the whole process, which does nothing else."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kilobytes

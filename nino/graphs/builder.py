@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -15,15 +14,6 @@ from nino.graphs.weights import Weights, positions, scrambled_rows, some
 
 #: Kernel positions that one edge of the released networks holds (a 3 x 3 convolution).
 MAX_FEATURES = 9
-
-
-@dataclass(slots=True)
-class _Group:
-    """A declared group, before its nodes have numbers."""
-
-    name: str
-    size: int
-    fixed: bool
 
 
 class GraphBuilder:
@@ -49,7 +39,8 @@ class GraphBuilder:
         """See the class."""
         self.topology = topology
         self._weights = Weights(parameters)
-        self._groups: dict[str, _Group] = {}
+        self._sizes: dict[str, int] = {}
+        self._fixed: set[str] = set()
         self._satellites: dict[str, list[str]] = {}
         self._order: list[str] = []
         self._blocks: list[Declared] = []
@@ -95,11 +86,13 @@ class GraphBuilder:
         Raises:
             ValueError: if the name is taken, or the group is empty.
         """
-        if name in self._groups:
+        if name in self._sizes:
             raise ValueError(f"group {name!r} is declared twice: give each group of neurons a name of its own")
         if size < 1:
             raise ValueError(f"group {name!r}: `size` (={size}) must be at least 1")
-        self._groups[name] = _Group(name, size, fixed)
+        self._sizes[name] = size
+        if fixed:
+            self._fixed.add(name)
         if before is None:
             self._order.append(name)
         else:
@@ -110,13 +103,11 @@ class GraphBuilder:
 
     def fix(self, neurons: Neurons) -> None:
         """Say that a declared group's order is part of the function."""
-        self._groups[neurons.group].fixed = True
+        self._fixed.add(neurons.group)
 
     def fix_ends(self) -> None:
         """Fix every group that no edge leaves: nothing in the network reads it, so it is an output."""
-        read = {block.source.group for block in self._blocks}
-        for name, group in self._groups.items():
-            group.fixed = group.fixed or name not in read
+        self._fixed |= self._sizes.keys() - {block.source.group for block in self._blocks}
 
     # -- parameters --------------------------------------------------------------------------------------------------
 
@@ -288,15 +279,14 @@ class GraphBuilder:
                 f'the architecture (nino.graphs.register_graph, see docs/graphs.md), or pass unknown="carry" to let '
                 f"the base optimizer alone train them"
             )
-        sizes = {name: group.size for name, group in self._groups.items()}
-        groups = number_groups(self._order, self._satellites, sizes)
+        groups = number_groups(self._order, self._satellites, self._sizes)
         return NeuralGraph(
             groups=groups,
             blocks=tuple(block.numbered(groups) for block in self._blocks),
             parameters=tuple(self._weights.parameters),
-            num_nodes=sum(sizes.values()),
+            num_nodes=sum(self._sizes.values()),
             topology=self.topology,
-            fixed=frozenset(g.name for g in self._groups.values() if g.fixed),
+            fixed=frozenset(self._fixed),
             word_nodes=groups[self._words] if self._words is not None else None,
             carried=tuple(carried),
         )
@@ -304,7 +294,7 @@ class GraphBuilder:
     def unused(self, name: str) -> str:
         """The name, or one made from it that no group has yet."""
         candidate, count = name, 1
-        while candidate in self._groups:
+        while candidate in self._sizes:
             count += 1
             candidate = f"{name}#{count}"
         return candidate

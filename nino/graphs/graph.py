@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nino.graphs.core import Block, EdgeType, Nodes, Parameter
 from nino.graphs.laplacian import laplacian_encoding
+from nino.graphs.windows import ends, window
 from nino.graphs.words import keep_words
 from nino.ranks import Ranks
 
@@ -45,6 +46,7 @@ class NeuralGraph:
         reasons: of each carried parameter, the operation that stopped it, where it is known.
         ranks: the processes that share the graph's edges; by default there is one.
         of: the whole graph, where this is a process's share of it; see ``nino.graphs.shares``.
+        origin: where the graph comes from, in words: declared, traced, recorded, on which inputs.
     """
 
     groups: dict[str, Nodes]
@@ -60,6 +62,7 @@ class NeuralGraph:
     reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
     ranks: Ranks = Ranks()
     of: NeuralGraph | None = field(default=None, repr=False)
+    origin: str = "declared"
     _cache: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -179,7 +182,7 @@ class NeuralGraph:
 
     def edge_index(self) -> Int[Tensor, "2 edges"]:
         """Sources and targets of all edges, self-loops last."""
-        pairs = [torch.stack([source.reshape(-1), target.reshape(-1)]) for source, target in map(_ends, self.blocks)]
+        pairs = [torch.stack([source.reshape(-1), target.reshape(-1)]) for source, target in map(ends, self.blocks)]
         loops = torch.arange(self.num_nodes)
         return torch.cat([*pairs, torch.stack([loops, loops])], dim=1)
 
@@ -190,14 +193,14 @@ class NeuralGraph:
 
     def endpoints(self) -> Int[Tensor, "params 2"]:
         """Source and target node of every parameter, ``named_parameters`` order; -1 for carried ones."""
-        ends = torch.full((self.num_parameters, 2), -1)
+        nodes = torch.full((self.num_parameters, 2), -1)
         for block in self.blocks:
             if block.weight is not None:
-                source, target = _ends(block)
-                ends_of = window(ends, block)
-                ends_of[..., 0] = source.unsqueeze(-1)
-                ends_of[..., 1] = target.unsqueeze(-1)
-        return ends
+                source, target = ends(block)
+                view = window(nodes, block)
+                view[..., 0] = source.unsqueeze(-1)
+                view[..., 1] = target.unsqueeze(-1)
+        return nodes
 
     def parameter_slots(self) -> tuple[Int[Tensor, " params"], Int[Tensor, " params"]]:
         """Edge and kernel position of every parameter; -1 for carried ones."""
@@ -301,39 +304,3 @@ class NeuralGraph:
                 f"`states` has shape {tuple(states.shape)}, but the graph has {self.num_parameters} parameters: "
                 f"pass ({self.num_parameters}, c) states of the model that the graph was made from"
             )
-
-
-def window(values: Shaped[Tensor, "params ..."], block: Block) -> Shaped[Tensor, "*_"]:
-    """A block's part of a tensor over the flat parameter vector, without copying.
-
-    Args:
-        values: contiguous.
-        block: a block with weights.
-
-    Returns:
-        A view ``(sources targets features *columns)`` of a dense block, ``(sources features *columns)`` of a diagonal
-        one.
-
-    Raises:
-        ValueError: for an auxiliary block.
-    """
-    if block.weight is None:
-        raise ValueError(f"block {block.name!r} holds auxiliary edges: no parameters lie on it")
-    inner = values[:1].numel()
-    source, target, position = (stride * inner for stride in block.weight.strides)
-    sizes: tuple[int, ...] = (block.source.size, block.target.size, block.features)
-    strides: tuple[int, ...] = (source, target, position)
-    if block.kind == "diagonal":
-        sizes, strides = (sizes[0], sizes[2]), (source, position)
-    offset = values.storage_offset() + block.weight.offset * inner
-    return values.as_strided(sizes + values.shape[1:], strides + values.stride()[1:], offset)
-
-
-def _ends(block: Block) -> tuple[Int[Tensor, "*edges"], Int[Tensor, "*edges"]]:
-    """Source and target of a block's edges: (sources targets), or (sources) of a diagonal block."""
-    source = torch.arange(block.source.start, block.source.stop)
-    target = torch.arange(block.target.start, block.target.stop)
-    if block.kind == "diagonal":
-        return source, target
-    shape = (block.source.size, block.target.size)
-    return source.unsqueeze(1).expand(shape), target.expand(shape)

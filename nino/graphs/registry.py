@@ -112,7 +112,9 @@ def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unkn
             raise
         return None
     graph = builder.build("carry", type(model).__name__)
-    return None if graph.carried and topology != "naive" else graph
+    if graph.carried and topology != "naive":
+        return None
+    return graph if declaration is not None else replace(graph, origin="traced")
 
 
 def family_graph(kind: str, model: nn.Module, topology: Topology = "released") -> NeuralGraph | None:
@@ -178,7 +180,7 @@ def _recorded(model: nn.Module, topology: Topology, unknown: Unknown, example: A
             raise
     builder = GraphBuilder(model, topology)
     declare_in_order(builder, model)
-    return builder.build("carry", type(model).__name__)
+    return replace(builder.build("carry", type(model).__name__), origin="layers in the order of registration")
 
 
 def _named_as(graph: NeuralGraph, model: nn.Module) -> NeuralGraph:

@@ -16,11 +16,12 @@ from nino.nowcasters import load_nowcaster
 TITLES = {"nino": "NiNo", "wnn+": "WNN+"}
 
 
-def model_card(path: Path) -> str:
+def model_card(path: Path, name: str | None = None) -> str:
     """Describe a fitted nowcaster in Markdown: what it is, what it was fitted to and how well, how to use it.
 
     Args:
         path: ``best.safetensors`` or ``last.safetensors`` of a fit; ``validation.csv`` is read beside it.
+        name: by which they are loaded, of weights that come with the package.
 
     Returns:
         Markdown with the front matter of a model card of Hugging Face's hub, the same for the same files.
@@ -32,7 +33,8 @@ def model_card(path: Path) -> str:
     net = load_nowcaster(path)
     about = _about(path)
     kind, fitted = about["nino"]["kind"], sorted(about["trajectories"])
-    title = f"{TITLES.get(kind, kind)} fitted to {', '.join(fitted)}"
+    title = f"{f'{name}: ' if name else ''}{TITLES.get(kind, kind)} fitted to {', '.join(fitted)}"
+    called = name or path.name
     sections = [
         f"---\nlibrary_name: nino\ntags: [weight-nowcasting, {kind}]\n---",
         f"# {title}",
@@ -51,7 +53,7 @@ def model_card(path: Path) -> str:
         "```python\n"
         "import torch\n"
         "from nino import NiNo\n\n"
-        f'optimizer = NiNo(torch.optim.AdamW(model.parameters()), "{path.name}", model, max_train_steps=10_000)\n'
+        f'optimizer = NiNo(torch.optim.AdamW(model.parameters()), "{called}", model, max_train_steps=10_000)\n'
         "```",
         "## Provenance",
         table(("what", "value"), _provenance(about)),
@@ -82,7 +84,8 @@ def _value(text: str) -> Any:
 def _contents(net: Any, about: dict[str, Any]) -> list[tuple[object, ...]]:
     spec, sizes = about["metatrain"], about["nino"]["config"]
     count = sum(p.numel() for p in net.parameters()) if isinstance(net, nn.Module) else 0
-    stride = spec["window_stride"]
+    strides = spec["window_stride"]
+    stride = strides if isinstance(strides, int) else " or ".join(str(each) for each in strides)
     return [
         ("kind", TITLES.get(spec["kind"], spec["kind"])),
         ("parameters", f"{count:,}"),

@@ -33,6 +33,7 @@ class Draw:
         task: which task.
         trajectory: which of its trajectories.
         start: stored state that the first window begins with.
+        stride: stored states from one state of a window to the next.
         signs: (8,) float32 of +1 and -1, for the columns of the LPE.
         rows: (R,) int64, ascending rows of the word embedding that are used; None uses all.
     """
@@ -40,6 +41,7 @@ class Draw:
     task: str
     trajectory: int
     start: int
+    stride: int
     signs: np.ndarray
     rows: np.ndarray | None
 
@@ -48,9 +50,10 @@ class WindowSampler:
     """Draws windows from the trajectories of several tasks (NiNo paper, section 4).
 
     A batch consists of ``trajectories_per_batch`` groups of windows. For each group a task is drawn uniformly, then a
-    trajectory of it (among the first ``models`` that are neither held out nor diverged), then a start at which each of
-    the ``windows_per_trajectory`` windows, one stride apart, has at least one target. No batch depends on those before
-    it, so that a fit resumes without a state of this class.
+    trajectory of it (among the first ``models`` that are neither held out nor diverged), then one of the recipe's
+    strides, then a start at which each of the ``windows_per_trajectory`` windows, one stride apart, has at least one
+    target, among the first ``start_within`` strides. No batch depends on those before it, so that a fit resumes
+    without a state of this class.
 
     Args:
         sources: graph and trajectories by task; which task is drawn depends on their order.
@@ -67,7 +70,7 @@ class WindowSampler:
             raise ValueError("`sources` is empty: pass the trajectories of at least one task")
         self.sources = dict(sources)
         self.spec = spec
-        self.strides = {task: _stride(reader, spec) for task, (_, reader) in self.sources.items()}
+        self.strides = {task: _strides(reader, spec) for task, (_, reader) in self.sources.items()}
         self.training: dict[str, list[int]] = {}
         self.held_out: dict[str, list[int]] = {}
         self._lpe: dict[str, Tensor] = {}
@@ -86,12 +89,14 @@ class WindowSampler:
                 f"task {task!r}: {len(usable)} of {len(reader)} trajectories did not diverge, too few to hold out "
                 f"`validation_models` (={count}) and train on the rest: collect more models"
             )
-        if self._starts(task) < 1:
-            need = (self.spec.windows_per_trajectory + self.spec.context) * self.spec.window_stride
+        longest = max(self.strides[task])
+        if self._starts(task, longest) < 1:
+            stride = longest * reader.state_every
+            need = (self.spec.windows_per_trajectory - 1 + self.spec.context) * stride
             raise ValueError(
                 f"task {task!r}: trajectories of {reader.steps[-1]} steps are too short for `windows_per_trajectory` "
                 f"(={self.spec.windows_per_trajectory}) of `context` (={self.spec.context}) states and a target every "
-                f"`window_stride` (={self.spec.window_stride}) steps: {need - self.spec.window_stride} steps at least"
+                f"`window_stride` (={stride}) steps: {need} steps at least"
             )
         training, held_out = usable[: len(usable) - count], usable[len(usable) - count :]
         models = self.spec.models
@@ -102,11 +107,13 @@ class WindowSampler:
             )
         return training[:models], held_out
 
-    def _starts(self, task: str) -> int:
+    def _starts(self, task: str, stride: int) -> int:
         """The number of states at which a group of windows may start."""
         reader = self.sources[task][1]
-        last_needed = (self.spec.windows_per_trajectory - 1 + self.spec.context) * self.strides[task]
-        return len(reader.steps) - last_needed
+        last_needed = (self.spec.windows_per_trajectory - 1 + self.spec.context) * stride
+        possible = len(reader.steps) - last_needed
+        within = self.spec.start_within
+        return possible if within is None else min(possible, within * stride)
 
     def draws(self, iteration: int) -> list[Draw]:
         """The random choices of a training batch.
@@ -123,9 +130,11 @@ class WindowSampler:
         for _ in range(self.spec.trajectories_per_batch):
             task = tasks[rng.integers(len(tasks))]
             trajectory = self.training[task][rng.integers(len(self.training[task]))]
-            start = int(rng.integers(self._starts(task)))
+            strides = self.strides[task]
+            stride = strides[rng.integers(len(strides))] if len(strides) > 1 else strides[0]
+            start = int(rng.integers(self._starts(task, stride)))
             signs = rng.choice(np.array([-1.0, 1.0], np.float32), size=8)
-            draws.append(Draw(task, trajectory, start, signs, self._rows(task, rng)))
+            draws.append(Draw(task, trajectory, start, stride, signs, self._rows(task, rng)))
         return draws
 
     def batch(self, iteration: int, ranks: Ranks | None = None) -> list[Windows]:
@@ -167,14 +176,15 @@ class WindowSampler:
         return (self.windows(draw) for draw in self.validation_draws())
 
     def validation_draws(self) -> Iterator[Draw]:
-        """The draws of `validation`: evenly spaced starts, no sign flipped."""
+        """The draws of `validation`: every stride, evenly spaced starts, no sign flipped."""
         for number, (task, held_out) in enumerate(self.held_out.items()):
-            starts = np.linspace(0, self._starts(task) - 1, VALIDATION_STARTS).round().astype(int)
             for trajectory in held_out:
                 rng = np.random.default_rng([derive(self.spec.seed, "validation"), number, trajectory])
                 rows = self._rows(task, rng)
-                for start in dict.fromkeys(starts.tolist()):
-                    yield Draw(task, trajectory, start, np.ones(8, np.float32), rows)
+                for stride in self.strides[task]:
+                    starts = np.linspace(0, self._starts(task, stride) - 1, VALIDATION_STARTS).round().astype(int)
+                    for start in dict.fromkeys(starts.tolist()):
+                        yield Draw(task, trajectory, start, stride, np.ones(8, np.float32), rows)
 
     def windows(self, draw: Draw) -> Windows:
         """Read the windows of a draw.
@@ -188,7 +198,7 @@ class WindowSampler:
         Raises:
             TrajectoryFileError: if the trajectory file is damaged.
         """
-        spec, stride = self.spec, self.strides[draw.task]
+        spec, stride = self.spec, draw.stride
         graph, reader = self.sources[draw.task]
         length, count = self._length, self._stored(draw)
         stored = torch.from_numpy(reader.window(draw.trajectory, draw.start, stride, count))
@@ -219,7 +229,7 @@ class WindowSampler:
     def _stored(self, draw: Draw) -> int:
         """How many of these states exist: the others lie past the end of the trajectory."""
         states = len(self.sources[draw.task][1].steps)
-        return min(self._length, 1 + (states - 1 - draw.start) // self.strides[draw.task])
+        return min(self._length, 1 + (states - 1 - draw.start) // draw.stride)
 
     def _mask(self, draw: Draw) -> Tensor:
         """(W, H) bool, True where a target exists: target h of window w is state w + c + h of those covered."""
@@ -241,15 +251,18 @@ class WindowSampler:
         return self._lpe[task]
 
 
-def _stride(reader: TrajectoryReader, spec: MetatrainSpec) -> int:
-    """Stored states from one state of a window to the next."""
-    stride, rest = divmod(spec.window_stride, reader.state_every)
-    if rest or not stride:
-        raise ValueError(
-            f"{reader.path}: `window_stride` (={spec.window_stride}) must be a multiple of the "
-            f"{reader.state_every} steps between its stored states"
-        )
-    return stride
+def _strides(reader: TrajectoryReader, spec: MetatrainSpec) -> tuple[int, ...]:
+    """Stored states from one state of a window to the next, for each stride of the recipe."""
+    strides = []
+    for steps in spec.strides:
+        stride, rest = divmod(steps, reader.state_every)
+        if rest or not stride:
+            raise ValueError(
+                f"{reader.path}: `window_stride` (={steps}) must be a multiple of the "
+                f"{reader.state_every} steps between its stored states"
+            )
+        strides.append(stride)
+    return tuple(strides)
 
 
 def _check_graph(task: str, graph: NeuralGraph, reader: TrajectoryReader) -> None:

@@ -16,7 +16,7 @@ from nino.nowcasters.engines.batch import Batch
 from nino.nowcasters.engines.reader import Reader, add_update
 from nino.nowcasters.engines.recompute import Autocast, Pass, sum_errors
 from nino.nowcasters.engines.streamed import affordable, chunk_size
-from nino.nowcasters.engines.streamed_loss import ROWS
+from nino.nowcasters.engines.streamed_loss import rows_and_threads
 from nino.nowcasters.engines.tiles import Tile, tiles
 from nino.nowcasters.network import Perceptron, embedding, initialise, require_sizes
 from nino.nowcasters.scaling import ScaledStates, ScalingMode, UnscaleMode, measure
@@ -140,16 +140,17 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
         scaling: ScalingMode | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
+        threads: int | None = None,
     ) -> Float[Tensor, ""]:
         """See ``NiNoNet.training_loss``; ``lpe`` and ``engine`` make no difference."""
         check_windows(self, graph, states, targets, mask)
         batch = Batch.of(graph, states, targets, mask, self.mode(scaling))
-        rows = ROWS if memory_budget is None else max(memory_budget // (40 * self.hidden), 1)
+        rows, threads = rows_and_threads(memory_budget, self.hidden, thread_count(threads))
         blocks = [b for b in graph.blocks if b.weight is not None]
         with torch.autocast(states.device.type, enabled=False):
             *weights, last, last_bias = self.folded()
         errors = sum_errors(
-            _WeightPass(batch, blocks, rows, Autocast.current(states.device)),
+            _WeightPass(batch, blocks, rows, Autocast.current(states.device), threads),
             *weights,
             last[: mask.shape[1]],
             last_bias[: mask.shape[1]],

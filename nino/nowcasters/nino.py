@@ -117,6 +117,7 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
         scaling: ScalingMode | None = None,
         engine: str = "streamed",
         memory_budget: int | None = None,
+        threads: int | None = None,
     ) -> Float[Tensor, ""]:
         """Mean absolute error of the scaled predictions, over predicted parameters and unmasked horizons.
 
@@ -129,6 +130,7 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
             scaling: ``tensor`` (default) or ``network``; ``none`` for a network fitted without.
             engine: ``streamed`` (recomputes instead of storing) or ``edges``; gradients are equal.
             memory_budget: bytes that the streamed engine's chunk may take.
+            threads: see ``predict``.
 
         Returns:
             A scalar with gradients to the network's parameters.
@@ -146,7 +148,7 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
         mode = self.mode(scaling)
         if engine == "edges":
             return edges_loss(self, graph, states, targets, mask, lpe, mode)
-        return streamed_loss(self, graph, states, targets, mask, lpe, mode, memory_budget)
+        return streamed_loss(self, graph, states, targets, mask, lpe, mode, memory_budget, thread_count(threads))
 
     def positions(self, graph: NeuralGraph, lpe: Float[Tensor, "rows lpe"] | None) -> Float[Tensor, "nodes positions"]:
         """Node positions, on the network's device; the graph's own where none are given."""

@@ -107,7 +107,7 @@ def merge(
     states = FileStates([opened[i].path for i in order], graph, read=_in_turn([mapped[i] for i in order]))
     total = torch.zeros(graph.num_parameters)
     for k in horizons:
-        total += predict(nowcaster, graph, states, k, torch.device(device), memory_budget)
+        total += predict(nowcaster, graph, states, k, torch.device(device), memory_budget=memory_budget)
     total /= len(horizons)
     averaged = {block.name for block in graph.blocks if block.edge_type is EdgeType.WORD_EMBEDDING} | set(graph.carried)
     changed: dict[Path, dict[tuple[str, ...], Tensor]] = {}

@@ -130,7 +130,7 @@ def model_and_graph(
 
 
 def predict(
-    nowcaster: Nowcaster, graph: NeuralGraph, states: FileStates, k: int, device: torch.device, budget: int | None
+    nowcaster: Nowcaster, graph: NeuralGraph, states: FileStates, k: int, device: torch.device, **asked: Any
 ) -> Float[Tensor, " params"]:
     """The prediction, on the CPU; a nowcaster that knows tensors only gets the states as one."""
     if isinstance(nowcaster, nn.Module):
@@ -139,4 +139,4 @@ def predict(
     if not isinstance(nowcaster, (Pointwise, *KINDS.values())):  # others know tensors only
         source = torch.cat([torch.cat([part.float() for part in states.parts(p)], dim=1) for p in graph.parameters])
     with torch.no_grad():
-        return nowcaster.predict(graph, source, k, memory_budget=budget)
+        return nowcaster.predict(graph, source, k, **asked)

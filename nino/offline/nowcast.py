@@ -64,6 +64,7 @@ def step(
     unknown: str = "error",
     device: str | torch.device = "cpu",
     memory_budget: int | None = None,
+    threads: int | None = None,
     still: str = "keep",
 ) -> OfflineStep:
     """Nowcast from the last checkpoints of a run and write one that training resumes from.
@@ -96,6 +97,8 @@ def step(
         unknown: ``error`` or ``carry``, for modules that the graph does not know.
         device: where a network nowcaster computes.
         memory_budget: bytes that its temporaries may take.
+        threads: on which it is computed on a CPU; None takes the environment variable ``NINO_THREADS``, else torch's
+            own number.
         still: ``keep``: elements that are equal in all checkpoints stay, as in the wrapper; ``predict``: they are
             nowcast, too.
 
@@ -133,7 +136,8 @@ def step(
     )
     if hasattr(nowcaster, "at_step"):  # as in the wrapper
         nowcaster.at_step(steps[-1])
-    prediction = predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget)
+    asked = {} if threads is None else {"threads": threads}  # not every nowcaster of a user's takes it
+    prediction = predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget=memory_budget, **asked)
     changed, norm = _changes(graph, model, states, places[opened[-1].path], prediction, update_scale, still)
     write_like(opened[-1], target, changed)
     result = OfflineStep(target, steps, horizon, perf_counter() - clock, norm)

@@ -48,6 +48,7 @@ class Nowcasting(SharedStates):
         device: where a network nowcaster computes; None takes the device of the model's first parameter.
         memory_budget: bytes that a nowcast's temporaries may take; None leaves it to the nowcaster.
         process_group: the ranks that train together; None takes all of them.
+        threads: on which a nowcast is computed on a CPU; None leaves it to the nowcaster.
         still: ``keep`` leaves elements where they are that are equal in all states; ``predict`` moves them.
         frozen: elements that stay in any case: masks by the ``id`` of the parameter.
         resume_schedule: which schedule rules after loading a state: the ``saved`` one or the ``given`` one.
@@ -66,6 +67,7 @@ class Nowcasting(SharedStates):
     device: torch.device | None = None
     memory_budget: int | None = None
     process_group: Any = None
+    threads: int | None = None
     still: str = "keep"
     frozen: dict[int, Tensor] = field(default_factory=dict)
     resume_schedule: str = "saved"
@@ -227,8 +229,10 @@ class Nowcasting(SharedStates):
         graph = self.graph if shards is None else shards.graph
         if hasattr(self.nowcaster, "at_step"):  # what is derived from no class of ours may lack it
             self.nowcaster.at_step(record.step)
+        # not every nowcaster of a user's takes it
+        asked: dict[str, Any] = {} if self.threads is None else {"threads": self.threads}
         if shards is None or shards.computes:
-            prediction = self.nowcaster.predict(graph, states, record.k, memory_budget=self.memory_budget)
+            prediction = self.nowcaster.predict(graph, states, record.k, memory_budget=self.memory_budget, **asked)
         else:
             prediction = torch.empty(0)
         exact = states.dtype == torch.float32 and all(p.dtype.itemsize <= 4 for p in parameters)

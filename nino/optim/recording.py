@@ -68,13 +68,15 @@ def take_graph(nowcasting: Nowcasting, graph: NeuralGraph) -> None:
     Raises:
         ValueError: for a graph of another model, or one that none of the trained parameters lies on.
     """
+    from nino.graphs.recorded.summarise import UNPLACED
+
     check_graph(graph, nowcasting.named)
     held = {id(p) for group in nowcasting.base.param_groups for p in group["params"]}
     places = zip(graph.parameters, nowcasting.named.values(), strict=True)
     trained = [place.name for place, p in places if p.requires_grad and id(p) in held]
     left = [name for name in trained if name in set(graph.carried)]
     if trained and len(left) == len(trained):
-        reason = graph.reasons.get(left[0], "no declaration places it")
+        reason = graph.reasons.get(left[0], UNPLACED)
         raise ValueError(
             f"none of the {len(trained)} trained parameters lies on the neural graph ({left[0]!r}: {reason}): nothing "
             f"can be nowcast; see docs/graphs.md, or go on with the base optimizer alone (nowcaster=None)"
@@ -83,6 +85,6 @@ def take_graph(nowcasting: Nowcasting, graph: NeuralGraph) -> None:
     line, *_ = graph.summary().splitlines()
     log.info("%s", line)
     if left:
-        reasons = [f"{name} ({graph.reasons.get(name, 'no declaration places it')})" for name in left[:4]]
+        reasons = [f"{name} ({graph.reasons.get(name, UNPLACED)})" for name in left[:4]]
         more = f" and {len(left) - 4} more" if len(left) > 4 else ""
         log.warning("left to the base optimizer: %s%s", ", ".join(reasons), more)

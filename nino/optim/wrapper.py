@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from nino.graphs.registry import unwrap
 from nino.optim.around import reach_the_user
-from nino.optim.checks import check_arguments, check_graph, check_ownership, check_parameters, schedule_of
+from nino.optim.checks import DEFAULT_CKPT, check_arguments, check_graph, check_ownership, check_parameters, schedule_of
 from nino.optim.dcp import StateNames, asked_by_dcp, gather, spread
 from nino.optim.history import History, Place
 from nino.optim.loss import same_rng
@@ -25,6 +25,7 @@ from nino.optim.progress import Progress
 from nino.optim.recording import settle_graph
 from nino.optim.steps import NowcastSteps, forwarded
 from nino.optim.still import check_still, frozen_masks
+from nino.threads import thread_count
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
@@ -50,11 +51,12 @@ class NiNo(NowcastSteps):
     Args:
         base_opt: any ``torch.optim.Optimizer`` over the model's parameters, or what has the methods of one. Copies of
             the weights that it keeps (masters, schedule-free's z, slow weights, averages) are moved by the same change.
-        ckpt: a nowcaster's file, or a known name; see ``load_nowcaster``.
+        ckpt: a nowcaster's file, or a name: by default the NiNo that comes with this package; see ``load_nowcaster``.
+            None, and no ``nowcaster``: the base optimizer goes on alone.
         model: the network; may be compiled, wrapped by DDP or sharded (``DTensor`` parameters).
         period: steps between nowcasts.
         max_train_steps: T, steps of the whole run; needed for the decay of k.
-        nowcaster: a ``Nowcaster`` in place of ``ckpt``. With neither, the base optimizer goes on alone.
+        nowcaster: a ``Nowcaster`` in place of ``ckpt``.
         graph: the model's neural graph; None takes the declared one of known families, and records that of any other
             model in its first forward pass (see docs/graphs.md).
         topology: ``released`` (what the released weights were trained on), ``exact`` or ``naive``.
@@ -76,6 +78,8 @@ class NiNo(NowcastSteps):
         history_dir: folder for ``disk``.
         device: where nowcasts are computed; None takes the device of the model's first parameter.
         memory_budget: bytes that a nowcast's temporaries may take; None leaves it to the nowcaster.
+        threads: on which a nowcast is computed on a CPU; None takes the environment variable ``NINO_THREADS``, else
+            torch's own number. No bit depends on it.
         process_group: the ranks that train together; None takes all of them.
         still: ``keep``: elements that are equal in all saved states (padding rows, pruned weights, a head without
             gradients) stay as they are. ``predict``: they are nowcast, too, as in the paper.
@@ -96,7 +100,7 @@ class NiNo(NowcastSteps):
     def __init__(
         self,
         base_opt: OptimizerLike,
-        ckpt: str | Path | None = None,
+        ckpt: str | Path | None = DEFAULT_CKPT,
         model: nn.Module | None = None,
         period: int = 1000,
         max_train_steps: int | None = None,
@@ -118,6 +122,7 @@ class NiNo(NowcastSteps):
         history_dir: str | Path | None = None,
         device: torch.device | str | None = None,
         memory_budget: int | None = None,
+        threads: int | None = None,
         process_group: Any = None,
         still: Literal["keep", "predict"] = "keep",
         frozen: Mapping[str, Tensor] | None = None,
@@ -131,7 +136,7 @@ class NiNo(NowcastSteps):
         check_ownership(base_opt, named)
         masks = frozen_masks(frozen, inner)
         with same_rng():  # loading may initialise before it fills in
-            if ckpt is not None:
+            if nowcaster is None and ckpt is not None:
                 from nino.nowcasters import load_nowcaster
 
                 nowcaster = load_nowcaster(ckpt)
@@ -145,7 +150,7 @@ class NiNo(NowcastSteps):
         place = None if device is None else torch.device(device)
         nowcasting = Nowcasting(
             base_opt, named, nowcaster, graph, schedule, states, update_scale, place, memory_budget, process_group,
-            check_still(still), masks, resume_schedule, verbose,
+            threads if threads is None else thread_count(threads), check_still(still), masks, resume_schedule, verbose,
         )  # fmt: skip
         super().__init__(base_opt, inner, nowcasting, Progress(nowcaster is not None, accept, loss))
         if nowcaster is not None:

@@ -137,11 +137,11 @@ def needs(
     Returns:
         A need a stage and task or nowcaster.
     """
-    found = [*_data(run, sizes), *_trajectories(run, tensors), *_fits(run, nowcasters), *_learned(run, tensors)]
-    found += _runs(run, tensors)
+    parts = [*_data(run, sizes), *_trajectories(run, tensors), *_fits(run, nowcasters), *_learned(run, tensors)]
+    parts += _runs(run, tensors)
     report = REPORT_BYTES * len(run.evaluated)
     done = Path(Layout(run.run).manifest).is_file()
-    return [*found, Need("report", run.run, Path(Layout(run.run).tables), report, 0 if done else report)]
+    return [*parts, Need("report", run.run, Path(Layout(run.run).tables), report, 0 if done else report)]
 
 
 def _data(run: Experiment, sizes: Mapping[str, DataSizes]) -> Iterator[Need]:

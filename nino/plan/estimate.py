@@ -235,15 +235,15 @@ class _Planner:
     def _trajectories(self, task: str) -> Row:
         spec = self.run.trajectories[task]
         jobs = num_shards(spec) + 2
-        found = self.plan.calibrations.get(task)
-        if found is None:
+        calibration = self.plan.calibrations.get(task)
+        if calibration is None:
             return Row("trajectories", task, jobs)
         steps = (spec.steps or self.run.tasks[task].recipe.steps) + 1
         states = stored_states(self.run.tasks[task], spec)
-        measured = min(EVALUATIONS, states) * (found.validation + found.test)
-        network = steps * found.collect_step + states * found.write + measured
+        measured = min(EVALUATIONS, states) * (calibration.validation + calibration.test)
+        network = steps * calibration.collect_step + states * calibration.write + measured
         longest = min(spec.models, spec.models_per_shard) * network
-        memory = self.base + found.collect_bytes
+        memory = self.base + calibration.collect_bytes
         return Row("trajectories", task, jobs, spec.models * network, longest, self._size("trajectories", task), memory)
 
     def _fit(self, name: str, times: FitCalibration | L2OCalibration | None, spec: Any) -> Row:
@@ -254,31 +254,32 @@ class _Planner:
         return Row("metatrain", name, 1, seconds, seconds, size, self.base + times.memory)
 
     def _evaluations(self, task: str) -> Row:
-        methods = [self.run.methods[m] for m in dict.fromkeys(m for t, m in self._runs() if t == task)]
-        found, size, chunks = self.plan.calibrations.get(task), self._size("evaluate", task), self.run.chunks
-        jobs = len(methods) * len(chunks)
-        lacks = [m.name for m in methods if m.nowcaster == "metatrained" and m.source not in self.nets]
-        if found is None or lacks:
-            return Row("evaluate", task, jobs, size=size)
-        times = [self._run_seconds(self.run.tasks[task], method, found) for method in methods]
-        most = max(map(len, chunks))
-        together = min(most, self.run.members_per_job or (GPU_MEMBERS if self.device.type == "cuda" else 1))
-        memory = self.base + together * found.train_bytes + max(found.nowcast_bytes.values(), default=0)
+        jobs = [job for job in self.run.jobs if task in job.tasks]
+        methods = {name: self.run.methods[name] for job in jobs for name in job.methods}
+        calibration, size = self.plan.calibrations.get(task), self._size("evaluate", task)
+        lacks = [m.name for m in methods.values() if m.nowcaster == "metatrained" and m.source not in self.nets]
+        if calibration is None or lacks:
+            return Row("evaluate", task, len(jobs), size=size)
+        times = {name: self._run_seconds(self.run.tasks[task], method, calibration) for name, method in methods.items()}
+        together = self.run.members_per_job or (GPU_MEMBERS if self.device.type == "cuda" else 1)
+        most = min(together, max(len(job.seeds) for job in jobs))
+        memory = self.base + most * calibration.train_bytes + max(calibration.nowcast_bytes.values(), default=0)
         # seeds at once are timed as one after another: how much faster they are was not calibrated
-        return Row("evaluate", task, jobs, len(self.run.seeds) * sum(times), most * max(times), size, memory)
+        seconds = [sum(times[method] for method, _ in job.runs) for job in jobs]
+        return Row("evaluate", task, len(jobs), sum(seconds), max(seconds), size, memory)
 
-    def _run_seconds(self, spec: TaskSpec, method: MethodSpec, found: Calibration) -> float:
+    def _run_seconds(self, spec: TaskSpec, method: MethodSpec, calibration: Calibration) -> float:
         every, steps = spec.evaluation, spec.recipe.steps
         tests, validations = steps // every.test_every, steps // every.validation_every
-        if found.check is None:
-            measured = tests * found.test
+        if calibration.check is None:
+            measured = tests * calibration.test
         else:
-            measured = tests * found.check + validations * found.test
-        seconds = steps * found.step + measured + validations * found.validation
+            measured = tests * calibration.check + validations * calibration.test
+        seconds = steps * calibration.step + measured + validations * calibration.validation
         if method.nowcaster in WITHOUT_NOWCASTS:
             return seconds
         schedule = method_schedule(method, self.run.schedule, steps)
         nowcasts = schedule.nowcasts(steps)
         if method.nowcaster == "oracle":
-            return seconds + sum(map(schedule.reach, nowcasts)) * found.step
-        return seconds + len(nowcasts) * found.nowcasts[method.name]
+            return seconds + sum(map(schedule.reach, nowcasts)) * calibration.step
+        return seconds + len(nowcasts) * calibration.nowcasts[method.name]

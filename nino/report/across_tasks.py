@@ -111,8 +111,8 @@ def interquartile_mean(steps: Steps) -> float:
     """
     values = []
     for x in steps.values():
-        known = np.isfinite(x[:, 0]) & ~np.isnan(x[:, 1])
-        values.append(100 * (1 - x[known, 1] / x[known, 0]))
+        measured = np.isfinite(x[:, 0]) & ~np.isnan(x[:, 1])
+        values.append(100 * (1 - x[measured, 1] / x[measured, 0]))
     joined = np.concatenate(values) if values else np.empty(0)
     return float(stats.trim_mean(joined, 0.25)) if len(joined) else float("nan")
 
@@ -127,9 +127,9 @@ def probability_of_improvement(steps: Steps) -> float:
     """
     shares = []
     for x in steps.values():
-        known = ~np.isnan(x).any(axis=1)
-        if known.any():
-            base, mine = x[known, 0], x[known, 1]
+        measured = ~np.isnan(x).any(axis=1)
+        if measured.any():
+            base, mine = x[measured, 0], x[measured, 1]
             shares.append(np.mean((mine < base) + 0.5 * (mine == base)))
     return sample_mean(np.array(shares))
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
     from pydantic_core.core_schema import CoreSchema
 
-LATER = ("checkpoint_every", "models")  # keys that came later: recorded specs from before do not hold them
+# Keys that came later: recorded specs from before do not hold them.
+LATER = ("checkpoint_every", "models", "start_within")
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,10 @@ class EvaluateSection(Spec):
     Args:
         tasks: tasks to evaluate [names].
         seeds: a run a seed, paired between methods; none may be a seed of the trajectories [seeds].
-        seeds_per_job: seeds of one task and method that one job of the workflow runs; the job asks for the time of all
-            of them [seeds].
+        seeds_per_job: seeds of one task that one job of the workflow runs; the job asks for the time of all its runs
+            [seeds].
+        methods_per_job: methods of one task that one job of the workflow runs, one after another; those that wait for
+            a fit share no job with those that do not [methods].
         members_per_job: how many seeds of such a job are trained at once, as one stacked network; numbers differ by
             rounding alone, memory grows with it; without it 1 on a CPU and 8 on a GPU. What cannot be stacked (dropout,
             muon, random, l2o, accept: loss) is trained one at a time whatever it says [seeds].
@@ -139,6 +141,7 @@ class EvaluateSection(Spec):
     tasks: Names
     seeds: Annotated[tuple[Seed, ...], Allowed(min_length=1, unique=True)]
     seeds_per_job: Count = 1
+    methods_per_job: Count = 1
     members_per_job: Count | None = None
     schedule: ScheduleSpec
     rows: Names | None = None

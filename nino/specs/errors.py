@@ -113,8 +113,8 @@ def _node(root: Node, values: Any, path: Iterable[str | int]) -> Node:
             child = node.get("items", {})
         else:
             cases = [case["then"]["properties"] for case in node.get("allOf", ()) if _holds(case["if"], values)]
-            known = [properties[part] for properties in (*cases, node.get("properties", {})) if part in properties]
-            child = known[0] if known else node.get("additionalProperties") or {}
+            children = [properties[part] for properties in (*cases, node.get("properties", {})) if part in properties]
+            child = children[0] if children else node.get("additionalProperties") or {}
         node = resolved(root, {"description": node.get("description", "")} | child if isinstance(part, int) else child)
         try:
             values = values[part]

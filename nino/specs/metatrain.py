@@ -57,7 +57,9 @@ class MetatrainSpec(Spec):
         clip_norm: bound on the gradient's L2 norm [norm].
         trajectories_per_batch: trajectories a batch: a task is drawn first, then a trajectory of it [trajectories].
         windows_per_trajectory: consecutive windows of each, one stride apart [windows].
-        window_stride: between the states of a window, a multiple of state_every [steps].
+        window_stride: between the states of a window, a multiple of state_every; several are drawn from, each as often
+            [steps].
+        start_within: windows start within so many strides of a trajectory's beginning; without it anywhere [strides].
         context: states c that the nowcaster reads [states].
         max_horizon: states K that it predicts; targets beyond the end are masked [states].
         words: rows of the word embedding sampled a window, in transformers [rows].
@@ -82,7 +84,8 @@ class MetatrainSpec(Spec):
     clip_norm: Positive = 5.0
     trajectories_per_batch: Count = 4
     windows_per_trajectory: Count = 4
-    window_stride: Count = 200
+    window_stride: Count | Annotated[tuple[Count, ...], Allowed(min_length=1, unique=True)] = 200
+    start_within: Count | None = None
     context: Several = 5
     max_horizon: Count = 40
     words: Count = 1000
@@ -93,6 +96,11 @@ class MetatrainSpec(Spec):
     amp: Annotated[str, Allowed(names=("auto", "off"))] = "auto"
     topology: Topology = "released"
     models: Count | None = None
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Steps between the states of a window: all that are drawn from."""
+        return (self.window_stride,) if isinstance(self.window_stride, int) else self.window_stride
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,9 @@ WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", "still", *SC
 """Keys of ``MethodSpec.options`` that are ``NiNo``'s; all others are the nowcaster's."""
 
 PUBLISHED_CONTEXT = 5  # states that each of the published nowcasters reads
-PUBLISHED_FITS = ("nino_no_posw", "nino_mlp", "nino_mlp_h32")  # published weights that were fitted to ...
-PUBLISHED_TASKS = ("fm-16", "c10-16", "lm1b-3-24", "lm1b-2-32")  # ... the published trajectories; WNN's were not
+_PUBLISHED = ("fm-16", "c10-16", "lm1b-3-24", "lm1b-2-32")
+FITTED_TO = {"nino_no_posw": _PUBLISHED, "nino_mlp": _PUBLISHED, "nino_mlp_h32": _PUBLISHED, "nino-1": ("fm-16",)}
+"""Of weights with a name, the benchmark's tasks whose trajectories they were fitted to; WNN's were to others."""
 
 
 @dataclass(frozen=True)

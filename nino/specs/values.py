@@ -122,7 +122,6 @@ def first_repeated(values: Iterable[Any]) -> Any | None:
 
 RUN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-Whole = Annotated[int, Allowed(ge=0)]
 Count = Annotated[int, Allowed(ge=1)]
 Several = Annotated[int, Allowed(ge=2)]
 Seed = Annotated[int, Allowed(ge=0, le=2**63 - 1)]  # what logs and tables can hold

@@ -91,10 +91,6 @@ def _row(cost: Cost, spec: OverheadSpec, adam_seconds: float) -> dict[str, Any]:
     }
 
 
-def _seconds_text(row: Row) -> str:
-    return f"{_seconds(row['cost'])} a {'step' if row['first_seconds'] is None else 'nowcast'}"
-
-
 def _optional(value: float | None, scale: float = 1.0) -> str:
     return EMPTY if value is None else significant(scale * value)
 

@@ -73,9 +73,9 @@ def _read(path: Path, origin: dict[str, Any]) -> dict[tuple[str, str], Cost]:
     if not path.exists():
         return {}
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        rows = [Cost(**{**row, "spread": tuple(row["spread"])}) for row in kept["rows"]]
-        same = kept["origin"] == json.loads(json.dumps(origin))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        rows = [Cost(**{**row, "spread": tuple(row["spread"])}) for row in record["rows"]]
+        same = record["origin"] == json.loads(json.dumps(origin))
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning("%s cannot be read (%s): starting over", path, error)
         return {}

@@ -188,12 +188,12 @@ def embeddings(
     orders = zip(drawn.queries, drawn.values, strict=True)
     permuted = [_flat(permute(state, *map(torch.from_numpy, order))) for order in orders]
     parameters = torch.stack([_flat(state), *permuted])
-    found = []
+    every = []
     variants = [(topology, name) for name in READINGS for topology in topologies]
     for topology, name in tqdm(variants, desc="embedding permutations", unit="graph", disable=None):
         embedded = Embedder(net, neural_graph(layer, topology), READINGS[name])(parameters).numpy()
-        found.append(Embeddings(topology, name, embedded[0], embedded[1:], drawn.good))
-    return found
+        every.append(Embeddings(topology, name, embedded[0], embedded[1:], drawn.good))
+    return every
 
 
 def _flat(state: dict[str, Tensor]) -> Tensor:

@@ -61,14 +61,14 @@ class Score:
     good: int
 
 
-def score(found: Embeddings, seed: int) -> Score:
+def score(embedded: Embeddings, seed: int) -> Score:
     """Judge embeddings.
 
     A logistic regression on how far each coordinate is from that of the original layer, standardised, has to tell good
     from bad permutations; its accuracy is over the held-out parts of a stratified five-fold cross-validation.
 
     Args:
-        found: the embeddings.
+        embedded: the embeddings.
         seed: of the folds.
 
     Returns:
@@ -79,16 +79,16 @@ def score(found: Embeddings, seed: int) -> Score:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    distances, good = found.distances(), found.good
-    features = np.abs(found.permuted - found.original)
+    distances, good = embedded.distances(), embedded.good
+    features = np.abs(embedded.permuted - embedded.original)
     features[distances < MOVED] = 0.0  # rounding is no information
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     right = int((cross_val_predict(classifier, features, good, cv=folds) == good).sum())
     interval = binomtest(right, len(good)).proportion_ci(0.95, method="wilson")
     return Score(
-        found.topology,
-        found.reading,
+        embedded.topology,
+        embedded.reading,
         right / len(good),
         float(interval.low),
         float(interval.high),
@@ -147,14 +147,14 @@ def findings(scores: list[Score]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def draw(found: list[Embeddings], stem: Path) -> list[Path]:
+def draw(studied: list[Embeddings], stem: Path) -> list[Path]:
     """The picture of figure 2d,e: embeddings on their first two principal components, the original a cross."""
-    readings = list(dict.fromkeys(e.reading for e in found))
-    topologies = list(dict.fromkeys(e.topology for e in found))
+    readings = list(dict.fromkeys(e.reading for e in studied))
+    topologies = list(dict.fromkeys(e.topology for e in studied))
     with styled():
         figure = new_figure(PAGE, 2.0 * len(readings) + 0.5)
         axes = figure.subplots(len(readings), len(topologies), squeeze=False)
-        for e in found:
+        for e in studied:
             i, j = readings.index(e.reading), topologies.index(e.topology)
             ax = axes[i, j]
             plane = principal(e)
@@ -174,10 +174,10 @@ def draw(found: list[Embeddings], stem: Path) -> list[Path]:
         return save(figure, stem)
 
 
-def principal(found: Embeddings) -> NDArray[np.float64]:
+def principal(embedded: Embeddings) -> NDArray[np.float64]:
     """(n, 2): first two principal components around the original, as shares of its norm; zero where nothing moves."""
-    moved = (found.permuted - found.original) / np.linalg.norm(found.original)
-    if found.distances().max() < MOVED:
+    moved = (embedded.permuted - embedded.original) / np.linalg.norm(embedded.original)
+    if embedded.distances().max() < MOVED:
         return np.zeros((len(moved), 2))
     _, _, directions = np.linalg.svd(moved, full_matrices=False)
     # a fixed sign, so that the same embeddings are the same picture
@@ -206,8 +206,8 @@ def study(spec: PermutationSpec, results: Path) -> Table:
         raise ValueError(
             f"`nowcaster` (={spec.nowcaster!r}) holds a {type(net).__name__}; graphs are embedded by a NiNo"
         )
-    found = embeddings(net, TOPOLOGIES, spec.width, spec.heads, spec.permutations, spec.seed)
-    result = table([score(e, spec.seed) for e in found], spec)
-    figures = draw(found, results / "figures" / NAME)
+    studied = embeddings(net, TOPOLOGIES, spec.width, spec.heads, spec.permutations, spec.seed)
+    result = table([score(e, spec.seed) for e in studied], spec)
+    figures = draw(studied, results / "figures" / NAME)
     write_study(results, result, spec, time.perf_counter() - start, spec.nowcaster, figures)
     return result

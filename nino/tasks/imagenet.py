@@ -110,9 +110,11 @@ def read_batches(folder: Path) -> tuple[Pair, Pair, dict[str, str]]:
     labels = [_read_labels(path) for path in paths[:-1]]
     images = torch.empty(sum(map(len, labels)), 3, SIDE, SIDE, dtype=torch.uint8)
     first = 0
-    for path, known in zip(tqdm(paths[:-1], desc="reading ImageNet", unit="file", disable=None), labels, strict=True):
-        images[first : first + len(known)] = _read_batch(path)[0]  # one file beside the whole: 0.4 GB beside 4
-        first += len(known)
+    for path, batch_labels in zip(
+        tqdm(paths[:-1], desc="reading ImageNet", unit="file", disable=None), labels, strict=True
+    ):
+        images[first : first + len(batch_labels)] = _read_batch(path)[0]  # one file beside the whole: 0.4 GB beside 4
+        first += len(batch_labels)
     return (images, torch.cat(labels)), _read_batch(paths[-1]), {path.name: sha256(path) for path in paths}
 
 
@@ -156,9 +158,9 @@ def read_image_folder(folder: Path, data_dir: Path) -> tuple[Pair, Pair]:
         ValueError: where the parts have different classes, or a file is no image.
     """
     files = {part: sorted(path for path in (folder / part).glob("*/*") if path.is_file()) for part in ("train", "val")}
-    if empty := [part for part, found in files.items() if not found]:
+    if empty := [part for part, paths in files.items() if not paths]:
         raise FileNotFoundError(f"data 'imagenet32': no images in {folder / empty[0]}/<class>/; set data.path")
-    classes = {part: sorted({path.parent.name for path in found}) for part, found in files.items()}
+    classes = {part: sorted({path.parent.name for path in paths}) for part, paths in files.items()}
     if classes["train"] != classes["val"]:
         differing = sorted(set(classes["train"]) ^ set(classes["val"]))
         raise ValueError(f"{folder}: class {differing[0]!r} is in one of train/ and val/ only")

@@ -61,7 +61,7 @@ def distinct_paragraphs(topics: Mapping[str, str]) -> dict[str, str]:
     {'a': 'one', 'b': 'two\n\nthree\n\nfour'}
     """
     seen: set[str] = set()
-    kept = {}
+    distinct = {}
     for name in sorted(topics, key=lambda name: (-len(topics[name]), name)):
         fresh = []
         for paragraph in topics[name].split("\n\n"):
@@ -69,8 +69,8 @@ def distinct_paragraphs(topics: Mapping[str, str]) -> dict[str, str]:
             if words not in seen:
                 seen.add(words)
                 fresh.append(paragraph)
-        kept[name] = "\n\n".join(fresh)
-    return dict(sorted(kept.items()))
+        distinct[name] = "\n\n".join(fresh)
+    return dict(sorted(distinct.items()))
 
 
 def wikitext103(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,25 +24,19 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class ShardSummary:
-    """The cost and outcome of collecting a shard.
+    """The outcome of collecting a shard.
 
     Args:
         path: the shard.
         seeds: its networks.
         diverged: seeds of those whose training diverged; their states up to there are stored.
         states: stored, of all networks together.
-        train_seconds: spent in training.
-        evaluation_seconds: spent on validation and test metrics.
-        write_seconds: spent on copying, converting and writing states.
     """
 
     path: Path
     seeds: list[int]
     diverged: list[int]
     states: int = 0
-    train_seconds: float = 0.0
-    evaluation_seconds: float = 0.0
-    write_seconds: float = 0.0
 
 
 def collect_shard(
@@ -103,20 +96,14 @@ def _collect_group(
     stored, last = set(writer.steps), writer.steps[-1]
     going = list(range(len(group.members)))  # members that have not diverged
     for step in range(last + 1):
-        start = time.perf_counter()
         states, metrics = None, {}
         if step in stored:
             states = group.flat_parameters().to(torch.float16).cpu().numpy()
-        written = time.perf_counter()
         if step in measured:
             metrics = {i: {s: group.members[i].evaluate(s) for s in ("validation", "test")} for i in going}
-        evaluated = time.perf_counter()
         # The loss whose gradient makes the next update is that of the state just read. The update after the last
         # state is made for its loss alone.
         losses = group.step()
-        trained = time.perf_counter()
-        summary.train_seconds += trained - evaluated
-        summary.evaluation_seconds += evaluated - written
         if states is not None:
             for i, loss in zip(list(going), losses[going].tolist(), strict=True):
                 if writer.write(first + i, states[i], metrics.get(i, {}) | {"train_loss": loss}):
@@ -129,7 +116,6 @@ def _collect_group(
                     going.remove(i)
             if not going:
                 return
-        summary.write_seconds += written - start + time.perf_counter() - trained
 
 
 def make_header(task: Task, spec: TrajectorySpec) -> Header:

@@ -95,17 +95,17 @@ def _map(path: Path, models: int, parameters: int) -> NDArray[np.float16]:
 def _read_metrics(path: Path, shape: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
     try:
         with np.load(path) as archive:
-            found = {name: archive[name] for name in archive.files}
+            tables = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, TypeError) as error:
         raise TrajectoryFileError(path, f"not a readable .npz file of metrics ({error})") from error
-    for name, values in found.items():
+    for name, values in tables.items():
         if name not in METRICS:
             raise TrajectoryFileError(path, f"holds {name!r}; metrics are {', '.join(METRICS)}")
         if values.shape != shape or values.dtype.kind != "f":
             raise TrajectoryFileError(
                 path, f"{name} is {values.dtype} {values.shape}, expected floats {shape}, as many as there are states"
             )
-    return {name: values.astype(np.float32) for name, values in found.items()}
+    return {name: values.astype(np.float32) for name, values in tables.items()}
 
 
 def convert_states(

@@ -14,12 +14,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import h5py
 
-from nino.graphs.core import Parameter
 from nino.specs import TaskSpec, TrajectorySpec
+
+if TYPE_CHECKING:
+    from nino.graphs import Parameter
 
 FORMAT = "nino-trajectories"
 FORMAT_VERSION = 1
@@ -116,6 +118,8 @@ def flat_order(shapes: list[tuple[str, tuple[int, ...]]]) -> tuple[Parameter, ..
     >>> [p.offset for p in flat_order([("w", (3, 2)), ("b", (3,)), ("scale", ())])]
     [0, 6, 9]
     """
+    from nino.graphs import Parameter  # imports torch
+
     parameters, offset = [], 0
     for name, shape in shapes:
         parameters.append(Parameter(name, offset, shape))

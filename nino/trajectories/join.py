@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from nino.files import replacing
+from nino.specs import TrajectorySpec
 from nino.trajectories.format import (
     LIBVER,
     METRICS,
@@ -23,8 +25,10 @@ from nino.trajectories.reader import TrajectoryReader
 from nino.trajectories.store import seal, write_tables
 
 
-def join_shards(paths: Sequence[Path], out: Path, *, verify: bool = True, progress: bool = True) -> None:
-    """Join all shards of a task into ``out``.
+def join_shards(
+    paths: Sequence[Path], out: Path, *, models: int | None = None, verify: bool = True, progress: bool = True
+) -> None:
+    """Join all shards of a task, or its first ones, into ``out``.
 
     ``params`` becomes a virtual dataset that names the shards by their path relative to ``out`` (move or copy them
     together); the small tables are copied. Trajectories are ordered by seed.
@@ -32,19 +36,28 @@ def join_shards(paths: Sequence[Path], out: Path, *, verify: bool = True, progre
     Args:
         paths: the shards, in any order.
         out: the file to write; replaced if it exists.
+        models: N, networks of a collection that is still under way: those of its first shards; None takes all.
         verify: read every chunk of every shard first.
         progress: show a bar on a terminal.
 
     Raises:
         TrajectoryFileError: for a shard that is damaged, or was made from another task, recipe, model or data than
             the others, or for seeds that are missing or there twice; names the file.
-        ValueError: without shards.
+        ValueError: without shards, and for ``models`` that are no whole number of shards.
     """
     if not paths:
         raise ValueError("`paths` is empty: pass the shards of one task")
     readers = sorted((_open_shard(path) for path in paths), key=lambda reader: int(reader.seeds[0]))
     _check_same(readers)
-    _check_seeds(readers)
+    spec = readers[0].header.trajectories
+    if models is not None:
+        if not 0 < models <= spec.models or models % spec.models_per_shard:
+            raise ValueError(
+                f"`models` (={models}) must be a multiple of the {spec.models_per_shard} networks a shard, "
+                f"and at most {spec.models}"
+            )
+        spec = replace(spec, models=models)
+    _check_seeds(readers, spec)
     if verify:
         for reader in readers:
             if faults := reader.verify(progress):
@@ -73,7 +86,7 @@ def _check_same(readers: Sequence[TrajectoryReader]) -> None:
             )
 
 
-def _check_seeds(readers: Sequence[TrajectoryReader]) -> None:
+def _check_seeds(readers: Sequence[TrajectoryReader], spec: TrajectorySpec) -> None:
     """Refuse seeds that occur twice, that do not belong to the data set, or that are missing."""
     owner: dict[int, Path] = {}
     for reader in readers:
@@ -81,7 +94,6 @@ def _check_seeds(readers: Sequence[TrajectoryReader]) -> None:
             if seed in owner:
                 raise TrajectoryFileError(reader.path, f"seed {seed} is also in {owner[seed]}: pass each shard once")
             owner[seed] = reader.path
-    spec = readers[0].header.trajectories
     for shard in range(num_shards(spec)):
         seeds = shard_seeds(spec, shard)
         if missing := [seed for seed in seeds if seed not in owner]:

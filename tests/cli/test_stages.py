@@ -88,6 +88,58 @@ def test_a_spec_file_says_the_same_as_the_config(nino, workplace: Path) -> None:
     assert without.code == 2 and "--out: missing" in without.err
 
 
+def test_methods_of_one_job_give_what_each_gives_alone(nino, workplace: Path) -> None:
+    from nino.config import load, resolve, write_units
+
+    methods = ("base", "random", "linear")
+    Path("rows.yaml").write_text("evaluate: {rows: [base, random, linear]}\n")
+    write_units(resolve(load([Path("tiny.yaml"), Path("rows.yaml")])))
+    specs = [PATHS.evaluation_spec("digits-2", method) for method in methods]
+    assert nino("evaluate", *specs, "--seed", 5, "--seed", 6, "--out", "together").code == 0
+    for method, spec in zip(methods, specs, strict=True):
+        assert nino("evaluate", spec, "--seed", 6, "--out", "alone").code == 0
+        tables = [Path(folder, "log.csv").read_text() for folder in ("alone", f"together/{method}/seed=6")]
+        alone, together = ([line.split(",")[:4] for line in text.splitlines()] for text in tables)
+        assert alone == together and len(alone) == 5
+    named = ("--task", "digits-2", "--method", "base", "--method", "linear", "--seed", 6)
+    assert nino("evaluate", *CONFIG, *named).code == 0
+    assert all(Path(PATHS.evaluation("digits-2", method, 6), "run.json").is_file() for method in ("base", "linear"))
+    wrong = nino("evaluate", *specs, "--seed", 5, "--out", "together", "--nowcaster", "nino=best.safetensors")
+    assert wrong.code == 2 and "--nowcaster (=nino): must be METHOD=FILE of one of base, random, linear" in wrong.err
+
+
+def test_a_killed_job_keeps_the_methods_that_were_finished(
+    nino, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The method whose runs are killed at every attempt becomes a row; the one after it is trained."""
+    from nino.evaluate import run
+    from nino.evaluate.run_folder import ATTEMPTS
+    from nino.files import write_json
+
+    attempt = run._attempt
+
+    def dies_of_linear(runs) -> None:
+        begun.append(runs[0].job.method.name)
+        if begun[-1] == "linear":
+            raise ConnectionError("the node is gone")
+        attempt(runs)
+
+    monkeypatch.setattr(run, "_attempt", dies_of_linear)
+    methods = ("base", "linear", "identity")
+    job = ("evaluate", *CONFIG, "--config", "rows.yaml", "--task", "digits-2", "--seed", 1000)
+    Path("rows.yaml").write_text("evaluate: {rows: [base, linear, identity]}\n")
+    tries = (*job, *(f"--method={method}" for method in methods), "--attempts", 2)
+    results = [Path(PATHS.evaluation("digits-2", method, 1000), "run.json") for method in methods]
+    for number, expected in ((1, ["base", "linear"]), (2, ["linear"]), (3, ["identity"])):
+        begun: list[str] = []
+        assert nino(*tries, "--attempt", number).code == (number < 3) and begun == expected
+        if number < 3:
+            results[0].unlink()  # as Snakemake does with the outputs of a job that failed
+            notes = {str(earlier): {"slurm": None} for earlier in range(1, number + 1)}
+            write_json(results[1].with_name(ATTEMPTS), notes)  # an error takes its note away, a kill does not
+    assert [json.loads(path.read_text())["status"] for path in results] == ["done", "failed", "done"]
+
+
 def test_a_killed_job_keeps_the_seeds_that_were_finished(
     nino, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

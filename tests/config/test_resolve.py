@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nino.config import ConfigError, Layout, load, resolve
+from nino.config.experiment import EvaluationJob
 from nino.config.units import units
 from nino.nowcasters.download import KNOWN
 
@@ -205,11 +206,28 @@ def test_shards_hold_every_model(config: dict[str, Any]) -> None:
     ("each", "chunks"),
     [(1, ((3000,), (1000,), (2000,))), (2, ((3000, 1000), (2000,))), (9, ((3000, 1000, 2000),))],
 )
-def test_chunks_hold_every_seed_once(config: dict[str, Any], each: int, chunks: Any) -> None:
+def test_jobs_hold_every_seed_once(config: dict[str, Any], each: int, chunks: Any) -> None:
     config["evaluate"]["seeds"] = [3000, 1000, 2000]
-    assert resolve(config).chunks == ((3000,), (1000,), (2000,))
+    assert {job.seeds for job in resolve(config).jobs} == {(3000,), (1000,), (2000,)}
     config["evaluate"] |= {"seeds_per_job": each, "members_per_job": 2}
-    assert resolve(config).chunks == chunks and resolve(config).members_per_job == 2
+    run = resolve(config)
+    assert run.jobs[: len(chunks)] == tuple(EvaluationJob(run.evaluated, ("base",), chunk) for chunk in chunks)
+    assert run.members_per_job == 2
+
+
+def test_jobs_of_several_methods_hold_every_run_once(config: dict[str, Any]) -> None:
+    """Those that wait for a fit are apart, and a task is in a job of just the methods that it is trained with."""
+    first, *others = config["evaluate"]["tasks"]
+    config["evaluate"]["methods"]["linear"]["tasks"] = [first]
+    alone = resolve(config)
+    assert {len(job) for job in alone.jobs} == {1}
+    config["evaluate"] |= {"methods_per_job": 9, "seeds_per_job": 9}
+    run = resolve(config)
+    expected = [((first,), ("base", "linear")), ((first, *others), ("nino",)), (tuple(others), ("base",))]
+    assert [(job.tasks, job.methods) for job in run.jobs] == expected
+    for each in (alone, run):
+        made = [(task, *pair) for job in each.jobs for task in job.tasks for pair in job.runs]
+        assert sorted(made) == sorted(run.evaluations)
 
 
 def test_null_in_an_overlay_removes_a_method(config: dict[str, Any]) -> None:

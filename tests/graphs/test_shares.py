@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from benchmarks.models import build
 from nino.graphs import NeuralGraph, neural_graph
 from nino.graphs.core import Block, EdgeType, Nodes, Parameter, WeightView
-from nino.graphs.graph import window
 from nino.graphs.shares import Box, clip, share
+from nino.graphs.windows import window
 from nino.ranks import Ranks
 
 

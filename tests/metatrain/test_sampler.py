@@ -34,7 +34,7 @@ def _obvious(source: Source, draw: Draw, spec: MetatrainSpec) -> tuple[torch.Ten
     mask = torch.zeros(windows, horizon, dtype=torch.bool)
     for window in range(windows):
         for position in range(context + horizon):
-            step = steps[draw.start] + (window + position) * spec.window_stride
+            step = steps[draw.start] + (window + position) * draw.stride * reader.state_every
             if step not in steps:
                 continue
             values = torch.from_numpy(stored[steps.index(step)])
@@ -47,12 +47,14 @@ def _obvious(source: Source, draw: Draw, spec: MetatrainSpec) -> tuple[torch.Ten
     return states, targets, mask, lpe
 
 
-@pytest.mark.parametrize("stride", [2, 4])
-def test_equals_the_obvious_version(digits: Source, pydoc: Source, recipe: MetatrainSpec, stride: int) -> None:
+@pytest.mark.parametrize("stride", [2, 4, (2, 4)])
+def test_equals_the_obvious_version(
+    digits: Source, pydoc: Source, recipe: MetatrainSpec, stride: int | tuple[int, ...]
+) -> None:
     sources = {"digits-4": digits, "pydoc-1-8": pydoc}
     spec = replace(recipe, window_stride=stride, context=3, validation_models=1)
     sampler = WindowSampler(sources, spec)
-    tasks, cut = set(), False
+    tasks, strides, cut = set(), set(), False
     for iteration in range(8):
         draws, batch = sampler.draws(iteration), sampler.batch(iteration)
         assert len(draws) == len(batch) == 3
@@ -66,8 +68,21 @@ def test_equals_the_obvious_version(digits: Source, pydoc: Source, recipe: Metat
             assert windows.graph.num_parameters == states.shape[1]
             assert bool(mask.any(dim=1).all())  # each window has a target
             tasks.add(draw.task)
+            strides.add(draw.stride * sources[draw.task][1].state_every)
             cut = cut or not bool(mask.all())
-    assert tasks == set(sources) and cut
+    assert tasks == set(sources) and strides == set(spec.strides) and cut
+
+
+def test_windows_of_each_stride_start_within_as_many_strides(digits: Source, recipe: MetatrainSpec) -> None:
+    sampler = WindowSampler({"digits-4": digits}, replace(recipe, window_stride=(2, 6), start_within=3))
+    starts: dict[int, set[int]] = {}
+    for draw in (draw for i in range(60) for draw in sampler.draws(i)):
+        starts.setdefault(draw.stride, set()).add(draw.start)
+    assert starts == {1: {0, 1, 2}, 3: set(range(9))}  # in stored states, two steps apart
+    assert {(draw.stride, draw.start) for draw in sampler.validation_draws()} == {
+        *((1, start) for start in (0, 1, 2)),
+        *((3, start) for start in (0, 4, 8)),
+    }
 
 
 def test_word_rows_are_sorted_unique_and_known_by_their_ids(pydoc: Source, recipe: MetatrainSpec) -> None:

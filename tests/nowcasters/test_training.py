@@ -63,6 +63,24 @@ def test_any_depth_and_words(layers: int) -> None:
     torch.testing.assert_close((found, streamed), (wanted, gradients))
 
 
+def test_no_bit_depends_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some tiles keep their graphs, others are run again."""
+    monkeypatch.setattr("nino.nowcasters.engines.streamed_loss.ROWS", 40)
+    monkeypatch.setattr("nino.nowcasters.engines.streamed_loss.KEPT", 400)
+    before = torch.get_num_threads()
+    for graph in (random_graph(3), random_graph(1)):
+        batch = windows(graph)
+        for net in (lively(NiNoNet(hidden=8)).double(), lively(WNNPlus(hidden=8)).double()):
+            found = []
+            for torch_threads, threads in ((1, 1), (2, 2), (2, 3), (1, 8)):
+                torch.set_num_threads(torch_threads)
+                found.append(loss_and_gradients(net, graph, *batch, threads=threads))
+            torch.set_num_threads(before)
+            for loss, gradients in found[1:]:
+                assert torch.equal(loss, found[0][0])
+                assert all(torch.equal(gradients[name], wanted) for name, wanted in found[0][1].items())
+
+
 def test_gradients_by_finite_differences() -> None:
     graph, net = random_graph(3), lively(NiNoNet(hidden=4)).double()
     batch = windows(graph)

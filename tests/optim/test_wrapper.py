@@ -250,7 +250,7 @@ def test_horizons_beyond_the_nowcaster_are_refused(training, tools):
 def test_without_a_nowcaster_nothing_has_to_be_planned(tools):
     model = tools.model()
     for options in ({}, {"period": 1001}, {"max_train_steps": 5}):
-        opt = NiNo(torch.optim.SGD(model.parameters(), lr=0.1), model=model, **options)
+        opt = NiNo(torch.optim.SGD(model.parameters(), lr=0.1), None, model, **options)
         for _ in range(12):
             assert opt.need_grads
             opt.step()

@@ -74,6 +74,9 @@ def test_seeds_of_one_job_are_one_job(run: Experiment, fixed: Calibration) -> No
     found = row(plan(three, progress=False), "evaluate")
     assert found.jobs == 3 * 2 and found.seconds == 1.5 * (alone.seconds or 0)
     assert found.longest == 2 * (alone.longest or 0) and found.memory == alone.memory
+    together = row(plan(replace(three, methods_per_job=5), progress=False), "evaluate")
+    assert together.jobs == 2 * 2 and together.seconds == found.seconds  # nino waits for its fit apart
+    assert found.longest < (together.longest or 0) < (together.seconds or 0)
     at_once = row(plan(replace(three, members_per_job=5), progress=False), "evaluate")
     assert at_once.memory == (alone.memory or 0) + 100 and at_once.jobs == found.jobs
 

@@ -165,6 +165,13 @@ def test_join_refuses_what_does_not_belong_together(make_shard: Make, tmp_path: 
         join_shards([], out)
     with pytest.raises(TrajectoryFileError, match=r"shard 2 of 3 is missing \(seeds 104..104\)"):
         join_shards([first, second], out, progress=False)
+    with pytest.raises(TrajectoryFileError, match=r"shard 1 of 2 is missing \(seeds 102..103\)"):
+        join_shards([first], out, models=4, progress=False)
+    with pytest.raises(TrajectoryFileError, match="seed 104 is not among the 4 from 100 on"):
+        join_shards([first, second, third], out, models=4, progress=False)
+    for models in (0, 3, 6):
+        with pytest.raises(ValueError, match=rf"`models` \(={models}\) must be a multiple of the 2 .* at most 5"):
+            join_shards([first, second], out, models=models, progress=False)
     with pytest.raises(TrajectoryFileError, match="seed 100 is also in"):
         join_shards([first, second, third, make_shard(0, tmp_path / "copy.h5")], out, progress=False)
     recipe = replace(header.task.recipe, lr=1.0)

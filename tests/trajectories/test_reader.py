@@ -49,6 +49,16 @@ def test_joined_equals_shards_and_plain_hdf5(make_shard: Make, expected: Expecte
             np.testing.assert_array_equal(file["params"][trajectory], expected(seed))
 
 
+def test_the_first_shards_of_a_collection_under_way_are_one_of_fewer_networks(
+    make_shard: Make, expected: Expected, tmp_path: Path
+) -> None:
+    out = tmp_path / "joined.h5"
+    join_shards([make_shard(1), make_shard(0)], out, models=4, progress=False)
+    reader = TrajectoryReader(out)
+    assert reader.seeds.tolist() == [100, 101, 102, 103]
+    np.testing.assert_array_equal(reader.window(3, 0, 1, 6), expected(103))
+
+
 def test_joined_survives_a_move_and_another_working_folder(
     make_shard: Make, expected: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,20 +1,16 @@
 # Every task trained with every method from every seed.
 
-# What a job reads and where it runs, whether it is of one seed or of several.
-EVALUATED = dict(
-    spec=PATHS.evaluation_spec("{task}", "{method}"),
-    data=PATHS.data("{task}"),
-    weights=lambda wildcards: RUN.weights(wildcards.method),
-    source=lambda wildcards: RUN.sources(wildcards.method),  # changed code is another method
-)
 TRAINED_WHERE = SITE.where(lambda wildcards: RUN.tasks[wildcards.task].model.name)
-# Chunks of several seeds have a rule each: their names stand in no wildcard.
-TOGETHER = [chunk for chunk in RUN.chunks if len(chunk) > 1]
+# Jobs of several runs have a rule each: what tells their runs apart stands in no wildcard.
+TOGETHER = [job for job in RUN.jobs if len(job) > 1]
 
 
 rule evaluate:
     input:
-        **EVALUATED,
+        spec=PATHS.evaluation_spec("{task}", "{method}"),
+        data=PATHS.data("{task}"),
+        weights=lambda wildcards: RUN.weights(wildcards.method),
+        source=lambda wildcards: RUN.sources(wildcards.method),  # changed code is another method
     output:
         multiext(PATHS.evaluation("{task}", "{method}", "{seed}") + "/", *RUN_FILES),
     log:
@@ -22,7 +18,7 @@ rule evaluate:
     benchmark:
         PATHS.benchmark("evaluate", "{task}", "{method}", "seed={seed}")
     wildcard_constraints:
-        seed="".join(f"(?!{seed}/)" for chunk in TOGETHER for seed in chunk) + r"\d+",
+        task="".join(f"(?!{job.pattern}/)" for job in TOGETHER) + f"(?:{'|'.join(map(re.escape, RUN.tasks))})",
     group:
         SITE.training_group(RUN)
     conda:
@@ -47,40 +43,46 @@ rule evaluate:
         " --attempt {resources.attempt:q} --attempts {resources.attempts:q} 2> {log:q}"
 
 
-for number, chunk in enumerate(TOGETHER):
+for number, job in enumerate(TOGETHER):
 
     # A shell command that differs between rules of a loop is the last one's in all of them: what differs is in params.
     rule:
         name:
             f"evaluate_{number}"
         input:
-            **EVALUATED,
+            specs=[PATHS.evaluation_spec("{task}", method) for method in job.methods],
+            data=PATHS.data("{task}"),
+            weights=[path for method in job.methods for path in RUN.weights(method)],
+            source=[path for method in job.methods for path in RUN.sources(method)],
         output:
-            [f"{PATHS.evaluation('{task}', '{method}', seed)}/{name}" for seed in chunk for name in RUN_FILES],
+            [f"{PATHS.evaluation('{task}', *run)}/{name}" for run in job.runs for name in RUN_FILES],
         log:
-            PATHS.log("evaluate", "{task}", "{method}", f"seeds={chunk[0]}-{chunk[-1]}"),
+            PATHS.log("evaluate", "{task}", job.name),
         benchmark:
-            PATHS.benchmark("evaluate", "{task}", "{method}", f"seeds={chunk[0]}-{chunk[-1]}")
+            PATHS.benchmark("evaluate", "{task}", job.name)
+        wildcard_constraints:
+            task="|".join(map(re.escape, job.tasks)),
+        priority: min(len(job), 9)  # long ones first, so that no core waits for the last; below what a fit waits for
         group:
-            SITE.training_group(RUN)
+            SITE.training_group(RUN, job.methods)
         conda:
             "../../envs/nino.yaml"
         threads: 1
         resources:
             **TRAINED_WHERE,
-            mem_mb=SITE.memory(8000 * min(RUN.members_per_job or 1, len(chunk))),
-            runtime=SITE.minutes(480 * len(chunk), group=SITE.training_group(RUN)),
+            mem_mb=SITE.memory(8000 * min(RUN.members_per_job or 1, len(job.seeds))),
+            runtime=SITE.minutes(480 * len(job), group=SITE.training_group(RUN, job.methods)),
             attempt=lambda wildcards, attempt: attempt,
             attempts=3,
         params:
-            seeds=[f"--seed={seed}" for seed in chunk],
+            seeds=[f"--seed={seed}" for seed in job.seeds],
             members=[f"--members={RUN.members_per_job}"] if RUN.members_per_job else [],
-            out=subpath(output[0], ancestor=2),
-            weights=lambda wildcards, input: [f"--nowcaster={path}" for path in input.weights],
+            out=PATHS.under("evaluate", "{task}", *(job.methods if len(job.methods) == 1 else ())),
+            weights=[f"--nowcaster={method}={path}" for method in job.methods for path in RUN.weights(method)],
             data_dir=DATA_DIR,
         message:
-            "evaluation: {wildcards.task}, {wildcards.method}, seeds " + ", ".join(map(str, chunk))
+            f"evaluation: {{wildcards.task}}, {', '.join(job.methods)}, seeds {', '.join(map(str, job.seeds))}"
         shell:
-            "nino evaluate {input.spec:q} {params.seeds:q} {params.members:q} {params.weights:q}"
+            "nino evaluate {input.specs:q} {params.seeds:q} {params.members:q} {params.weights:q}"
             " --out {params.out:q} {params.data_dir:q}"
             " --attempt {resources.attempt:q} --attempts {resources.attempts:q} 2> {log:q}"

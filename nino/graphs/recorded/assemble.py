@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -44,6 +44,7 @@ class Piece:
 def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
     """The graph of what was read; parameters that lie on no edge are carried, with the operation that stopped them."""
     neurons = reading.neurons
+    neurons.parts.tell_apart()
     parameters = [p for p in reading.weights.parameters if p.name not in state]
     pieces: list[Piece] = []
     reasons = dict(reading.stopped)
@@ -64,6 +65,8 @@ def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
             used = "it is used in parts that overlap or leave some out" if windows else "no operation reads it"
             reasons.setdefault(p.name, used)
     carried = [p.name for p in parameters if p.name in reasons and p.numel]
+    if topology == "released":
+        pieces = _released(pieces, neurons)
     number, groups, fixed = _numbered(reading, pieces)
     blocks = [block for piece in pieces for block in _blocks(piece, neurons, number)]
     blocks += list(_auxiliary(neurons, number))
@@ -75,6 +78,7 @@ def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
         parameters=tuple(parameters),
         num_nodes=size,
         topology=topology,
+        origin="recorded",
         fixed=frozenset(fixed),
         word_nodes=words,
         carried=tuple(carried),
@@ -176,6 +180,22 @@ def _stars(placement: Placement, target: End, neurons: Universe) -> Iterator[Pie
             neurons.words = node
         part = w[int(run[0]) : int(run[-1]) + 1]
         yield from _dense(placement.name, node, target.labels[run], part.unsqueeze(0), kind)
+
+
+def _released(pieces: list[Piece], neurons: Universe) -> list[Piece]:
+    """The convention of the networks that the released weights were fitted to: a key's bias hangs on what keys read."""
+    readers: dict[int, Piece] = {}
+    for piece in pieces:
+        if piece.edge_type is EdgeType.LINEAR and not piece.diagonal:
+            keys = piece.target[_roles(piece.target, neurons) == int(EdgeType.KEY)]
+            if len(keys) == len(piece.source):
+                readers.update(dict.fromkeys(keys.tolist(), piece))
+    return [
+        replace(piece, target=readers[int(piece.target[0])].source)
+        if piece.edge_type is EdgeType.BIAS and all(label in readers for label in piece.target.tolist())
+        else piece
+        for piece in pieces
+    ]
 
 
 def _same_role(labels: Labels, neurons: Universe) -> list[Labels]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,8 +13,6 @@ from nino.graphs.graph import NeuralGraph
 from nino.graphs.recorded.examples import examples
 from nino.graphs.recorded.record import check_recordable, record_graph
 
-log = logging.getLogger("nino.graphs")
-
 
 def record_without_example(model: nn.Module, topology: str = "exact") -> NeuralGraph:
     """Record a graph on the first input of ``nino.graphs.recorded.examples`` that the model runs on.
@@ -24,7 +22,7 @@ def record_without_example(model: nn.Module, topology: str = "exact") -> NeuralG
         topology: name kept in the graph.
 
     Returns:
-        The graph; the log says what it was recorded on.
+        The graph; its ``origin`` says what it was recorded on.
 
     Raises:
         ValueError: if the model runs on none of them: says to pass an example.
@@ -44,8 +42,7 @@ def guessed(model: nn.Module, topology: str = "exact") -> tuple[NeuralGraph, Any
         except ValueError as error:
             complaint = complaint or str(error)
             continue
-        log.info("the graph of %s is recorded on %s", type(model).__name__, _described(example))
-        return graph, example
+        return replace(graph, origin=f"recorded on {_described(example)}"), example
     raise ValueError(
         f"{type(model).__name__}: its neural graph is recorded from a forward pass, and "
         f"{complaint or 'no input is known that it takes'}; pass neural_graph(model, example=inputs), the inputs of "

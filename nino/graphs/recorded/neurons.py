@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nino.graphs.core import EdgeType
+from nino.graphs.recorded.parts import Parts
 
 Labels = NDArray[np.int64]
 
@@ -53,6 +54,7 @@ class Universe:
         self.reasons: dict[int, str] = {}
         self._derived: dict[tuple[bytes, int], Labels] = {}
         self._tied: Labels = np.zeros(0, dtype=np.int64)
+        self.parts = Parts(self)
 
     def new(self, name: str, shape: tuple[int, ...], *, met: bool = False, fixed: bool = False) -> Labels:
         """New neurons, numbered row by row.
@@ -207,10 +209,9 @@ class Universe:
         for made, other in pairs:
             self.merge(made, other)
 
-    def range_of(self, label: int) -> Range:
-        """The range that a neuron was made in."""
-        starts = [r.start for r in self.ranges]
-        return self.ranges[int(np.searchsorted(starts, label, side="right")) - 1]
+    def origin(self, labels: Labels) -> Labels:
+        """Which range each neuron was made in, by number."""
+        return np.searchsorted([r.start for r in self.ranges], labels, side="right") - 1
 
     def __iter__(self) -> Iterator[Range]:
         """Ranges in the order in which they were made."""

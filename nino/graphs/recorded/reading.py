@@ -179,6 +179,13 @@ class Reading:
                 self.neurons.tie(made.along(same.axes), same.labels)
         return tuple(out)
 
+    def summed(self, value: Value, axes: set[Axis]) -> tuple[Field, ...]:
+        """As ``reduce``, where no parameter reads what is summed over: what is left out of the sum is told apart."""
+        for f in value.fields:
+            if set(f.axes) <= axes and self.neurons.parts.is_cut(f.labels):
+                self.neurons.derived(f.labels, (), "slices")
+        return self.reduce(value, axes, "slices")
+
     def _tie_overlaps(self, fields: tuple[Field, ...], axes: set[Axis]) -> None:
         """Tie what two fields have in common before one of them loses axes."""
         for f, g in combinations(fields, 2):

@@ -17,9 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from nino.graphs.recorded.aliasing import Aliases, View
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
-from nino.graphs.recorded.rules.views import joined, reshaped, taken
+from nino.graphs.recorded.rules.views import reshaped
 from nino.graphs.recorded.values import Value, axes_for
 
 log = logging.getLogger("nino.graphs")
@@ -30,6 +31,10 @@ KNOWN = 1 << 24
 _VIEWS = {"view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze", "squeeze",
           "expand", "slice", "select", "split", "split_with_sizes", "unbind", "narrow", "alias", "detach",
           "unsafe_split", "unsafe_chunk", "chunk", "unsafe_split_with_sizes", "numpy_T"}  # fmt: skip
+#: Views that take some of a dimension's elements.
+_PICKED = {"slice", "select", "split", "split_with_sizes", "unbind", "narrow", "unsafe_split", "unsafe_chunk", "chunk",
+           "unsafe_split_with_sizes"}  # fmt: skip
+_ARRANGED = _VIEWS | {"cat", "concat", "stack", "repeat", "flip", "roll", "constant_pad_nd", "index_select"}
 _COPIES = {"clone", "contiguous", "_to_copy", "lift_fresh", "lift_fresh_copy", "alias", "detach"}
 _RANDOM = {"bernoulli", "native_dropout", "rand_like", "randn_like", "normal", "uniform", "exponential", "random",
            "rand", "randn", "randint", "randperm", "empty", "empty_like", "new_empty", "empty_strided",
@@ -52,49 +57,47 @@ class Recorder(TorchDispatchMode):
         """See the class."""
         super().__init__()
         self.reading, self.fake = reading, fake
-        self.values: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.aliases = Aliases(reading)
         self.twins: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.views: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.seen: set[str] = set()
         self.written: set[str] = set()
         self.state = state
         self.buffers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self.pending: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.originals: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.saved: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self._keep: list[Tensor] = []
+        self._paths = 0
         for tensor in [*model.parameters(), *model.buffers()]:
             self.originals[tensor] = True
         for name, parameter in model.named_parameters():
-            self.values[parameter] = _weight(reading, name)
+            self.give(parameter, _weight(reading, name))
         for name, buffer in model.named_buffers():
             self.buffers[buffer] = name
+            if fake is None:  # batch norm writes them without saying so
+                self.saved[buffer] = buffer.detach().clone()
             if name in state:
-                self.values[buffer] = _weight(reading, name)
+                self.give(buffer, _weight(reading, name))
 
     # -- tensors -------------------------------------------------------------------------------------------------------
 
     def give(self, tensor: Tensor, value: Value) -> None:
         """Say what a tensor is."""
-        self.values[tensor] = value
+        self.aliases.give(tensor, value)
 
     def value(self, tensor: Tensor) -> Value:
         """What a tensor is: a constant where nothing is known of it."""
-        found = self.values.get(tensor)
-        for view in self.pending.pop(tensor, ()):  # written through a view since it was last read
-            base, name, call_args, which = self.views[view]
-            written = self.value(view)
-            if found is not None and (written.kind != "constant" or found.kind != "constant"):
-                with self._real():
-                    found = self._put_back(found, name, call_args, which, written, base)
-                self.values[tensor] = found
+        with self._real():
+            found = self.aliases.get(tensor)
         if found is None:
             real = None
+            self._paths += 1
+            path = hash(("tensor", self._paths))
             if not isinstance(tensor, FakeTensor) and tensor.device.type != "meta" and tensor.numel() <= KNOWN:
                 with self._real():
                     real = tensor.detach().cpu().clone()  # in-place operations write what is known
-            found = Value(fresh_axes(tuple(tensor.shape)), kind="constant", known=real)
-            self.values[tensor] = found
+                    path = hash(("number", real.item())) if real.numel() == 1 else path
+            found = Value(fresh_axes(tuple(tensor.shape)), kind="constant", known=real, path=path)
+            self.give(tensor, found)
         for name in found.made_of:
             self.seen.add(name)
         return found
@@ -108,7 +111,7 @@ class Recorder(TorchDispatchMode):
             with self.fake:
                 twin = torch.empty_strided(tuple(tensor.shape), _strides(tensor), dtype=tensor.dtype, device="cpu")
             self.twins[tensor] = twin
-            self.values[twin] = self.value(tensor)
+            self.give(twin, self.value(tensor))
             self._keep.append(tensor)
         return twin
 
@@ -141,7 +144,7 @@ class Recorder(TorchDispatchMode):
             made = self._make(func, name, call_args, outputs, known)
         for tensor, value in zip(outputs, made, strict=True):
             if tensor is not None and value is not None:
-                self.values[tensor] = value
+                self.give(tensor, value)
         if in_place:
             with self._real():
                 self._write(func, args, kwargs, made)
@@ -150,7 +153,8 @@ class Recorder(TorchDispatchMode):
         if name in _VIEWS and args and isinstance(args[0], Tensor):
             for i, tensor in enumerate(outputs):
                 if tensor is not None:
-                    self.views[tensor] = (args[0], name, call_args, i)
+                    by_name = _by_name(func, *call_args)
+                    self.aliases.views[tensor] = View(args[0], func, name, by_name, i, tuple(tensor.shape))
         return result
 
     def _as_fake(self, x: Any) -> Any:
@@ -171,6 +175,7 @@ class Recorder(TorchDispatchMode):
             made = self._window(call, values[0])
         else:
             made = self._ruled(call)
+        path = self._path(call)
         made = [made] * len(outputs) if isinstance(made, Value) else list(made)
         made += [None] * (len(outputs) - len(made))
         reals = _tensors(known) if known is not None else (None,) * len(outputs)
@@ -185,10 +190,23 @@ class Recorder(TorchDispatchMode):
                 changes["made_of"] = value.made_of | weights
             if value.window is None:
                 value = replace(value, **changes)
+            value = replace(value, path=path)
             if tensor.dtype == torch.bool:
                 value = replace(value, extra={**value.extra, "bool": True})
             out.append(value)
         return out
+
+    def _path(self, call: Call) -> int:
+        """What tells apart how slices of one tensor are treated: rearranging neurons is no treatment."""
+        values = call.values
+        paths = dict.fromkeys(v.path for v in values)
+        if call.name == "copy":
+            return values[-1].path
+        if len(paths) == 1 and call.name in _ARRANGED | _COPIES:
+            if call.name not in _PICKED or all(v.fields for v in values):
+                return values[0].path
+        plain = [(name, a) for name, a in call.args.items() if not isinstance(a, Value)]
+        return hash((call.name, tuple(v.path for v in values), repr([x for x in plain if not _holds_values(x[1])])))
 
     def _ruled(self, call: Call) -> Any:
         """What the operation's rule gives; where it cannot be followed after all, what is said of an unknown one."""
@@ -230,6 +248,8 @@ class Recorder(TorchDispatchMode):
         for window in windows:
             assert window is not None
             axes = fresh_axes(tuple(window.shape))
+            if call.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):  # dimensions joined keep their axes
+                axes = reshaped(self.reading, weight.but(fields=()), tuple(window.shape)).dims
             for dim, stride in zip(axes, window.stride(), strict=True):
                 for axis in dim:
                     axis.uniform = stride == 0
@@ -298,69 +318,23 @@ class Recorder(TorchDispatchMode):
         if name is not None:
             self.written.add(name)
             return
-        old = self.values.get(tensor)
+        old = self.aliases.values.get(tensor)
         if isinstance(tensor, nn.Parameter) and old is not None and tensor in self.originals:
             self.reading.stop(old.made_of | value.made_of, "written in place")
-        self.values[tensor] = value
+        self.aliases.write(tensor, value)
         twin = self.twins.get(tensor)
         if twin is not None:
-            self.values[twin] = value
-        while tensor in self.views:
-            base = self.views[tensor][0]
-            if all(view is not tensor for view in self.pending.setdefault(base, [])):
-                self.pending[base].append(tensor)
-            tensor = base
-
-    def _put_back(self, base: Value, view: str, call_args: Any, which: int, value: Value, tensor: Tensor) -> Value:
-        """A tensor whose view has been written."""
-        r = self.reading
-        rest = call_args[0][1:]
-        if view in ("alias", "detach"):
-            return value
-        if view in ("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze"):
-            return reshaped(r, value, base.shape)
-        if view in ("transpose", "t"):
-            i, j = (rest[0], rest[1]) if view == "transpose" else (0, 1)
-            dims = list(value.dims)
-            dims[i], dims[j] = dims[j], dims[i]
-            return value.but(dims=tuple(dims))
-        if view in ("slice", "select", "narrow"):
-            return self._patched(base, view, rest, value)
-        if "split" in view:
-            sizes, d = rest[0], (rest[1] if len(rest) > 1 else 0)
-            start = which * sizes if isinstance(sizes, int) else sum(sizes[:which])
-            return self._patched(base, "slice", (d, start, start + value.shape[d]), value)
-        r.tell_apart(base, base.axes, f"a {view} of it is written in place")
-        r.tell_apart(value, value.axes, f"written in place through a {view}")
-        return Value(fresh_axes(tuple(tensor.shape)))
-
-    def _patched(self, base: Value, view: str, rest: Any, value: Value) -> Value:
-        """A tensor with a range of a dimension replaced."""
-        r = self.reading
-        d = (rest[0] if rest else 0) % len(base.dims)
-        size = base.shape[d]
-        index = range(size)
-        if view == "select":
-            start = rest[1] % size
-            stop, step = start + 1, 1
-            value = value.but(dims=(*value.dims[:d], (), *value.dims[d:]))
-        else:
-            chosen = index[slice(*(list(rest[1:]) + [None] * 3)[:3])]
-            start, stop, step = chosen.start, chosen.stop, chosen.step
-        if step != 1:
-            r.tell_apart(base, base.axes, "a slice with steps of it is written in place")
-            r.tell_apart(value, value.axes, "written in place into a slice with steps")
-            return Value(fresh_axes(base.shape))
-        if stop - start == size:
-            return value
-        left = taken(r, base, d, np.arange(start)) if start else None
-        right = taken(r, base, d, np.arange(stop, size)) if stop < size else None
-        return joined(r, [p for p in (left, value, right) if p is not None], d)
+            self.give(twin, value)
 
 
 def _weight(reading: Reading, name: str) -> Value:
     window = reading.weights.view(name)
-    return Value(fresh_axes(tuple(window.shape)), kind="weight", window=window, made_of=frozenset([name]))
+    axes = fresh_axes(tuple(window.shape))
+    return Value(axes, kind="weight", window=window, made_of=frozenset([name]), path=hash(name))
+
+
+def _holds_values(argument: Any) -> bool:
+    return isinstance(argument, list | tuple) and any(isinstance(x, Value) for x in argument)
 
 
 def _with_first(call: Call, value: Value) -> Call:

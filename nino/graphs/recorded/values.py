@@ -66,7 +66,8 @@ class Value:
         made_of: names of the parameters in a ``weight`` (or in what an unknown operation made of them).
         fresh: 2 for what a contraction gives (its biases included), 1 after a norm or scale, 0 for anything else.
         pair: axes of query and key positions in a product of queries and keys.
-        carrier: what else rules want to remember.
+        path: a number for the operations that it has gone through, the same for slices of a tensor treated alike.
+        extra: what else rules want to remember.
     """
 
     dims: tuple[Dim, ...]
@@ -77,6 +78,7 @@ class Value:
     made_of: frozenset[str] = frozenset()
     fresh: int = 0
     pair: tuple[Labels, Labels, Axis, Axis] | None = None
+    path: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property

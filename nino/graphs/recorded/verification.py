@@ -6,14 +6,14 @@ import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from nino.graphs.core import Nodes
+from nino.graphs.recorded.atoms import Renumbering, renumberings
+from nino.graphs.recorded.exchanges import Exchange, exchanges
 
 if TYPE_CHECKING:
     from nino.graphs.graph import NeuralGraph
@@ -22,6 +22,8 @@ log = logging.getLogger("nino.graphs")
 
 #: Largest relative change of float64 outputs that counts as none.
 TOLERANCE = 1e-6
+
+Change = Renumbering | Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +55,10 @@ class Verification:
         return f"not exact: {len(self.changing)} of {text} change the outputs: {bad}"
 
 
-@dataclass(frozen=True, slots=True)
-class Renumbering:
-    """Ranges of nodes that are renumbered in the same way.
-
-    Args:
-        atoms: first nodes of the ranges.
-        size: nodes in each.
-        names: groups that they lie in.
-    """
-
-    atoms: tuple[int, ...]
-    size: int
-    names: tuple[str, ...]
-
-
 def verify(graph: NeuralGraph, model: nn.Module, example: Any, *, fix: bool = False, seed: int = 0) -> Verification:
     """Renumber the neurons that the graph calls interchangeable in a float64 copy, and compare outputs.
+
+    Renumbered are ranges of neurons, and heads (and other wholes that a graph calls alike) that change places.
 
     Norm scales, biases and other vectors are drawn anew first, since those of a new network are all alike, and the
     statistics of batch norm are reset. The copy is in evaluation mode.
@@ -98,8 +87,8 @@ def verify(graph: NeuralGraph, model: nn.Module, example: Any, *, fix: bool = Fa
         except RuntimeError as error:  # an operation that has no kernel for float64
             log.info("the outputs are compared in float32: %s", error)
             check = _Check(graph, _copy(model, torch.float32), example, torch.float32)
-        sets = renumberings(graph)
-        orders = [torch.randperm(s.size) for s in sets]
+        sets: list[Change] = [*renumberings(graph), *exchanges(graph)]
+        orders = [torch.randperm(s.size) if isinstance(s, Renumbering) else None for s in sets]
         changing: dict[int, float] = {}
         difference = check.change(sets, orders)
         if not difference <= check.tolerance:
@@ -138,20 +127,25 @@ class _Check:
         output = self.model(*copy.deepcopy(self.call[0]), **copy.deepcopy(self.call[1]))
         return [t.detach().clone() for t in output_tensors(output) if t.is_floating_point() or t.is_complex()]
 
-    def change(self, sets: Sequence[Renumbering], orders: Sequence[Tensor]) -> float:
+    def change(self, sets: Sequence[Change], orders: Sequence[Tensor | None]) -> float:
         """Largest relative change of an output under these renumberings."""
         source = torch.arange(self.graph.num_nodes)
         for chosen, order in zip(sets, orders, strict=True):
-            for atom in chosen.atoms:
-                source[atom : atom + chosen.size] = atom + order
-        flat = moved(self.graph, self.flat, source)
-        self._load(flat, source)
+            if isinstance(chosen, Renumbering) and order is not None:
+                for atom in chosen.atoms:
+                    source[atom : atom + chosen.size] = atom + order
+        flat, steps = moved(self.graph, self.flat, source), [source]
+        for chosen in sets:
+            if isinstance(chosen, Exchange):
+                flat = chosen.applied(flat)
+                steps.append(chosen.places())
+        self._load(flat, steps)
         new = self.run()
-        self._load(self.flat, torch.arange(self.graph.num_nodes))
+        self._load(self.flat, [])
         return max((_relative(a, b) for a, b in zip(self.outputs, new, strict=True)), default=0.0)
 
     def search(
-        self, sets: Sequence[Renumbering], orders: Sequence[Tensor], which: list[int], change: float
+        self, sets: Sequence[Change], orders: Sequence[Tensor | None], which: list[int], change: float
     ) -> dict[int, float]:
         """Which of some renumberings change the outputs, by halving."""
         if len(which) == 1:
@@ -163,14 +157,17 @@ class _Check:
                 out |= self.search(sets, orders, half, value)
         return out
 
-    def _load(self, flat: Tensor, source: Tensor) -> None:
+    def _load(self, flat: Tensor, steps: Sequence[Tensor]) -> None:
         offset = 0
         for p in self.model.parameters():
             p.copy_(flat[offset : offset + p.numel()].view(p.shape))
             offset += p.numel()
         for name, b in self.model.named_buffers():
             if b.shape == self.buffers[name].shape:  # observers of quantisation resize theirs
-                b.copy_(_moved_buffer(self.buffers[name], self.graph.buffers.get(name, ()), source))
+                content = self.buffers[name]
+                for source in steps:
+                    content = _moved_buffer(content, self.graph.buffers.get(name, ()), source)
+                b.copy_(content)
 
 
 def moved(graph: NeuralGraph, flat: Tensor, source: Tensor) -> Tensor:
@@ -203,64 +200,6 @@ def _moved_buffer(buffer: Tensor, dims: Sequence[tuple[int, Tensor]], source: Te
         order = torch.tensor([place.get(int(source[n]), i) for i, n in enumerate(nodes)])
         buffer = buffer.index_select(dim, order)
     return buffer
-
-
-def renumberings(graph: NeuralGraph) -> list[Renumbering]:
-    """Sets of node ranges that may be renumbered together without changing the graph.
-
-    The node axis is cut at every end of a block and of a group, through blocks of one-to-one edges too; ranges joined
-    one to one go together. Sets with a range in a fixed group, or of one node, are left out.
-    """
-    cuts = {0, graph.num_nodes}
-    for nodes in graph.groups.values():
-        cuts |= {nodes.start, nodes.stop}
-    diagonals = [b for b in graph.blocks if b.kind == "diagonal"]
-    for b in graph.blocks:
-        cuts |= {b.source.start, b.source.stop, b.target.start, b.target.stop}
-    while True:
-        more = set()
-        ordered = sorted(cuts)
-        for b in diagonals:
-            for one, other in ((b.source, b.target), (b.target, b.source)):
-                more |= {x - one.start + other.start for x in _within(ordered, one)}
-        if more <= cuts:
-            break
-        cuts |= more
-    ends = sorted(cuts)
-    starts = ends[:-1]
-    size = {a: b - a for a, b in pairwise(ends)}
-    parent = {x: x for x in starts}
-
-    def find(x: int) -> int:
-        while parent[x] != x:
-            parent[x] = parent[parent[x]]
-            x = parent[x]
-        return x
-
-    for b in diagonals:
-        for x in [b.source.start, *_within(starts, b.source)]:
-            parent[find(x)] = find(x - b.source.start + b.target.start)
-    owner: dict[int, str] = {}
-    fixed = set()
-    for name, nodes in graph.groups.items():
-        for x in [nodes.start, *_within(starts, nodes)]:
-            owner[x] = name
-            if name in graph.fixed:
-                fixed.add(find(x))
-    sets: dict[int, list[int]] = {}
-    for x in starts:
-        sets.setdefault(find(x), []).append(x)
-    return [
-        Renumbering(tuple(atoms), size[atoms[0]], tuple(dict.fromkeys(owner.get(x, "?") for x in atoms)))
-        for root, atoms in sets.items()
-        if find(root) not in fixed and size[atoms[0]] > 1
-    ]
-
-
-def _within(ordered: list[int], nodes: Nodes) -> list[int]:
-    from bisect import bisect_left, bisect_right
-
-    return ordered[bisect_right(ordered, nodes.start) : bisect_left(ordered, nodes.stop)]
 
 
 def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from nino.graphs import Block
 from nino.nowcasters.engines.batch import Batch
 from nino.nowcasters.engines.tiles import Tile, within
+from nino.threads import Workers
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,14 @@ class Pass(ABC):
         blocks: those that are streamed.
         rows: edges times windows in a tile.
         autocast: the mixed precision that the loss was called under.
+        threads: that each run whole tiles, on a CPU.
     """
 
     batch: Batch
     blocks: list[Block]
     rows: int
     autocast: Autocast
+    threads: int
 
     @property
     def num_nodes(self) -> int:
@@ -63,6 +67,10 @@ class Pass(ABC):
     def slices(self, block: Block, tile: Tile) -> list[slice]:
         """Where each node tensor is read."""
         return []
+
+    def workers(self) -> Workers:
+        """Who runs tiles."""
+        return Workers(self.threads, self.batch.states.device)
 
     @abstractmethod
     def tiles(self, block: Block) -> list[Tile]:
@@ -95,23 +103,40 @@ class _Aggregate(torch.autograd.Function):
     def forward(ctx: Any, work: Pass, room: int, *tensors: Tensor) -> Tensor:
         passed = _Gradients(work, tensors)
         out = torch.zeros_like(passed.nodes[-1])
-        runs = []
-        for block, tile in _tiles(work):
-            room -= len(out) * tile.num_edges
-            if room >= 0:
-                runs.append(passed.run(block, tile))
-            value = runs[-1].value.detach() if room >= 0 else passed.value(block, tile)
-            out[:, within(block.target, tile.target)] += value
-        ctx.work, ctx.passed, ctx.runs = work, passed, iter(runs)
+        edges = accumulate(tile.num_edges for _, tile in _tiles(work))
+        kept = sum(len(out) * count <= room for count in edges)
+
+        def run(numbered: tuple[int, tuple[Block, Tile]]) -> tuple[slice, Tensor, _Run | None]:
+            number, (block, tile) = numbered
+            run = passed.run(block, tile) if number < kept else None
+            value = passed.value(block, tile) if run is None else run.value.detach()
+            return within(block.target, tile.target), value, run
+
+        runs: list[_Run] = []
+
+        def take(done: tuple[slice, Tensor, _Run | None]) -> None:
+            out[:, done[0]] += done[1]
+            if done[2] is not None:
+                runs.append(done[2])
+
+        with work.workers() as workers:
+            workers.reduce(run, enumerate(_tiles(work)), take)
+        ctx.work, ctx.passed, ctx.runs = work, passed, runs
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        collected: _Gradients = ctx.passed
-        for block, tile in _tiles(ctx.work):
-            run = next(ctx.runs, None) or collected.run(block, tile)
-            collected.take(run, grads[0][:, within(block.target, tile.target)])
-        return None, None, *collected.result()
+        passed, runs, gradient = ctx.passed, iter(ctx.runs), grads[0]
+        ctx.runs = []  # each is freed when its gradient has been taken
+
+        def take(job: tuple[Block, Tile, _Run | None]) -> _Taken:
+            block, tile, run = job
+            return passed.take(run or passed.run(block, tile), gradient[:, within(block.target, tile.target)])
+
+        jobs = ((block, tile, next(runs, None)) for block, tile in _tiles(ctx.work))
+        with ctx.work.workers() as workers:
+            workers.reduce(take, jobs, passed.add)
+        return None, None, *passed.result()
 
 
 class _Errors(torch.autograd.Function):
@@ -121,10 +146,17 @@ class _Errors(torch.autograd.Function):
     def forward(ctx: Any, work: Pass, *tensors: Tensor) -> Tensor:
         collected = _Gradients(work, tensors)
         total = torch.zeros((), dtype=tensors[-1].dtype, device=tensors[-1].device)
-        for block, tile in _tiles(work):
-            run = collected.run(block, tile)
-            collected.take(run)
-            total += run.value.detach()
+
+        def run(place: tuple[Block, Tile]) -> tuple[Tensor, _Taken]:
+            run = collected.run(*place)
+            return run.value.detach(), collected.take(run)
+
+        def take(done: tuple[Tensor, _Taken]) -> None:
+            total.add_(done[0])
+            collected.add(done[1])
+
+        with work.workers() as workers:
+            workers.reduce(run, _tiles(work), take)
         ctx.gradients = collected.result()
         return total
 
@@ -133,14 +165,23 @@ class _Errors(torch.autograd.Function):
         return None, *(gradient * grads[0] for gradient in ctx.gradients)
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """A tile's gradients: to node tensors at their places, and to weights; None where there is none."""
+
+    places: list[slice]
+    parts: list[Tensor | None]
+    weights: list[Tensor | None]
+
+
 class _Gradients:
     """Gradients of a pass to its node tensors and weights, added up tile by tile."""
 
     def __init__(self, work: Pass, tensors: Sequence[Tensor]) -> None:
         self.work = work
         self.nodes = [t.detach() for t in tensors[: work.num_nodes]]
-        self.gradients = [torch.zeros_like(t) for t in self.nodes]
         self.weights = [t.detach().requires_grad_() for t in tensors[work.num_nodes :]]
+        self.gradients = [torch.zeros_like(t) for t in (*self.nodes, *self.weights)]
 
     def run(self, block: Block, tile: Tile) -> _Run:
         """Run a tile with a graph of its own."""
@@ -149,12 +190,19 @@ class _Gradients:
         with torch.enable_grad(), self.work.autocast.enter():
             return _Run(places, parts, self.work.run(block, tile, parts, self.weights))
 
-    def take(self, run: _Run, gradient: Tensor | None = None) -> None:
-        """Add a tile's gradient."""
-        torch.autograd.backward(run.value, gradient)
-        for total, part, at in zip(self.gradients, run.parts, run.places, strict=True):
-            if part.grad is not None:
-                total[:, at] += part.grad
+    def take(self, run: _Run, gradient: Tensor | None = None) -> _Taken:
+        """A tile's gradient."""
+        found = torch.autograd.grad(run.value, [*run.parts, *self.weights], gradient, allow_unused=True)
+        return _Taken(run.places, list(found[: len(run.parts)]), list(found[len(run.parts) :]))
+
+    def add(self, taken: _Taken) -> None:
+        """Add it."""
+        for total, part, at in zip(self.gradients, taken.parts, taken.places, strict=False):
+            if part is not None:
+                total[:, at] += part
+        for total, weight in zip(self.gradients[len(self.nodes) :], taken.weights, strict=True):
+            if weight is not None:
+                total += weight
 
     def value(self, block: Block, tile: Tile) -> Tensor:
         """Run a tile without a graph."""
@@ -164,7 +212,7 @@ class _Gradients:
 
     def result(self) -> list[Tensor]:
         """Gradients in the order of the tensors."""
-        return [*self.gradients, *(torch.zeros_like(w) if w.grad is None else w.grad for w in self.weights)]
+        return [t.detach() for t in self.gradients]
 
 
 def _tiles(work: Pass) -> Iterator[tuple[Block, Tile]]:
@@ -182,7 +230,8 @@ def sum_errors(work: Pass, *tensors: Tensor) -> Float[Tensor, ""]:
     if _differentiable(tensors):
         return _Errors.apply(work, *tensors)
     passed = _Gradients(work, tensors)
-    return torch.stack([passed.value(block, tile) for block, tile in _tiles(work)]).sum()
+    with work.workers() as workers:
+        return torch.stack(list(workers.map(lambda place: passed.value(*place), _tiles(work)))).sum()
 
 
 def sum_messages(work: Pass, room: int, *tensors: Tensor) -> Float[Tensor, "windows nodes hidden"]:

@@ -117,8 +117,8 @@ class Stream:
             total, summed = torch.zeros_like(self.x), ranges
             if self.sample is not None:  # a block's edges are drawn one after the other
                 summed = [Inflow(b.target.slice, [(i, b, slice(0, b.target.size))]) for i, b in enumerate(self.blocks)]
-            for inflow, messages in zip(summed, self.workers.map(self._messages, summed), strict=True):
-                total[inflow.nodes] += messages
+            messages = lambda inflow: (inflow.nodes, self._messages(inflow))  # noqa: E731
+            self.workers.reduce(messages, summed, lambda done: total[done[0]].add_(done[1]))
             self.ranks.add_up(total)
             self.workers.run(lambda inflow: update(inflow.nodes, total[inflow.nodes]), ranges)
         self._ends.append(ends)

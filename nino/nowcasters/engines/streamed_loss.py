@@ -21,11 +21,12 @@ from nino.graphs import Block, NeuralGraph
 from nino.nowcasters.engines.batch import Batch
 from nino.nowcasters.engines.fold import Affine, fold
 from nino.nowcasters.engines.recompute import Autocast, Pass, sum_errors, sum_messages
+from nino.nowcasters.engines.streamed import affordable
 from nino.nowcasters.engines.tiles import Tile, all_blocks, degrees, tiles, within
 from nino.nowcasters.network import Network
 from nino.nowcasters.scaling import ScalingMode
 
-ROWS = 4096  # edges times windows in a tile: its ten or so temporaries then stay in the last level of cache
+ROWS = 2048  # edges times windows in a tile: its ten or so temporaries then stay in the last level of cache
 KEPT = 1 << 15  # edges times windows that a pass over messages keeps for its gradient: below 100 MB at 128 hidden
 
 
@@ -109,11 +110,13 @@ def streamed_loss(
     lpe: Float[Tensor, "windows nodes lpe"],
     scaling: ScalingMode,
     memory_budget: int | None = None,
+    threads: int = 1,
 ) -> Float[Tensor, ""]:
     """The loss of ``NiNoNet.training_loss``, streamed; ``memory_budget`` bounds a tile's temporaries in bytes."""
     device = states.device
     batch = Batch.of(graph, states, targets, mask, scaling)
-    rows, room = (ROWS, KEPT) if memory_budget is None else (max(memory_budget // (40 * net.hidden), 1), 0)
+    rows, threads = rows_and_threads(memory_budget, net.hidden, threads)
+    room = KEPT if memory_budget is None else 0
     autocast = Autocast.current(device)
     blocks = all_blocks(graph)
     weighted = [block for block in blocks if block.weight is not None]
@@ -128,13 +131,26 @@ def streamed_loss(
         for i, layer in enumerate(folded.nodes):
             y, z = linear(x, layer.source), linear(x, layer.target, layer.target_bias)
             message = folded.messages[i]
-            work = NetworkPass(batch, blocks, rows, autocast, i, folded.context, predicts=False)
+            work = NetworkPass(batch, blocks, rows, autocast, threads, i, folded.context, predicts=False)
             total = sum_messages(work, room, *sources, y, *ends, z, *weights, message.weight, message.bias)
             x = silu(linear(x, layer.keep, layer.bias) + linear(total / degree, layer.gather))
             sources.append(linear(x, layer.end_source))
             ends.append(linear(x, layer.end_target))
             weights += [folded.edges[i].weight, folded.edges[i].bias]
-        work = NetworkPass(batch, weighted, rows, autocast, len(folded.nodes), folded.context, predicts=True)
+        work = NetworkPass(batch, weighted, rows, autocast, threads, len(folded.nodes), folded.context, predicts=True)
         last = (folded.last[:, : mask.shape[1]], folded.last_bias[:, : mask.shape[1]])
         errors = sum_errors(work, *sources, *ends, *weights, folded.out.weight, folded.out.bias, *last)
     return errors / (sum(block.num_weights for block in weighted) * mask.sum())
+
+
+def rows_and_threads(memory_budget: int | None, hidden: int, threads: int) -> tuple[int, int]:
+    """Edges times windows in a tile, whose temporaries take about 40 bytes for each hidden channel, and threads.
+
+    >>> rows_and_threads(None, 128, 4), rows_and_threads(20_000_000, 128, 4), rows_and_threads(10_000, 128, 4)
+    ((2048, 4), (2048, 1), (1, 1))
+    """
+    if memory_budget is None:
+        return ROWS, threads
+    size = 40 * hidden
+    rows = max(min(memory_budget // size, ROWS), 1)
+    return rows, affordable(threads, memory_budget, rows * size)

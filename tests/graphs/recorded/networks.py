@@ -111,6 +111,36 @@ def _branch(m: nn.Module, x: Tensor) -> Tensor:
     return m.b(torch.relu(m.a(x if x.sum() < 1e9 else -x)))
 
 
+def _parts(m: nn.Module, x: Tensor) -> Tensor:
+    x = m.a(x)
+    return m.b(torch.cat([x[..., :2].relu(), x[..., 2:5] * 3, x[..., 5:].relu()], -1))
+
+
+def _part_of_heads(m: nn.Module, x: Tensor) -> Tensor:
+    h = m.a(x).unflatten(-1, (2, 4))
+    return m.b(torch.stack([h[..., 0, :].relu(), h[..., 1, :]], -2).flatten(-2))
+
+
+def _gated_by_a_part(m: nn.Module, x: Tensor) -> Tensor:
+    x = m.a(x)
+    return m.b(x * x[..., :4].mean(-1, keepdim=True))
+
+
+def _written_sibling(m: nn.Module, x: Tensor) -> Tensor:
+    x = m.a(x)
+    first, whole, turned = x[..., :4], x[..., :], x.transpose(1, 2)
+    first.relu_()
+    return m.b(whole) + m.c(turned.transpose(1, 2))
+
+
+def _overlapping(m: nn.Module, x: Tensor) -> Tensor:
+    x = m.a(x)
+    one, other = x[..., :4], x[..., 2:6]
+    one.relu_()
+    other.tanh_()
+    return m.b(x) + m.c(other) + m.d(one)
+
+
 def exact_cases() -> dict[str, Callable[[], Case]]:
     """Networks by name whose exact graphs must survive renumbering."""
     linear = nn.Linear
@@ -130,6 +160,12 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
         "gated by pooled channels": lambda: image(_pooled, g=nn.Conv2d(2, 1, 7, padding=3)),
         "channels dealt out": lambda: image(_shuffled, c=nn.Conv2d(8, 8, 1, groups=2)),
         "branches on values": lambda: tokens(_branch),
+        "parts treated apart": lambda: tokens(_parts),
+        "a head treated apart": lambda: tokens(_part_of_heads),
+        "softmax over a part": lambda: tokens(lambda m, x: m.b(_softmaxed(*m.a(x).chunk(2, -1)))),
+        "gated by a part": lambda: tokens(_gated_by_a_part),
+        "a part written in place": lambda: tokens(_written_sibling, c=linear(8, 3)),
+        "overlapping parts written": lambda: tokens(_overlapping, c=linear(4, 3), d=linear(4, 3)),
         "softmax and norm over neurons": lambda: tokens(lambda m, x: m.b(m.n(m.a(x).softmax(-1))), n=nn.LayerNorm(8)),
         "gated linear unit": lambda: tokens(lambda m, x: m.b(F.glu(m.a(x), -1)), a=linear(6, 16)),
         "chunk gate": lambda: tokens(lambda m, x: m.b(_gate(*m.a(x).chunk(2, -1))), a=linear(6, 16)),
@@ -146,6 +182,7 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
         ),
         "pixel shuffle": lambda: image(lambda m, x: m.b(F.pixel_shuffle(m.a(x), 2)), b=nn.Conv2d(2, 2, 1)),
         "patches by unfold": lambda: tokens(lambda m, x: m.b(x.unfold(1, 4, 2).flatten(2)), b=linear(24, 3)),
+        "kernels standardised as rows": lambda: image(_standardised, c=nn.Conv2d(8, 8, 3, bias=False)),
         "norm in groups": lambda: image(lambda m, x: m.b(m.n(m.a(x)).relu()), n=nn.GroupNorm(4, 8)),
         "lstm": lambda: (
             Apply(lambda m, x: m.b(m.a(x)[0]), a=nn.LSTM(6, 5, 2, bidirectional=True), b=linear(10, 3)),
@@ -173,12 +210,21 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
     }
 
 
+def _standardised(m: nn.Module, x: Tensor) -> Tensor:
+    weight = F.batch_norm(m.c.weight.reshape(1, 8, -1), None, None, training=True).reshape_as(m.c.weight)
+    return m.b(F.relu(F.conv2d(m.a(x), weight)))
+
+
 def _normed(first: nn.Module, second: nn.Module, dim: int = 0) -> Case:
     return nn.Sequential(parametrizations.weight_norm(first, dim=dim), nn.ReLU(), second), torch.randn(2, 4, 9)
 
 
 def _gate(u: Tensor, v: Tensor) -> Tensor:
     return u * torch.sigmoid(v)
+
+
+def _softmaxed(u: Tensor, v: Tensor) -> Tensor:
+    return torch.cat([u.softmax(-1), v], -1)
 
 
 def _mixed(m: nn.Module, x: Tensor) -> Tensor:

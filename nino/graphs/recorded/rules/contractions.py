@@ -284,6 +284,8 @@ def _again(r: Reading, weight: Value, sources: Labels, transposed: bool, channel
     patch = next((f for f in weight.fields if set(f.axes) > {*group, *reads}), None)
     if rows is not None:
         join_rows(r, sources.reshape(rows.shape), rows)
+    elif patch is not None and not r.neurons.fixed(patch.labels).all():
+        r.stop(weight.made_of, "a convolution with a weight whose channels and places are one dimension")
     elif patch is None and not _regrouped(r, weight, sources, group, reads, writes):
         r.stop(weight.made_of, "a convolution in groups with a weight that is computed")
     if targets is None or targets.size != channels:

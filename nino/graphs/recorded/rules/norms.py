@@ -33,7 +33,7 @@ def layer_norm(r: Reading, call: Call) -> list[Value | None]:
 def _statistics(r: Reading, value: Value, n: int) -> Value:
     gone = {x for dim in value.dims[len(value.dims) - n :] for x in dim}
     dims = (*value.dims[: len(value.dims) - n], *((),) * n)
-    return value.but(dims=dims, fields=r.reduce(value, gone, "slices"), fresh=0)
+    return value.but(dims=dims, fields=r.summed(value, gone), fresh=0)
 
 
 @rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "batch_norm",

@@ -32,7 +32,7 @@ def reduction(r: Reading, call: Call) -> list[Value | None]:
     index = call.name in ("argmax", "argmin")
     if index:
         r.tell_apart(value, gone, f"{call.name} gives their numbers")
-    fields = r.reduce(value, gone, "slices")
+    fields = r.summed(value, gone)
     keep = bool(call.get("keepdim", False))
     left: list[Dim] = [() if d in dims else dim for d, dim in enumerate(value.dims) if d not in dims or keep]
     out = value.but(dims=tuple(left), fields=fields, fresh=0)
