@@ -123,6 +123,28 @@ def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unkn
     return graph if declaration is not None else replace(graph, origin="traced")
 
 
+def family_graph(kind: str, model: nn.Module, topology: Topology = "released") -> NeuralGraph | None:
+    """The declared graph of a family, for a model of its parameters' names, ``config`` and ``base_model``.
+
+    Args:
+        kind: transformers' ``config.model_type``.
+        model: need not be able to run.
+        topology: see ``neural_graph``.
+
+    Returns:
+        None where the family is not declared, or the declaration does not place all of the model's parameters.
+    """
+    if kind not in _BY_TYPE:
+        return None
+    builder = GraphBuilder(model, topology)
+    try:
+        _BY_TYPE[kind](builder, model)
+    except ValueError:
+        return None
+    graph = builder.build("carry", kind)
+    return None if graph.carried else graph
+
+
 def graph_now(model: nn.Module, topology: Topology, unknown: Unknown, *, wiring: bool) -> NeuralGraph | None:
     """The graph that needs no forward pass, if any; for a nowcaster that reads no wiring, at worst parameters alone.
 

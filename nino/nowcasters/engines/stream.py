@@ -1,7 +1,8 @@
 """The passes of the streamed engine: every range of target nodes by itself, tile by tile.
 
 A range's messages are summed by one thread in a fixed order and then update its nodes, so that no two threads write
-to the same place and their number does not change a bit.
+to the same place and their number does not change a bit. Processes that share the graph sum those of their own edges,
+add the sums up over all of them, and then update all nodes each.
 
 Dimension names as in ``nino.nowcasters.network``; a tile has ``sources`` x ``targets`` edges.
 """
@@ -81,7 +82,7 @@ class Stream:
     ) -> None:
         """Allocate the node states that are read at sources."""
         self.blocks, self.folded, self.layers, self.reader = all_blocks(graph), folded, layers, reader
-        self.chunk, self.workers, self.sample = chunk, workers, sample
+        self.chunk, self.workers, self.sample, self.ranks = chunk, workers, sample, graph.ranks
         self.x = x
         self.y = torch.empty_like(x, dtype=folded.last.dtype)
         self._ends: list[tuple[Tensor, Tensor]] = []  # S x_i, read at sources, and T x_i, read at targets
@@ -119,13 +120,15 @@ class Stream:
             if more:
                 self._emit(next_y, depth + 1, nodes)
 
-        if self.sample is None:
+        if self.sample is None and self.ranks.world == 1:
             self.workers.run(lambda inflow: update(inflow.nodes, self._messages(inflow)), ranges)
-        else:  # a block's edges are drawn one after the other
-            total = torch.zeros_like(self.x)
-            whole = [Inflow(b.target.slice, [(i, b, slice(0, b.target.size))]) for i, b in enumerate(self.blocks)]
-            messages = lambda block: (block.nodes, self._messages(block))  # noqa: E731
-            self.workers.reduce(messages, whole, lambda done: total[done[0]].add_(done[1]))
+        else:
+            total, summed = torch.zeros_like(self.x), ranges
+            if self.sample is not None:  # a block's edges are drawn one after the other
+                summed = [Inflow(b.target.slice, [(i, b, slice(0, b.target.size))]) for i, b in enumerate(self.blocks)]
+            messages = lambda inflow: (inflow.nodes, self._messages(inflow))  # noqa: E731
+            self.workers.reduce(messages, summed, lambda done: total[done[0]].add_(done[1]))
+            self.ranks.add_up(total)
             self.workers.run(lambda inflow: update(inflow.nodes, total[inflow.nodes]), ranges)
         self._ends.append(ends)
         self.y = next_y
