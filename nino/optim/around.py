@@ -6,6 +6,8 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
+from itertools import islice
+from traceback import walk_stack
 from typing import Any, ParamSpec, TextIO, TypeVar
 
 import torch
@@ -36,23 +38,18 @@ def refuse_lost_settings(opt: Any) -> None:
     Raises:
         AttributeError: names the attribute and where it belongs.
     """
-    frame, seen = sys._getframe(1), {id(opt)}
-    for _ in range(DEPTH):
+    for frame, _ in islice(walk_stack(sys._getframe(1)), DEPTH):
         outer = frame.f_locals.get("self")
-        stands_for_it = isinstance(outer, torch.optim.Optimizer) and not isinstance(outer, type(opt))
-        if stands_for_it and id(outer) not in seen:
-            seen.add(id(outer))
-            own = vars(outer)
-            inner = next((name for name, value in own.items() if value is opt), None)
-            lost = next((name for name in SETTINGS if name in own), None)
-            if inner is not None and lost is not None:
-                raise AttributeError(
-                    f"`{lost}` was set on a {type(outer).__name__}, which does not pass it on: set it on the optimizer "
-                    f"inside, `opt.{inner}.{lost} = ...`, and delete it here, `del opt.{lost}`"
-                )
-        if frame.f_back is None:
-            return
-        frame = frame.f_back
+        if not isinstance(outer, torch.optim.Optimizer) or isinstance(outer, type(opt)):
+            continue
+        own = vars(outer)
+        inner = next((name for name, value in own.items() if value is opt), None)
+        lost = next((name for name in SETTINGS if name in own), None)
+        if inner is not None and lost is not None:
+            raise AttributeError(
+                f"`{lost}` was set on a {type(outer).__name__}, which does not pass it on: set it on the optimizer "
+                f"inside, `opt.{inner}.{lost} = ...`, and delete it here, `del opt.{lost}`"
+            )
 
 
 class _ToStderr(logging.StreamHandler[TextIO]):
@@ -63,7 +60,7 @@ class _ToStderr(logging.StreamHandler[TextIO]):
         self.setFormatter(logging.Formatter("nino: %(message)s"))
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]
+    def stream(self) -> Any:  # type: ignore[override]
         return sys.stderr
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from itertools import islice
+from traceback import walk_stack
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler
 
+from nino.optim.shards import is_sharded
 from nino.optim.wrapper import NiNo
 
 log = logging.getLogger("nino.optim")
@@ -62,19 +65,38 @@ class NowcastCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Report the nowcast if this step was one."""
-        record = wrapper_of(kwargs["optimizer"]).last_nowcast
+        """Report the nowcast if this step was one, and prepare for saving."""
+        opt = wrapper_of(kwargs["optimizer"])
+        _gather(opt, control)
+        record = opt.last_nowcast
         if record is not None and record.step > self._reported:
             self._reported = record.step
             logs = {f"nowcast_{name}": value for name, value in record.numbers().items()}
             if state.epoch is not None:
                 logs["epoch"] = state.epoch
             state.log_history.append({**logs, "step": state.global_step})
-            # The Trainer hands its callbacks no way to log. What calls this is its handler, which has all of them.
-            handler = sys._getframe(1).f_locals.get("self")
-            if isinstance(handler, CallbackHandler):
+            if (handler := _handler()) is not None:
                 control = handler.on_log(args, state, control, logs)
         return control
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Prepare for saving, where epochs are saved."""
+        _gather(wrapper_of(kwargs["optimizer"]), control)
+        return control
+
+
+def _gather(opt: NiNo, control: TrainerControl) -> None:
+    """Let rank 0, which alone asks for the optimizer's state, have what all ranks hold of whole parameters."""
+    if control.should_save and not any(map(is_sharded, opt.named.values())):
+        opt.gather_states()
+
+
+def _handler(depth: int = 8) -> CallbackHandler | None:
+    """Who called this callback: it holds all callbacks, and the ``Trainer`` hands these no other way to log."""
+    callers = (frame.f_locals.get("self") for frame, _ in islice(walk_stack(sys._getframe(1)), depth))
+    return next((caller for caller in callers if isinstance(caller, CallbackHandler)), None)
 
 
 def wrapper_of(optimizer: Any) -> NiNo:

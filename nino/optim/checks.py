@@ -81,7 +81,7 @@ def check_parameters(named: Mapping[str, Tensor]) -> None:
     """Refuse models whose states cannot be nowcast.
 
     Raises:
-        ValueError: for a model without parameters, or with complex, integer or sharded ones; names the parameter.
+        ValueError: for a model without parameters, or with complex or integer ones; names the parameter.
     """
     if not named:
         raise ValueError("`model` has no parameters: nothing to nowcast")
@@ -90,11 +90,6 @@ def check_parameters(named: Mapping[str, Tensor]) -> None:
             raise ValueError(
                 f"parameter {name!r} is {parameter.dtype}: only floating point can be nowcast; "
                 f"go on with the base optimizer alone (nowcaster=None)"
-            )
-        if hasattr(parameter, "placements"):
-            raise ValueError(
-                f"parameter {name!r} is sharded (DTensor): a nowcast needs whole parameters; train with DDP, "
-                f"or nowcast offline from whole checkpoints (`nino step`)"
             )
 
 

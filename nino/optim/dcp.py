@@ -21,7 +21,8 @@ import json
 import sys
 import weakref
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
+from traceback import walk_stack
 from typing import Any
 
 import torch
@@ -36,14 +37,8 @@ ABOUT, STATE, REST = "nino_about", "nino_state_", "nino_rest_"
 
 def asked_by_dcp(depth: int = 12) -> bool:
     """Whether ``torch.distributed.checkpoint`` is among the callers, at most ``depth`` calls up."""
-    frame = sys._getframe(1)
-    for _ in range(depth):
-        if frame.f_globals.get("__name__") == CALLER:
-            return True
-        if frame.f_back is None:
-            return False
-        frame = frame.f_back
-    return False
+    callers = islice(walk_stack(sys._getframe(1)), depth)
+    return any(frame.f_globals.get("__name__") == CALLER for frame, _ in callers)
 
 
 class StateNames(Mapping[Tensor, dict[str, None]]):
@@ -84,17 +79,20 @@ def spread(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
         state: its state dict.
 
     Raises:
-        ValueError: for a base optimizer whose state dict is built in its own way, and on ranks that keep no states.
+        ValueError: for a base optimizer whose state dict is built in its own way, and where processes share the states.
     """
     if "state" not in state or "param_groups" not in state:
         raise ValueError(
             f"the state dict of {type(nowcasting.base).__name__} has no 'state' and 'param_groups', which "
             f"get_optimizer_state_dict needs: store `to_tensors(opt.state_dict())` instead"
         )
+    if nowcasting.apart:
+        raise ValueError(
+            "processes share the saved states: store get_optimizer_state_dict(model, opt.base) and, beside it, "
+            "`opt.nowcasts`; see docs/scale.md"
+        )
     nowcasts = dict(state["nino"])
     rows, context = nowcasts.pop("states"), nowcasting.history.context
-    if nowcasts["saved"] and not len(rows):
-        raise ValueError("this rank keeps no states for nowcasts: store `to_tensors(opt.state_dict())` of rank 0")
     fresh = not nowcasting.base.state
     base = _state_after_a_step(nowcasting.base) if fresh else state
     schedule = nowcasts["schedule"]

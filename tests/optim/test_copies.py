@@ -105,7 +105,7 @@ class Twin:
         with torch.no_grad():
             self.model[0].bias.zero_()  # a bias that begins at zero is far from its copies, in its own norm
         base = make(self.model.parameters())
-        options = {"nowcaster": jump_of_one(tools)} if jump else {}
+        options = {"nowcaster": jump_of_one(tools)} if jump else {"ckpt": None}
         self.opt = NiNo(base, model=self.model, period=10, horizons=1, graph=tools.graph(self.model), **options)
         self.opt.train()
         self.jump, self.draw = jump, torch.Generator().manual_seed(1)
@@ -214,6 +214,7 @@ def test_a_jump_that_the_next_step_takes_back_is_noticed_and_said(tools, caplog,
     assert re.search(said, record.getMessage()), record.getMessage()
     twin.run(5)
     assert caplog.text.count("took back") == 1
+    assert twin.opt.counts == {"kept": 0, "put back": 0, "left out": 0, "taken back": 1}
 
 
 def test_in_evaluation_mode_there_is_no_nowcast(tools):
