@@ -2,8 +2,8 @@
 #   snakemake --cores 2 --configfile workflow/configs/smoke.yaml
 # The config is checked here, before any job; every rule calls one `nino` command.
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -14,6 +14,9 @@ from nino.specs import report as names
 from nino.specs import studies
 
 min_version("9.0")
+
+# A job's threads are those of its rule, of which Snakemake tells it: all jobs together take no more than the cores.
+os.environ.pop("NINO_THREADS", None)
 
 
 configfile: Path(workflow.basedir, "config.yaml")
@@ -41,9 +44,7 @@ onstart:
     shards = [job.output[0] for job in workflow.dag.needrun_jobs() if job.rule.name == "collect"]
     if shards:
         # In a process of its own: it imports torch, which the one that starts the jobs has no use for.
-        asked = subprocess.run(
-            [sys.executable, "-m", "nino", "room", PATHS.config, *shards], stderr=subprocess.PIPE
-        )
+        asked = subprocess.run(["nino", "room", PATHS.config, *shards], stderr=subprocess.PIPE)
         if asked.returncode:
             raise WorkflowError(asked.stderr.decode().strip())
 

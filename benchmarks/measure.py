@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.models import NAMES, build, history
+from nino import NiNo
 from nino.graphs import neural_graph
 from nino.measure import PeakMemory, elapsed, most_bytes, wall_clock
 from nino.nowcasters import NiNoNet
@@ -42,7 +43,7 @@ def nowcast(model_name: str, engine: str, hidden: int, device: str, repeats: int
     graph_seconds = wall_clock("cpu") - started
     lpe_seconds = elapsed(graph.lpe, "cpu", wall_clock)
     lpe = graph.lpe()
-    net = NiNoNet(hidden).to(device)
+    net = NiNoNet(hidden=hidden).to(device)
     states = history(model, device=device, dtype=torch.float32)
     # the least work an engine of this algebra can do: 3 d^2 multiply-adds a weight's edge
     edges = sum(b.num_edges for b in graph.blocks if b.weight is not None)
@@ -73,7 +74,7 @@ def train(model_name: str, engine: str, hidden: int, device: str, repeats: int) 
     windows, groups = (16, 1) if graph.word_nodes is None else (4, 4)
     if graph.word_nodes is not None:
         graph, _ = graph.sample_words(torch.arange(1000))
-    net = NiNoNet(hidden).to(device)
+    net = NiNoNet(hidden=hidden).to(device)
     count = graph.num_parameters
     states = torch.randn(windows, count, 5, device=device)
     targets = torch.randn(windows, count, 40, device=device)
@@ -95,10 +96,29 @@ def train(model_name: str, engine: str, hidden: int, device: str, repeats: int) 
     }
 
 
+def wrapper(model_name: str, engine: str, hidden: int, device: str, repeats: int) -> dict[str, Any]:
+    """Seconds of the optimizer's steps that save a state, and of those that nowcast, gradients and model aside."""
+    model = build(model_name, device)
+    base = torch.optim.SGD(model.parameters(), lr=0.0)
+    opt = NiNo(
+        base, model=model, nowcaster=NiNoNet(hidden=hidden), period=10, max_train_steps=1000, graph=neural_graph(model)
+    )
+    saved, nowcast = [], []
+    for _ in range(10 * repeats):
+        due, history = opt.nowcast_next, len(opt.history)
+        seconds = elapsed(opt.step, device, wall_clock)
+        if due:
+            nowcast.append(seconds)
+        elif len(opt.history) > history:
+            saved.append(seconds)
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"parameters": parameters, "seconds": nowcast, "save_seconds": saved}
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("nowcast", "train"))
+    parser.add_argument("what", choices=("nowcast", "train", "wrapper"))
     parser.add_argument("--model", choices=NAMES, required=True)
     parser.add_argument("--engine", choices=("streamed", "edges"), default="streamed")
     parser.add_argument("--hidden", type=int, default=128)
@@ -107,7 +127,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    work = nowcast if args.what == "nowcast" else train
+    work = {"nowcast": nowcast, "train": train, "wrapper": wrapper}[args.what]
     result = work(args.model, args.engine, args.hidden, args.device, args.repeats)
     print(json.dumps({**vars(args), **result}))
 

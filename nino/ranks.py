@@ -15,6 +15,10 @@ from torch import Tensor, nn
 T = TypeVar("T")
 
 
+class OthersFailedError(RuntimeError):
+    """Other processes could not do their part of what all do together; says which and why."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process among those that work together; the default is a process on its own.
@@ -49,11 +53,20 @@ class Ranks:
         """
         return list(items[self.rank :: self.world])
 
+    def cut(self, size: int) -> slice:
+        """This process's part of ``size`` things in a row.
+
+        >>> [Ranks(rank, 2).cut(5) for rank in range(2)]
+        [slice(0, 2, None), slice(2, 5, None)]
+        """
+        return slice(size * self.rank // self.world, size * (self.rank + 1) // self.world)
+
     def from_first(self, make: Callable[[], T]) -> T:
-        """What ``make`` returns in rank 0, the only one that calls it, in every process."""
+        """What ``make`` returns in rank 0, the only one that calls it, in every process; see ``agree``."""
         if self.world == 1:
             return make()
         box: list[T | None] = [make() if self.leads else None]
+        self.agree(None)
         dist.broadcast_object_list(box, group_src=0, group=self.group)
         return box[0]  # type: ignore[return-value]
 
@@ -69,6 +82,40 @@ class Ranks:
         values: list[T | None] = [None] * self.world
         dist.all_gather_object(values, value, group=self.group)
         return values  # type: ignore[return-value]
+
+    def to_first(self, value: T) -> list[T] | None:
+        """Every process's value, in the order of ranks, in rank 0; None in the others."""
+        if self.world == 1:
+            return [value]
+        values: list[T | None] | None = [None] * self.world if self.leads else None
+        dist.gather_object(value, values, group_dst=0, group=self.group)
+        return values  # type: ignore[return-value]
+
+    def agree(self, value: T) -> list[T]:
+        """``gather`` for work that may fail: a process that could not do its part calls ``fail`` in place of this.
+
+        Raises:
+            OthersFailedError: in every process that got here, where another one did not.
+        """
+        said = self.gather((None, value))
+        failed = [f"rank {rank}: {failure}" for rank, (failure, _) in enumerate(said) if failure is not None]
+        if failed:
+            raise OthersFailedError("; ".join(failed))
+        return [value for _, value in said]
+
+    def fail(self, error: Exception) -> bool:
+        """Tell the processes that wait in ``agree`` why this one does not come; whether any of them did its part."""
+        if isinstance(error, OthersFailedError):  # they know
+            return True
+        said = self.gather((f"{type(error).__name__}: {error}", None))
+        return any(failure is None for failure, _ in said)
+
+    def add_up(self, tensor: Tensor) -> Tensor:
+        """Put the sum over all processes into ``tensor``, once all have got here; see ``agree``."""
+        if self.world > 1:
+            self.agree(None)
+            dist.all_reduce(tensor, group=self.group)
+        return tensor
 
     def sum_gradients(self, net: nn.Module, loss: float) -> float:
         """Add up the gradients of all processes, in place, and their losses.

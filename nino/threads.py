@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock, Thread
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import torch
+if TYPE_CHECKING:  # the `nino` command reads the variable before torch is loaded, which then heeds it
+    import torch
 
 VARIABLE = "NINO_THREADS"
 AHEAD = 8  # pieces a thread that may be given out before the oldest is done
@@ -23,6 +24,18 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
+def from_environment() -> int | None:
+    """Threads that the environment variable ``NINO_THREADS`` asks for; None where it is not set.
+
+    Raises:
+        ValueError: for anything but a whole number from 1 on.
+    """
+    value = os.environ.get(VARIABLE)
+    if value is not None and not (value.isdecimal() and int(value)):
+        raise ValueError(f"`{VARIABLE}` (={value!r}) must be a number of threads, at least 1")
+    return None if value is None else int(value)
+
+
 def thread_count(threads: int | None = None) -> int:
     """CPU threads to work with.
 
@@ -30,15 +43,13 @@ def thread_count(threads: int | None = None) -> int:
         threads: as asked for; None takes the environment variable ``NINO_THREADS`` and else torch's own number.
 
     Raises:
-        ValueError: for a number below 1 or a variable that is no number.
+        ValueError: for a number below 1, here or in the variable.
     """
-    said = os.environ.get(VARIABLE) if threads is None else None
-    name, value = ("threads", threads) if said is None else (VARIABLE, said)
-    if value is None:
-        return torch.get_num_threads()
-    if not (isinstance(value, int) or value.isdecimal()) or int(value) < 1:
-        raise ValueError(f"`{name}` (={value!r}) must be a number of threads, at least 1")
-    return int(value)
+    if threads is not None and threads < 1:
+        raise ValueError(f"`threads` (={threads}) must be at least 1")
+    import torch
+
+    return threads or from_environment() or torch.get_num_threads()
 
 
 class Workers:
@@ -57,6 +68,8 @@ class Workers:
 
     def __init__(self, threads: int, device: torch.device | str = "cpu") -> None:
         """Start no thread yet: each starts with the first piece that finds none idle."""
+        import torch
+
         self.threads = threads
         alone = torch.device(device).type != "cpu" or threads == torch.get_num_threads() == 1
         self._pool = None if alone else ThreadPoolExecutor(threads, "nino", _take_one_thread)
@@ -78,6 +91,8 @@ class Workers:
         if self._pool is None:
             yield from map(work, pieces)
             return
+        import torch
+
         grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
         def carried(piece: Piece) -> Result:
@@ -123,6 +138,8 @@ def _take_one_thread() -> None:
     ``torch.set_num_threads`` sets the number of the thread that calls it and of all that start after it: the latter
     is put back by a thread that does nothing else.
     """
+    import torch
+
     with _setting:
         default = torch.get_num_threads()
         if default > 1:

@@ -92,7 +92,7 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch, three: None) -> 
     assert thread_count() == 3
     monkeypatch.setenv("NINO_THREADS", "5")
     assert (thread_count(), thread_count(2)) == (5, 2)
-    for value in ("0", "-1", "two", ""):
+    for value in ("0", "-1", "two", "1.5", ""):
         monkeypatch.setenv("NINO_THREADS", value)
         with pytest.raises(ValueError, match=r"`NINO_THREADS` \(='.*'\) must be a number of threads, at least 1"):
             thread_count()

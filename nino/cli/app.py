@@ -18,6 +18,7 @@ import typer
 from nino.allocator import keep_freed_memory
 from nino.cli import config, convert, models, plan, reports, stages, studies
 from nino.config.errors import ConfigError
+from nino.threads import from_environment
 
 app = typer.Typer(
     name="nino",
@@ -57,9 +58,9 @@ def common(
 def main() -> None:
     """Run the command line; errors that a user can act on end in one line and an exit code."""
     keep_freed_memory()
-    if threads := os.environ.get("NINO_THREADS"):  # read when torch and NumPy are loaded, which is later
-        os.environ.setdefault("OMP_NUM_THREADS", threads)
     try:
+        if (threads := from_environment()) is not None:  # torch and NumPy look when they are loaded, which is later
+            os.environ.setdefault("OMP_NUM_THREADS", str(threads))
         app()
     except ConfigError as error:
         fail(error, 2)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,9 +22,22 @@ if TYPE_CHECKING:
     from nino.nowcasters import Nowcaster
 
 
+ModelFunction = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="package.module:function that builds the network, or it and an example of its inputs; "
+        "not needed for Hugging Face folders.",
+    ),
+]
+UnknownParameters = Annotated[
+    str, typer.Option("--unknown", help="Parameters that the graph does not know: error, carry or order.")
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (graph, step, check):
+    for command in (graph, step, merge, check):
         app.command()(command)
 
 
@@ -70,16 +84,18 @@ def graph(
 
 
 def step(
-    directory: Annotated[Path, typer.Argument(help="Run folder: checkpoint-200, step_200.pt, model-200.safetensors.")],
+    checkpoints: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folder of checkpoint-200, step_200.pt, model-200.safetensors; or each by name, oldest first."
+        ),
+    ],
     nowcaster: Annotated[str, typer.Option("--nowcaster", help="File, known name (nino_no_posw), or: linear.")],
     k: Annotated[int | None, typer.Option("--k", min=1, help="Horizon, in checkpoints.")] = None,
     max_train_steps: Annotated[
         int | None, typer.Option("--max-train-steps", min=1, help="Steps of the whole run: k by the decay, for no --k.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="package.module:function that builds it; not for Hugging Face folders."),
-    ] = None,
+    model: ModelFunction = None,
     spacing: Annotated[
         int | None, typer.Option("--spacing", min=1, help="Steps between checkpoints; default what is there.")
     ] = None,
@@ -91,9 +107,10 @@ def step(
     power: Annotated[float, typer.Option("--power", min=0, help="Exponent of the decay of k; 0 keeps it.")] = 2.0,
     pattern: Annotated[str | None, typer.Option("--pattern", help="Shell pattern of the checkpoints' names.")] = None,
     topology: Annotated[str, typer.Option("--topology", help="released, exact or naive.")] = "released",
+    unknown: UnknownParameters = "error",
     update_scale: Annotated[float, typer.Option("--update-scale", help="Factor on the change.")] = 1.0,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Checkpoint to write; default DIRECTORY/nowcast/ and the last's name.")
+        Path | None, typer.Option("--out", help="Checkpoint to write; default nowcast/ beside the last, its name.")
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -102,21 +119,23 @@ def step(
     ] = "keep",
 ) -> None:
     """Nowcast once, offline, from a run's last checkpoints; write one that training resumes from."""
-    from nino.nowcasters import LineFit
     from nino.offline import step
 
+    network, example = (None, None) if model is None else build_with_example(model)
     done = step(
-        directory,
-        LineFit() if nowcaster == "linear" else nowcaster,
+        checkpoints if len(checkpoints) > 1 else checkpoints[0],
+        nowcaster_of(nowcaster),
         k,
         max_train_steps=max_train_steps,
-        model=None if model is None else build(model),
+        model=network,
+        example=example,
         spacing=spacing,
         period=period,
         max_horizon=max_horizon,
         power=power,
         pattern=pattern,
         topology=topology,
+        unknown=unknown,
         update_scale=update_scale,
         out=out,
         device=device_of(device),
@@ -124,6 +143,49 @@ def step(
         still=still,
     )
     typer.echo(f"{done.path}: steps {', '.join(map(str, done.steps))}, k = {done.k}, norm {done.norm:.4g}")
+
+
+def merge(
+    base: Annotated[Path, typer.Argument(help="What all were fine-tuned from: a file or a Hugging Face folder.")],
+    finetuned: Annotated[list[Path], typer.Argument(help="Two to four fine-tuned models.")],
+    nowcaster: Annotated[str, typer.Option("--nowcaster", help="File, known name (nino_no_posw), or: linear.")],
+    out: Annotated[Path, typer.Option("--out", help="File or folder to write.")],
+    horizons: Annotated[str, typer.Option("--horizons", help="First-last k whose predictions are averaged.")] = "1-5",
+    update_scale: Annotated[float, typer.Option("--update-scale", help="Factor on the change.")] = 0.3,
+    model: ModelFunction = None,
+    topology: Annotated[str, typer.Option("--topology", help="released, exact or naive.")] = "released",
+    unknown: UnknownParameters = "error",
+    device: Device = "auto",
+) -> None:
+    """Merge fine-tuned models into one by a nowcast: base and fine-tuned models are the states that it reads."""
+    from nino.offline import merge
+
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", horizons)
+    if match is None:
+        raise ConfigError([f"--horizons (={horizons}) must be k or first-last, as 1-5"])
+    first, last = int(match[1]), int(match[2] or match[1])
+    network, example = (None, None) if model is None else build_with_example(model)
+    done = merge(
+        base,
+        finetuned,
+        nowcaster_of(nowcaster),
+        out,
+        horizons=range(first, last + 1),
+        update_scale=update_scale,
+        model=network,
+        example=example,
+        topology=topology,
+        unknown=unknown,
+        device=device_of(device),
+    )
+    typer.echo(f"{done.path}: {len(finetuned)} models merged, averaged: {', '.join(done.averaged) or 'none'}")
+
+
+def nowcaster_of(name: str) -> Nowcaster | str:
+    """A nowcaster without a file by its name, or a file or known name as it is."""
+    from nino.nowcasters import LineFit
+
+    return LineFit() if name == "linear" else name
 
 
 def check(
@@ -158,7 +220,15 @@ def check(
 
 
 def build(path: str) -> nn.Module:
+    """The network of ``build_with_example`` alone."""
+    return build_with_example(path)[0]
+
+
+def build_with_example(path: str) -> tuple[nn.Module, Any]:
     """Call the function that ``--model`` names; modules are looked for in the working directory too.
+
+    Returns:
+        The network, and the example of its inputs that the function gives beside it, if any.
 
     Raises:
         ConfigError: where there is no such function, or it does not give a module.
@@ -168,13 +238,14 @@ def build(path: str) -> nn.Module:
     module, _, function = path.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        model = getattr(importlib.import_module(module), function)()
+        made = getattr(importlib.import_module(module), function)()
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             [f"--model (={path}) must be package.module:function, importable from here: {error}"]
         ) from error
     finally:
         sys.path.pop(0)
+    model, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
         raise ConfigError([f"--model (={path}) gave {type(model).__name__}, not a torch module"])
-    return model
+    return model, example

@@ -15,6 +15,7 @@ from nino.graphs.core import Block, EdgeType, Nodes, Parameter
 from nino.graphs.laplacian import laplacian_encoding
 from nino.graphs.windows import ends, window
 from nino.graphs.words import keep_words
+from nino.ranks import Ranks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,6 +44,8 @@ class NeuralGraph:
         carried: parameters that lie on no edge and are left to the base optimizer.
         buffers: of each buffer that the forward writes, (dimension, nodes along it): they are renumbered as parameters.
         reasons: of each carried parameter, the operation that stopped it, where it is known.
+        ranks: the processes that share the graph's edges; by default there is one.
+        of: the whole graph, where this is a process's share of it; see ``nino.graphs.shares``.
         origin: where the graph comes from, in words: declared, traced, recorded, on which inputs.
     """
 
@@ -57,8 +60,20 @@ class NeuralGraph:
     carried: tuple[str, ...] = ()
     buffers: Mapping[str, tuple[tuple[int, Tensor], ...]] = field(default_factory=dict, repr=False)
     reasons: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ranks: Ranks = Ranks()
+    of: NeuralGraph | None = field(default=None, repr=False)
     origin: str = "declared"
     _cache: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def whole(self) -> NeuralGraph:
+        """The graph with the edges of all processes that share it."""
+        return self.of or self
+
+    @property
+    def loops(self) -> Nodes:
+        """The nodes whose self-loops are among this graph's edges: all, unless processes share them."""
+        return Nodes(0, self.num_nodes)[self.ranks.cut(self.num_nodes)]
 
     @property
     def num_parameters(self) -> int:
@@ -92,11 +107,13 @@ class NeuralGraph:
             k: number of eigenvectors, default 8.
 
         Returns:
-            Float32 on the CPU, columns padded with zeros where the graph has fewer eigenvectors.
+            Float32 on the CPU, of a shared graph as rank 0 computes it for all; columns padded with zeros where the
+            graph has fewer eigenvectors.
         """
         key = f"lpe{k}"
         if key not in self._cache:
-            self._cache[key] = laplacian_encoding(self.num_nodes, self.blocks, k)
+            blocks = self.whole.blocks
+            self._cache[key] = self.ranks.from_first(lambda: laplacian_encoding(self.num_nodes, blocks, k))
         return self._cache[key]
 
     def sample_words(self, rows: Int[Tensor, " rows"]) -> tuple[NeuralGraph, Int[Tensor, " elements"]]:

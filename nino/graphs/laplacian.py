@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from nino.graphs.core import Block
@@ -56,7 +57,7 @@ class BlockAdjacency:
             else:
                 steps.append(np.stack([np.arange(s0, s1), np.arange(t0, t1)], axis=-1))
         self._quotient = _undirected(pairs, atoms)
-        self._own = self._quotient.diagonal()[self._atom]
+        self._within = self._quotient.diagonal()[self._atom]
         diagonal = _undirected(steps, num_nodes).tocoo()
         apart = diagonal.row != diagonal.col
         row, col = diagonal.row[apart], diagonal.col[apart]
@@ -68,7 +69,7 @@ class BlockAdjacency:
     def __matmul__(self, x: Array) -> Array:
         """Product with columns (N, n)."""
         joined = self._quotient @ np.add.reduceat(x, self._starts, axis=0)
-        return joined[self._atom] - self._own[:, None] * x + self._diagonal @ x
+        return joined[self._atom] - self._within[:, None] * x + self._diagonal @ x
 
     def twins(self) -> NDArray[np.int64]:
         """Classes of nodes with the same neighbours, (N,) numbers from 0: whole atoms, but for nodes of diagonals."""
@@ -79,7 +80,7 @@ class BlockAdjacency:
     @property
     def cliques(self) -> NDArray[np.bool_]:
         """Whether a node is joined to the other nodes of its atom: (N,)."""
-        return self._own > 0
+        return self._within > 0
 
 
 def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> Float[Tensor, "nodes {k}"]:
@@ -94,7 +95,7 @@ def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> F
     k + 1 of them below eigenvalue 1, as shallow networks do, the others fill up. All starts are fixed, so that the
     result is the same to the bit every time; of each eigenvector and its negative the one is taken whose first
     entry of at least half the largest magnitude is positive. Within equal eigenvalues the basis is arbitrary: other
-    kernels of LAPACK (another processor, another number of its threads) may give another one.
+    kernels of LAPACK (another processor) may give another one.
 
     Args:
         num_nodes: N.
@@ -148,7 +149,8 @@ def _encoding(num_nodes: int, blocks: tuple[Range, ...], k: int) -> NDArray[np.f
     def normalised(x: Array) -> Array:
         return gather @ (scale * (adjacency @ (scale * (spread @ x))))
 
-    values, vectors = largest_eigenpairs(normalised, len(size), k + 1)
+    with threadpool_limits(1, "blas"):  # beside other programs the threads of small products wait for each other
+        values, vectors = largest_eigenpairs(normalised, len(size), k + 1)
     vectors = spread @ vectors
     below = int((values > 1e-12).sum())
     if below <= k:

@@ -33,8 +33,10 @@ _BY_TYPE: dict[str, Declaration] = {
 _BY_CLASS: dict[type[nn.Module] | str, Declaration] = {
     "torchvision.models.vision_transformer.VisionTransformer": declare_torchvision_vit,
 }
-#: Declarations of the user's, which come before a recording.
-_OWN: set[Declaration] = set()
+#: Those that know `exact` too: committed results were made with its order of nodes. That of the others is recorded.
+_EXACT: set[Declaration] = {declare_gpt2}
+#: Declarations that the user registered, which come before a recording.
+_USERS: set[Declaration] = set()
 
 
 def neural_graph(
@@ -74,7 +76,7 @@ def neural_graph(
         if value not in allowed:
             raise ValueError(f"`{argument}` (={value!r}) must be one of {', '.join(map(repr, allowed))}")
     inner = unwrap(model)
-    recorded_first = example is not None and topology == "exact" and not _OWN & {declaration_of(inner)}
+    recorded_first = example is not None and topology == "exact" and not _USERS & {declaration_of(inner)}
     graph = None if recorded_first else known_graph(inner, topology, unknown)
     if graph is None:
         graph = _recorded(inner, topology, unknown, example)
@@ -83,6 +85,8 @@ def neural_graph(
 
 def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unknown = "error") -> NeuralGraph | None:
     """The graph of a model that needs no forward pass: declared whole or, but for ``exact``, traced with ``torch.fx``.
+
+    ``exact`` is declared for GPT-2, and where the user declares it.
 
     Args:
         model: an unwrapped model.
@@ -99,8 +103,10 @@ def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unkn
     of_transformers = any(cls.__name__ == "PreTrainedModel" for cls in type(model).__mro__)
     if declaration is None and (topology == "exact" or of_transformers):
         return None
+    if topology == "exact" and declaration not in _USERS | _EXACT:
+        return None
     builder = GraphBuilder(model, topology)
-    if declaration is not None and declaration in _OWN:
+    if declaration is not None and declaration in _USERS:
         declaration(builder, model)
         return builder.build("carry" if unknown == "carry" else "error", type(model).__name__)
     try:
@@ -115,6 +121,28 @@ def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unkn
     if graph.carried and topology != "naive":
         return None
     return graph if declaration is not None else replace(graph, origin="traced")
+
+
+def family_graph(kind: str, model: nn.Module, topology: Topology = "released") -> NeuralGraph | None:
+    """The declared graph of a family, for a model of its parameters' names, ``config`` and ``base_model``.
+
+    Args:
+        kind: transformers' ``config.model_type``.
+        model: need not be able to run.
+        topology: see ``neural_graph``.
+
+    Returns:
+        None where the family is not declared, or the declaration does not place all of the model's parameters.
+    """
+    if kind not in _BY_TYPE:
+        return None
+    builder = GraphBuilder(model, topology)
+    try:
+        _BY_TYPE[kind](builder, model)
+    except ValueError:
+        return None
+    graph = builder.build("carry", kind)
+    return None if graph.carried else graph
 
 
 def graph_now(model: nn.Module, topology: Topology, unknown: Unknown, *, wiring: bool) -> NeuralGraph | None:
@@ -207,7 +235,7 @@ def register_graph(key: type[nn.Module] | str, declaration: Declaration) -> None
         key: a module class (subclasses included), or a transformers model type such as ``"mixtral"``.
         declaration: called with a ``GraphBuilder`` over the model's parameters and the unwrapped model.
     """
-    _OWN.add(declaration)
+    _USERS.add(declaration)
     if isinstance(key, str):
         _BY_TYPE[key] = declaration
     else:

@@ -21,6 +21,8 @@ class Nowcaster(ABC):
         equivariant: whether permuting the hidden neurons of the network permutes the prediction in the same way.
             ``nino.nowcasters.contract`` checks it.
         needs_graph: whether it reads what an edge joins. Where not, each parameter's kind is enough.
+        shares: whether processes can share its work: ``predict`` then takes a process's share of a graph
+            (``nino.graphs.shares``), with the states of this share. Where not, one process computes for all.
     """
 
     context: int | None = 5
@@ -28,6 +30,7 @@ class Nowcaster(ABC):
     fixed_horizon: int | None = None
     equivariant: bool = True
     needs_graph: bool = True
+    shares: bool = False
 
     def at_step(self, step: int) -> None:  # noqa: B027 (optional hook)
         """Called with the training step before each ``predict``, for nowcasters that draw random numbers by step."""

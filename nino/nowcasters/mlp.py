@@ -18,7 +18,7 @@ from nino.nowcasters.engines.recompute import Autocast, Pass, sum_errors
 from nino.nowcasters.engines.streamed import affordable, chunk_size
 from nino.nowcasters.engines.streamed_loss import rows_and_threads
 from nino.nowcasters.engines.tiles import Tile, tiles
-from nino.nowcasters.network import Perceptron, initialise, require_sizes
+from nino.nowcasters.network import Perceptron, embedding, initialise, require_sizes
 from nino.nowcasters.scaling import ScaledStates, ScalingMode, UnscaleMode, measure
 from nino.nowcasters.states import as_states, last_state
 from nino.threads import Workers, thread_count
@@ -44,6 +44,7 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
     kind = "wnn+"
 
     needs_graph = False
+    shares = True
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
         self.context: int = context
         self.max_horizon: int = max_horizon
         with torch.device("meta"):
-            self.layer_embed = nn.Embedding(edge_types, hidden)
+            self.layer_embed = embedding(edge_types, hidden)
             self.edge_proj = Perceptron(context, hidden)
             self.edge_mlp = Perceptron(hidden, hidden, hidden, hidden, max_horizon)
         initialise(self, seed)
@@ -106,7 +107,7 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
         threads = affordable(thread_count(threads), memory_budget, chunk * size)
         out = torch.empty(graph.num_parameters, device=source.device)
         with torch.inference_mode(), Workers(threads, device) as workers:
-            scales = measure(source, graph.parameters, mode, workers)
+            scales = measure(source, graph.parameters, mode, workers, graph.ranks)
             last_state(source, graph.parameters, out, workers)
             reader, weights = Reader(graph, source, scales, device), workers.call(self.folded)
             final, shift = weights[-2][k - 1], weights[-1][k - 1]

@@ -196,11 +196,11 @@ class Network(nn.Module):
         self.context, self.max_horizon = context, max_horizon
         self.word_positions = int(word_positions)
         with torch.device("meta"):
-            self.layer_embed = nn.Embedding(edge_types, hidden)
+            self.layer_embed = embedding(edge_types, hidden)
             if lpe:
                 self.node_proj = Perceptron(lpe, hidden)
             if word_positions:
-                self.wte_pos_enc_layer = nn.Embedding(word_positions + 1, hidden)
+                self.wte_pos_enc_layer = embedding(word_positions + 1, hidden)
             self.edge_proj = Perceptron(max_features * context, hidden)
             self.gnn = GraphNetwork(hidden, layers)
             self.edge_out = Perceptron(hidden, hidden, max_features * max_horizon)
@@ -257,6 +257,14 @@ def require_sizes(config: Mapping[str, int], may_be_zero: tuple[str, ...] = ()) 
     for name, size in config.items():
         if size < (least := int(name not in may_be_zero)):
             raise ValueError(f"`{name}` (={size}) must be at least {least}")
+
+
+def embedding(rows: int, width: int) -> nn.Embedding:
+    """An ``nn.Embedding`` without values.
+
+    Its own constructor draws some, for which torch imports its compiler where there is no memory: seconds of work.
+    """
+    return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
 
 
 def initialise(module: nn.Module, seed: int) -> None:

@@ -34,6 +34,7 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
     """
 
     kind = "nino"
+    shares = True
     context: int
     max_horizon: int
 
@@ -97,7 +98,7 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
         out = torch.empty(graph.num_parameters, device=source.device)
         with torch.inference_mode():
             with Workers(threads, source.device) as workers:
-                scales = measure(source, graph.parameters, mode, workers)
+                scales = measure(source, graph.parameters, mode, workers, graph.ranks)
                 last_state(source, graph.parameters, out, workers)
             if engine == "streamed":
                 return predict_streamed(

@@ -20,6 +20,11 @@ class Pointwise(Nowcaster):
 
     needs_graph = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note whether it is computed element by element, which processes can share."""
+        super().__init_subclass__(**kwargs)
+        cls.shares = cls.finish is Pointwise.finish and cls.predict is Pointwise.predict
+
     def predict(
         self,
         graph: NeuralGraph,

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nino.graphs import Parameter
 from nino.nowcasters.states import States, pieces, require_finite
+from nino.ranks import Ranks
 from nino.threads import Workers
 
 EPSILON = 1e-6
@@ -95,7 +96,13 @@ class ScaledStates:
         return f"scaling={self.scaling!r}" if self.scaling else ""
 
 
-def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode, workers: Workers) -> list[Scale]:
+def measure(
+    states: States,
+    parameters: Sequence[Parameter],
+    mode: ScalingMode,
+    workers: Workers,
+    ranks: Ranks = Ranks(),  # noqa: B008 (immutable)
+) -> list[Scale]:
     """Statistics for every parameter, read a piece at a time in float32 and merged in float64.
 
     Args:
@@ -104,6 +111,7 @@ def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode, 
         mode: ``tensor``: one group a parameter tensor (as the released model is used); ``network``: one for all (as it
             was meta-trained on transformers); ``none``: states are left as they are.
         workers: who read the states.
+        ranks: the processes that hold a part of every parameter each.
 
     Returns:
         A scale for each parameter.
@@ -114,30 +122,36 @@ def measure(states: States, parameters: Sequence[Parameter], mode: ScalingMode, 
     if mode == "none":
         require_finite(states, parameters)
         return [UNSCALED] * len(parameters)
-    owner: list[int] = []
-    sizes: list[int] = []
-    read: list[Tensor] = []
-    for index, parameter in enumerate(parameters):
-        for _, parts in pieces(states, parameter):
-            read += parts
-            sizes += [part.numel() for part in parts]
-            owner += [index if mode == "tensor" else 0] * len(parts)
-    if not read:
-        return []
-    both = workers.map(lambda part: torch.var_mean(part.float(), correction=0), read)
-    moments = [moment for pair in both for moment in pair]
-    var, mean = torch.stack(moments).double().cpu().view(-1, 2).unbind(1)
-    if not bool(torch.isfinite(var + mean).all()):
-        require_finite(states, parameters)
-        raise ValueError("`states` holds values whose square is beyond float32; scale the model's parameters down")
+    everyone = zip(*ranks.agree(_moments(states, parameters, workers)), strict=True)
+    owner, n, var, mean = (torch.cat(parts) for parts in everyone)
     groups = len(parameters) if mode == "tensor" else 1
-    group, n = torch.tensor(owner), torch.tensor(sizes, dtype=torch.float64)
+    group = owner if mode == "tensor" else torch.zeros_like(owner)
     count = torch.zeros(groups, dtype=torch.float64).index_add_(0, group, n)
     centre = torch.zeros(groups, dtype=torch.float64).index_add_(0, group, n * mean) / count.clamp(min=1)
     spread = torch.zeros(groups, dtype=torch.float64).index_add_(0, group, n * (var + (mean - centre[group]) ** 2))
     std = (spread / (count - 1).clamp(min=1)).sqrt()
     scales = [Scale(m, s) for m, s in zip(centre.tolist(), std.tolist(), strict=True)]
     return scales if mode == "tensor" else scales * len(parameters)
+
+
+def _moments(
+    states: States, parameters: Sequence[Parameter], workers: Workers
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each piece: its parameter's index, its number of values, their variance and mean."""
+    owner: list[int] = []
+    read: list[Tensor] = []
+    for index, parameter in enumerate(parameters):
+        for _, parts in pieces(states, parameter):
+            read += parts
+            owner += [index] * len(parts)
+    moments = [torch.stack(pair) for pair in workers.map(lambda part: torch.var_mean(part.float(), correction=0), read)]
+    both = torch.stack(moments).double().cpu() if moments else torch.empty(0, 2, dtype=torch.float64)
+    var, mean = both.unbind(1)
+    if not bool(torch.isfinite(var + mean).all()):
+        require_finite(states, parameters)
+        raise ValueError("`states` holds values whose square is beyond float32; scale the model's parameters down")
+    sizes = torch.tensor([part.numel() for part in read], dtype=torch.float64)
+    return torch.tensor(owner, dtype=torch.long), sizes, var, mean
 
 
 def window_scales(

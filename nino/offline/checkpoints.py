@@ -51,7 +51,7 @@ def numbered(directory: Path, pattern: str | None = None) -> list[tuple[int, Pat
         raise FileNotFoundError(f"{directory} is not a folder: pass the folder that holds the run's checkpoints")
     by_kind: dict[str, list[tuple[int, Path]]] = {}
     for path in sorted(directory.glob(pattern or "*")):
-        number = re.search(r"\d+(?=\D*$)", path.name if path.is_dir() else path.stem)
+        number = _number(path)
         may_hold_weights = path.is_dir() or path.suffix in (*TORCH, SAFETENSORS)
         if number is None or not may_hold_weights or path.name.startswith("."):
             continue
@@ -72,6 +72,20 @@ def numbered(directory: Path, pattern: str | None = None) -> list[tuple[int, Pat
         if step == after:
             raise ValueError(f"{path} and {other} have the same step {step}: move one away, or pass `pattern`")
     return entries
+
+
+def step_of(path: Path) -> int | None:
+    """The last number in a checkpoint's name, None where it has none.
+
+    >>> step_of(Path("step_200.pt")), step_of(Path("ckpt.pt"))
+    (200, None)
+    """
+    number = _number(path)
+    return None if number is None else int(number.group())
+
+
+def _number(path: Path) -> re.Match[str] | None:
+    return re.search(r"\d+(?=\D*$)", path.name if path.is_dir() else path.stem)
 
 
 @dataclass

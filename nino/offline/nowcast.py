@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nino.graphs import NeuralGraph, neural_graph
-from nino.graphs.registry import graph_now
-from nino.nowcasters import KINDS, FileStates, Nowcaster, Pointwise, load_nowcaster
-from nino.offline.checkpoints import Checkpoint, Copy, numbered, write_like
+from nino.graphs import NeuralGraph
+from nino.nowcasters import FileStates, Nowcaster, load_nowcaster
+from nino.offline.checkpoints import Checkpoint, Copy, numbered, step_of, write_like
+from nino.offline.network import model_and_graph, names_of, predict
 from nino.optim.still import check_still, unmoved
 from nino.schedule import Schedule
 
@@ -44,13 +44,14 @@ class OfflineStep:
 
 
 def step(
-    directory: str | Path,
+    checkpoints: str | Path | Sequence[str | Path],
     nowcaster: Nowcaster | str | Path,
     k: int | None = None,
     *,
     max_train_steps: int | None = None,
     model: nn.Module | None = None,
     graph: NeuralGraph | None = None,
+    example: Any = None,
     out: str | Path | None = None,
     pattern: str | None = None,
     spacing: int | None = None,
@@ -66,14 +67,15 @@ def step(
     threads: int | None = None,
     still: str = "keep",
 ) -> OfflineStep:
-    """Nowcast from the last checkpoints in a folder and write one that training resumes from.
+    """Nowcast from the last checkpoints of a run and write one that training resumes from.
 
     The checkpoint written is the last one's copy (optimizer, scheduler, step number and all) with other weights. A
     nowcast is no training step here. Elements that are equal in all checkpoints stay, see ``still``.
 
     Args:
-        directory: holds checkpoints whose names end in their step: ``checkpoint-200`` (Hugging Face folders, sharded or
-            not), ``step_200.pt`` (torch: a state dict, or a dict that holds one), ``model-200.safetensors``.
+        checkpoints: a folder of checkpoints whose names end in their step: ``checkpoint-200`` (Hugging Face folders,
+            sharded or not), ``step_200.pt`` (torch: a state dict, or a dict that holds one), ``model-200.safetensors``;
+            or the checkpoints themselves, oldest first, of any names.
         nowcaster: a nowcaster, its file or known name.
         k: horizon in states (checkpoints); None takes the nowcaster's, if it knows one only, or the paper's decay for
             ``max_train_steps``.
@@ -81,7 +83,8 @@ def step(
         model: the architecture, values ignored (may be on the meta device); None builds it from ``config.json`` in a
             Hugging Face folder.
         graph: its neural graph; None makes it.
-        out: what to write; None takes ``directory/nowcast/`` and the last checkpoint's name. Must not exist.
+        example: inputs of one step, to record the graph of a model that no declaration knows.
+        out: what to write; None takes ``nowcast/`` beside the last checkpoint, and its name. Must not exist.
         pattern: shell pattern of the checkpoints' names, where others lie beside them.
         spacing: steps that should lie between them; None takes what is there, if it is the same throughout.
         period: steps between the nowcasts of the whole run, where ``k`` is not given; None takes as many as ``context``
@@ -112,36 +115,50 @@ def step(
     check_still(still)
     if isinstance(nowcaster, str | Path):
         nowcaster = load_nowcaster(nowcaster)
-    entries = last_of(numbered(Path(directory), pattern), context or nowcaster.context or 5, spacing)
+    if isinstance(checkpoints, str | Path):
+        entries = last_of(numbered(Path(checkpoints), pattern), context or nowcaster.context or 5, spacing)
+    else:
+        entries = given([Path(path) for path in checkpoints], context or nowcaster.context, spacing)
     steps = tuple(number for number, _ in entries)
     if k is None and max_train_steps is None:
         k = nowcaster.fixed_horizon
     horizon = _horizon(k, max_train_steps, steps, period, max_horizon, power)
-    target = Path(out) if out is not None else Path(directory) / "nowcast" / entries[-1][1].name
+    target = Path(out) if out is not None else entries[-1][1].parent / "nowcast" / entries[-1][1].name
     if target.exists():
         raise FileExistsError(f"{target} exists already: move it away, or pass another `out`")
-    checkpoints = [Checkpoint.open(path, number) for number, path in entries]
-    for checkpoint in checkpoints[:-1]:
-        checkpoint.require_same_tensors(checkpoints[-1])
-    model = model if model is not None else _hub_model(entries[-1][1])
-    if graph is None:
-        wiring = getattr(nowcaster, "needs_graph", True)
-        graph = graph_now(model, topology, unknown, wiring=wiring)  # type: ignore[arg-type]
-    if graph is None:
-        graph = neural_graph(model, topology, unknown)  # type: ignore[arg-type]
-    places = {checkpoint.path: checkpoint.locate(_names(model)) for checkpoint in checkpoints}
+    opened = [Checkpoint.open(path, number) for number, path in entries]
+    for checkpoint in opened[:-1]:
+        checkpoint.require_same_tensors(opened[-1])
+    model, graph = model_and_graph(opened[-1], nowcaster, model, graph, topology, unknown, example)
+    places = {checkpoint.path: checkpoint.locate(names_of(model)) for checkpoint in opened}
     states = FileStates(
         list(places), graph, read=lambda path: {name: copies[0].tensor for name, copies in places[path].items()}
     )
     if hasattr(nowcaster, "at_step"):  # as in the wrapper
         nowcaster.at_step(steps[-1])
     asked = {} if threads is None else {"threads": threads}  # not every nowcaster of a user's takes it
-    prediction = _predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget=memory_budget, **asked)
-    changed, norm = _changes(graph, model, states, places[checkpoints[-1].path], prediction, update_scale, still)
-    write_like(checkpoints[-1], target, changed)
+    prediction = predict(nowcaster, graph, states, horizon, torch.device(device), memory_budget=memory_budget, **asked)
+    changed, norm = _changes(graph, model, states, places[opened[-1].path], prediction, update_scale, still)
+    write_like(opened[-1], target, changed)
     result = OfflineStep(target, steps, horizon, perf_counter() - clock, norm)
     log.info("steps %s: nowcast k=%d written to %s (%.1f s, norm %.3g)", steps, horizon, target, result.seconds, norm)
     return result
+
+
+def given(paths: Sequence[Path], context: int | None, spacing: int | None) -> list[tuple[int, Path]]:
+    """Checkpoints that are named one by one, oldest first, with their steps: 1, 2, ... where names hold none.
+
+    Raises:
+        ValueError: for another number than a nowcast reads, the same one twice, or a gap between steps.
+    """
+    if len(paths) != (context or max(len(paths), 2)):
+        raise ValueError(f"{len(paths)} checkpoints are named, but a nowcast reads {context or 'at least 2'}")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ValueError("a checkpoint is named twice: name each once, oldest first")
+    steps = [step_of(path) for path in paths]
+    if None in steps or any(after <= before for before, after in pairwise(steps)):  # type: ignore[operator]
+        return list(enumerate(paths, start=1))
+    return last_of(list(zip(steps, paths, strict=True)), len(paths), spacing)  # type: ignore[arg-type]
 
 
 def last_of(entries: list[tuple[int, Path]], context: int, spacing: int | None) -> list[tuple[int, Path]]:
@@ -193,45 +210,6 @@ def _horizon(
         period=period, context=1, max_train_steps=max_train_steps, max_horizon=max_horizon, power=power
     )
     return decay.horizon(steps[-1] // period * period)
-
-
-def _names(model: nn.Module) -> dict[str, list[str]]:
-    """All names of each parameter, by the one that the graph knows it by: tied ones have several."""
-    by_id: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        by_id.setdefault(id(parameter), []).append(name)
-    return {name: by_id[id(parameter)] for name, parameter in model.named_parameters()}
-
-
-def _hub_model(path: Path) -> nn.Module:
-    """The architecture that a Hugging Face folder's config names, without memory for its parameters."""
-    if not (path / "config.json").is_file():
-        raise ValueError(f"{path} has no config.json that says what model it is: pass `model`, the network itself")
-    from nino.tasks.torchvision_ops import declare_missing_operators
-
-    declare_missing_operators()
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(path)
-    kind = getattr(transformers, (config.architectures or [""])[0], None)
-    if kind is None:
-        raise ValueError(
-            f"{path}/config.json names the architectures {config.architectures}: unknown here; pass `model`"
-        )
-    with torch.device("meta"):
-        return kind(config)
-
-
-def _predict(
-    nowcaster: Nowcaster, graph: NeuralGraph, states: FileStates, k: int, device: torch.device, **asked: Any
-) -> Float[Tensor, " params"]:
-    if isinstance(nowcaster, nn.Module):
-        nowcaster.to(device)
-    source: FileStates | Tensor = states
-    if not isinstance(nowcaster, (Pointwise, *KINDS.values())):  # others know tensors only
-        source = torch.cat([torch.cat([part.float() for part in states.parts(p)], dim=1) for p in graph.parameters])
-    with torch.no_grad():
-        return nowcaster.predict(graph, source, k, **asked)
 
 
 def _changes(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler
 
+from nino.optim.shards import is_sharded
 from nino.optim.wrapper import NiNo
 
 log = logging.getLogger("nino.optim")
@@ -64,8 +65,10 @@ class NowcastCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Report the nowcast if this step was one."""
-        record = wrapper_of(kwargs["optimizer"]).last_nowcast
+        """Report the nowcast if this step was one, and prepare for saving."""
+        opt = wrapper_of(kwargs["optimizer"])
+        _gather(opt, control)
+        record = opt.last_nowcast
         if record is not None and record.step > self._reported:
             self._reported = record.step
             logs = {f"nowcast_{name}": value for name, value in record.numbers().items()}
@@ -77,6 +80,19 @@ class NowcastCallback(TrainerCallback):
                 control = handler.on_log(args, state, control, logs)
                 control.should_log = due
         return control
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Prepare for saving, where epochs are saved."""
+        _gather(wrapper_of(kwargs["optimizer"]), control)
+        return control
+
+
+def _gather(opt: NiNo, control: TrainerControl) -> None:
+    """Let rank 0, which alone asks for the optimizer's state, have what all ranks hold of whole parameters."""
+    if control.should_save and not any(map(is_sharded, opt.named.values())):
+        opt.gather_states()
 
 
 def _handler(depth: int = 8) -> CallbackHandler | None:

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nino.optim.shards import is_sharded
+
 NEAR = 0.5  # a copy's distance from the weights, relative to their norm: what does not follow them is at 1 or beyond
 
 # Names that well-known optimizers give to their copies, which may lie further away.
@@ -120,7 +122,8 @@ def _alike(tensor: Any, parameter: Tensor) -> bool:
 def _norm(tensor: Tensor, start: Tensor | None = None) -> float:
     wide = tensor.detach().to(torch.float32)
     wide = wide if start is None else wide - start.detach().to(wide)
-    return float(torch.linalg.vector_norm(wide, dtype=torch.float64))
+    norm = torch.linalg.vector_norm(wide, dtype=torch.float64)
+    return float(norm.full_tensor() if is_sharded(norm) else norm)
 
 
 class Carried:

@@ -79,17 +79,20 @@ def spread(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
         state: its state dict.
 
     Raises:
-        ValueError: for a base optimizer whose state dict is built in its own way, and on ranks that keep no states.
+        ValueError: for a base optimizer whose state dict is built in its own way, and where processes share the states.
     """
     if "state" not in state or "param_groups" not in state:
         raise ValueError(
             f"the state dict of {type(nowcasting.base).__name__} has no 'state' and 'param_groups', which "
             f"get_optimizer_state_dict needs: store `to_tensors(opt.state_dict())` instead"
         )
+    if nowcasting.apart:
+        raise ValueError(
+            "processes share the saved states: store get_optimizer_state_dict(model, opt.base) and, beside it, "
+            "`opt.nowcasts`; see docs/scale.md"
+        )
     nowcasts = dict(state["nino"])
     rows, context = nowcasts.pop("states"), nowcasting.history.context
-    if nowcasts["saved"] and not len(rows):
-        raise ValueError("this rank keeps no states for nowcasts: store `to_tensors(opt.state_dict())` of rank 0")
     fresh = not nowcasting.base.state
     base = _state_after_a_step(nowcasting.base) if fresh else state
     schedule = nowcasts["schedule"]

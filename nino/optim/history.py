@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -11,6 +12,9 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from nino.optim.shards import Shards
+from nino.ranks import Ranks
 
 Place = Literal["auto", "cpu", "pinned", "device", "disk"]
 PLACES = ("auto", "cpu", "pinned", "device", "disk")
@@ -29,8 +33,10 @@ class History:
         dtype: float32 (default), float16 or bfloat16.
         directory: folder of the file for ``disk``; None takes the system's temporary folder. The file is removed with
             the history.
-        hold: whether to store the states. False only counts them and notes whether they are finite, which is all that
-            the ranks need that do not compute nowcasts.
+
+    Attributes:
+        shards: which part of each parameter is saved, where processes share them; None saves whole parameters.
+        whole: the saved states of all processes, once ``gather`` has joined them.
 
     Raises:
         ValueError: for an unknown place or dtype.
@@ -43,7 +49,6 @@ class History:
         place: Place = "auto",
         dtype: torch.dtype = torch.float32,
         directory: str | Path | None = None,
-        hold: bool = True,
     ) -> None:
         """See the class."""
         if place not in PLACES:
@@ -54,9 +59,9 @@ class History:
         self.context = context
         self.dtype = dtype
         self.directory = directory
-        self.hold = hold
+        self.shards: Shards | None = None
+        self.whole: Tensor | None = None
         self._parameters = list(parameters)
-        self.size = sum(p.numel() for p in parameters)
         self._buffer: Tensor | None = None
         self._views: list[list[Tensor]] = []
         self._finite: list[Tensor | bool] = []
@@ -70,9 +75,20 @@ class History:
         return len(self._finite)
 
     @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of what is saved of each parameter."""
+        held = self._parameters if self.shards is None else self.shards.graph.parameters
+        return [tuple(p.shape) for p in held]
+
+    @property
+    def size(self) -> int:
+        """Numbers in a state."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the buffer once the first state is saved."""
-        return self.context * self.size * self.dtype.itemsize if self.hold else 0
+        return self.context * self.size * self.dtype.itemsize
 
     @torch.no_grad()
     def save(self, slot: int) -> None:
@@ -86,10 +102,11 @@ class History:
                 f"`slot` (={slot}) must be {len(self)}, the next one, or an earlier one, below {self.context}"
             )
         del self._finite[slot:]
-        self._finite.append(within(self._parameters, self.dtype))
-        if self.hold:
-            for view, parameter in zip(self._rows()[slot], self._parameters, strict=True):
-                view.copy_(parameter, non_blocking=True)  # into page-locked memory; elsewhere it blocks all the same
+        self.whole = None
+        parameters = self._parameters if self.shards is None else list(self.shards)
+        self._finite.append(within(parameters, self.dtype))
+        for view, parameter in zip(self._rows()[slot], parameters, strict=True):
+            view.copy_(parameter, non_blocking=True)  # into page-locked memory; elsewhere it blocks all the same
 
     @property
     def finite(self) -> bool:
@@ -105,20 +122,43 @@ class History:
     def clear(self) -> None:
         """Forget the states; the buffer stays for the next ones."""
         self._finite.clear()
+        self.whole = None
+
+    def gather(self, ranks: Ranks) -> None:
+        """Join what all processes hold into ``whole``, at rank 0, until the next state is saved."""
+        if self.shards is not None:
+            everywhere = ranks.to_first((self.shards.boxes, self.rows()))
+            if everywhere is not None:
+                self.whole = self.shards.join(*zip(*everywhere, strict=True))
+
+    def by_parameter(self) -> list[Tensor]:
+        """Of each parameter all c states as one view (states, *shape), saved or not."""
+        self._wait()
+        parts = self._allocated().split([math.prod(shape) for shape in self.shapes], dim=1)
+        return [part.view(self.context, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def spread(self) -> list[Tensor]:
+        """Of each parameter all c states, as ``DTensor`` views of the buffer where processes share them."""
+        views = self.by_parameter()
+        if self.shards is None:
+            return views
+        whole = [p.shape for p in self.shards.graph.whole.parameters]
+        placed = zip(self.shards.shards, views, whole, strict=True)
+        return [shard.states(view, (self.context, *shape)) for shard, view, shape in placed]
 
     def rows(self) -> Float[Tensor, "states params"]:
         """A copy of the saved states, oldest first, that later steps leave alone."""
-        if not len(self) or not self.hold:
+        if not len(self):
             return torch.empty(0, self.size, dtype=self.dtype)
         self._wait()
         return self._allocated()[: len(self)].detach().cpu().clone()
 
     @torch.no_grad()
-    def load(self, rows: Float[Tensor, "states params"], saved: int, finite: bool, context: int) -> None:
+    def load(self, rows: Float[Tensor, "states params"] | None, saved: int, finite: bool, context: int) -> None:
         """Take over saved states.
 
         Args:
-            rows: the states, oldest first; none of them where this history stores none.
+            rows: the states, oldest first; None where they have been written into ``spread()``.
             saved: how many there are.
             finite: whether all of them are.
             context: states that will be kept, c.
@@ -126,7 +166,8 @@ class History:
         if context != self.context:
             self.context, self._buffer, self._views = context, None, []
         self._finite = [finite] * saved
-        if self.hold and saved:
+        self.whole = None
+        if saved and rows is not None:
             self._allocated()[:saved].copy_(rows)
 
     def _wait(self) -> None:
@@ -144,7 +185,7 @@ class History:
 
     def _allocate(self) -> Tensor:
         shape = (self.context, self.size)
-        if self.place == "disk":
+        if self.place == "disk" and self.size:
             file = tempfile.NamedTemporaryFile(prefix="nino-history-", dir=self.directory, delete=False)
             file.close()
             weakref.finalize(self, Path(file.name).unlink, missing_ok=True)
@@ -158,11 +199,7 @@ class History:
     def _rows(self) -> list[list[Tensor]]:
         """For every slot, views of the buffer in the shapes of the parameters, whatever their memory formats."""
         if not self._views:
-            sizes = [p.numel() for p in self._parameters]
-            self._views = [
-                [part.view(p.shape) for part, p in zip(row.split(sizes), self._parameters, strict=True)]
-                for row in self._allocated()
-            ]
+            self._views = [list(row) for row in zip(*self.by_parameter(), strict=True)]
         return self._views
 
 

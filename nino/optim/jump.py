@@ -9,20 +9,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nino.ranks import Ranks
+from nino.optim.shards import Shard, local
 
 
 @dataclass
 class Target:
-    """A parameter that nowcasts write, and the place of its first element among all P of the model."""
+    """A parameter that nowcasts write.
+
+    Args:
+        parameter: as the model holds it.
+        offset: of the first element of ``present`` in predictions.
+        present: the elements that this process predicts; all of them where it is alone.
+        shard: which these are.
+    """
 
     parameter: Tensor
     offset: int
+    present: Tensor
+    shard: Shard | None = None
 
     @property
     def part(self) -> slice:
-        """Its elements among all P of the model."""
-        return slice(self.offset, self.offset + self.parameter.numel())
+        """Its elements in predictions."""
+        return slice(self.offset, self.offset + self.present.numel())
 
 
 @dataclass
@@ -40,8 +49,8 @@ class Jump:
     scale: float = 1.0
 
     def value(self, target: Target) -> Tensor:
-        """The new value of one parameter in its own shape and dtype, rounded once."""
-        present = target.parameter.detach()
+        """The new value of what this process predicts of one parameter, in its dtype, rounded once."""
+        present = target.present
         if self.scale == 0:
             return present
         wide = torch.promote_types(present.dtype, torch.float32)
@@ -53,42 +62,39 @@ class Jump:
         return (start + self.scale * (predicted.to(wide) - seen)).to(present.dtype)
 
     def measure(self, targets: list[Target]) -> tuple[bool, float]:
-        """Whether every new value is finite, and the L2 norm of the change."""
+        """Whether every new value is finite, and the square of the L2 norm of the change."""
         finite, square = True, 0.0
         for target in targets:
             new = self.value(target)
             finite = finite and bool(new.isfinite().all())
-            change = new.to(torch.float32) - target.parameter.detach().to(torch.float32)
+            change = new.to(torch.float32) - target.present.to(torch.float32)
             square += float(torch.linalg.vector_norm(change, dtype=torch.float64)) ** 2
-        return finite, square**0.5
+        return finite, square
 
 
 @torch.no_grad()
-def write(jump: Jump | None, targets: list[Target], ranks: Ranks) -> None:
-    """Write a jump into the parameters; every rank ends with rank 0's values.
+def write(jump: Jump, targets: list[Target]) -> None:
+    """Write a jump into the parameters, in place: storage, dtype and memory format stay.
 
     Args:
-        jump: rank 0's jump; None on the others.
+        jump: each process's part.
         targets: parameters to write, the same on every rank.
-        ranks: that train together.
     """
     for target in targets:
-        parameter = target.parameter.detach()
-        new = torch.empty(parameter.shape, dtype=parameter.dtype, device=parameter.device)
-        if jump is not None:
-            new.copy_(jump.value(target))
-        ranks.broadcast(new)
-        target.parameter.copy_(new)  # in place: storage, dtype and memory format stay
+        new = jump.value(target)
+        if target.shard is not None:
+            new = target.shard.give(new, target.parameter)
+        local(target.parameter).copy_(new)
 
 
 @torch.no_grad()
 def snapshot(targets: list[Target]) -> Callable[[], None]:
     """Copy the parameters; calling the result puts them back, bit for bit."""
-    saved = [t.parameter.detach().clone() for t in targets]
+    saved = [local(t.parameter).clone() for t in targets]
 
     @torch.no_grad()
     def restore() -> None:
         for target, value in zip(targets, saved, strict=True):
-            target.parameter.copy_(value)
+            local(target.parameter).copy_(value)
 
     return restore

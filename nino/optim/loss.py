@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nino.optim.shards import reshard
 from nino.ranks import Ranks
 
 
@@ -34,14 +35,19 @@ def loss_of(model: nn.Module, closure: Callable[[], Any], *, grad: bool, ranks: 
     """
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with same_rng(), torch.set_grad_enabled(grad):
-        loss = closure()
+        try:
+            loss = closure()
+        except Exception as error:
+            ranks.fail(error)
+            raise
     with torch.no_grad():
         for buffer, before in buffers:
             buffer.copy_(before)
+    reshard(model)
     if isinstance(loss, Tensor) and loss.numel() == 1:
         loss = loss.item()
     if not isinstance(loss, int | float):
         raise ValueError(
             f"the loss closure returned a {type(loss).__name__}: it must return the loss, a number or scalar"
         )
-    return sum(ranks.gather(float(loss))) / ranks.world
+    return sum(ranks.agree(float(loss))) / ranks.world

@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nino.optim.checks import compare_parameters
 from nino.optim.copies import Carried
 from nino.optim.history import History, within
 from nino.optim.jump import Jump, Target, snapshot, write
 from nino.optim.loss import same_rng
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.optimizer_view import OptimizerLike
-from nino.optim.signature import nowcaster_signature
+from nino.optim.shards import local
+from nino.optim.shared_states import SharedStates
 from nino.optim.still import HeldJump
 from nino.optim.watch import JumpWatch
-from nino.ranks import Ranks
 from nino.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -31,11 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nino.optim")
 
-FORMAT = 1  # of the state dict
-
 
 @dataclass(eq=False)
-class Nowcasting:
+class Nowcasting(SharedStates):
     r"""Saves a model's states as its schedule says, and moves its parameters by what a nowcaster makes of them.
 
     .. math:: \theta_{t+1} = \theta_t + \lambda\,\big(f(\theta_{t-(c-1)s}, \dots, \theta_t; k) - \theta_t\big)
@@ -78,39 +75,54 @@ class Nowcasting:
     verbose: bool = True
     watch: JumpWatch | None = None
     counts: dict[str, int] = field(default_factory=lambda: {"kept": 0, "put back": 0, "left out": 0})
-
-    @property
-    def ranks(self) -> Ranks:
-        """This process among those that train together."""
-        return Ranks.of(self.process_group)
+    _agreed: bool = field(default=False, init=False)
 
     # -- before a nowcast ------------------------------------------------------------------------------------------
 
     def ready(self) -> bool:
-        """Whether there is a graph, all earlier states are there, and they and the present parameters are finite."""
+        """Whether there is a graph, all earlier states are there, and they and the present parameters are finite.
+
+        Among several processes, what ``agree`` found: they go on together.
+        """
+        return self._ready_here() if self.ranks.world == 1 else self._agreed
+
+    def agree(self) -> None:
+        """Let all processes know, before a nowcast, whether all of them are ready."""
+        self._agreed = all(self.ranks.gather(self._ready_here()))
+
+    def _ready_here(self) -> bool:
         whole = self.graph is not None and len(self.history) >= self.schedule.context - 1
-        return whole and self.history.finite and bool(within(list(self.named.values()), self.history.dtype))
+        return whole and self.history.finite and bool(within(self._held(), self.history.dtype))
+
+    def _held(self) -> list[Tensor]:
+        """What lies in this process of each parameter."""
+        return [local(p) for p in self.named.values()]
 
     def save(self, step: int) -> None:
         """Save the state that step ``step`` starts from, if the schedule asks for it and no earlier one is missing."""
         slot = self.schedule.slot(step)
-        if slot is not None and slot <= len(self.history):
+        if slot is not None and slot <= len(self.history) and self.settle():
             self.history.save(slot)
 
     def leave_out(self, step: int) -> None:
         """Count a nowcast that is due but not ready, and say why."""
         self.counts["left out"] += 1
         limit = torch.finfo(self.history.dtype).max
-        bad = [n for n, p in self.named.items() if not bool((p.detach().abs() <= limit).all())]
+        held = zip(self.named, self._held(), strict=True)
+        bad = [n for n, p in held if not bool((p.abs() <= limit).all())]
+        reason = None
         if bad:
             reason = f"parameter {bad[0]!r} holds NaN, infinity or more than {limit:.3g}; has the training diverged?"
         elif self.graph is None:
             reason = "the model has had no forward pass to record its neural graph from: call it, or pass `graph`"
-        elif self.history.finite:
-            reason = f"only {len(self.history)} of {self.schedule.context - 1} earlier states were saved in this period"
-        else:
+        elif not self.history.finite:
             reason = "an earlier state of this period held NaN or infinity"
-        log.warning("step %d: nowcast left out, the base optimizer takes the step: %s", step, reason)
+        elif len(self.history) < self.schedule.context - 1:
+            reason = f"only {len(self.history)} of {self.schedule.context - 1} earlier states were saved in this period"
+        reasons = self.ranks.gather(reason)
+        rank, reason = next(((rank, text) for rank, text in enumerate(reasons) if text), (0, "they are finite again"))
+        where = f"rank {rank}: " if self.ranks.world > 1 else ""
+        log.warning("step %d: nowcast left out, the base optimizer takes the step: %s%s", step, where, reason)
 
     # -- the nowcast -----------------------------------------------------------------------------------------------
 
@@ -130,12 +142,16 @@ class Nowcasting:
         """
         clock = perf_counter()
         targets = self.targets()
-        jump, finite, norm = self._proposal(record, targets)
+        proposal = self._proposal(record, targets)
+        if proposal is None:
+            self.counts["left out"] += 1
+            return replace(record, seconds=seconds + perf_counter() - clock, accepted=False)
+        jump, finite, norm = proposal
         accepted, after = finite, None
         if finite:
             restore = snapshot(targets) if decides else None
             carried, self.watch = self._notes(targets)
-            write(jump, targets, self.ranks)
+            write(jump, targets)
             _synchronize(targets)
             written = perf_counter()
             if measure is not None:
@@ -167,29 +183,42 @@ class Nowcasting:
         assert self.graph is not None  # no nowcast is due without
         held = {id(p) for group in self.base.param_groups for p in group["params"]}
         carried = set(self.graph.carried)
-        return [
-            Target(parameter, place.offset)
-            for place, parameter in zip(self.graph.parameters, self.named.values(), strict=True)
-            if parameter.requires_grad and id(parameter) in held and place.name not in carried
-        ]
+        shards = self.history.shards
+        targets = []
+        for i, (name, parameter) in enumerate(self.named.items()):
+            if parameter.requires_grad and id(parameter) in held and name not in carried:
+                places = (self.graph if shards is None else shards.graph).parameters
+                present = parameter.detach() if shards is None else shards[i]
+                shard = None if shards is None else shards.shards[i]
+                targets.append(Target(parameter, places[i].offset, present, shard))
+        return targets
 
-    def _proposal(self, record: NowcastRecord, targets: list[Target]) -> tuple[Jump | None, bool, float]:
-        """Rank 0's jump (None elsewhere), whether it is finite, and its norm; an error there is one everywhere."""
-        ranks, jump = self.ranks, None
-        verdict: tuple[bool, float, str | None] = (False, 0.0, None)
-        if self.history.hold:
-            try:
-                with torch.no_grad(), same_rng(), _full_precision(self.named.values()):
-                    jump = self._predict(record)
-                    verdict = (*jump.measure(targets), None)
-            except Exception as error:
-                failure = f"{type(error).__name__}: {error}"
-                ranks.from_first(lambda: (False, 0.0, failure))
+    def _proposal(self, record: NowcastRecord, targets: list[Target]) -> tuple[Jump, bool, float] | None:
+        """The jump, or this process's part of it, whether all of it is finite, and its norm.
+
+        Returns:
+            None where some processes could not do their part, and so all leave the nowcast out.
+
+        Raises:
+            Exception: what the nowcaster raised, where no process could do its part.
+        """
+        ranks, shards = self.ranks, self.history.shards
+        try:
+            with torch.no_grad(), same_rng(), _full_precision(self.named.values()):
+                jump = self._predict(record)
+                mine = jump.measure(targets)
+            everywhere = ranks.agree(mine)
+        except Exception as error:
+            others = ranks.fail(error)
+            alone = shards is not None and not shards.even  # rank 0, for all
+            if not others or (alone and ranks.leads):
                 raise
-        finite, norm, said = ranks.from_first(lambda: verdict)
-        if said is not None:
-            raise RuntimeError(f"step {record.step}: the nowcast failed on rank 0: {said}")
-        return jump, finite, norm
+            if alone:
+                raise RuntimeError(f"step {record.step}: the nowcast failed on {error}") from error
+            log.warning("step %d: nowcast left out on all ranks: %s: %s", record.step, type(error).__name__, error)
+            return None
+        norm = sum(square for _, square in everywhere) ** 0.5
+        return jump, all(finite for finite, _ in everywhere), norm
 
     def _predict(self, record: NowcastRecord) -> Jump:
         assert self.nowcaster is not None and self.graph is not None
@@ -197,84 +226,19 @@ class Nowcasting:
         if isinstance(self.nowcaster, nn.Module):
             # The network computes where its weights are, and fetches the states from where they are a chunk at a time.
             self.nowcaster.to(self.device or parameters[0].device)
-        states = self.history.states()
+        states, shards = self.history.states(), self.history.shards
+        graph = self.graph if shards is None else shards.graph
         if hasattr(self.nowcaster, "at_step"):  # what is derived from no class of ours may lack it
             self.nowcaster.at_step(record.step)
-        asked: dict[str, Any] = (
-            {} if self.threads is None else {"threads": self.threads}
-        )  # not every nowcaster of a user's takes it
-        prediction = self.nowcaster.predict(self.graph, states, record.k, memory_budget=self.memory_budget, **asked)
+        # not every nowcaster of a user's takes it
+        asked: dict[str, Any] = {} if self.threads is None else {"threads": self.threads}
+        if shards is None or shards.computes:
+            prediction = self.nowcaster.predict(graph, states, record.k, memory_budget=self.memory_budget, **asked)
+        else:
+            prediction = torch.empty(0)
         exact = states.dtype == torch.float32 and all(p.dtype.itemsize <= 4 for p in parameters)
         seen = states if self.still == "keep" else None
         return HeldJump(prediction, None if exact else states[:, -1], self.update_scale, seen, self.frozen)
-
-    # -- state -----------------------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Schedule, counts and saved states, and what they belong to, as plain values and tensors."""
-        return {
-            "format": FORMAT,
-            "parameters": {name: list(p.shape) for name, p in self.named.items()},
-            "nowcaster": nowcaster_signature(self.nowcaster),
-            "graph": None if self.graph is None else self.graph.signature(),
-            "schedule": {**vars(self.schedule), "horizons": list(self.schedule.horizons)},
-            "counts": dict(self.counts),
-            "saved": len(self.history),
-            "finite": self.history.finite,
-            "states": self.history.rows(),
-        }
-
-    def require_own(self, state: dict[str, Any], enabled: bool) -> None:
-        """Refuse the state of another model, nowcaster or graph, and one that is damaged.
-
-        Args:
-            state: of `state_dict`, perhaps of an earlier version.
-            enabled: whether nowcasts will go on from its saved states.
-
-        Raises:
-            ValueError: says what differs.
-        """
-        if state["format"] != FORMAT:
-            raise ValueError(
-                f"`state_dict` has format {state['format']!r}, but this version of nino reads format {FORMAT}"
-            )
-        compare_parameters({n: tuple(s) for n, s in state["parameters"].items()}, self.named, "`state_dict`")
-        signature = nowcaster_signature(self.nowcaster)
-        if signature is not None and state["nowcaster"] != signature:
-            raise ValueError(
-                f"`state_dict` was saved with the nowcaster {state['nowcaster']}, but this optimizer has {signature}: "
-                f"pass the same one, or go on with the base optimizer alone (nowcaster=None)"
-            )
-        if self.graph is not None and state["graph"] not in (None, self.graph.signature()):
-            raise ValueError(
-                f"`state_dict` was saved with a graph of signature {state['graph']}, but this optimizer's has "
-                f"{self.graph.signature()} (topology {self.graph.topology!r}): pass the same `graph` or `topology`"
-            )
-        states: Tensor = state["states"]
-        if states.shape[0] not in (0, state["saved"]) or states.shape[1] != self.history.size:
-            raise ValueError(
-                f"`state_dict` holds states of shape {tuple(states.shape)}, but {state['saved']} of "
-                f"{self.history.size} numbers each were saved: it is damaged"
-            )
-        if self.history.hold and enabled and not states.shape[0] and state["saved"]:
-            raise ValueError("`state_dict` comes from a rank that keeps no states: load rank 0's")
-
-    def load_state_dict(self, state: dict[str, Any], enabled: bool) -> None:
-        """Take over schedule and counts and, where nowcasts go on, the saved states, once `require_own` has passed."""
-        schedule = Schedule(**{**state["schedule"], "horizons": tuple(state["schedule"]["horizons"])})
-        saved = int(state["saved"]) if enabled else 0
-        rows = state["states"]
-        if self.resume_schedule == "given":
-            if replace(schedule, horizons=(1,)) != replace(self.schedule, horizons=(1,)):
-                saved, rows = 0, rows[:0]  # of other steps than this schedule's
-            schedule = self.schedule
-        elif schedule != self.schedule and self.nowcaster is not None:
-            log.warning(
-                "the schedule of the loaded state takes over: %s (was %s); resume_schedule='given' keeps the new one",
-                schedule, self.schedule,
-            )  # fmt: skip
-        self.schedule, self.counts = schedule, dict(state["counts"])
-        self.history.load(rows, saved, bool(state["finite"]), schedule.context)
 
 
 def _not_above(after: float | None, before: float | None) -> bool:

@@ -79,7 +79,7 @@ def take_graph(nowcasting: Nowcasting, graph: NeuralGraph) -> None:
         reason = graph.reasons.get(left[0], UNPLACED)
         raise ValueError(
             f"none of the {len(trained)} trained parameters lies on the neural graph ({left[0]!r}: {reason}): nothing "
-            f"can be nowcast; see docs/graphs.md, or go on with the base optimizer alone (nowcaster=None)"
+            f"can be nowcast; see docs/not-understood.md, or go on with the base optimizer alone (nowcaster=None)"
         )
     nowcasting.graph = graph
     line, *_ = graph.summary().splitlines()

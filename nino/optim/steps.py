@@ -19,6 +19,7 @@ from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.nowcasting import Nowcasting
 from nino.optim.optimizer_view import OptimizerLike, OptimizerView
 from nino.optim.progress import Progress
+from nino.optim.shards import reshard
 
 
 def forwarded(part: str, name: str) -> Any:
@@ -115,6 +116,7 @@ class NowcastSteps(OptimizerView):
         own = self.progress
         step, nowcasting = own.steps + 1, self.nowcasting
         refuse_lost_settings(self)
+        reshard(self.model)
         check_unreplaced(self.model, nowcasting.named)
         due = step == own.next_nowcast
         if due and nowcasting.ready():
@@ -179,9 +181,25 @@ class NowcastSteps(OptimizerView):
         # Without accept="loss" nobody computed gradients for this step: the old ones must not serve twice.
         return self.base.step() if decides else None
 
+    def resume(self, nowcasts: dict[str, Any], of_base: dict[str, Any] | None = None) -> None:
+        """Go on with the nowcasts of a state and, where it is given, the base optimizer's part of it."""
+        enabled = bool(nowcasts["enabled"]) and self.nowcasting.nowcaster is not None
+        self.nowcasting.require_own(nowcasts, enabled)
+        if of_base is not None:
+            self.base.load_state_dict(of_base)
+        self.nowcasting.load_state_dict(nowcasts, enabled)
+        own = self.progress
+        own.steps, own.last_nowcast, own.enabled = int(nowcasts["step"]), None, enabled
+        self._plan()
+
     def _plan(self) -> None:
         own, schedule = self.progress, self.nowcasting.schedule
         own.next_nowcast = schedule.next_nowcast(own.steps) if own.enabled else math.inf
         own.next_stop = schedule.next_save(own.steps) if own.enabled else math.inf
+        if own.enabled and self.nowcasting.ranks.world > 1:  # they agree at the end of the step before a nowcast
+            if own.steps + 1 == own.next_nowcast:
+                self.nowcasting.agree()
+            else:
+                own.next_stop = min(own.next_stop, own.next_nowcast - 1)
         if self.nowcasting.watch is not None:
             own.next_stop = own.steps + 1

@@ -91,9 +91,12 @@ class HeldJump(Jump):
 
     def value(self, target: Target) -> Tensor:
         """The new value of one parameter; what is held keeps its bits."""
-        new, present = super().value(target), target.parameter.detach()
+        new, present = super().value(target), target.present
         still = None if self.states is None else unmoved(self.states[target.part].unbind(1))
-        for mask in (still, self.frozen.get(id(target.parameter))):
+        frozen = self.frozen.get(id(target.parameter))
+        if frozen is not None and target.shard is not None:
+            frozen = target.shard.cut(frozen)
+        for mask in (still, frozen):
             if mask is not None:
                 new = torch.where(mask.to(present.device).view(present.shape), present, new)
         return new

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nino.optim.copies import Kept, distance, kept_tensors
+from nino.optim.shards import local
 
 log = logging.getLogger("nino.optim")
 
@@ -77,11 +79,12 @@ class JumpWatch:
         """The tensor of its shape in the optimizer, not carried along, that lies nearest to it; no moment does."""
         carried = {id(kept.tensor) for kept in self._carried}
         others = [kept for kept in kept_tensors(self._base, [parameter]) if id(kept.tensor) not in carried]
-        near = [(apart, kept) for kept in others if (apart := distance([kept])) < 0.9]
+        here = [replace(kept, tensor=local(kept.tensor), parameter=local(parameter)) for kept in others]
+        near = [(apart, kept) for kept in here if (apart := distance([kept])) < 0.9]
         return min(near, key=lambda pair: pair[0])[1] if near else None
 
 
 def _sample(parameter: Tensor) -> Tensor:
-    """Up to `SAMPLE` elements, evenly spaced."""
-    flat = parameter.detach().reshape(-1)
+    """Up to `SAMPLE` elements of what lies in this process, evenly spaced."""
+    flat = local(parameter).reshape(-1)
     return flat[:: max(1, -(-flat.numel() // SAMPLE))].to(torch.float64, copy=True)

@@ -13,18 +13,18 @@ from torch.utils.hooks import RemovableHandle
 
 from nino.graphs.registry import unwrap
 from nino.optim.around import reach_the_user
-from nino.optim.checks import DEFAULT_CKPT, check_arguments, check_graph, check_ownership, check_parameters, schedule_of
+from nino.optim.checks import check_arguments, check_graph, check_ownership, check_parameters, schedule_of
 from nino.optim.dcp import StateNames, asked_by_dcp, gather, spread
 from nino.optim.history import History, Place
 from nino.optim.loss import same_rng
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.nowcasting import Nowcasting
+from nino.optim.nowcasts_state import NowcastsState
 from nino.optim.optimizer_view import OptimizerLike, check_optimizer
 from nino.optim.progress import Progress
 from nino.optim.recording import settle_graph
 from nino.optim.steps import NowcastSteps, forwarded
 from nino.optim.still import check_still, frozen_masks
-from nino.ranks import Ranks
 from nino.threads import thread_count
 
 if TYPE_CHECKING:
@@ -45,18 +45,18 @@ class NiNo(NowcastSteps):
     itself, which needs no gradients; the history then starts anew and the base optimizer keeps its state. Parameters
     keep storage, dtype and memory format; frozen ones, and those the base optimizer does not hold, are never changed.
 
-    Under ``torch.distributed`` rank 0 alone keeps the history and computes, and all ranks end with its parameters.
-    The global random number generators are never advanced.
+    Under ``torch.distributed`` (DDP, FSDP2, tensor parallel) all ranks share the history and the nowcast, where the
+    nowcaster ``shares``, and all end with the same parameters. The global random number generators are never advanced.
 
     Args:
         base_opt: any ``torch.optim.Optimizer`` over the model's parameters, or what has the methods of one. Copies of
             the weights that it keeps (masters, schedule-free's z, slow weights, averages) are moved by the same change.
-        ckpt: a nowcaster's file, or a name: by default the NiNo that comes with this package; see ``load_nowcaster``.
-            None, and no ``nowcaster``: the base optimizer goes on alone.
-        model: the network; may be compiled or wrapped by DDP.
+        ckpt: a nowcaster's file, or a known name; see ``load_nowcaster``.
+        model: the network; may be compiled, wrapped by DDP or sharded (``DTensor`` parameters).
         period: steps between nowcasts.
         max_train_steps: T, steps of the whole run; needed for the decay of k.
-        nowcaster: a ``Nowcaster`` in place of ``ckpt``.
+        nowcaster: a ``Nowcaster`` in place of ``ckpt``. With neither, the base optimizer goes on alone, and a warning
+            says so.
         graph: the model's neural graph; None takes the declared one of known families, and records that of any other
             model in its first forward pass (see docs/graphs.md).
         topology: ``released`` (what the released weights were trained on), ``exact`` or ``naive``.
@@ -100,7 +100,7 @@ class NiNo(NowcastSteps):
     def __init__(
         self,
         base_opt: OptimizerLike,
-        ckpt: str | Path | None = DEFAULT_CKPT,
+        ckpt: str | Path | None = None,
         model: nn.Module | None = None,
         period: int = 1000,
         max_train_steps: int | None = None,
@@ -136,7 +136,7 @@ class NiNo(NowcastSteps):
         check_ownership(base_opt, named)
         masks = frozen_masks(frozen, inner)
         with same_rng():  # loading may initialise before it fills in
-            if nowcaster is None and ckpt is not None:
+            if ckpt is not None:
                 from nino.nowcasters import load_nowcaster
 
                 nowcaster = load_nowcaster(ckpt)
@@ -146,8 +146,7 @@ class NiNo(NowcastSteps):
                     check_graph(graph, named)
         asked = {"period": period, "spacing": spacing, "max_horizon": max_horizon, "power": power}
         schedule = schedule_of(nowcaster, context, horizons, max_train_steps=max_train_steps, **asked)
-        computes = nowcaster is not None and Ranks.of(process_group).leads
-        states = History(list(named.values()), schedule.context, history, history_dtype, history_dir, hold=computes)
+        states = History(list(named.values()), schedule.context, history, history_dtype, history_dir)
         place = None if device is None else torch.device(device)
         nowcasting = Nowcasting(
             base_opt, named, nowcaster, graph, schedule, states, update_scale, place, memory_budget, process_group,
@@ -158,6 +157,8 @@ class NiNo(NowcastSteps):
             reach_the_user(log)
             with same_rng():
                 settle_graph(nowcasting, inner, model or inner, topology, unknown)
+        else:
+            log.warning("no nowcaster: the base optimizer takes every step; pass `ckpt`, such as 'nino_no_posw'")
 
     nowcaster, graph, named = (forwarded("nowcasting", name) for name in ("nowcaster", "graph", "named"))
     history, counts = forwarded("nowcasting", "history"), forwarded("nowcasting", "counts")
@@ -197,6 +198,18 @@ class NiNo(NowcastSteps):
             self.base.param_groups.pop()
             raise
 
+    @property
+    def nowcasts(self) -> NowcastsState:
+        """Step, schedule and saved states for ``torch.distributed.checkpoint``, with any number of processes."""
+        return NowcastsState(self)
+
+    def gather_states(self) -> None:
+        """Join the saved states of all ranks at rank 0, whose next ``state_dict()`` holds them all; called by all.
+
+        Otherwise each rank's ``state_dict()`` holds its own part, which that rank alone can load.
+        """
+        self.history.gather(self.nowcasting.ranks)
+
     def state_dict(self) -> dict[str, Any]:
         """The base optimizer's state dict and, under ``nino``, the step, saved states, schedule and signatures.
 
@@ -234,14 +247,7 @@ class NiNo(NowcastSteps):
                 "base optimizer's state, load it there: `opt.base.load_state_dict(state_dict)`, or "
                 "`set_optimizer_state_dict(model, opt.base, state_dict)`"
             )
-        nowcasts = state.pop("nino")
-        enabled = bool(nowcasts["enabled"]) and self.nowcaster is not None
-        self.nowcasting.require_own(nowcasts, enabled)
-        self.base.load_state_dict(state)
-        self.nowcasting.load_state_dict(nowcasts, enabled)
-        own = self.progress
-        own.steps, own.last_nowcast, own.enabled = int(nowcasts["step"]), None, enabled
-        self._plan()
+        self.resume(state.pop("nino"), state)
         for after in self._optimizer_load_state_dict_post_hooks.values():
             after(self)
 

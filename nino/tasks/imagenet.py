@@ -66,7 +66,7 @@ def imagenet32(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
 
 
 def _split(train: Pair, test: Pair, held_back: int, facts: dict[str, Any]) -> Data:
-    """Hold ``held_back`` random training images back."""
+    """Hold back ``held_back`` random training images for validation."""
     x, y = train
     if not 0 < held_back < len(y):
         raise ValueError(f"data.options.held_back is {held_back}; there are {len(y)} training images to hold back from")
@@ -78,7 +78,7 @@ def _split(train: Pair, test: Pair, held_back: int, facts: dict[str, Any]) -> Da
 
 
 def _keep(images: Tensor, rows: Tensor) -> Tensor:
-    """Ascending rows of images, moved to its front: memory for a second whole is not taken."""
+    """Move ascending rows of images to the front, in place: a second copy of all images might not fit."""
     for first in range(0, len(rows), PIECE):
         part = rows[first : first + PIECE]
         images[first : first + len(part)] = images[part]  # no row lies before its new place

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,21 @@ def test_config_is_shown_explained_and_validated(nino, workplace: Path) -> None:
     assert "tasks.NAME.model.options.channels" in nino("config", "keys", "tasks").out
     ended = nino("config", "validate", "--config", "tiny.yaml")
     assert ended.code == 0 and "tiny: 2 shards of trajectories (digits-2), 1 nowcasters to fit (nino)" in ended.out
+
+
+def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from nino.cli import app
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "9")
+    monkeypatch.setattr(app, "app", lambda: None)
+    monkeypatch.setattr(app, "keep_freed_memory", lambda: None)
+    monkeypatch.setenv("NINO_THREADS", "3")
+    app.main()
+    assert os.environ["OMP_NUM_THREADS"] == "9"  # a rule's share
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    app.main()
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    monkeypatch.setenv("NINO_THREADS", "many")
+    with pytest.raises(SystemExit):
+        app.main()
+    assert capsys.readouterr().err == "nino: error: `NINO_THREADS` (='many') must be a number of threads, at least 1\n"

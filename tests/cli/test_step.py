@@ -12,6 +12,10 @@ from torch import nn
 
 def build():
     return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+
+def build_with_example():
+    import torch
+    return build(), torch.zeros(1, 3)
 """
 
 
@@ -47,3 +51,22 @@ def test_a_gap_and_a_wrong_model_are_errors_in_one_line(nino, run):
     ended = nino("step", run, "--nowcaster", "linear", "--k", 3, "--model", "ownnet:build")
     assert ended.code == 1 and "only 4 checkpoints" in ended.err
     assert not (run / "nowcast").exists()
+
+
+def test_files_by_name_and_merging(nino, run):
+    files = [
+        (run / f"step_{n}.pt").rename(run / f"kept-{name}.pt") for n, name in zip((20, 40, 60), "abc", strict=True)
+    ]
+    asked = ("--nowcaster", "linear", "--model", "ownnet:build_with_example", "--unknown", "carry")
+    ended = nino("step", *files, *asked, "--k", 2)
+    assert ended.code == 0, ended.err
+    first, *_, last = (torch.load(path, weights_only=True) for path in files)
+    ahead = torch.load(run / "nowcast" / "kept-c.pt", weights_only=True)
+    merged = run / "merged.pt"
+    ended = nino("merge", *files, *asked, "--out", merged, "--horizons", "1-3", "--update-scale", 0.5)
+    assert ended.code == 0 and "2 models merged" in ended.out, ended.err
+    for name, value in torch.load(merged, weights_only=True).items():
+        torch.testing.assert_close(ahead[name], last[name] + 2)
+        torch.testing.assert_close(value, first[name] + 3)  # 2 + half of the mean of 1, 2 and 3
+    ended = nino("merge", *files, *asked, "--out", run / "x.pt", "--horizons", "1,3")
+    assert ended.code == 2 and "--horizons (=1,3)" in ended.err

@@ -65,6 +65,7 @@ def test_every_overlay_of_a_study_names_its_own_table() -> None:
 
 
 @pytest.mark.workflow
+@pytest.mark.xdist_group("workflow")
 def test_snakemake_plans_a_study_s_command(tmp_path: Path) -> None:
     overlay = ROOT / "workflow" / "configs" / "studies" / "time.tiny.yaml"
     (line,) = shown(overlay)

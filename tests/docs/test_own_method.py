@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.contract import violations
 from nino.report.figures import write_figures
 from nino.specs import ReportSpec
+from tests.workflow import preloaded
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "own-method.md").read_text(encoding="utf-8")
@@ -54,12 +54,12 @@ def test_the_commands_run(folder: Path) -> None:
     assert (folder / "results/mine/evaluate/digits-8/median/seed=1000/run.json").is_file()
 
 
+@pytest.mark.xdist_group("workflow")
 def test_the_workflow_plans_its_runs(folder: Path) -> None:
     (command,) = [arguments for program, *arguments in commands() if program == "snakemake"]
-    given = [sys.executable, "-m", "snakemake", *command, "-n", "--snakefile", str(ROOT / "Snakefile")]
-    done = subprocess.run(given, capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert "evaluation: digits-8, median-half, seed 2000" in done.stdout + done.stderr
+    given = [*command, "-n", "--snakefile", str(ROOT / "Snakefile")]
+    code, said = preloaded.call("snakemake", given, folder, dict(os.environ))
+    assert code == 0 and "evaluation: digits-8, median-half, seed 2000" in said, said
     run = resolve(load([folder / "mine.yaml"]))
     assert run.sources("median") == ["my_nowcaster.py"] and run.sources("base") == []
 

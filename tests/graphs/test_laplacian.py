@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
-from nino.graphs import Block, EdgeType, Nodes, neural_graph
+from nino.graphs import Block, EdgeType, Nodes, laplacian, neural_graph
 from nino.graphs.lanczos import largest_eigenpairs
 from nino.graphs.laplacian import BlockAdjacency, block_ranges, laplacian_encoding
 
@@ -98,6 +99,20 @@ def test_encoding_is_repeatable_to_the_bit(topology: str) -> None:
     assert torch.equal(first, graph.lpe())
     assert graph.lpe() is graph.lpe()
     np.testing.assert_allclose((first.T @ first).numpy(), np.eye(8), atol=1e-5)
+
+
+def test_no_bit_depends_on_the_threads_of_blas() -> None:
+    generator = np.random.default_rng(0)
+    ends = [(int(a), int(b)) for a, b in generator.integers(0, 600, size=(900, 2)) if a != b]
+    blocks = [
+        Block(f"{a}-{b}-{i}", Nodes(a, 1), Nodes(b, 1), EdgeType.RESIDUAL, "dense") for i, (a, b) in enumerate(ends)
+    ]
+    found = []
+    for threads in (1, 2):
+        laplacian._encoding.cache_clear()
+        with threadpool_limits(threads, "blas"):
+            found.append(laplacian_encoding(600, blocks))
+    assert torch.equal(*found)
 
 
 def test_smaller_graphs_are_padded_with_zeros() -> None:

@@ -12,8 +12,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nino.graphs import neural_graph
+from nino.graphs.registry import family_graph
 from nino.nowcasters import Identity, LineFit, build_nowcaster
 from nino.offline import last_of, step
+from nino.offline.checkpoints import Checkpoint
+from nino.offline.network import outline
 from nino.optim import horizons
 from nino.tasks.torchvision_ops import declare_missing_operators
 from tests.optim.helpers import Line
@@ -286,6 +289,58 @@ def test_nowcasters_that_know_tensors_only(tmp_path):
     done = step(tmp_path, Line(), 3, model=model_of(), context=5)
     goal = states[:, -1] + 3 * (states[:, -1] - states[:, -2])
     assert torch.allclose(flat(torch.load(done.path), model_of()).float(), goal, rtol=1e-5, atol=1e-6)
+
+
+def test_checkpoints_named_one_by_one_need_no_numbers(tmp_path):
+    """As where a training overwrites one file, of which somebody keeps copies."""
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    states, paths = [], []
+    for n, folder in enumerate(folders):
+        folder.mkdir()
+        states.append(train(plain(folder), (n + 1,))[:, 0])
+        paths.append((folder / f"step_{n + 1:06}.pt").rename(folder / "ckpt.pt"))
+    done = step(paths, LineFit(), 2, model=model_of())
+    assert done.path == tmp_path / "third" / "nowcast" / "ckpt.pt" and done.steps == (1, 2, 3)
+    goal = expected(torch.stack(states, 1), 2)
+    assert torch.allclose(flat(torch.load(done.path), model_of()), goal, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="named twice"):
+        step([paths[0], paths[1], paths[0]], LineFit(), 1, model=model_of())
+    with pytest.raises(ValueError, match="1 checkpoints are named, but a nowcast reads at least 2"):
+        step(paths[:1], LineFit(), 1, model=model_of())
+    numbered = [path.rename(path.with_name(f"{n}.pt")) for n, path in zip((20, 40, 80), paths, strict=True)]
+    with pytest.raises(ValueError, match="are 20 steps apart, but 40 are expected"):
+        step(numbered, LineFit(), 1, model=model_of())
+
+
+@pytest.mark.parametrize("family", ["GPT2", "Llama"])
+@pytest.mark.parametrize("headless", [False, True])
+def test_an_outline_has_the_graph_of_the_model(tmp_path, family, headless):
+    """It stands for the model where that is declared, so that transformers' modelling code need not be imported."""
+    declare_missing_operators()
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 40, "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4}
+    if family == "Llama":
+        sizes |= {"num_key_value_heads": 2, "intermediate_size": 24}
+    config = getattr(transformers, f"{family}Config")(**sizes, bos_token_id=0, eos_token_id=0)
+    model = getattr(
+        transformers, f"{family}{'Model' if headless else ('LMHeadModel' if family == 'GPT2' else 'ForCausalLM')}"
+    )
+    model(config).save_pretrained(tmp_path)
+    sketch = outline(Checkpoint.open(tmp_path, 1))
+    for topology in ("released", "exact"):
+        graph = family_graph(config.model_type, sketch, topology)
+        real = neural_graph(model(config), topology)
+        assert graph is not None and graph.groups == real.groups and graph.num_nodes == real.num_nodes
+        assert {p.name: p.shape for p in graph.parameters} == {p.name: p.shape for p in real.parameters}
+
+        def places(of):
+            start = {p.name: p.offset for p in of.parameters}
+            return [
+                (b.name, b.source, b.target, b.edge_type, b.features, b.weight and b.weight.offset - start[b.name])
+                for b in of.blocks
+            ]
+
+        assert places(graph) == places(real)
 
 
 def test_a_training_goes_on_from_the_file(tmp_path):

@@ -137,11 +137,3 @@ def test_a_base_optimizer_with_a_state_dict_of_its_own_is_named(training):
     run = training(make_base=of_pytorch_optimizer("Lookahead", BASES["adamw"])).run(3)
     with pytest.raises(ValueError, match="state dict of Lookahead has no 'state' .* store `to_tensors"):
         get_optimizer_state_dict(run.model, run.opt)
-
-
-def test_a_rank_that_keeps_no_states_says_so(training):
-    run = training()
-    run.opt.history.hold = False
-    run.run(5)
-    with pytest.raises(ValueError, match="this rank keeps no states.*of rank 0"):
-        get_optimizer_state_dict(run.model, run.opt)

@@ -40,10 +40,7 @@ def test_states_come_back_in_order(place, dtype, tmp_path):
     assert history.nbytes == 3 * flat(ps).numel() * dtype.itemsize
 
 
-def test_no_memory_is_taken_before_the_first_state_or_where_states_are_not_held():
-    history = History(parameters(), 5, hold=False)
-    history.save(0)
-    assert len(history) == 1 and history.nbytes == 0 and history._buffer is None
+def test_no_memory_is_taken_before_the_first_state():
     assert History(parameters(), 5)._buffer is None
 
 

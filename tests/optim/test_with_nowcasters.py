@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from torch import nn
 
 from nino import NiNo
 from nino.graphs import neural_graph
-from nino.nowcasters import NOWCASTERS, LineFit, build_nowcaster, save_nowcaster
+from nino.nowcasters import NOWCASTERS, WNN, LineFit, WNNPlus, build_nowcaster, save_nowcaster
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +176,7 @@ def test_what_nothing_can_place_is_left_to_the_base_optimizer(checkpoint, caplog
     with caplog.at_level("INFO"):
         train(model, opt, 9)
     assert opt.graph.carried == ("spline",) and "left to the base optimizer: spline (" in caplog.text
-    assert caplog.text.count("neural graph (released)") == 1
+    assert caplog.text.count("neural graph (released, recorded)") == 1
     assert not any(t.parameter is model.spline for t in opt.nowcasting.targets())
     spline, weight = model.spline.detach().clone(), model.linear.weight.detach().clone()
     train(model, opt, 1, 9)
@@ -198,6 +200,54 @@ def test_a_model_of_which_nothing_trained_lies_on_the_graph_is_refused(checkpoin
     opt = NiNo(torch.optim.Adam([model.spline]), checkpoint, model, 10, 20)
     with pytest.raises(ValueError, match=r"none of the 1 trained parameters lies on the neural graph \('spline': "):
         train(model, opt, 1)
+
+
+def test_it_is_refused_when_the_wrapper_is_made_where_its_graph_is_known_then(checkpoint):
+    message = r"none of the 2 trained parameters lies on the neural graph \('b.weight': no operation reads it\)"
+    model = nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Linear(4, 2)})
+    model.forward = lambda x: model["a"](x)
+    graph = neural_graph(model, "exact", example=torch.randn(2, 4))
+    with pytest.raises(ValueError, match=message):
+        NiNo(torch.optim.Adam(model["b"].parameters()), checkpoint, model, 10, 20, graph=graph)
+    NiNo(torch.optim.Adam(model.parameters()), checkpoint, model, 10, 20, graph=graph)
+
+
+def test_one_line_says_what_the_graph_holds(checkpoint, caplog):
+    model = small_convnet()
+    with caplog.at_level("INFO", logger="nino.graphs"):
+        NiNo(torch.optim.Adam(model.parameters()), checkpoint, model, 10, 20)
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "nino.graphs"]
+    assert re.match(r"neural graph \(released, traced\): \d+ nodes in \d+ groups, \d+ blocks; 100.0% of ", line)
+
+
+class NotRecorded(nn.Module):
+    """All kinds of parameters, and no forward: the training calls something else."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.conv, self.up = nn.Embedding(7, 4), nn.Conv2d(4, 4, 3), nn.ConvTranspose2d(4, 3, 2)
+        self.norm, self.rnn, self.pair = nn.LayerNorm(4), nn.GRU(4, 5), nn.Bilinear(4, 5, 2)
+        self.scale, self.stack = nn.Parameter(torch.ones(())), nn.Parameter(torch.randn(2, 3, 4))
+
+    def loss(self):
+        return sum((p.sin() * p).sum() for p in self.parameters()) * self.scale
+
+
+@pytest.mark.parametrize("make", [LineFit, WNNPlus, WNN])
+def test_nowcasters_without_wiring_take_every_model(make):
+    torch.manual_seed(0)
+    model, nowcaster = NotRecorded(), make()
+    horizons = nowcaster.fixed_horizon or [3, 1]
+    opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=nowcaster, horizons=horizons)
+    assert not opt.graph.carried and {b.name for b in opt.graph.blocks} == {n for n, _ in model.named_parameters()}
+    for _ in range(20):
+        if opt.need_grads:
+            opt.zero_grad()
+            model.loss().backward()
+        opt.step()
+    assert opt.counts["kept"] == 2
+    with pytest.raises(ValueError, match=r"NotRecorded: its neural graph is recorded from a forward pass"):
+        neural_graph(model)
 
 
 def test_constructing_and_nowcasting_leave_the_random_numbers_alone(checkpoint):

@@ -80,7 +80,7 @@ def test_workers_open_their_own_handle(make_shard: Make, expected: Expected, met
     reader = TrajectoryReader(make_shard(0))
     reader.states(0, [0])  # this process's handle is open now
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
-        window = pool.submit(reader.window, 1, 0, 1, 6).result(timeout=60)
+        window = pool.submit(reader.window, 1, 0, 1, 6).result(timeout=300)
     np.testing.assert_array_equal(window, expected(101))
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.workflow.driver import ENVIRONMENT, ROOT, Finished, command, snakemake, wait_until
+from tests.workflow.driver import ROOT, Finished, command, snakemake, wait_until, with_preloaded_jobs
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         command(run.folder, "--cores", 2),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
+        env=with_preloaded_jobs(),
         cwd=ROOT,
         start_new_session=True,
     )

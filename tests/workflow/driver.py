@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.workflow import preloaded
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
 RUN = Path("results", "tiny")
@@ -33,24 +35,24 @@ class Ended:
         return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
-def command(folder: Path, *arguments: object, overlays: tuple[Path, ...] = (TINY,)) -> list[str]:
-    """A Snakemake command that works in ``folder``."""
+def command(folder: Path, *arguments: object, overlays: tuple[Path, ...] = (TINY,), code: Path = ROOT) -> list[str]:
+    """A Snakemake command that works in ``folder``, by the workflow of a checkout."""
     configs = ["--configfile", *map(str, overlays)] if overlays else []
-    where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    where = ["--snakefile", str(code / "Snakefile"), "--directory", str(folder)]
     return [sys.executable, "-m", "snakemake", *where, *configs, *map(str, arguments)]
 
 
-def snakemake(folder: Path, *arguments: object, overlays: tuple[Path, ...] = (TINY,)) -> Ended:
-    """Run Snakemake in ``folder`` to its end."""
-    done = subprocess.run(
-        command(folder, *arguments, overlays=overlays),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=ENVIRONMENT,
-        cwd=ROOT,
-    )
-    return Ended(done.returncode, done.stdout)
+def snakemake(
+    folder: Path, *arguments: object, overlays: tuple[Path, ...] = (TINY,), environment: dict[str, str] | None = None
+) -> Ended:
+    """Run Snakemake in ``folder`` to its end; it and its jobs start from what is imported already."""
+    asked = command(folder, *arguments, overlays=overlays)[3:]
+    return Ended(*preloaded.call("snakemake", asked, ROOT, with_preloaded_jobs() | (environment or {})))
+
+
+def with_preloaded_jobs() -> dict[str, str]:
+    """An environment in which `nino` starts from what is imported already."""
+    return ENVIRONMENT | {"PATH": os.pathsep.join([str(preloaded.server()), ENVIRONMENT["PATH"]])}
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 300) -> None:

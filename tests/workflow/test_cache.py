@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.workflow.driver import ENVIRONMENT, ROOT, TINY, command
+from tests.workflow.driver import ENVIRONMENT, ROOT, TINY, Ended, command, snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
@@ -34,18 +34,17 @@ class Checkouts:
         layer.write_text(overlay)
         folder.mkdir()
         wanted = [Path("results", run, result) for result in results]
-        asked = command(folder, "--cache", "--cores", 2, *wanted, overlays=(TINY, layer))
-        own = {"SNAKEMAKE_OUTPUT_CACHE": str(self.cache), "PYTHONPATH": str(code)}
-        done = subprocess.run(
-            [str(code / "Snakefile") if part == str(ROOT / "Snakefile") else part for part in asked],
-            capture_output=True,
-            text=True,
-            env={**ENVIRONMENT, **own},
-            cwd=code,
-        )
-        said = done.stdout + done.stderr
-        assert done.returncode == 0, said
-        moved = {Path(path).name for path in re.findall(r"Moving output file (\S+) to cache", said)}
+        asked, layers = ("--cache", "--cores", 2, *wanted), (TINY, layer)
+        shared = {"SNAKEMAKE_OUTPUT_CACHE": str(self.cache)}
+        if code == ROOT:
+            done = snakemake(folder, *asked, overlays=layers, environment=shared)
+        else:  # nothing of it is imported yet
+            words = command(folder, *asked, overlays=layers, code=code)
+            own = {**ENVIRONMENT, **shared, "PYTHONPATH": str(code)}
+            ended = subprocess.run(words, capture_output=True, text=True, env=own, cwd=code)
+            done = Ended(ended.returncode, ended.stdout + ended.stderr)
+        assert done.code == 0, done.text
+        moved = {Path(path).name for path in re.findall(r"Moving output file (\S+) to cache", done.text)}
         self.made[name] = {result for result in results if Path(result).name in moved}
         return {result: Path(os.readlink(folder / "results" / run / result)) for result in results}
 

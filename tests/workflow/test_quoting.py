@@ -27,6 +27,7 @@ def test_every_value_in_a_shell_command_is_quoted(path: Path) -> None:
 
 
 @pytest.mark.workflow
+@pytest.mark.xdist_group("workflow")
 def test_data_are_read_from_a_folder_of_any_name(tmp_path: Path) -> None:
     folder = tmp_path / 'it\'s $(touch hit); `touch hit` && touch hit #"q" größe'
     folder.mkdir()

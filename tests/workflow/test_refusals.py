@@ -10,7 +10,7 @@ import pytest
 
 from tests.workflow.driver import ROOT, TINY, snakemake
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 
 @pytest.mark.parametrize(

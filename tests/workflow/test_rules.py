@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.workflow.driver import ROOT
+from tests.workflow import preloaded
+from tests.workflow.driver import ENVIRONMENT, ROOT
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 
@@ -53,9 +52,10 @@ def test_every_file_of_a_run_is_an_output() -> None:
     assert "from nino.evaluate.run_folder import FILES as RUN_FILES" in (ROOT / "Snakefile").read_text()
 
 
+@pytest.mark.xdist_group("workflow")
 def test_lint_is_clean() -> None:
-    done = subprocess.run([sys.executable, "-m", "snakemake", "--lint"], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, said = preloaded.call("snakemake", ["--lint"], ROOT, ENVIRONMENT)
+    assert code == 0, said
 
 
 def test_the_package_does_not_know_snakemake() -> None:

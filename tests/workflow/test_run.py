@@ -65,25 +65,27 @@ def test_the_manifest_says_where_everything_comes_from(finished: Finished) -> No
     assert verify(finished.path()) == []
 
 
-def test_seeds_of_one_job(tmp_path: Path) -> None:
-    """Two of three seeds share a job; where one of them is missing, the other is kept as it is."""
+def test_runs_of_one_job(tmp_path: Path) -> None:
+    """Two of three seeds of two methods share a job; where one run is missing, the others are kept as they are."""
     together = {
-        "seeds": [1000, 2000, 3000], "seeds_per_job": 2, "members_per_job": 2,
-        "rows": ["base"],
+        "seeds": [1000, 2000, 3000], "seeds_per_job": 2, "methods_per_job": 2, "members_per_job": 2,
+        "rows": ["base", "linear", "identity"],
     }  # fmt: skip
     layers = overlay(tmp_path, {"evaluate": together})
-    folder = RUN / "evaluate" / "digits-2" / "base"
-    first, second, third = (folder / f"seed={seed}" / "run.json" for seed in together["seeds"])
-    done = snakemake(tmp_path, "--cores", 2, first, third, overlays=layers)
-    assert done.code == 0 and done.jobs == {"data": 1, "evaluate": 1, "evaluate_0": 1}, done.text
-    ours = [json.loads((tmp_path / path).read_text()) for path in (first, second, third)]
-    assert [(run["seed"], run["members_at_once"]) for run in ours] == [(1000, 2), (2000, 2), (3000, 1)]
-    assert (tmp_path / RUN / "logs" / "evaluate" / "digits-2" / "base" / "seeds=1000-2000.tsv").is_file()
-    (tmp_path / second).unlink()
-    kept = (tmp_path / first).read_bytes()
-    again = snakemake(tmp_path, "--cores", 2, first, second, third, overlays=layers)
+    folder = RUN / "evaluate" / "digits-2"
+    runs = [folder / method / f"seed={seed}" / "run.json" for method in together["rows"] for seed in together["seeds"]]
+    done = snakemake(tmp_path, "--cores", 2, *runs[:6], runs[8], overlays=layers)
+    jobs = {"data": 1, "evaluate_0": 1, "evaluate_1": 1, "evaluate": 1}
+    assert done.code == 0 and done.jobs == jobs, done.text
+    ours = [json.loads((tmp_path / path).read_text()) for path in runs[:6]]
+    assert [(run["seed"], run["members_at_once"]) for run in ours] == 2 * [(1000, 2), (2000, 2), (3000, 1)]
+    assert (tmp_path / RUN / "logs" / "evaluate" / "digits-2" / "base-linear" / "seeds=1000-2000.tsv").is_file()
+    second, *others = (tmp_path / runs[i] for i in (1, 0, 3, 4))
+    second.unlink()
+    kept = [path.read_bytes() for path in others]
+    again = snakemake(tmp_path, "--cores", 2, *runs[:6], overlays=layers)
     assert again.code == 0 and again.jobs == {"evaluate_0": 1}, again.text
-    assert (tmp_path / first).read_bytes() == kept and (tmp_path / second).is_file()
+    assert [path.read_bytes() for path in others] == kept and second.is_file()
 
 
 def test_a_second_run_does_nothing(finished: Finished) -> None:

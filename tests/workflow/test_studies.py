@@ -11,7 +11,7 @@ import yaml
 
 from tests.workflow.driver import RUN, TINY, snakemake
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 
 def test_a_study_that_is_no_training_runs_from_its_target(tmp_path: Path) -> None:

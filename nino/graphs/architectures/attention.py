@@ -21,20 +21,16 @@ def attention(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor] | None = None,
     *,
-    rotary: bool = False,
     norms: tuple[str, str] | None = None,
 ) -> Neurons:
     """Declare queries, keys and values of one attention layer.
 
     ``released``: queries and values stand in one stack of nodes; key edges point from the first query nodes back to
-    ``x``, the key bias hangs on ``x`` (where it
-    fits, else on the keys), head h is joined to query head h and value head h, and the output projection
-    reads the last ``heads * d_head`` nodes of the stack (with grouped queries most of them are queries).
+    ``x``, the key bias hangs on ``x`` (where it fits, else on the keys), head h is joined to query head h and value
+    head h, and the output projection reads the last ``heads * d_head`` nodes of the stack (with grouped queries most of
+    them are queries).
 
-    ``exact``: the key bias hangs on the keys. With grouped queries, or norms of their own, keys are neurons of their
-    own, each joined to the query neurons that it meets; with grouped queries so are the neurons that the output
-    projection reads, each joined to the value neuron that feeds it. With rotary embeddings position j of every head is
-    joined to frequency node j.
+    ``exact`` (without grouped queries): queries and values are groups of their own, the key bias hangs on the keys.
 
     ``naive`` (the paper's ablation): neuron i of queries, keys and values is one node, joined to each of ``x`` by one
     edge that holds all three weights; heads are not seen. For attention whose weights are one parameter.
@@ -47,7 +43,6 @@ def attention(
         kv_heads: key and value heads; divides ``heads``.
         weights: query (heads * d_head, d), key and value (kv_heads * d_head, d).
         biases: the same for biases, if any.
-        rotary: whether queries and keys are rotated by position.
         norms: names of the query and the key norm's scale (d_head,), used where the model has them.
 
     Returns:
@@ -60,18 +55,12 @@ def attention(
         return _naive(b, name, x, weights, biases)
     if norms is not None and norms[0] not in b:
         norms = None
-    q, k, v, out = (_exact if b.exact else _released)(b, name, x, heads, kv_heads, weights, norms is not None)
+    q, k, v, out = _exact(b, name, x, heads, weights) if b.exact else _released(b, name, x, heads, kv_heads, weights)
     if biases is not None:
         on_stream = not b.exact and biases[1].numel() == x.size
         for target, bias in zip((q, x if on_stream else k, v), biases, strict=True):
             b.bias(target, bias)
-    if b.exact and rotary:
-        rotations = [_rotate(b, f"{name}.q.rotary", q, heads)]
-        if k != q:
-            rotations.append(_rotate(b, f"{name}.k.rotary", k, kv_heads))
-        for positions, norm in zip(rotations, norms or (), strict=False):
-            b.star(positions, norm, EdgeType.NORM)
-    elif norms is not None:
+    if norms is not None:
         _released_norms(b, x, q, norms)
     return out
 
@@ -95,7 +84,7 @@ def _naive(
 
 
 def _released(
-    b: GraphBuilder, name: str, x: Neurons, heads: int, kv_heads: int, weights: Sequence[Tensor], norms: bool
+    b: GraphBuilder, name: str, x: Neurons, heads: int, kv_heads: int, weights: Sequence[Tensor]
 ) -> tuple[Neurons, Neurons, Neurons, Neurons]:
     """Queries, the queries that stand for keys, values, and what the output projection reads."""
     query, key, value = weights
@@ -119,35 +108,14 @@ def _released_norms(b: GraphBuilder, x: Neurons, q: Neurons, norms: tuple[str, s
 
 
 def _exact(
-    b: GraphBuilder, name: str, x: Neurons, heads: int, kv_heads: int, weights: Sequence[Tensor], norms: bool
+    b: GraphBuilder, name: str, x: Neurons, heads: int, weights: Sequence[Tensor]
 ) -> tuple[Neurons, Neurons, Neurons, Neurons]:
-    """Queries, keys, values, and what the output projection reads."""
+    """Queries, which keys share, values, and what the output projection reads."""
     query, key, value = weights
-    grouped = heads != kv_heads
-    head = b.group(f"{name}.heads", heads)
-    q = b.group(f"{name}.q", query.shape[0])
-    k = b.group(f"{name}.k", key.shape[0]) if grouped or norms else q
+    head, q = b.group(f"{name}.heads", heads), b.group(f"{name}.q", query.shape[0])
     v = b.group(f"{name}.v", value.shape[0])
-    out = b.group(f"{name}.out", query.shape[0]) if grouped else v
     b.dense(x, q, query, EdgeType.QUERY)
-    b.dense(k, x, key.T, EdgeType.KEY)
+    b.dense(q, x, key.T, EdgeType.KEY)
     b.dense(x, v, value, EdgeType.VALUE)
-    b.heads(head, q, out)
-    if norms and grouped:  # a norm over each head's keys tells heads' keys apart
-        b.heads(b.group(f"{name}.kv_heads", kv_heads), k)
-    for queries, outputs, keys, values in zip(*(n.split(kv_heads) for n in (q, out, k, v)), strict=True):
-        shared = heads // kv_heads
-        for reader, reading in zip(queries.split(shared), outputs.split(shared), strict=True):
-            if k != q:
-                b.residual(reader, keys)
-            if grouped:
-                b.residual(values, reading)
-    return q, k, v, out
-
-
-def _rotate(b: GraphBuilder, name: str, neurons: Neurons, heads: int) -> Neurons:
-    """Join position j of each head to fixed node j: rotary embeddings make the positions of a head distinct."""
-    rotary = b.group(name, neurons.size // heads, fixed=True)
-    for head in neurons.split(heads):
-        b.residual(rotary, head, EdgeType.HEAD)
-    return rotary
+    b.heads(head, q, v)
+    return q, q, v, v

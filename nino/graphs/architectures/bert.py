@@ -1,4 +1,7 @@
-"""BERT (transformers): post-norm, learned positions and token types, a transform before the tied language head."""
+"""BERT (transformers) as released: post-norm, learned positions and token types, a transform before the tied head.
+
+Its exact graph is recorded.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def declare_bert(b: GraphBuilder, model: Any) -> None:
         ("position", positions, EdgeType.POSITION_EMBEDDING),
         ("token_type", types, EdgeType.BIAS),
     ):
-        b.embedding(rows, embedded, f"{embeddings}.{table}_embeddings.weight", edge_type, scrambled=not b.exact)
+        b.embedding(rows, embedded, f"{embeddings}.{table}_embeddings.weight", edge_type, scrambled=True)
     b.norm(embedded, f"{embeddings}.LayerNorm")
     x = embedded
     for i in range(config.num_hidden_layers):
@@ -68,17 +71,13 @@ def _language_head(b: GraphBuilder, words: Neurons, embedded: Neurons, x: Neuron
     """Transform and decoder of masked language modelling; a tied decoder is the word embedding's block."""
     tied = "cls.predictions.decoder.weight" not in b
     biases = [name for name in ("cls.predictions.bias", "cls.predictions.decoder.bias") if name in b]
-    if tied and not b.exact:  # the released graphs take the words for the bias' sources
+    if tied:  # the released graphs take the words for the bias' sources
         for bias in biases:
             b.dense(words, b.group(bias, 1, before=embedded), b.weight(bias).unsqueeze(0), EdgeType.BIAS)
     transform = b.group("transform", x.size)
     b.linear(x, transform, "cls.predictions.transform.dense")
     b.norm(transform, "cls.predictions.transform.LayerNorm")
-    if tied and b.exact:  # the tied decoder multiplies transform neuron i with column i of the word embedding
-        for bias in biases:
-            b.bias(words, bias)
-        b.residual(embedded, transform)
-    elif not tied:
+    if not tied:
         logits = b.group("logits", words.size, fixed=True)
         b.dense(transform, logits, "cls.predictions.decoder.weight")
         for bias in biases:  # where the two are not tied, only the decoder's acts

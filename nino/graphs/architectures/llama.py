@@ -1,4 +1,4 @@
-"""Llama and the like (Mistral, Qwen2, Qwen3, Gemma): RMSNorm, rotary embeddings, grouped queries, gated MLP."""
+"""Llama and the like (Mistral, Qwen2, Qwen3, Gemma) as released; their exact graphs are recorded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def declare_llama(b: GraphBuilder, model: Any) -> None:
     config = body.config
     words = b.group("words", config.vocab_size, fixed=True, words=True)
     x = b.group("x.0", config.hidden_size)
-    b.embedding(words, x, f"{prefix}embed_tokens.weight", EdgeType.WORD_EMBEDDING, scrambled=not b.exact)
+    b.embedding(words, x, f"{prefix}embed_tokens.weight", EdgeType.WORD_EMBEDDING, scrambled=True)
     for i in range(config.num_hidden_layers):
         x = _layer(b, x, f"{prefix}layers.{i}", i, config.num_attention_heads, config.num_key_value_heads)
     b.norm(x, f"{prefix}norm")
@@ -34,42 +34,15 @@ def _layer(b: GraphBuilder, x: Neurons, name: str, i: int, heads: int, kv_heads:
     projections = [f"{name}.self_attn.{p}_proj" for p in "qkv"]
     weights = [b.weight(f"{p}.weight") for p in projections]
     biases = [b.weight(f"{p}.bias") for p in projections] if f"{projections[0]}.bias" in b else None
-    if b.exact:
-        b.norm(x, f"{name}.input_layernorm")
-    out = attention(
-        b,
-        f"attention.{i}",
-        x,
-        heads,
-        kv_heads,
-        weights,
-        biases,
-        rotary=True,
-        norms=(f"{name}.self_attn.q_norm.weight", f"{name}.self_attn.k_norm.weight"),
-    )
+    norms = (f"{name}.self_attn.q_norm.weight", f"{name}.self_attn.k_norm.weight")
+    out = attention(b, f"attention.{i}", x, heads, kv_heads, weights, biases, norms=norms)
     y = b.group(f"y.{i}", x.size)
     b.residual(x, y)
     b.linear(out, y, f"{name}.self_attn.o_proj")
-    mlp = _exact_mlp if b.exact else _released_mlp
-    return mlp(b, y, name, i)
+    return _mlp(b, y, name, i)
 
 
-def _exact_mlp(b: GraphBuilder, y: Neurons, name: str, i: int) -> Neurons:
-    """Gate and up neurons apart, so that they cannot change places: silu(gate) * up stands on the gate neurons."""
-    b.norm(y, f"{name}.post_attention_layernorm")
-    inner = b.weight(f"{name}.mlp.gate_proj.weight").shape[0]
-    up = b.group(f"up.{i}", inner)
-    f = b.group(f"f.{i}", inner)
-    b.linear(y, f, f"{name}.mlp.gate_proj")
-    b.linear(y, up, f"{name}.mlp.up_proj")
-    b.residual(up, f)
-    z = b.group(f"x.{i + 1}", y.size)
-    b.residual(y, z)
-    b.linear(f, z, f"{name}.mlp.down_proj")
-    return z
-
-
-def _released_mlp(b: GraphBuilder, y: Neurons, name: str, i: int) -> Neurons:
+def _mlp(b: GraphBuilder, y: Neurons, name: str, i: int) -> Neurons:
     """``up_proj`` reads a second copy of the residual neurons that nothing feeds; both norms stand on the output."""
     copy = b.group(f"copy.{i}", y.size)
     f = b.group(f"f.{i}", b.weight(f"{name}.mlp.gate_proj.weight").shape[0])

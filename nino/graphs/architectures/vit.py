@@ -84,7 +84,7 @@ def _embed(b: GraphBuilder, token: str, patch: str, positions: str) -> Neurons:
         b.bias(x, f"{patch}.bias")
     table = b.weight(positions).squeeze(0)  # (positions, d)
     places = b.group("positions", table.shape[0], fixed=True, before=x)
-    b.embedding(places, x, table, EdgeType.POSITION_EMBEDDING, scrambled=not b.exact)
+    b.embedding(places, x, table, EdgeType.POSITION_EMBEDDING, scrambled=True)
     return x
 
 

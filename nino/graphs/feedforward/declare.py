@@ -97,7 +97,7 @@ def _tupled(args: Any) -> list[Value]:
 
 
 def _attribute(w: Wiring, model: nn.Module, path: str) -> Value:
-    """A parameter that the forward uses itself; None for buffers and other tensors."""
+    """A parameter that the forward uses directly; None for buffers and other tensors."""
     owner, _, name = path.rpartition(".")
     tensor = getattr(model.get_submodule(owner), name)
     return Attribute(w.name(tensor), tuple(tensor.shape)) if isinstance(tensor, nn.Parameter) else None
@@ -136,7 +136,7 @@ def _declared_apart(module: nn.Module) -> bool:
 
 
 def _finish(w: Wiring, output: Any) -> None:
-    """The order of outputs is part of the function."""
+    """Fix the order of the outputs: it is part of the function."""
     if isinstance(output, Signal):
         for part in output.parts:
             w.b.fix(part)

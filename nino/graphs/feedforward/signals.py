@@ -65,7 +65,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Attribute:
-    """A parameter that the forward uses itself."""
+    """A parameter that the forward uses directly, not through a layer."""
 
     name: str
     shape: tuple[int, ...]

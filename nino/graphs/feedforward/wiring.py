@@ -187,7 +187,10 @@ class Wiring:
         return Signal((total,), fresh=not gate, **flags)
 
     def attribute(self, value: Value, attribute: Attribute, edge_type: EdgeType) -> Value:
-        """Add (scale by, prepend) a parameter of the forward's own: a vector, a number, or a table of positions."""
+        """Add a parameter that the forward uses directly to a value, or scale the value by it.
+
+        It is a vector, a number, or a table of positions.
+        """
         if not isinstance(value, Signal):
             reason = value.reason if isinstance(value, Unknown) else "it meets no layer's output"
             self.b.leave(attribute.name, reason)

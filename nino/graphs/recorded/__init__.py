@@ -1,8 +1,9 @@
 """Neural graphs of any model, read off the tensor operations of one forward pass.
 
 Read in this order: ``neurons`` (neurons by number, and what joins them), ``values`` (axes and neurons of a tensor),
-``reading`` (the primitives), ``rules`` (what each ATen operation does), ``recorder`` (the forward pass), ``assemble``
-(the graph), ``verification`` (renumber and compare).
+``reading`` (the primitives), ``rules`` (what each ATen operation does), ``recorder`` (the forward pass), ``aliasing``
+(tensors that share memory), ``parts`` (slices treated apart), ``assemble`` and ``blocks`` (the graph), ``atoms`` and
+``exchanges`` (what it calls interchangeable), ``verification`` (renumber and compare).
 """
 
 from nino.graphs.recorded.alone import parameters_alone

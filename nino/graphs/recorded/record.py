@@ -20,12 +20,14 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from nino.graphs.graph import NeuralGraph
 from nino.graphs.recorded.assemble import assemble
+from nino.graphs.recorded.calls import plain_kernels
 from nino.graphs.recorded.reading import Reading, fresh_axes
-from nino.graphs.recorded.recorder import Recorder, plain_kernels
+from nino.graphs.recorded.recorder import Recorder
 from nino.graphs.recorded.values import Value
 from nino.graphs.weights import Weights
 
 Example = Any
+_CACHES = ("past_key_values", "cache_params", "mems")
 #: What fake tensors raise where the forward looks at values.
 _VALUES = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
@@ -207,10 +209,16 @@ def _pass(
 
 
 def output_tensors(output: Any) -> list[Tensor]:
-    """The tensors that a model returns, without caches of keys and values."""
-    if hasattr(output, "to_tuple") and hasattr(output, "keys"):
-        output = {k: v for k, v in output.items() if k not in ("past_key_values", "cache_params", "mems")}
-    return [x for x in tree_flatten(output)[0] if isinstance(x, Tensor)]
+    """The tensors that a model returns, in whatever holds them, without caches of keys and values."""
+    if isinstance(output, Mapping):
+        output = [v for k, v in output.items() if k not in _CACHES]
+    out = []
+    for leaf in tree_flatten(output)[0]:
+        if isinstance(leaf, Tensor):
+            out.append(leaf)
+        elif isinstance(leaf, Mapping) or hasattr(leaf, "__dict__") and "Cache" not in type(leaf).__name__:
+            out += output_tensors(leaf if isinstance(leaf, Mapping) else vars(leaf))
+    return out
 
 
 def _argument_names(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
@@ -18,6 +16,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from nino.graphs.recorded.aliasing import Aliases, View
+from nino.graphs.recorded.calls import by_name, name_of, plain_stride, strides_of, tensors_in, written_by
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
 from nino.graphs.recorded.rules.views import reshaped
@@ -109,7 +108,7 @@ class Recorder(TorchDispatchMode):
         twin = self.twins.get(tensor)
         if twin is None:
             with self.fake:
-                twin = torch.empty_strided(tuple(tensor.shape), _strides(tensor), dtype=tensor.dtype, device="cpu")
+                twin = torch.empty_strided(tuple(tensor.shape), strides_of(tensor), dtype=tensor.dtype, device="cpu")
             self.twins[tensor] = twin
             self.give(twin, self.value(tensor))
             self._keep.append(tensor)
@@ -124,9 +123,9 @@ class Recorder(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         if func.namespace == "prim":  # a tensor's device, layout and the like
             return func(*args, **kwargs)
-        name, in_place = _name(func)
+        name, in_place = name_of(func)
         if name == "as_strided":
-            name = _plain_stride(*args[:3])
+            name = plain_stride(*args[:3])
         known = self._known(func, name, args, kwargs)
         if name == "_local_scalar_dense" and known is not None:
             return known
@@ -138,7 +137,7 @@ class Recorder(TorchDispatchMode):
             self._save(func, args, kwargs)
         before = {id(t): self.value(t) for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)}
         result = func(*run_args, **run_kwargs)
-        outputs = _tensors(result)
+        outputs = tensors_in(result)
         call_args = tree_map(lambda x: before[id(x)] if isinstance(x, Tensor) else x, (args, kwargs))
         with self._real():
             made = self._make(func, name, call_args, outputs, known)
@@ -153,8 +152,8 @@ class Recorder(TorchDispatchMode):
         if name in _VIEWS and args and isinstance(args[0], Tensor):
             for i, tensor in enumerate(outputs):
                 if tensor is not None:
-                    by_name = _by_name(func, *call_args)
-                    self.aliases.views[tensor] = View(args[0], func, name, by_name, i, tuple(tensor.shape))
+                    given = by_name(func, *call_args)
+                    self.aliases.views[tensor] = View(args[0], func, name, given, i, tuple(tensor.shape))
         return result
 
     def _as_fake(self, x: Any) -> Any:
@@ -166,7 +165,7 @@ class Recorder(TorchDispatchMode):
         self, func: Any, name: str, call_args: Any, outputs: tuple[Tensor | None, ...], known: Any
     ) -> list[Value | None]:
         """What an operation's outputs are."""
-        args = _by_name(func, *call_args)
+        args = by_name(func, *call_args)
         call = Call(name, func, args, outputs)
         values = call.values
         if all(v.kind == "constant" for v in values) and name not in ("empty",):
@@ -178,7 +177,7 @@ class Recorder(TorchDispatchMode):
         path = self._path(call)
         made = [made] * len(outputs) if isinstance(made, Value) else list(made)
         made += [None] * (len(outputs) - len(made))
-        reals = _tensors(known) if known is not None else (None,) * len(outputs)
+        reals = tensors_in(known) if known is not None else (None,) * len(outputs)
         weights = frozenset().union(*(v.made_of for v in values)) if values else frozenset()
         out: list[Value | None] = []
         for tensor, value, real in zip(outputs, made, reals, strict=True):
@@ -239,7 +238,7 @@ class Recorder(TorchDispatchMode):
         by_key = {a.name for a in call.func._schema.arguments if a.kwarg_only}
         try:
             positional = [a for name, a in named.items() if name not in by_key]
-            windows = _tensors(call.func(*positional, **{k: a for k, a in named.items() if k in by_key}))
+            windows = tensors_in(call.func(*positional, **{k: a for k, a in named.items() if k in by_key}))
         except (RuntimeError, TypeError):
             settled = self.reading.settle(weight)
             made = rule_for(call.name, call.func)(self.reading, _with_first(call, settled))
@@ -280,7 +279,7 @@ class Recorder(TorchDispatchMode):
                 out = func(*real[0], **real[1])
         except (RuntimeError, NotImplementedError, TypeError, ValueError):
             return None
-        if any(t is not None and t.numel() > KNOWN for t in _tensors(out)):
+        if any(t is not None and t.numel() > KNOWN for t in tensors_in(out)):
             return None
         return out
 
@@ -294,7 +293,7 @@ class Recorder(TorchDispatchMode):
 
     def _save(self, func: Any, args: Any, kwargs: Any) -> None:
         """Keep what parameters and buffers hold before a pass on real tensors writes them."""
-        for tensor in _out_arguments(func, args, kwargs):
+        for tensor in written_by(func, args, kwargs):
             if isinstance(tensor, Tensor) and tensor in self.originals and tensor not in self.saved:
                 self.saved[tensor] = tensor.detach().clone()
 
@@ -308,7 +307,7 @@ class Recorder(TorchDispatchMode):
 
     def _write(self, func: Any, args: Any, kwargs: Any, made: list[Value | None]) -> None:
         """In-place operations: the tensor, and what it is a view of, are what was written."""
-        written = [t for t in _out_arguments(func, args, kwargs) if isinstance(t, Tensor)]
+        written = [t for t in written_by(func, args, kwargs) if isinstance(t, Tensor)]
         for tensor, value in zip(written, made, strict=False):
             if value is not None:
                 self._assign(tensor, value)
@@ -346,91 +345,3 @@ def _with_first(call: Call, value: Value) -> Call:
         else:
             args[key] = a
     return Call(call.name, call.func, args, call.outputs)
-
-
-def _plain_stride(tensor: Tensor, size: Any, stride: Any) -> str:
-    """``alias`` or ``view`` where a strided view is one, for its rule."""
-    if tuple(size) == tuple(tensor.shape) and all(
-        a == b or n == 1 for a, b, n in zip(stride, tensor.stride(), size, strict=True)
-    ):
-        return "alias"
-    step, dense = 1, True
-    for n, s in zip(reversed(list(size)), reversed(list(stride)), strict=True):
-        dense, step = dense and (n == 1 or s == step), step * n
-    return "view" if dense and tensor.is_contiguous() and step == tensor.numel() else "as_strided"
-
-
-def _name(func: Any) -> tuple[str, bool]:
-    """An operation's name without its in-place mark, and whether it writes."""
-    full = func._schema.name.partition("::")[2]
-    writes = func._schema.is_mutable
-    name = full
-    if name.endswith("_") and not name.startswith("__") and writes:
-        name = name[:-1]
-    return name, writes
-
-
-def _out_arguments(func: Any, args: Any, kwargs: Any) -> list[Any]:
-    """What an operation writes, in the order of its schema."""
-    out = []
-    for i, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            out.append(args[i] if i < len(args) else kwargs.get(argument.name))
-    return out
-
-
-def _by_name(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments by the names of the schema, with its defaults."""
-    out: dict[str, Any] = {}
-    for i, argument in enumerate(func._schema.arguments):
-        if i < len(args):
-            out[argument.name] = args[i]
-        elif argument.name in kwargs:
-            out[argument.name] = kwargs[argument.name]
-        elif argument.has_default_value():
-            out[argument.name] = argument.default_value
-    return out
-
-
-def _tensors(result: Any) -> tuple[Tensor | None, ...]:
-    """Tensors that an operation returned, those in lists too."""
-    if isinstance(result, list | tuple):
-        return tuple(x if isinstance(x, Tensor) else None for x in tree_flatten(result)[0])
-    return (result if isinstance(result, Tensor) else None,)
-
-
-def _strides(tensor: Tensor) -> tuple[int, ...]:
-    try:
-        return tuple(tensor.stride())
-    except RuntimeError:  # sparse and the like have none
-        strides, step = [], 1
-        for size in reversed(tensor.shape):
-            strides.append(step)
-            step *= max(size, 1)
-        return tuple(reversed(strides))
-
-
-@contextmanager
-def plain_kernels() -> Iterator[None]:
-    """Fused kernels off, so that their parts are seen; random state untouched."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    fast = torch.backends.mha.get_fastpath_enabled()
-    drawn, numbers = random.getstate(), np.random.get_state()
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        torch.backends.mha.set_fastpath_enabled(False)
-        log = logging.getLogger("torch._subclasses.fake_tensor")
-        was, log.disabled = log.disabled, True  # it prints the traceback of every shape error
-        mkldnn = torch._C._get_mkldnn_enabled()
-        torch._C._set_mkldnn_enabled(False)
-        try:
-            yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
-            torch._C._set_mkldnn_enabled(mkldnn)
-            log.disabled = was
-            random.setstate(drawn)
-            np.random.set_state(numbers)

@@ -1,7 +1,8 @@
 """The passes of the streamed engine: every range of target nodes by itself, tile by tile.
 
 A range's messages are summed by one thread in a fixed order and then update its nodes, so that no two threads write
-to the same place and their number does not change a bit.
+to the same place and their number does not change a bit. Processes that share the graph sum those of their own edges,
+add the sums up over all of them, and then update all nodes each.
 
 Dimension names as in ``nino.nowcasters.network``; a tile has ``sources`` x ``targets`` edges.
 """
@@ -28,8 +29,8 @@ from nino.threads import Workers
 WIDE = 64  # features an edge that a chunk has room for at least: with fewer, more edges are read at once
 
 
-class Scratch(threading.local):
-    """Buffers for a tile, of each thread its own.
+class Scratch:
+    """A thread's buffers for a tile.
 
     Args:
         folded: the folded network, where the computation is to run.
@@ -38,7 +39,7 @@ class Scratch(threading.local):
     """
 
     def __init__(self, folded: Folded, chunk: int, features: int) -> None:
-        """Allocate them; called again in each thread."""
+        """Allocate them."""
         like, d = folded.last, folded.last.shape[-1]
         self.raw = torch.empty(chunk * max(features, WIDE), device=like.device)
         self.features = self.raw if like.dtype == torch.float32 else self.raw.to(like.dtype)
@@ -81,13 +82,22 @@ class Stream:
     ) -> None:
         """Allocate the node states that are read at sources."""
         self.blocks, self.folded, self.layers, self.reader = all_blocks(graph), folded, layers, reader
-        self.chunk, self.workers, self.sample = chunk, workers, sample
+        self.chunk, self.workers, self.sample, self.ranks = chunk, workers, sample, graph.ranks
         self.x = x
         self.y = torch.empty_like(x, dtype=folded.last.dtype)
         self._ends: list[tuple[Tensor, Tensor]] = []  # S x_i, read at sources, and T x_i, read at targets
         self._sums: dict[Nodes, Tensor] = {}
         self._degree = (degrees(graph) if sample is None else sample.degrees(graph)).to(x.device)
-        self._scratch = Scratch(folded, chunk, features)
+        self._scratch: dict[int, Scratch] = {}
+        self._most_features = features
+
+    @property
+    def scratch(self) -> Scratch:
+        """The buffers of the thread that asks."""
+        thread = threading.get_ident()  # no threading.local, which torch.compile does not see through
+        if thread not in self._scratch:
+            self._scratch[thread] = Scratch(self.folded, self.chunk, self._most_features)
+        return self._scratch[thread]
 
     # -- nodes -------------------------------------------------------------------------------------------------------
 
@@ -110,13 +120,15 @@ class Stream:
             if more:
                 self._emit(next_y, depth + 1, nodes)
 
-        if self.sample is None:
+        if self.sample is None and self.ranks.world == 1:
             self.workers.run(lambda inflow: update(inflow.nodes, self._messages(inflow)), ranges)
-        else:  # a block's edges are drawn one after the other
-            total = torch.zeros_like(self.x)
-            whole = [Inflow(b.target.slice, [(i, b, slice(0, b.target.size))]) for i, b in enumerate(self.blocks)]
-            messages = lambda block: (block.nodes, self._messages(block))  # noqa: E731
-            self.workers.reduce(messages, whole, lambda done: total[done[0]].add_(done[1]))
+        else:
+            total, summed = torch.zeros_like(self.x), ranges
+            if self.sample is not None:  # a block's edges are drawn one after the other
+                summed = [Inflow(b.target.slice, [(i, b, slice(0, b.target.size))]) for i, b in enumerate(self.blocks)]
+            messages = lambda inflow: (inflow.nodes, self._messages(inflow))  # noqa: E731
+            self.workers.reduce(messages, summed, lambda done: total[done[0]].add_(done[1]))
+            self.ranks.add_up(total)
             self.workers.run(lambda inflow: update(inflow.nodes, total[inflow.nodes]), ranges)
         self._ends.append(ends)
         self.y = next_y
@@ -137,7 +149,7 @@ class Stream:
         self, block: Block, tile: Tile | Picked
     ) -> tuple[Float[Tensor, "edges inputs"], Float[Tensor, "edges inputs"]]:
         """u_0 of a tile, in float32 and in the precision of the matrix products (twice the same where that is it)."""
-        scratch = self._scratch
+        scratch = self.scratch
         exact = self.reader.read(block, tile, scratch.raw)
         if scratch.features is scratch.raw:
             return exact, exact
@@ -163,7 +175,7 @@ class Stream:
 
         u_0 of auxiliary blocks is None: their constant lies in the biases. ``at_targets`` begins at target ``first``.
         """
-        buffers = self._scratch.hidden
+        buffers = self.scratch.hidden
         n, d = tile.shape[0] * tile.shape[1], buffers[0].shape[1]
         for depth, at_target in enumerate(at_targets):
             out = buffers[depth % 2][:n]
@@ -180,7 +192,7 @@ class Stream:
 
     def _spare(self, edges: int) -> Float[Tensor, "edges hidden"]:
         """The buffer that the last u_i of a tile does not lie in."""
-        return self._scratch.hidden[len(self._ends) % 2][:edges]
+        return self.scratch.hidden[len(self._ends) % 2][:edges]
 
     def _messages(self, inflow: Inflow) -> Float[Tensor, "targets hidden"]:
         """Sums of the messages of a convolution at a range of targets, float32."""
@@ -241,11 +253,11 @@ class Stream:
             out += of_sources + z * scale + shift
             return
         inputs = d if depth else block.features * self.folded.context
-        contracts = self._scratch.outer.numel() >= inputs * d and count >= inputs
+        contracts = self.scratch.outer.numel() >= inputs * d and count >= inputs
         size, wide = self.chunk, None
         if contracts:
-            wide = self._scratch.outer.numel() // (inputs * d)
-            size = size if depth else self._scratch.raw.numel() // inputs  # more edges where none has a hidden state
+            wide = self.scratch.outer.numel() // (inputs * d)
+            size = size if depth else self.scratch.raw.numel() // inputs  # more edges where none has a hidden state
         tiles = self.reader.tiles(block, size, targets, wide)
         for column, group in groupby(tiles, key=lambda tile: (tile.target.start, tile.target.stop)):
             place = shifted(slice(*column), targets.start)
@@ -280,14 +292,14 @@ class Stream:
         """
         depth, d = len(self._ends), self.y.shape[1]
         weight = self.folded.messages[depth].weight[:d]
-        outer, total = self._scratch.outer, self.y.new_zeros(1, 1)
+        outer, total = self.scratch.outer, self.y.new_zeros(1, 1)
         for number, tile in enumerate(tiles):
             u = self._hidden(block, tile, self._features(block, tile), at_targets, first)
             assert u is not None
             y, inputs = self.y[within(block.source, tile.source)], u.shape[1]
             flat = u.view(len(y), -1)
             total = total + flat.sum(0).view(-1, inputs)
-            outer = self._scratch.outer[: d * flat.shape[1]].view((d, -1) if depth else (-1, d))
+            outer = self.scratch.outer[: d * flat.shape[1]].view((d, -1) if depth else (-1, d))
             pair = (y.T, flat) if depth else (flat.T, y)  # with few columns the latter is several times as fast
             torch.addmm(outer, *pair, beta=min(number, 1), out=outer)
         inputs = total.shape[1]

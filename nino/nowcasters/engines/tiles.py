@@ -143,14 +143,13 @@ def shifted(part: slice | Tensor, first: int) -> slice | Tensor:
 
 def all_blocks(graph: NeuralGraph) -> list[Block]:
     """The graph's blocks and the self-loop that every node has."""
-    everything = Nodes(0, graph.num_nodes)
-    return [*graph.blocks, Block("self-loops", everything, everything, EdgeType.SELF_LOOP, "diagonal")]
+    return [*graph.blocks, Block("self-loops", graph.loops, graph.loops, EdgeType.SELF_LOOP, "diagonal")]
 
 
 def degrees(graph: NeuralGraph) -> Float[Tensor, "nodes 1"]:
-    """Incoming edges of every node, self-loop included."""
+    """Incoming edges of every node, self-loop included; of a shared graph, all processes' edges."""
     degree = torch.zeros(graph.num_nodes, 1)
-    for block in all_blocks(graph):
+    for block in all_blocks(graph.whole):
         degree[block.target.slice] += block.source.size if block.kind == "dense" else 1
     return degree
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
+from benchmarks.nanogpt import GPT
+
 Case = tuple[nn.Module, object]
 IMAGE = (2, 3, 8, 8)
 TOKENS = (4, 8, 6)  # as many tokens as hidden neurons: sizes alone tell nothing
@@ -28,6 +30,60 @@ class Apply(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.run(self, *inputs)
+
+
+class UNet(nn.Module):
+    """Down, up, and a skip connection that is concatenated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+        self.deep = nn.Sequential(nn.Conv2d(6, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.SiLU())
+        self.up, self.join = nn.ConvTranspose2d(8, 5, 2, 2), nn.Conv2d(11, 7, 3, padding=1)
+        self.head = nn.Conv2d(7, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = self.down(x)
+        deep = self.deep(F.max_pool2d(skip, 2))
+        return self.head(torch.relu(self.join(torch.cat([self.up(deep), skip], 1))))
+
+
+class ModdedGPT(nn.Module):
+    """As in modded-nanogpt: RMS norm without scale, rotary half, ReLU squared, value embeddings, skips, untied head."""
+
+    def __init__(self, words: int, width: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.heads, d = heads, width
+        self.embed = nn.Embedding(words, d)
+        self.value_embeds = nn.ModuleList(nn.Embedding(words, d) for _ in range(layers))
+        self.qkv = nn.ParameterList(nn.Parameter(torch.randn(3, d, d) / d**0.5) for _ in range(layers))
+        self.proj = nn.ModuleList(nn.Linear(d, d, bias=False) for _ in range(layers))
+        self.fc = nn.ModuleList(nn.Linear(d, 4 * d, bias=False) for _ in range(layers))
+        self.out = nn.ModuleList(nn.Linear(4 * d, d, bias=False) for _ in range(layers))
+        self.lambdas = nn.ParameterList(nn.Parameter(torch.tensor([1.0, 0.5])) for _ in range(2 * layers))
+        self.lm_head = nn.Linear(d, words, bias=False)
+
+    def _turned(self, x: Tensor) -> Tensor:  # (batch, tokens, heads, width of a head)
+        angles = torch.outer(torch.arange(x.size(1)).float(), torch.tensor([1.0, 0.0]))
+        cos, sin = angles.cos()[None, :, None], angles.sin()[None, :, None]
+        one, other = x.chunk(2, -1)
+        return torch.cat([one * cos + other * sin, other * cos - one * sin], -1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        batch, tokens = ids.shape
+        norm = lambda t: F.rms_norm(t, (t.size(-1),))  # noqa: E731
+        x = first = norm(self.embed(ids))
+        for i, weight in enumerate(self.qkv):
+            x = self.lambdas[2 * i][0] * x + self.lambdas[2 * i][1] * first
+            qkv = F.linear(norm(x), weight.flatten(end_dim=1)).view(batch, tokens, 3 * self.heads, -1)
+            q, k, v = qkv.chunk(3, dim=-2)
+            value = self.value_embeds[i](ids).view_as(v)
+            v = self.lambdas[2 * i + 1][0] * v + self.lambdas[2 * i + 1][1] * value
+            q, k = self._turned(norm(q)), self._turned(norm(k))
+            y = F.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v)), is_causal=True)
+            x = x + self.proj[i](y.transpose(1, 2).flatten(2))
+            x = x + self.out[i](F.relu(self.fc[i](norm(x))).square())
+        return 15 * torch.tanh(self.lm_head(norm(x)) / 15)
 
 
 def tokens(forward: Callable[..., Tensor], **layers: nn.Module | nn.Parameter | Tensor) -> Case:
@@ -168,6 +224,13 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
         "overlapping parts written": lambda: tokens(_overlapping, c=linear(4, 3), d=linear(4, 3)),
         "softmax and norm over neurons": lambda: tokens(lambda m, x: m.b(m.n(m.a(x).softmax(-1))), n=nn.LayerNorm(8)),
         "gated linear unit": lambda: tokens(lambda m, x: m.b(F.glu(m.a(x), -1)), a=linear(6, 16)),
+        "swiglu": lambda: tokens(lambda m, x: m.b(F.silu(m.a(x)) * m.up(x)), up=linear(6, 8)),
+        "geglu, fused": lambda: tokens(lambda m, x: m.b(_geglu(*m.a(x).chunk(2, -1))), a=linear(6, 16)),
+        "reglu, gate last": lambda: tokens(lambda m, x: m.b(m.up(x) * F.relu(m.a(x))), up=linear(6, 8)),
+        "bilinear gate": lambda: tokens(lambda m, x: m.b(m.a(x) * m.up(x)), up=linear(6, 8)),
+        "u-net": lambda: (UNet(), torch.randn(IMAGE)),
+        "nanoGPT": lambda: (GPT(23, 9, 2, 2, 8), torch.randint(0, 23, (2, 7))),
+        "modded nanoGPT": lambda: (ModdedGPT(23, 8, 2, 2), torch.randint(0, 23, (2, 7))),
         "chunk gate": lambda: tokens(lambda m, x: m.b(_gate(*m.a(x).chunk(2, -1))), a=linear(6, 16)),
         "tokens mixed": lambda: tokens(_mixed, t=linear(8, 8)),
         "convolution over tokens": lambda: tokens(_over_tokens, c=nn.Conv1d(8, 8, 3, padding=1)),
@@ -183,6 +246,7 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
         "pixel shuffle": lambda: image(lambda m, x: m.b(F.pixel_shuffle(m.a(x), 2)), b=nn.Conv2d(2, 2, 1)),
         "patches by unfold": lambda: tokens(lambda m, x: m.b(x.unfold(1, 4, 2).flatten(2)), b=linear(24, 3)),
         "kernels standardised as rows": lambda: image(_standardised, c=nn.Conv2d(8, 8, 3, bias=False)),
+        "statistics of evaluation only": lambda: image(_evaluated, n=nn.BatchNorm2d(8)),
         "norm in groups": lambda: image(lambda m, x: m.b(m.n(m.a(x)).relu()), n=nn.GroupNorm(4, 8)),
         "lstm": lambda: (
             Apply(lambda m, x: m.b(m.a(x)[0]), a=nn.LSTM(6, 5, 2, bidirectional=True), b=linear(10, 3)),
@@ -210,6 +274,12 @@ def exact_cases() -> dict[str, Callable[[], Case]]:
     }
 
 
+def _evaluated(m: nn.Module, x: Tensor) -> Tensor:
+    if m.training:
+        raise ValueError("there are no targets")
+    return m.b(F.relu(m.n(m.a(x if x.sum() < 1e9 else -x))))
+
+
 def _standardised(m: nn.Module, x: Tensor) -> Tensor:
     weight = F.batch_norm(m.c.weight.reshape(1, 8, -1), None, None, training=True).reshape_as(m.c.weight)
     return m.b(F.relu(F.conv2d(m.a(x), weight)))
@@ -225,6 +295,10 @@ def _gate(u: Tensor, v: Tensor) -> Tensor:
 
 def _softmaxed(u: Tensor, v: Tensor) -> Tensor:
     return torch.cat([u.softmax(-1), v], -1)
+
+
+def _geglu(u: Tensor, v: Tensor) -> Tensor:
+    return F.gelu(u) * v
 
 
 def _mixed(m: nn.Module, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nino.graphs.core import EdgeType
-from nino.graphs.recorded.reading import Reading
+from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules.base import Call, blank, rule
 from nino.graphs.recorded.rules.views import reshaped
 from nino.graphs.recorded.values import Value
@@ -50,7 +50,8 @@ def batch_norm(r: Reading, call: Call) -> list[Value | None]:
     weight, bias = (None if (p := call.get(n)) is None else _column(p, more) for n in ("weight", "bias"))
     result: list[Value | None] = [_affine(r, out, weight, bias)]
     for t in call.outputs[1:]:
-        result.append(None if t is None else Value(tuple((value.dims[1],) if t.numel() > 1 else ((),))))
+        same = t is not None and tuple(t.shape) == value.shape[1:2]  # statistics; in evaluation mode there are none
+        result.append(None if t is None else Value((value.dims[1],) if same else fresh_axes(tuple(t.shape))))
     return result
 
 

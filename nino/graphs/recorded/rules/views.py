@@ -159,7 +159,7 @@ def taken(r: Reading, value: Value, d: int, index: Labels) -> Value:
         if axis in f.axes:
             at = f.axes.index(axis)
             labels = np.take(f.labels, index if new else index[0], axis=at)
-            r.neurons.parts.cut(labels)
+            r.parts.cut(labels)
             fields.append(Field((*f.axes[:at], *new, *f.axes[at + 1 :]), labels))
         else:
             fields.append(f)
@@ -221,7 +221,7 @@ def joined(r: Reading, parts: list[Value], d: int, stacked: bool = False) -> Val
     parts = [r._adopt(p, _without(r, lead, d), EdgeType.WORD_EMBEDDING) if p.window is not None else p for p in parts]
     along = {x for p in parts for f in p.fields for x in f.axes if x in p.dims[d]}
     shared = _spectators(r, parts, along, d, stacked)
-    joint = any(f.axes and x in along or _apart(f, shared, x) for p in parts for f in p.fields for x in f.axes or ())
+    joint = any(x in along or _apart(f, shared) for p in parts for f in p.fields for x in f.axes)
     fields = list(shared)
     if along or joint:
         fields.append(_beside(r, parts, sizes, axis, d, shared))
@@ -235,13 +235,17 @@ def _without(r: Reading, value: Value, d: int) -> Value:
     return value.but(dims=_with(value.dims, d, ()), fields=r.reduce(value, set(value.dims[d])))
 
 
-def _apart(f: Field, shared: list[Field], _: Axis) -> bool:
-    return f not in shared and not any(set(f.axes) == set(g.axes) for g in shared)
+def _apart(f: Field, shared: list[Field]) -> bool:
+    """Whether none of the fields that all parts have in common says what this one says."""
+    return not any(set(f.axes) <= set(g.axes) for g in shared)
 
 
 def _spectators(r: Reading, parts: list[Value], along: set[Axis], d: int, stacked: bool) -> list[Field]:
-    """Fields that do not run along the dimension and are the same neurons in all parts, or are tied to be so."""
-    first = next((p for p in parts if p.fields), parts[0])
+    """Fields that do not run along the dimension and are the same neurons in all parts, or are tied to be so.
+
+    Where one part has heads times neurons in one field and another one both apart, the former ties the latter.
+    """
+    first = max((p for p in parts if p.fields), key=lambda p: max(len(f.axes) for f in p.fields), default=parts[0])
     out = []
     for f in first.fields:
         if any(x in along for x in f.axes) or not f.axes:
@@ -253,7 +257,10 @@ def _spectators(r: Reading, parts: list[Value], along: set[Axis], d: int, stacke
             continue
         for p, g in zip(parts, others, strict=True):
             if g is None:
-                missing = {x for x in f.axes if x in p.axes and not r._uniform(p, x)}
+                narrow = [h for h in p.fields if h.axes and set(h.axes) < set(f.axes)]
+                r.untangle((*narrow, f), "sum")
+                told = {x for h in narrow for x in h.axes}
+                missing = {x for x in f.axes if x in p.axes and x not in told and not r._uniform(p, x)}
                 r.tell_apart(first, missing, "positions in a concatenation tell them apart")
             elif not r.neurons.met(g.labels).any():
                 r.neurons.merge(g.along(f.axes), f.labels)
@@ -265,15 +272,14 @@ def _spectators(r: Reading, parts: list[Value], along: set[Axis], d: int, stacke
 
 def _beside(r: Reading, parts: list[Value], sizes: list[int], axis: Axis, d: int, shared: list[Field]) -> Field:
     """Neurons along the joined axis (and those that run across it, where the parts have different ones)."""
-    told = [set(g.axes) for g in shared]
     across: list[Axis] = []
     for p in parts:
         for f in p.fields:
-            if set(f.axes) not in told and f.axes:
+            if f.axes and _apart(f, shared):
                 across += [x for x in f.axes if x not in p.dims[d] and x not in across]
     rows = []
     for p, size in zip(parts, sizes, strict=True):
-        mine = [f for f in p.fields if set(f.axes) not in told]
+        mine = [f for f in p.fields if _apart(f, shared)]
         axes = (*across, *p.dims[d])
         shape = [x.size for x in across] + [size]
         if not mine:
@@ -284,7 +290,7 @@ def _beside(r: Reading, parts: list[Value], sizes: list[int], axis: Axis, d: int
             labels, _ = r._joint(mine, axes, "features")
             labels = labels.reshape(shape)
         rows.append(np.broadcast_to(labels, shape))
-    r.neurons.parts.rejoined(rows, [p.path for p in parts])
+    r.parts.rejoined(rows, [p.path for p in parts])
     return Field((*across, axis), np.concatenate(rows, axis=-1))
 
 

@@ -1,0 +1,128 @@
+"""Where people wait: seconds of the commands that are typed often, quiet and beside a busy process a core.
+
+    python -m benchmarks.waits                           # ten minutes
+    python -m benchmarks.waits --also smoke test         # and the whole smoke run and test suite: an hour
+
+Seconds are medians by the wall clock; ``work`` is the processors' time of a command and all that it starts, in units of
+a plain ``import torch``, which neither the machine's speed nor its load changes much. Each has a bound: tests hold the
+short commands to it, and ``--also`` ends with an error where smoke run or tests exceed theirs. Writes ``waits.json``
+and ``waits.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from benchmarks.core import neighbours
+from nino.files import write_json, write_text
+from nino.provenance import provenance
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+UNIT = (sys.executable, "-c", "import torch")
+MODEL = "import torch\n\ndef build():\n    return torch.nn.Sequential(torch.nn.Linear(9, 7), torch.nn.Linear(7, 3))\n"
+NINO = (sys.executable, "-m", "nino")
+COMMANDS: dict[str, tuple[tuple[str, ...], float]] = {
+    "import nino": ((sys.executable, "-c", "import nino"), 0.3),
+    "nino --help": ((*NINO, "--help"), 1.0),
+    "nino step": ((*NINO, "step", ".", "--nowcaster", "linear", "--k", "5", "--model", "model:build"), 4.0),
+    "snakemake -n": ((sys.executable, "-m", "snakemake", "-n", "-s", str(ROOT / "Snakefile"), "--cores", "1"), 12.0),
+}
+"""Commands that run in a folder of `prepare`, and the most work that each may be, in units of ``import torch``."""
+WHOLE = {"smoke": (("make", "smoke"), 600.0), "test": (("make", "test"), 1500.0)}
+"""Commands that run in the repository's root."""
+
+
+def prepare(folder: Path) -> dict[str, str]:
+    """Put five checkpoints of a small model where ``nino step`` finds them; the environment to run commands in."""
+    (folder / "model.py").write_text(MODEL, encoding="utf-8")
+    state = torch.nn.Sequential(torch.nn.Linear(9, 7), torch.nn.Linear(7, 3)).state_dict()
+    for step in range(100, 600, 100):
+        torch.save(state, folder / f"step_{step}.pt")
+    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+
+
+def spent(command: tuple[str, ...], folder: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """Seconds of a command by the wall clock, and of the processors, its children's included.
+
+    Raises:
+        RuntimeError: if it fails; with the end of what it said.
+    """
+    before, begin = getrusage(RUSAGE_CHILDREN), perf_counter()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    seconds, after = perf_counter() - begin, getrusage(RUSAGE_CHILDREN)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {(done.stdout + done.stderr)[-1000:]}")
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def run(name: str, folder: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """Seconds of one of the commands, as in `spent`."""
+    if name in WHOLE:
+        return spent(WHOLE[name][0], ROOT, dict(os.environ))
+    for made in (folder / "nowcast").glob("*"):
+        made.unlink()
+    return spent(COMMANDS[name][0], folder, environment)
+
+
+def measure(name: str, folder: Path, environment: dict[str, str], repeats: int, beside: int) -> dict[str, Any]:
+    """Medians of a command and, in turns with it, of ``import torch``."""
+    units, times = [], []
+    with neighbours(beside):
+        for _ in range(1 if name in WHOLE else repeats):
+            units.append(spent(UNIT, folder, environment)[1])
+            times.append(run(name, folder, environment))
+    seconds, work = (median(values) for values in zip(*times, strict=True))
+    bound = {**COMMANDS, **WHOLE}[name][1]
+    about = {"command": name, "neighbours": beside, "seconds": seconds, "unit": median(units)}
+    return about | {"work": work / median(units), "bound": bound}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The measurements as Markdown."""
+    lines = [
+        "| command | busy neighbours | seconds | work, in units of `import torch` | bound |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{r['command']}` | {r['neighbours']} | {r['seconds']:.2f} | {r['work']:.2f} | {r['bound']:g} |"
+        for r in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, write, and say which bounds do not hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--commands", nargs="*", choices=tuple(COMMANDS), default=tuple(COMMANDS))
+    parser.add_argument("--also", nargs="*", choices=tuple(WHOLE), default=())
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--quiet-only", action="store_true", help="not beside busy neighbours")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    places = [0] if args.quiet_only else [0, os.cpu_count() or 1]
+    with tempfile.TemporaryDirectory() as folder:
+        environment = prepare(Path(folder))
+        names = [*args.commands, *args.also]
+        rows = [measure(name, Path(folder), environment, args.repeats, beside) for name in names for beside in places]
+    about = provenance(command="python -m benchmarks.waits", load=os.getloadavg())
+    write_json(args.out / "waits.json", {"rows": rows, "about": about})
+    write_text(args.out / "waits.md", table(rows))
+    print(table(rows))
+    if beyond := [row["command"] for row in rows if row["work"] > row["bound"]]:
+        sys.exit(f"more work than their bounds allow: {', '.join(beyond)}")
+
+
+if __name__ == "__main__":
+    main()
