@@ -76,7 +76,9 @@ class NowcastCallback(TrainerCallback):
                 logs["epoch"] = state.epoch
             state.log_history.append({**logs, "step": state.global_step})
             if (handler := _handler()) is not None:
+                due = control.should_log  # the Trainer's own report of this step, which this one does not replace
                 control = handler.on_log(args, state, control, logs)
+                control.should_log = due
         return control
 
     def on_epoch_end(
