@@ -236,7 +236,7 @@ def main() -> None:
     print(text)
     if args.out:
         args.out.write_text(json.dumps({"steps": args.steps, "runs": found}, indent=2) + "\n")
-        note = f"Mean and standard deviation over {args.seeds} seeds, see `benchmarks/merge.py`.\n"
+        note = f"Mean and standard deviation over {args.seeds} seeds, by `python -m benchmarks.merge --out FILE`.\n"
         args.out.with_suffix(".md").write_text(f"{text}\n\n{note}")
 
 

@@ -115,7 +115,7 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
             def predict(place: tuple[Block, list[Tile]]) -> None:
                 block, some = place
                 gain, pull = reader.parameter(block)[1].undo(unscale)
-                raw = torch.empty(some[0].num_edges * block.features * self.context, device=device)
+                raw = torch.empty(max(t.num_edges for t in some) * block.features * self.context, device=device)
                 for tile in some:
                     x = reader.read(block, tile, raw).view(-1, self.context)
                     h = silu(torch.addmm(weights[1][int(block.edge_type)], x, weights[0].T), inplace=True)

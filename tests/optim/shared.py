@@ -27,7 +27,7 @@ from nino.graphs import neural_graph
 from nino.nowcasters import LineFit, Nowcaster, build_nowcaster
 from nino.optim.shards import local
 
-SECONDS = 120  # after which a process that waits for another one gives up
+SECONDS = 300  # after which a process that waits for another one gives up
 
 
 class Net(nn.Module):
