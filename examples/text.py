@@ -3,8 +3,8 @@
     python examples/text.py my.txt               # writes text.png
     python examples/text.py my.txt --steps 4000 --width 128
 
-Nothing about the model is declared to NiNo: its neural graph is recorded in the first forward pass, and its weights
-come with the package.
+Nothing about the model is declared to NiNo: its neural graph is recorded in the first forward pass. NiNo's published
+weights are downloaded once (or lie in NINO_CACHE).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def train(args: argparse.Namespace, text: Tensor, held_out: tuple[Tensor, Tensor
     model = SmallGPT(args.layers, args.width)
     opt: torch.optim.Optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01)
     if with_nino:
-        opt = NiNo(opt, model=model, period=args.period, max_train_steps=args.steps)
+        opt = NiNo(opt, args.ckpt, model, args.period, args.steps, verbose=False)
     batches = torch.Generator().manual_seed(args.seed)
     losses = []
     for step in range(1, args.steps + 1):
@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--period", type=int, default=200, help="steps between nowcasts, a multiple of 5")
+    parser.add_argument("--ckpt", default="nino_no_posw", help="a nowcaster's file, or a published name")
     parser.add_argument("--every", type=int, default=20, help="steps between measurements")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("text.png"))

@@ -18,7 +18,6 @@ from nino.nowcasters.base import Nowcaster
 from nino.nowcasters.download import KNOWN, fetch
 from nino.nowcasters.mlp import WNNPlus
 from nino.nowcasters.nino import NiNoNet
-from nino.nowcasters.shipped import SHIPPED, shipped
 from nino.nowcasters.wnn import WNN
 
 FORMAT = 1
@@ -49,9 +48,8 @@ def load_nowcaster(path_or_name: str | Path, map_location: str | torch.device = 
 
     Args:
         path_or_name: a file (ours: .safetensors, released: .pt, read with ``weights_only``), for WNN any of its three
-            files (the others lie beside it); or a name: of weights that come with this package (``SHIPPED``), or of
-            published ones, with or without .pt (``KNOWN``), which are downloaded to the user's cache once. Both are
-            checked against their SHA-256.
+            files (the others lie beside it); or a known name, with or without .pt, see ``KNOWN``: downloaded to the
+            user's cache once and checked against its SHA-256.
         map_location: device of the weights, and so of the computation.
 
     Returns:
@@ -65,11 +63,11 @@ def load_nowcaster(path_or_name: str | Path, map_location: str | torch.device = 
     path = Path(path_or_name)
     if not path.is_file():
         name = str(path_or_name).removesuffix(".pt")
-        if name not in (*SHIPPED, *KNOWN):
+        if name not in KNOWN:
             raise FileNotFoundError(
-                f"no file {path}, and no known nowcaster of this name: known are {', '.join((*SHIPPED, *KNOWN))}"
+                f"no file {path}, and no known nowcaster of this name: known are {', '.join(KNOWN)}"
             )
-        path = shipped(name) if name in SHIPPED else fetch(name)
+        path = fetch(name)
     net = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     return net.to(map_location).eval().requires_grad_(True)
 

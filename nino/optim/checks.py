@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
     from nino.nowcasters.base import Nowcaster
 
-DEFAULT_CKPT = "nino-1"  # comes with this package
-
 
 def check_arguments(
     model: Any, ckpt: Any, nowcaster: Any, accept: str, update_scale: float, resume_schedule: str
@@ -24,7 +22,7 @@ def check_arguments(
     """Refuse arguments that mean nothing, or that contradict each other; give the model back."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"`model` is a {type(model).__name__}: pass the torch.nn.Module that `base_opt` trains")
-    if nowcaster is not None and ckpt not in (None, DEFAULT_CKPT):
+    if nowcaster is not None and ckpt is not None:
         raise ValueError("`ckpt` and `nowcaster` are both given: pass one of them")
     check_accept(accept)
     if resume_schedule not in ("saved", "given"):

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from nino.graphs.registry import unwrap
 from nino.optim.around import reach_the_user
-from nino.optim.checks import DEFAULT_CKPT, check_arguments, check_graph, check_ownership, check_parameters, schedule_of
+from nino.optim.checks import check_arguments, check_graph, check_ownership, check_parameters, schedule_of
 from nino.optim.dcp import StateNames, asked_by_dcp, gather, spread
 from nino.optim.history import History, Place
 from nino.optim.loss import same_rng
@@ -51,12 +51,12 @@ class NiNo(NowcastSteps):
     Args:
         base_opt: any ``torch.optim.Optimizer`` over the model's parameters, or what has the methods of one. Copies of
             the weights that it keeps (masters, schedule-free's z, slow weights, averages) are moved by the same change.
-        ckpt: a nowcaster's file, or a name: by default the NiNo that comes with this package; see ``load_nowcaster``.
-            None, and no ``nowcaster``: the base optimizer goes on alone.
+        ckpt: a nowcaster's file, or a known name; see ``load_nowcaster``.
         model: the network; may be compiled, wrapped by DDP or sharded (``DTensor`` parameters).
         period: steps between nowcasts.
         max_train_steps: T, steps of the whole run; needed for the decay of k.
-        nowcaster: a ``Nowcaster`` in place of ``ckpt``.
+        nowcaster: a ``Nowcaster`` in place of ``ckpt``. With neither, the base optimizer goes on alone, and a warning
+            says so.
         graph: the model's neural graph; None takes the declared one of known families, and records that of any other
             model in its first forward pass (see docs/graphs.md).
         topology: ``released`` (what the released weights were trained on), ``exact`` or ``naive``.
@@ -100,7 +100,7 @@ class NiNo(NowcastSteps):
     def __init__(
         self,
         base_opt: OptimizerLike,
-        ckpt: str | Path | None = DEFAULT_CKPT,
+        ckpt: str | Path | None = None,
         model: nn.Module | None = None,
         period: int = 1000,
         max_train_steps: int | None = None,
@@ -136,7 +136,7 @@ class NiNo(NowcastSteps):
         check_ownership(base_opt, named)
         masks = frozen_masks(frozen, inner)
         with same_rng():  # loading may initialise before it fills in
-            if nowcaster is None and ckpt is not None:
+            if ckpt is not None:
                 from nino.nowcasters import load_nowcaster
 
                 nowcaster = load_nowcaster(ckpt)
@@ -157,6 +157,8 @@ class NiNo(NowcastSteps):
             reach_the_user(log)
             with same_rng():
                 settle_graph(nowcasting, inner, model or inner, topology, unknown)
+        else:
+            log.warning("no nowcaster: the base optimizer takes every step; pass `ckpt`, such as 'nino_no_posw'")
 
     nowcaster, graph, named = (forwarded("nowcasting", name) for name in ("nowcaster", "graph", "named"))
     history, counts = forwarded("nowcasting", "history"), forwarded("nowcasting", "counts")

@@ -9,7 +9,6 @@ from nino.evaluate.methods import approximate, build_nowcaster
 from nino.l2o import L2ONet
 from nino.nowcasters import WNN, Nowcaster, load_nowcaster
 from nino.nowcasters import build_nowcaster as build_net
-from nino.nowcasters.shipped import SHIPPED
 from nino.specs import MethodSpec, ScheduleSpec
 
 PUBLISHED: dict[str, Callable[[], Nowcaster]] = {
@@ -39,7 +38,7 @@ def stand_in(method: MethodSpec, schedule: ScheduleSpec) -> tuple[Nowcaster | No
         assert not isinstance(built, L2ONet)
         return built, None
     name, note = method.path.removesuffix(".pt"), None
-    if Path(method.path).is_file() or name in SHIPPED:
+    if Path(method.path).is_file():
         nowcaster = load_nowcaster(method.path)
     elif name in PUBLISHED:
         nowcaster = PUBLISHED[name]()

@@ -39,7 +39,7 @@ WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", "still", *SC
 
 PUBLISHED_CONTEXT = 5  # states that each of the published nowcasters reads
 _PUBLISHED = ("fm-16", "c10-16", "lm1b-3-24", "lm1b-2-32")
-FITTED_TO = {"nino_no_posw": _PUBLISHED, "nino_mlp": _PUBLISHED, "nino_mlp_h32": _PUBLISHED, "nino-1": ("fm-16",)}
+FITTED_TO = {"nino_no_posw": _PUBLISHED, "nino_mlp": _PUBLISHED, "nino_mlp_h32": _PUBLISHED}
 """Of weights with a name, the benchmark's tasks whose trajectories they were fitted to; WNN's were to others."""
 
 

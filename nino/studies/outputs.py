@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nino.files import sha256, write_json
 from nino.nowcasters.download import KNOWN
-from nino.nowcasters.shipped import SHIPPED
 from nino.provenance import provenance
 from nino.report.build import write_caption
 from nino.report.rendering import Table
@@ -46,8 +45,6 @@ def inputs_of(spec: Spec, weights: str | None) -> dict[str, object]:
     inputs: dict[str, object] = {"spec": spec}
     if weights and Path(weights).is_file():
         inputs["weights"] = {"file": Path(weights).name, "sha256": sha256(Path(weights))}
-    elif weights in SHIPPED:
-        inputs["weights"] = {weights: SHIPPED[weights]}
     elif weights:
         inputs["weights"] = {part.file: part.sha256 for part in KNOWN[weights.removesuffix(".pt")]}
     return inputs
