@@ -97,22 +97,25 @@ def train(model_name: str, engine: str, hidden: int, device: str, repeats: int) 
 
 
 def wrapper(model_name: str, engine: str, hidden: int, device: str, repeats: int) -> dict[str, Any]:
-    """Seconds of the optimizer's steps that save a state, and of those that nowcast, gradients and model aside."""
+    """Seconds of the optimizer's steps that nowcast, that save a state and that do neither; without the model's own."""
     model = build(model_name, device)
-    base = torch.optim.SGD(model.parameters(), lr=0.0)
-    opt = NiNo(
-        base, model=model, nowcaster=NiNoNet(hidden=hidden), period=10, max_train_steps=1000, graph=neural_graph(model)
-    )
-    saved, nowcast = [], []
+    base = torch.optim.SGD(model.parameters(), lr=1e-4)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    graph, net = neural_graph(model), NiNoNet(hidden=hidden)
+    opt = NiNo(base, model=model, nowcaster=net, period=10, max_train_steps=1000, graph=graph)
+    seconds: dict[str, list[float]] = {"plain": [], "save": [], "nowcast": []}
     for _ in range(10 * repeats):
-        due, history = opt.nowcast_next, len(opt.history)
-        seconds = elapsed(opt.step, device, wall_clock)
-        if due:
-            nowcast.append(seconds)
-        elif len(opt.history) > history:
-            saved.append(seconds)
+        due, held = opt.nowcast_next, len(opt.history)
+        took = elapsed(opt.step, device, wall_clock)
+        seconds["nowcast" if due else "save" if len(opt.history) > held else "plain"].append(took)
     parameters = sum(p.numel() for p in model.parameters())
-    return {"parameters": parameters, "seconds": nowcast, "save_seconds": saved}
+    return {
+        "parameters": parameters,
+        "seconds": seconds["nowcast"],
+        "save_seconds": seconds["save"],
+        "plain_seconds": seconds["plain"],
+    }
 
 
 def main() -> None:

@@ -265,7 +265,7 @@ def write_like(checkpoint: Checkpoint, out: Path, changed: Mapping[Path, Mapping
     """
     if checkpoint.path.is_file():
         with replacing(out) as temporary:
-            checkpoint.files[0].save(temporary, changed[checkpoint.path])
+            checkpoint.files[0].save(temporary, changed.get(checkpoint.path, {}))
         return
     weights = {file.path.name for file in checkpoint.files}
     with replacing_folder(out) as temporary:

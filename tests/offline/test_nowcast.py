@@ -361,3 +361,12 @@ def test_a_training_goes_on_from_the_file(tmp_path):
         return flat(model.state_dict(), model)
 
     assert torch.equal(go_on(done.path), go_on(tmp_path / "ckpt-100.pt"))
+
+
+def test_equal_checkpoints_give_the_same_once_more(tmp_path):
+    model = torch.nn.Linear(4, 3)
+    for number in (10, 20, 30, 40, 50):
+        torch.save(model.state_dict(), tmp_path / f"step_{number}.pt")
+    done = step(tmp_path, LineFit(), 3, model=model)
+    written = torch.load(done.path)
+    assert done.norm == 0 and all(torch.equal(written[name], value) for name, value in model.state_dict().items())
