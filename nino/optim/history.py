@@ -132,7 +132,7 @@ class History:
                 self.whole = self.shards.join(*zip(*everywhere, strict=True))
 
     def by_parameter(self) -> list[Tensor]:
-        """Of each parameter all c states as one view (states, *shape), saved or not."""
+        """Of each parameter all c states as one view ``(states, *shape)``, saved or not."""
         self._wait()
         parts = self._allocated().split([math.prod(shape) for shape in self.shapes], dim=1)
         return [part.view(self.context, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
