@@ -96,4 +96,7 @@ def _finding(one: Release) -> str:
     best = next((row for row in _rows(one) if row["best"]), None)
     if best is None:
         return f"{one.folder.name}: no method reached the target together with the baseline."
-    return f"{one.folder.name}: {best['label']} is ahead with {fewer_steps(best['speedup_percent'])} than the baseline."
+    steps = f"{fewer_steps(best['speedup_percent'])} than the baseline"
+    if best["speedup_percent"] <= 0:
+        return f"{one.folder.name}: {best['label']}, the best method, takes {steps}."
+    return f"{one.folder.name}: {best['label']} is ahead with {steps}."

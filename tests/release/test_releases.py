@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from nino.evaluate.run_folder import COPIES
@@ -245,6 +246,17 @@ def test_the_leaderboard_holds_every_release(run: Path, spec: ReportSpec) -> Non
     assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md", "leaderboard.html"]
     assert "[fake-v1](fake-v1/tables/table2.md)" in paths[1].read_text()
     assert '<a href="fake-v2/tables/table2.html">fake-v2</a>' in paths[2].read_text()
+
+
+def test_a_best_method_that_is_slower_is_not_ahead(run: Path) -> None:
+    summary = release(run, graphs=False).folder / "tables" / "summary.csv"
+    table = pd.read_csv(summary).assign(speedup_percent=-12.5)
+    summary.chmod(0o644)
+    table.to_csv(summary, index=False)
+    (finding,) = leaderboard(run.parent).findings
+    assert finding.startswith("fake-v1: ") and finding.endswith(
+        "the best method, takes 12.5 % more steps than the baseline."
+    )
 
 
 def test_a_run_with_gaps_is_released_when_asked_for_and_leads_nothing(run: Path, spec: ReportSpec) -> None:
