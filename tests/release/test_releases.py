@@ -248,7 +248,8 @@ def test_the_leaderboard_holds_every_release(run: Path, spec: ReportSpec) -> Non
     assert '<a href="fake-v2/tables/table2.html">fake-v2</a>' in paths[2].read_text()
 
 
-def test_a_best_method_that_is_slower_is_not_ahead(run: Path) -> None:
+def test_a_best_method_that_is_slower_is_not_ahead(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nino.release.leaderboard.verify", lambda folder: [])
     summary = release(run, graphs=False).folder / "tables" / "summary.csv"
     table = pd.read_csv(summary).assign(speedup_percent=-12.5)
     summary.chmod(0o644)
