@@ -85,7 +85,7 @@ def test_wrong_config_names_its_keys(nino, workplace: Path) -> None:
     assert ended.code == 2
     assert ended.err.splitlines() == [
         "nino: error: evaluate.shedule: unknown key; did you mean 'schedule'? "
-        "Allowed: members_per_job, methods, rows, schedule, seeds, seeds_per_job, tasks",
+        "Allowed: members_per_job, methods, methods_per_job, rows, schedule, seeds, seeds_per_job, tasks",
         "nino: error: evaluate.seeds (=[7, 7]) holds 7 twice; each may stand there once",
     ]
 
