@@ -23,7 +23,7 @@ _ATTENTION = (EdgeType.QUERY, EdgeType.KEY, EdgeType.VALUE)
 def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
     """The graph of what was read; parameters that lie on no edge are carried, with the operation that stopped them."""
     neurons = reading.neurons
-    neurons.parts.tell_apart()
+    reading.parts.tell_apart()
     parameters = [p for p in reading.weights.parameters if p.name not in state]
     pieces: list[Piece] = []
     reasons = dict(reading.stopped)

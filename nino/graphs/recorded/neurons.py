@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nino.graphs.core import EdgeType
-from nino.graphs.recorded.parts import Parts
 
 Labels = NDArray[np.int64]
 
@@ -54,7 +53,6 @@ class Universe:
         self.reasons: dict[int, str] = {}
         self._derived: dict[tuple[bytes, int], Labels] = {}
         self._tied: Labels = np.zeros(0, dtype=np.int64)
-        self.parts = Parts(self)
 
     def new(self, name: str, shape: tuple[int, ...], *, met: bool = False, fixed: bool = False) -> Labels:
         """New neurons, numbered row by row.

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nino.graphs.core import EdgeType
-
-if TYPE_CHECKING:
-    from nino.graphs.recorded.neurons import Labels, Universe
+from nino.graphs.recorded.neurons import Labels, Universe
 
 
 class Parts:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nino.graphs.core import EdgeType
 from nino.graphs.recorded.neurons import Labels, Universe
+from nino.graphs.recorded.parts import Parts
 from nino.graphs.recorded.values import Axis, Dim, Field, Kind, Value, axes_for, common, flat_labels, refine, substitute
 from nino.graphs.weights import Weights
 
@@ -60,6 +61,7 @@ class Reading:
         """See the class."""
         self.weights = weights
         self.neurons = Universe()
+        self.parts = Parts(self.neurons)
         self.placements: dict[tuple[int, ...], Placement] = {}
         self.regrouped: dict[tuple[int, ...], Placement] = {}
         self.stopped: dict[str, str] = {}
@@ -182,7 +184,7 @@ class Reading:
     def summed(self, value: Value, axes: set[Axis]) -> tuple[Field, ...]:
         """As ``reduce``, where no parameter reads what is summed over: what is left out of the sum is told apart."""
         for f in value.fields:
-            if set(f.axes) <= axes and self.neurons.parts.is_cut(f.labels):
+            if set(f.axes) <= axes and self.parts.is_cut(f.labels):
                 self.neurons.derived(f.labels, (), "slices")
         return self.reduce(value, axes, "slices")
 

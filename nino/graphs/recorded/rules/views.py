@@ -159,7 +159,7 @@ def taken(r: Reading, value: Value, d: int, index: Labels) -> Value:
         if axis in f.axes:
             at = f.axes.index(axis)
             labels = np.take(f.labels, index if new else index[0], axis=at)
-            r.neurons.parts.cut(labels)
+            r.parts.cut(labels)
             fields.append(Field((*f.axes[:at], *new, *f.axes[at + 1 :]), labels))
         else:
             fields.append(f)
@@ -290,7 +290,7 @@ def _beside(r: Reading, parts: list[Value], sizes: list[int], axis: Axis, d: int
             labels, _ = r._joint(mine, axes, "features")
             labels = labels.reshape(shape)
         rows.append(np.broadcast_to(labels, shape))
-    r.neurons.parts.rejoined(rows, [p.path for p in parts])
+    r.parts.rejoined(rows, [p.path for p in parts])
     return Field((*across, axis), np.concatenate(rows, axis=-1))
 
 
