@@ -178,7 +178,7 @@ class Wiring:
     def found(self, i: int, s: int, t: int, moves: dict[int, int]) -> int | None:
         """The block that holds a piece once it has moved."""
         s, t = moves.get(s, s), moves.get(t, t)
-        for j, side in self.at[s]:
+        for j, side in sorted(self.at[s], key=lambda x: x[0] != i):  # itself first: parallel edges stay apart
             b = self.blocks[j]
             here = t - b.target.start == s - b.source.start if b.kind == "diagonal" else t in _range(b.target)
             if side == 0 and self.labels[j] == self.labels[i] and here:
