@@ -132,9 +132,10 @@ def family_graph(kind: str, model: nn.Module, topology: Topology = "released") -
         topology: see ``neural_graph``.
 
     Returns:
-        None where the family is not declared, or the declaration does not place all of the model's parameters.
+        None where the family is not declared, or not in this topology, or the declaration does not place all of the
+        model's parameters.
     """
-    if kind not in _BY_TYPE:
+    if kind not in _BY_TYPE or (topology == "exact" and _BY_TYPE[kind] not in _EXACT):
         return None
     builder = GraphBuilder(model, topology)
     try:

@@ -19,6 +19,7 @@ log = logging.getLogger("nino.optim")
 SAMPLE = 4096  # elements of each parameter that are looked at
 FEWEST = 8  # a step that points straight back by chance must be unlikely
 BACK = -0.9  # cosine of the angle between a step that goes back and the jump
+MOST = 2.0  # of the jump: a step that goes back further is an ordinary one, beside which the jump is small
 SHARE, SHARE_UNNAMED = 0.1, 0.5  # of the jump that is taken back: with a state that may be the reason, and without
 
 
@@ -73,7 +74,7 @@ class JumpWatch:
         if jump.numel() < FEWEST or size == 0:
             return 0.0
         straight = along <= BACK * math.sqrt(size * float(step @ step))
-        return -along / size if straight and along < 0 else 0.0
+        return -along / size if straight and -MOST * size <= along < 0 else 0.0
 
     def _suspect(self, parameter: Tensor) -> Kept | None:
         """The tensor of its shape in the optimizer, not carried along, that lies nearest to it; no moment does."""

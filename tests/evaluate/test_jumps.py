@@ -62,7 +62,7 @@ def test_nothing_else_of_a_run_changes(digits, schedule, monkeypatch) -> None:
     assert len(with_rows.jumps) == 2 * len(values(with_rows)) and not without.jumps
     for one, other in zip(values(with_rows).values(), values(without).values(), strict=True):
         assert torch.equal(one, other)
-    assert not with_rows.training.optimizer.nowcast_post_hooks
+    assert not with_rows.training.optimizer.progress.post_hooks
 
 
 def test_a_nowcast_that_was_put_back_has_no_rows(digits, schedule) -> None:

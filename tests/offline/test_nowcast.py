@@ -327,7 +327,9 @@ def test_an_outline_has_the_graph_of_the_model(tmp_path, family, headless):
     )
     model(config).save_pretrained(tmp_path)
     sketch = outline(Checkpoint.open(tmp_path, 1))
-    for topology in ("released", "exact"):
+    if family == "Llama":
+        assert family_graph(config.model_type, sketch, "exact") is None  # it is recorded, which takes the model itself
+    for topology in ("released", "exact") if family == "GPT2" else ("released",):
         graph = family_graph(config.model_type, sketch, topology)
         real = neural_graph(model(config), topology)
         assert graph is not None and graph.groups == real.groups and graph.num_nodes == real.num_nodes
