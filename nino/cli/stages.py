@@ -66,7 +66,7 @@ def join(
     config: ConfigFiles = None,
     task: TaskName = None,
     models: Annotated[
-        int | None, typer.Option(help="Join the first shards of a collection, of so many networks.")
+        int | None, typer.Option(min=1, help="Join the first shards of a collection, of so many networks.")
     ] = None,
     out: OutFile = None,
 ) -> None:
@@ -80,7 +80,7 @@ def join(
         name, run = job.unit.task.id, select.experiment(config)
         shards = [Path(job.layout.shard(name, i)) for i in run.shards(name)]
         if models is not None:
-            shards = [shard for shard in shards if shard.is_file()]
+            shards = shards[: -(-models // run.trajectories[name].models_per_shard)]
         path = job.out(out, job.layout.dataset(name))
     from nino.trajectories import join_shards
 

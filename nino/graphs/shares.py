@@ -28,19 +28,19 @@ def share(graph: NeuralGraph, boxes: Mapping[str, Box], ranks: Ranks) -> NeuralG
         ValueError: for a box that cuts through an edge: some, but not all, of its kernel positions lie in it.
     """
     wholes = {p.name: p for p in graph.parameters}
-    own: list[Parameter] = []
+    boxed: list[Parameter] = []
     for p in graph.parameters:
         box = boxes[p.name]
         shape = (0,) if box is None else tuple(cut.stop - cut.start for cut in box)
-        own.append(Parameter(p.name, own[-1].slice.stop if own else 0, shape))
-    by_name = {p.name: p for p in own}
+        boxed.append(Parameter(p.name, boxed[-1].slice.stop if boxed else 0, shape))
+    by_name = {p.name: p for p in boxed}
     blocks: list[Block] = []
     for block in graph.blocks:
         if block.weight is None:
             blocks += _even(block, ranks)
         else:
             blocks += clip(block, wholes[block.name], boxes[block.name], by_name[block.name].offset)
-    return replace(graph, blocks=tuple(blocks), parameters=tuple(own), ranks=ranks, of=graph.whole, _cache={})
+    return replace(graph, blocks=tuple(blocks), parameters=tuple(boxed), ranks=ranks, of=graph.whole, _cache={})
 
 
 def aligned(blocks: Sequence[Block], parameter: Parameter, box: Box) -> bool:

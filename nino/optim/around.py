@@ -42,9 +42,9 @@ def refuse_lost_settings(opt: Any) -> None:
         outer = frame.f_locals.get("self")
         if not isinstance(outer, torch.optim.Optimizer) or isinstance(outer, type(opt)):
             continue
-        own = vars(outer)
-        inner = next((name for name, value in own.items() if value is opt), None)
-        lost = next((name for name in SETTINGS if name in own), None)
+        attributes = vars(outer)
+        inner = next((name for name, value in attributes.items() if value is opt), None)
+        lost = next((name for name in SETTINGS if name in attributes), None)
         if inner is not None and lost is not None:
             raise AttributeError(
                 f"`{lost}` was set on a {type(outer).__name__}, which does not pass it on: set it on the optimizer "

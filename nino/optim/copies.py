@@ -109,10 +109,10 @@ def _parallel(optimizer: Any, parameter: Tensor) -> Iterator[tuple[str, Any]]:
     for name, groups in vars(optimizer).items():
         if not isinstance(groups, list) or groups is optimizer.param_groups:
             continue
-        for own, other in zip(optimizer.param_groups, groups, strict=False):
+        for group, other in zip(optimizer.param_groups, groups, strict=False):
             tensors = other.get("params") if isinstance(other, Mapping) else other
-            if isinstance(tensors, list | tuple) and len(tensors) == len(own["params"]):
-                yield from ((name, t) for p, t in zip(own["params"], tensors, strict=True) if p is parameter)
+            if isinstance(tensors, list | tuple) and len(tensors) == len(group["params"]):
+                yield from ((name, t) for p, t in zip(group["params"], tensors, strict=True) if p is parameter)
 
 
 def _alike(tensor: Any, parameter: Tensor) -> bool:

@@ -135,8 +135,8 @@ def gather(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
     held = _held(nowcasting)
     if len(keys) != len(held):
         raise ValueError(f"`state_dict` holds {len(keys)} parameters, but the optimizer has {len(held)}")
-    own = {id(p): entries.get(key, {}) for p, key in zip(held, keys, strict=True)}
-    first = next(entry for entry in own.values() if ABOUT in entry)
+    entry_of = {id(p): entries.get(key, {}) for p, key in zip(held, keys, strict=True)}
+    first = next(entry for entry in entry_of.values() if ABOUT in entry)
     saved, carriers = nowcasts["saved"], _carriers(nowcasting)
     rest = [first[f"{REST}{i}"].cpu() if f"{REST}{i}" in first else torch.empty(0) for i in range(saved)]
     lengths = [p.numel() for name, p in nowcasting.named.items() if name not in carriers]
@@ -144,7 +144,7 @@ def gather(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
     shapes, columns = {}, []
     for name, parameter in nowcasting.named.items():
         if name in carriers:
-            entry = own[id(parameter)]
+            entry = entry_of[id(parameter)]
             shapes[name] = list(entry[f"{STATE}0"].shape) if f"{STATE}0" in entry else []
             parts = [entry[f"{STATE}{i}"].detach().cpu().reshape(-1) for i in range(saved) if f"{STATE}{i}" in entry]
         else:

@@ -67,9 +67,9 @@ class SharedStates:
         ``history.gather`` has joined them.
         """
         ranks, whole, shards = self.ranks, self.history.whole, self.history.shards
-        own = shards is not None and whole is None and (shards.even or not ranks.leads)
+        partial = shards is not None and whole is None and (shards.even or not ranks.leads)
         states = self.history.rows() if whole is None else whole
-        return {**self.about(), "states": states, **({"share": [ranks.rank, ranks.world]} if own else {})}
+        return {**self.about(), "states": states, **({"share": [ranks.rank, ranks.world]} if partial else {})}
 
     def about(self) -> dict[str, Any]:
         """The state dict without the states, the same in all processes."""

@@ -73,8 +73,8 @@ class NowcastSteps(OptimizerView):
     @property
     def need_grads(self) -> bool:
         """Whether the next step needs gradients: False where a nowcast takes its place."""
-        own = self.progress
-        return own.steps + 1 != own.next_nowcast or own.accept == "loss" or not self.nowcasting.ready()
+        progress = self.progress
+        return progress.steps + 1 != progress.next_nowcast or progress.accept == "loss" or not self.nowcasting.ready()
 
     @property
     def nowcast_next(self) -> bool:
@@ -102,23 +102,23 @@ class NowcastSteps(OptimizerView):
     # -- steps -----------------------------------------------------------------------------------------------------
 
     def _take_step(self, closure: Callable[[], Any] | None) -> Any:
-        own = self.progress
-        step = own.steps + 1
-        if step >= own.next_stop:
+        progress = self.progress
+        step = progress.steps + 1
+        if step >= progress.next_stop:
             return self._take_marked_step(closure)
         result = self.base.step() if closure is None else self.base.step(closure)  # the common case: nothing more
-        own.steps = step
+        progress.steps = step
         return result
 
     @outside_graphs
     def _take_marked_step(self, closure: Callable[[], Any] | None) -> Any:
         """A step that saves a state, is a nowcast, or follows one."""
-        own = self.progress
-        step, nowcasting = own.steps + 1, self.nowcasting
+        progress = self.progress
+        step, nowcasting = progress.steps + 1, self.nowcasting
         refuse_lost_settings(self)
         reshard(self.model)
         check_unreplaced(self.model, nowcasting.named)
-        due = step == own.next_nowcast
+        due = step == progress.next_nowcast
         if due and nowcasting.ready():
             result = self._take_nowcast(step, closure)
         else:
@@ -133,7 +133,7 @@ class NowcastSteps(OptimizerView):
                 nowcasting.counts["taken back"] = nowcasting.counts.get("taken back", 0) + 1
         if due:
             nowcasting.history.clear()
-        own.steps = step
+        progress.steps = step
         self._plan()
         return result
 
@@ -149,9 +149,9 @@ class NowcastSteps(OptimizerView):
         """
         require_training_mode(self.base)
         self.nowcasting.save(step)
-        own = self.progress
-        decides = own.accept == "loss"
-        source = own.loss or (closure if decides else None)
+        progress = self.progress
+        decides = progress.accept == "loss"
+        source = progress.loss or (closure if decides else None)
         if decides and source is None:
             raise ValueError(
                 "accept='loss' needs a loss: set `opt.loss` to a function that returns it, or pass a closure to `step`"
@@ -168,11 +168,11 @@ class NowcastSteps(OptimizerView):
             result = before if source is closure else result
         seconds = perf_counter() - clock if decides else 0.0
         record = NowcastRecord(step, self.nowcasting.schedule.horizon(step), loss_before=before)
-        for hook in list(own.pre_hooks.values()):
+        for hook in list(progress.pre_hooks.values()):
             hook(self, record)
         record = self.nowcasting.take(record, measure, decides=decides, seconds=seconds)
-        own.last_nowcast = record
-        for hook in list(own.post_hooks.values()):
+        progress.last_nowcast = record
+        for hook in list(progress.post_hooks.values()):
             hook(self, record)
         if record.accepted:
             return result
@@ -188,18 +188,18 @@ class NowcastSteps(OptimizerView):
         if of_base is not None:
             self.base.load_state_dict(of_base)
         self.nowcasting.load_state_dict(nowcasts, enabled)
-        own = self.progress
-        own.steps, own.last_nowcast, own.enabled = int(nowcasts["step"]), None, enabled
+        progress = self.progress
+        progress.steps, progress.last_nowcast, progress.enabled = int(nowcasts["step"]), None, enabled
         self._plan()
 
     def _plan(self) -> None:
-        own, schedule = self.progress, self.nowcasting.schedule
-        own.next_nowcast = schedule.next_nowcast(own.steps) if own.enabled else math.inf
-        own.next_stop = schedule.next_save(own.steps) if own.enabled else math.inf
-        if own.enabled and self.nowcasting.ranks.world > 1:  # they agree at the end of the step before a nowcast
-            if own.steps + 1 == own.next_nowcast:
+        progress, schedule = self.progress, self.nowcasting.schedule
+        progress.next_nowcast = schedule.next_nowcast(progress.steps) if progress.enabled else math.inf
+        progress.next_stop = schedule.next_save(progress.steps) if progress.enabled else math.inf
+        if progress.enabled and self.nowcasting.ranks.world > 1:  # they agree at the end of the step before a nowcast
+            if progress.steps + 1 == progress.next_nowcast:
                 self.nowcasting.agree()
             else:
-                own.next_stop = min(own.next_stop, own.next_nowcast - 1)
+                progress.next_stop = min(progress.next_stop, progress.next_nowcast - 1)
         if self.nowcasting.watch is not None:
-            own.next_stop = own.steps + 1
+            progress.next_stop = progress.steps + 1

@@ -41,7 +41,7 @@ def write_manifest(results: Path, spec: ReportSpec, config: Mapping[str, Any] | 
     Args:
         results: the run's directory, ``results/<run>``.
         spec: what belongs to the report.
-        config: the whole config as resolved, kept as it is.
+        config: the whole config as resolved, kept as it is but for where data lie, which is one machine's.
 
     Returns:
         The manifest's path.
@@ -89,7 +89,7 @@ def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None)
         "format": FORMAT,
         "run": runs.spec.run,
         "report": runs.spec.to_dict(),
-        "config": None if config is None else dict(config),
+        "config": None if config is None else {key: value for key, value in config.items() if key != "data_dir"},
         "seeds": list(runs.spec.seeds),
         "provenance": {"versions": versions(), "hardware": hardware(), "git": git_commit()},
         "made_with": {key: distinct(entry.get(key) for entry in made) for key in ("versions", "hardware", "git")},

@@ -21,7 +21,7 @@ RUN = Key("digits-8", "nino", 1000)
 @pytest.fixture
 def released(results: Path, spec: ReportSpec) -> Path:
     write_tables(results, spec)
-    write_manifest(results, spec, config={"run": "fake"})
+    write_manifest(results, spec, config={"run": "fake", "data_dir": "/somebody/s/data"})
     return results
 
 
