@@ -31,7 +31,7 @@ def assert_same_numbers(one: Path, other: Path) -> None:
     ours, theirs = [json.loads((folder / "run.json").read_text()) for folder in (one, other)]
     assert ours.keys() == theirs.keys()
     differ = {key for key in ours if ours[key] != theirs[key]}
-    assert differ <= {key for key in ours if "seconds" in key} | {"peak_memory_bytes", "provenance"}
+    assert differ <= {key for key in ours if "seconds" in key} | {"peak_memory_bytes", "share_of_others", "provenance"}
 
 
 def killed_at(monkeypatch, step: int) -> None:
