@@ -141,6 +141,7 @@ def write_run(
         "evaluation_seconds": 2.0,
         "nowcast_seconds": 0.5 if nowcasts else 0.0,
         "peak_memory_bytes": 500_000_000,
+        "share_of_others": 0.0,
         "provenance": {},
         **changes,
     }
