@@ -190,11 +190,17 @@ def profile_figure(runs: Runs, shown: Profile) -> Figure:
     axes.set(
         xlabel=r"steps / steps of the seed's fastest method, $\tau$",
         ylabel="runs that reached the target, %",
+        title=_left_out(spec, shown),
         xlim=(float(shown.taus[0]), float(shown.taus[-1])),
         ylim=(0, 103),
     )
     _legend_below(figure, axes, spec)
     return figure
+
+
+def _left_out(spec: ReportSpec, shown: Profile) -> str:
+    names = [spec.label(method) for method in spec.row_order if method not in shown.rho]
+    return f"not compared: {', '.join(names)}" if names else ""
 
 
 def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:

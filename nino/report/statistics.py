@@ -37,8 +37,8 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """Half its width; NaN without an interval."""
-        return (self.high - self.low) / 2
+        """Half its width; NaN without an interval, which a range is not."""
+        return (self.high - self.low) / 2 if self.kind == "bootstrap" else float("nan")
 
 
 NO_INTERVAL = Interval(float("nan"), float("nan"), "none")

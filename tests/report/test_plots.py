@@ -105,6 +105,7 @@ def test_profile_shows_all_but_the_oracle(runs: Runs) -> None:
     labels = {item.get_label() for item in axes.get_lines()}
     assert labels == {runs.spec.label(method) for method in runs.spec.realizable}
     assert line(axes, "WNN+")[1] == pytest.approx(100 * shown.rho["wnn+"])
+    assert axes.get_title() == "not compared: oracle"
 
 
 def test_a_control_that_goes_wild_does_not_set_the_axis(tmp_path: Path) -> None:

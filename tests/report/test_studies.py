@@ -106,8 +106,12 @@ def test_measured_cells_are_those_of_table_2(runs: Runs) -> None:
     assert table.text["Speed-up, %"].tolist()[1].endswith("‡"), "three seeds separate nothing"
 
 
-def test_the_difference_is_in_half_widths(runs: Runs) -> None:
+def test_the_difference_is_in_half_widths_of_an_interval(tmp_path: Path, runs: Runs) -> None:
     column = SPEEDUP | {"published": ["mean_speedup_percent", "nino"]}
+    few = study_table(little(column), runs)
+    assert np.isnan(few.data.set_index("row").loc["nino"].difference_half_widths), "a range of three seeds is none"
+    assert few.text["Published"].tolist()[2] == "48.9"
+    runs = hit_runs(tmp_path, {"base": [400, 500, 400, 450], "nino": [200, 260, 240, 250]})
     data = study_table(little(column), runs).data.set_index("row").loc["nino"]
     assert data.difference == pytest.approx(data["mean"] - 48.9)
     assert data.difference_half_widths == pytest.approx(
