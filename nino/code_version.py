@@ -42,7 +42,7 @@ STAGES = {
 }
 """What a stage runs, by its name: the spec that its command reads, and what the command calls."""
 
-HARMLESS = ("nino", "pandas", "snakemake")  # packages whose version changes no bytes of a result
+HARMLESS = ("nino", "pandas", "matplotlib", "snakemake")  # packages whose version changes no bytes of a result
 LOGGERS = ("log", "logger")  # what modules call theirs
 SILENT = ("ctx", "kind", "type_comment")  # fields of a syntax tree that say again what its shape says
 
