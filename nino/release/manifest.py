@@ -14,7 +14,7 @@ from safetensors import safe_open
 from nino.evaluate.run_folder import FILES
 from nino.files import sha256, write_json
 from nino.provenance import git_commit, hardware, versions
-from nino.report.runs import Key, Runs, read_runs
+from nino.report.runs import Key, Runs, read_some_runs
 from nino.specs import ReportSpec
 from nino.trajectories.format import get_attributes
 
@@ -50,7 +50,7 @@ def write_manifest(results: Path, spec: ReportSpec, config: Mapping[str, Any] | 
         CorruptRunError: where a run's files are damaged.
         ManifestError: where there are no tables yet.
     """
-    runs = read_runs(results, spec)
+    runs = read_some_runs(results, spec)
     if not (results / "tables" / "table2.csv").exists():
         raise ManifestError(f"{results / 'tables'}: no tables there; build them first (`nino tables`)")
     write_json(results / NAME, manifest(results, runs, config))

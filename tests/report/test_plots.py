@@ -70,9 +70,8 @@ def test_diverged_and_missing_runs_leave_the_others_drawn(tmp_path: Path) -> Non
         other.canvas.draw()
 
 
-def test_rows_that_a_target_s_checks_add_are_not_drawn(complete: Path, spec: ReportSpec) -> None:
+def test_rows_that_a_target_s_checks_add_are_not_drawn(runs: Runs, spec: ReportSpec) -> None:
     checked = replace(spec.tasks[0], evaluation=replace(spec.tasks[0].evaluation, hardest_first=True))
-    runs = read_runs(complete, replace(spec, tasks=(checked, *spec.tasks[1:])))
     every = np.diff(seed_curves(runs, spec.tasks[0], "nino").index)
     level = np.diff(seed_curves(runs, checked, "nino").index)
     assert (every == 10).all() and (level == 50).all()
