@@ -43,9 +43,9 @@ def figures(
     from nino.report.figures import write_figures
     from nino.tasks import load_task
 
-    where = job.data_dir(data_dir)
+    folder, where = _results(results, job, out), job.data_dir(data_dir)
     graphs = {task.id: neural_graph(load_task(task, where).build_model(0)) for task in job.unit.tasks}
-    write_figures(_results(results, job, out), job.unit, graphs, out)
+    write_figures(folder, job.unit, graphs, out)
 
 
 def manifest(
