@@ -38,7 +38,7 @@ def run_result(
     rows: Sequence[Mapping[str, Any]] = (),
     measured: Mapping[str, float | None] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The content of ``run.json``, with the same keys for every run.
+    """The content of ``run.json``, with the same keys for every run, but for what `write_run` adds on its files.
 
     Args:
         task: what was trained.

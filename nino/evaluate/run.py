@@ -192,7 +192,7 @@ class _Run:
         tables = training.tables() if training else {}
         what = (job.task.spec, job.method, job.seed, job.schedule, self._origin)
         result = run_result(*what, self.status, self.reason, tables.get(LOG, ()), measured)
-        write_run(job.folder, result, tables)
+        result = write_run(job.folder, result, tables)
         if self.status != "failed":  # with more memory it can continue
             self._checkpoint.remove()
         return result

@@ -17,7 +17,7 @@ from nino.report.formats import EMPTY, between_text, mean_std, number
 from nino.report.measures import Cell
 from nino.report.published import Published, beside, published
 from nino.report.rendering import Table
-from nino.report.runs import Runs, read_runs
+from nino.report.runs import Runs, read_some_runs
 from nino.report.statistics import RANGE_SEEDS, holm, separates
 from nino.report.studies import Study
 from nino.report.studies import study as find_study
@@ -75,7 +75,7 @@ def write_study(name: str, results: Path, spec: ReportSpec, folder: Path) -> Tab
         CorruptRunError: where a run's files are damaged.
     """
     study = find_study(name, spec)
-    runs = read_runs(results, spec)
+    runs = read_some_runs(results, spec)
     table = study_table(study, runs)
     table.write(folder / "tables")
     write_caption(folder / "tables", name, table.findings)
