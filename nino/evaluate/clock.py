@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import torch
 
+from nino.device import synchronize
+
 
 class Clock:
     """A stopwatch for each part of the work; `switch` stops one and starts another.
@@ -49,8 +51,8 @@ class Clock:
             raise ValueError(f"`part` is {part!r}; the clock's parts are {', '.join(self.seconds)}")
         if part == self._part:
             return
-        if self._device is not None and self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self._device is not None:
+            synchronize(self._device)
         now = time.perf_counter()
         if self._part is not None:
             self.seconds[self._part] += now - self._since

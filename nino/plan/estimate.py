@@ -69,7 +69,7 @@ class Plan:
 
     Args:
         run: its name.
-        device: on which it was calibrated, ``cpu`` (one core a job) or ``cuda``.
+        device: on which it was calibrated, ``cpu`` (one core a job) or an accelerator's name.
         rows: parts, in the order of the stages.
         needs: disk space by part.
         notes: what was estimated and how, and what is unknown.
@@ -93,7 +93,7 @@ def plan(run: Experiment, device: str = "cpu", *, progress: bool = True) -> Plan
 
     Args:
         run: the run.
-        device: where its jobs will run, ``cpu`` or ``cuda``.
+        device: where its jobs will run, as in ``nino.device.names``.
         progress: show a bar on a terminal.
 
     Returns:
@@ -261,7 +261,7 @@ class _Planner:
         if calibration is None or lacks:
             return Row("evaluate", task, len(jobs), size=size)
         times = {name: self._run_seconds(self.run.tasks[task], method, calibration) for name, method in methods.items()}
-        together = self.run.members_per_job or (GPU_MEMBERS if self.device.type == "cuda" else 1)
+        together = self.run.members_per_job or (1 if self.device.type == "cpu" else GPU_MEMBERS)
         most = min(together, max(len(job.seeds) for job in jobs))
         memory = self.base + most * calibration.train_bytes + max(calibration.nowcast_bytes.values(), default=0)
         # seeds at once are timed as one after another: how much faster they are was not calibrated
