@@ -521,19 +521,25 @@ def schedule() -> Schedule:
     return Schedule.make(period=PERIOD, context=5, max_train_steps=STEPS, max_horizon=3)
 
 
+def run(name: str, place: torch.device) -> dict[str, float]:
+    """Run a stage; the seconds of this process that it took."""
+    start = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        STAGES[name](place, Path(folder))
+    return {"processor_seconds": round(time.process_time() - start, 2)}
+
+
 def main(name: str, *chosen: str) -> int:
-    """Run stages; the number of those that failed."""
+    """Run stages, a line of JSON each; the number of those that failed."""
     place = pretend.install() if name == pretend.NAME else device.named(name)
     torch.set_num_threads(1)
     failed = 0
     for stage_name in chosen or STAGES:
-        start, error = time.process_time(), None
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                STAGES[stage_name](place, Path(folder))
-            except Exception:
-                error, failed = traceback.format_exc(), failed + 1
-        about = {"stage": stage_name, "seconds": round(time.process_time() - start, 2), "error": error}
+        about: dict[str, Any] = {"stage": stage_name, "error": None}
+        try:
+            about |= run(stage_name, place)
+        except Exception:
+            about["error"], failed = traceback.format_exc(), failed + 1
         print(json.dumps(about), flush=True)
     return failed
 
