@@ -1,18 +1,15 @@
-"""Every stage that takes ``--device``, there and on the CPU: ``python -m tests.device.stages DEVICE [STAGE...]``.
+"""Every stage that takes ``--device``, there and on the CPU: ``python -m tests.device DEVICE [STAGE...]``.
 
 On ``pretend`` (`tests.device.pretend`) the numbers must be the CPU's to the bit. A real accelerator rounds otherwise:
-there they must be close. Needs what the library needs, and h5py; no test framework. Prints a line of JSON a stage.
+there they must be close. Needs what the library needs, and h5py; no test framework.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import multiprocessing as mp
-import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -31,6 +28,7 @@ from nino import NiNo, device
 from nino.evaluate import Job, evaluate_run, evaluate_runs
 from nino.graphs import NeuralGraph, neural_graph
 from nino.l2o import fit_l2o
+from nino.measure import elapsed
 from nino.metatrain import metatrain
 from nino.metatrain.optimize import Precision, Trainer
 from nino.nowcasters import build_nowcaster, load_nowcaster, save_nowcaster
@@ -453,7 +451,8 @@ def resumed_wrapper(place: torch.device, folder: Path) -> None:
 def shared_nowcasts(place: torch.device, folder: Path) -> None:
     """Two processes that train replicas and share the nowcasts end where one does on the CPU."""
     nowcaster_file(folder)
-    context = mp.get_context("spawn")
+    context = mp.get_context("forkserver")  # which has no threads of autograd and no device yet
+    context.set_forkserver_preload(["tests.device.stages"])
     ranks = [context.Process(target=rank_of_two, args=(str(place), number, folder)) for number in (0, 1)]
     for process in ranks:
         process.start()
@@ -510,11 +509,12 @@ def plans_and_costs(place: torch.device, folder: Path) -> None:
     sizes = DataSizes("vision", (1, 8, 8), 4, {"train": 64, "validation": 64, "test": 128}, "the data")
     net = load_nowcaster(nowcaster_file(folder))
     collected = TrajectorySpec(models=2, models_per_shard=2, state_every=5, members_per_job=2)
-    times = calibrate(IMAGES, sizes, place, {"nino": net}, {"nino": schedule()}, folder, collected)
-    assert times.step > 0 and times.nowcasts["nino"] > 0 and times.collect_step > 0
-    spec = OverheadSpec(models=("gpt2-1-8",), methods=("adam", "nino", "l2o"), hidden=4, batch=2, tokens=8, period=100)
-    for method in spec.methods:
-        assert measure(spec, "gpt2-1-8", method, str(place)).seconds > 0
+    with patch("nino.plan.calibrate.seconds", elapsed), patch("nino.studies.overhead.REPEATS", 2):
+        times = calibrate(IMAGES, sizes, place, {"nino": net}, {"nino": schedule()}, folder, collected)
+        assert times.step > 0 and times.nowcasts["nino"] > 0 and times.collect_step > 0
+        spec = OverheadSpec(("gpt2-1-8",), ("adam", "nino", "l2o"), hidden=4, batch=2, tokens=8, period=100)
+        for method in spec.methods:
+            assert measure(spec, "gpt2-1-8", method, str(place)).seconds > 0
 
 
 def schedule() -> Schedule:
@@ -527,22 +527,3 @@ def run(name: str, place: torch.device) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         STAGES[name](place, Path(folder))
     return {"processor_seconds": round(time.process_time() - start, 2)}
-
-
-def main(name: str, *chosen: str) -> int:
-    """Run stages, a line of JSON each; the number of those that failed."""
-    place = pretend.install() if name == pretend.NAME else device.named(name)
-    torch.set_num_threads(1)
-    failed = 0
-    for stage_name in chosen or STAGES:
-        about: dict[str, Any] = {"stage": stage_name, "error": None}
-        try:
-            about |= run(stage_name, place)
-        except Exception:
-            about["error"], failed = traceback.format_exc(), failed + 1
-        print(json.dumps(about), flush=True)
-    return failed
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

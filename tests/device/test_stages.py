@@ -20,7 +20,7 @@ from tests.device.stages import STAGES
 @cache
 def outcomes(name: str) -> dict[str, str | None]:
     """Stage -> the traceback of its error, None where the numbers were the CPU's."""
-    command = [sys.executable, "-m", "tests.device.stages", name]
+    command = [sys.executable, "-m", "tests.device", name]
     ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=550)
     lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
     assert len(lines) == len(STAGES), ended.stderr
