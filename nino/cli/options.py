@@ -22,7 +22,10 @@ OutFolder = Annotated[
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of data sets; default that of the config, else the cache.")
 ]
-Device = Annotated[str, typer.Option("--device", help="auto (the GPU if there is one), cpu, cuda, cuda:1, ...")]
+Device = Annotated[
+    str,
+    typer.Option("--device", help="auto (the GPU if there is one), cpu, or torch's name: cuda:1, xpu, mps, ..."),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; default NINO_THREADS, else torch's own number.")
 ]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from nino.device import synchronize
+
 STAT = Path("/proc/stat")
 LOOK_SECONDS = 1.0  # least time between two looks at the machine's load
 
@@ -74,8 +76,8 @@ class Clock:
             raise ValueError(f"`part` is {part!r}; the clock's parts are {', '.join(self.seconds)}")
         if part == self._part:
             return
-        if self._device is not None and self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self._device is not None:
+            synchronize(self._device)
         now = time.perf_counter()
         if self._part is not None:
             self.seconds[self._part] += now - self._since

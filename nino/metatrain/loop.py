@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from nino.device import pins_memory
 from nino.fitting import FitLog, cosine_decay, flattened, load_state, publish, save_state
 from nino.metatrain.optimize import Precision, Trainer
 from nino.metatrain.prefetch import prefetching
@@ -173,7 +174,7 @@ class _Run:
 
     def train(self, bar: tqdm) -> None:
         """Run the remaining iterations."""
-        pin = self.trainer.precision.device.type == "cuda"
+        pin = pins_memory(self.trainer.precision.device)
 
         def make(iteration: int) -> list[Windows]:
             batch = self.sampler.batch(iteration, self.ranks)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nino.device import pins_memory, wait_for_copies
 from nino.optim.shards import Shards
 from nino.ranks import Ranks
 
@@ -172,11 +173,11 @@ class History:
 
     def _wait(self) -> None:
         """Wait for the copies into page-locked memory, which the host is about to read."""
-        for device in self._gpus():
-            torch.cuda.current_stream(device).synchronize()
+        for device in self._devices():
+            wait_for_copies(device)
 
-    def _gpus(self) -> set[torch.device]:
-        return {p.device for p in self._parameters if p.device.type == "cuda"}
+    def _devices(self) -> set[torch.device]:
+        return {p.device for p in self._parameters}
 
     def _allocated(self) -> Tensor:
         if self._buffer is None:
@@ -193,7 +194,7 @@ class History:
             return torch.from_file(file.name, shared=True, size=count, dtype=self.dtype).view(shape)
         device = self._parameters[0].device if self.place == "device" else torch.device("cpu")
         # Only now, as the model may have moved to a GPU since it was handed over.
-        pinned = bool(self._gpus()) and self.place in ("auto", "pinned")
+        pinned = self.place in ("auto", "pinned") and any(map(pins_memory, self._devices()))
         return torch.empty(shape, dtype=self.dtype, device=device, pin_memory=pinned)
 
     def _rows(self) -> list[list[Tensor]]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nino.device import same_rng, synchronize
 from nino.optim.copies import Carried
 from nino.optim.history import History, within
 from nino.optim.jump import Jump, Target, snapshot, write
-from nino.optim.loss import same_rng
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.optimizer_view import OptimizerLike
 from nino.optim.shards import local
@@ -152,7 +152,8 @@ class Nowcasting(SharedStates):
             restore = snapshot(targets) if decides else None
             carried, self.watch = self._notes(targets)
             write(jump, targets)
-            _synchronize(targets)
+            for device in {t.parameter.device for t in targets}:
+                synchronize(device)  # so that timings are true
             written = perf_counter()
             if measure is not None:
                 after = measure()
@@ -253,9 +254,3 @@ def _full_precision(parameters: Iterable[Tensor]) -> Iterator[None]:
         for kind in {"cpu", *(p.device.type for p in parameters)}:
             stack.enter_context(torch.autocast(kind, enabled=False))
         yield
-
-
-def _synchronize(targets: list[Target]) -> None:
-    """Wait for the GPUs, so that timings are true."""
-    for device in {t.parameter.device for t in targets if t.parameter.device.type == "cuda"}:
-        torch.cuda.synchronize(device)
