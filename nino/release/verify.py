@@ -152,11 +152,12 @@ def _altered_entries(recorded: Mapping[str, Any]) -> Iterator[str]:
     if recorded["config"] is None:  # a run from spec files alone
         return
     try:
-        reports = (ReportSpec.from_dict(recorded["report"]), resolve(recorded["config"]).report)
+        ours = _in_any_order(ReportSpec.from_dict(recorded["report"]))
+        planned = _in_any_order(resolve(recorded["config"]).report)
     except (KeyError, TypeError, ValueError) as error:
         yield f"{NAME}: config and report: {' '.join(str(error).split())}"
         return
-    for key, mine, theirs in differences(*map(_in_any_order, reports)):
+    for key, mine, theirs in differences(ours, planned):
         if key != "overlays":  # the files that the config came from
             yield f"{NAME}: report.{key} is {_short(mine)}, its config gives {_short(theirs)}"
 
