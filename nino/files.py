@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +101,23 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON with sorted keys, at once or not at all."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def require_whole_archive(path: Path) -> None:
+    """Check the CRC-32 of every member of a zip archive, such as ``torch.save`` writes; torch itself does not look.
+
+    Raises:
+        ValueError: names the first member that is not as it was written. Other files are left to their own readers.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if wrong is not None:
+        raise ValueError(f"{path}: its part {wrong!r} is not as it was written")
 
 
 def sha256(path: Path) -> str:

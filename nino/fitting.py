@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from nino.files import replacing
+from nino.files import replacing, require_whole_archive
 
 STATE_FORMAT = 1
 STATE = "training.pt"
@@ -97,6 +97,7 @@ def load_state(folder: Path, fingerprint: Mapping[str, str]) -> dict[str, Any] |
         return None
     advice = f"delete {folder} to start anew"
     try:
+        require_whole_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: damaged ({error}); {advice}") from error

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nino.evaluate.loop import EvaluatedTraining
-from nino.files import replacing
+from nino.files import replacing, require_whole_archive
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Checkpoint:
     def restore(self, run: EvaluatedTraining) -> None:
         """Load the checkpoint into the run; without a usable one the run starts over, and the log says why."""
         try:
+            require_whole_archive(self.path)
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return

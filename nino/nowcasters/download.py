@@ -112,6 +112,21 @@ def _fetch_one(name: str, published: Published) -> Path:
     return path
 
 
+def require_published(path: Path) -> None:
+    """Refuse a file that has the name of a published one, wherever it lies, and other bytes.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    for published in (each for files in KNOWN.values() for each in files):
+        names = {published.file, published.url.rpartition("/")[2]}
+        if path.name in names and (found := sha256(path)) != published.sha256:
+            raise ValueError(
+                f"{path} has the name of a published file, but SHA-256 {found}, not {published.sha256}: it is damaged, "
+                "copy it again; or, if it is a network of your own, rename it"
+            )
+
+
 def _verify(path: Path, published: Published, where: str) -> None:
     if (found := sha256(path)) != published.sha256:
         raise ValueError(

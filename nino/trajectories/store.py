@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from nino.files import replacing, require_space
 from nino.trajectories.format import (
+    CRC,
     FORMAT,
     FORMAT_VERSION,
     LIBVER,
@@ -50,6 +52,7 @@ class ShardWriter:
         self.steps = header.stored_steps
         n, s, p = len(self.seeds), len(self.steps), header.num_parameters
         self.valid = np.zeros(n, np.int64)
+        self.crc = np.zeros((n, s), np.uint32)
         self.metrics = {name: np.full((n, s), np.nan, np.float32) for name in METRICS}
         self._room = min(s, max(1, BUFFER_BYTES // (2 * p)))  # states
         self._waiting: dict[int, list[np.ndarray]] = {}
@@ -78,6 +81,7 @@ class ShardWriter:
         waiting = self._waiting.setdefault(trajectory, [])
         waiting.append(half.copy())
         index = int(self.valid[trajectory])
+        self.crc[trajectory, index] = zlib.crc32(waiting[-1].data)
         for name, value in metrics.items():
             self.metrics[name][trajectory, index] = value
         self.valid[trajectory] += 1
@@ -100,6 +104,7 @@ class ShardWriter:
         """Write the waiting states, the small tables, and the mark that the file is whole."""
         self.flush()
         write_tables(self.file, self.steps, self.seeds, self.valid, self.metrics)
+        write_table(self.file, CRC, self.crc)
         set_attributes(self.file, {"kind": "shard"} | self.header.to_attributes())
         seal(self.file)
 
@@ -122,11 +127,16 @@ def write_tables(
     valid: np.ndarray,
     metrics: Mapping[str, np.ndarray],
 ) -> None:
-    """Write all datasets but ``params``, each in one checksummed chunk."""
+    """Write the datasets that shards and joined files have, but ``params``."""
     tables = {"step": np.asarray(steps, np.int64), "seed": np.asarray(seeds, np.int64), "valid": valid}
     tables |= {f"metrics/{name}": values for name, values in metrics.items()}
     for name, values in tables.items():
-        file.create_dataset(name, data=values, chunks=values.shape, **CHECKED)
+        write_table(file, name, values)
+
+
+def write_table(file: h5py.File, name: str, values: np.ndarray) -> None:
+    """Write a dataset in one checksummed chunk."""
+    file.create_dataset(name, data=values, chunks=values.shape, **CHECKED)
 
 
 def seal(file: h5py.File) -> None:
