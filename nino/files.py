@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nino.owners import part_of
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -29,15 +31,11 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: where the disk is full; names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = part_of(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        if not _is_full(error, path.parent):
-            raise
-        reason = "the disk is full, so nothing was written; make room and run the same command again"
-        raise OSError(errno.ENOSPC, reason, str(path)) from error
+        with full_disk_named(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -51,15 +49,31 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     Yields:
         The folder to write into; removed if the block raises.
+
+    Raises:
+        OSError: where the disk is full; names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.mkdir()
+    temporary = part_of(path)
     try:
-        yield temporary
-        os.rename(temporary, path)
+        with full_disk_named(path):
+            temporary.mkdir()
+            yield temporary
+            os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Say of an error that means a full disk what could not be written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if not _is_full(error, path.parent):
+            raise
+        reason = "the disk is full, so nothing was written; make room and run the same command again"
+        raise OSError(errno.ENOSPC, reason, str(path)) from error
 
 
 def require_space(path: Path, size: int) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from nino.files import replacing, require_whole_archive
+from nino.leases import sweep
 
 STATE_FORMAT = 1
 STATE = "training.pt"
@@ -117,9 +118,10 @@ def publish(folder: Path, out: Path) -> None:
     """Move the results of a finished fit from its working folder to ``out``.
 
     Each is copied whole or not at all, and the working folder is removed last: after a kill anywhere in between, the
-    next attempt does it again.
+    next attempt does it again. Call it with the lease of ``out``.
     """
     for name in RESULTS:
+        sweep(out, name)
         if (source := folder / name).exists():
             with replacing(out / name) as temporary:
                 shutil.copyfile(source, temporary)

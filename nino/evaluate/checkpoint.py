@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ class Checkpoint:
         path: the file.
         job: identifies the job; a checkpoint of another job is not used.
         seconds: least time between two checkpoints.
+        allowed: called before each is written; raises where this process may not.
     """
 
-    def __init__(self, path: Path, job: str, seconds: float) -> None:
+    def __init__(self, path: Path, job: str, seconds: float, allowed: Callable[[], None] = lambda: None) -> None:
         """See the class."""
         self.path = path
+        self._allowed = allowed
         self._job = job
         self._seconds = seconds
         self._due = time.monotonic() + seconds
@@ -40,6 +43,7 @@ class Checkpoint:
         if start < self._due or run.finished:
             return
         run.pause()
+        self._allowed()
         with replacing(self.path) as temporary:
             torch.save({"job": self._job, "run": compact(run.state_dict())}, temporary)
         end = time.monotonic()

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nino.files import replacing, sha256
+from nino.leases import lease, sweep
 
 # Damage to an archive, wherever in it: NumPy reads headers, zipfile checks each member's CRC, zlib unpacks.
 NOT_READABLE = (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
@@ -108,13 +109,18 @@ def _decoded(path: Path, data_dir: Path) -> dict[str, NDArray[Any]]:
 def cached_arrays(cache: Path, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     """The arrays of an ``.npz`` file, which is made first, whole or not at all, where it does not exist.
 
+    Where another process makes it, on whatever machine, it is waited for.
+
     Raises:
         ValueError: for a file with other arrays than were written; says what to do.
     """
     if not cache.exists():
-        arrays = make()
-        with replacing(cache) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays, **{DIGEST: np.array(arrays_digest(arrays))})
+        with lease(cache, wait=True):
+            if not cache.exists():
+                arrays = make()
+                sweep(cache.parent, cache.name)
+                with replacing(cache) as temporary, temporary.open("wb") as file:
+                    np.savez(file, allow_pickle=False, **arrays, **{DIGEST: np.array(arrays_digest(arrays))})
     reason = "its arrays are not those that were written"
     try:
         with (

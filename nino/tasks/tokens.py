@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nino.files import write_text
+from nino.files import replacing_folder, write_text
+from nino.leases import lease, sweep
 from nino.tasks.data import Blocks
 from nino.tasks.pieces import Pieces, damaged, measure
 from nino.tasks.text import SPLITS
@@ -61,7 +60,8 @@ def cached_blocks(
 ) -> dict[str, Blocks]:
     """The token blocks of all splits, from ``folder`` or made and kept there.
 
-    A cache is one folder, renamed into place when whole; several processes may make it at once, the first one's stays.
+    A cache is one folder, renamed into place when whole. Where another process makes it, on whatever machine, it is
+    waited for.
 
     Args:
         folder: of all caches.
@@ -80,14 +80,12 @@ def cached_blocks(
     path = folder / name
     dtype = np.dtype(np.uint16 if vocabulary <= 2**16 else np.int32)
     if not (path / META).is_file():
-        part = folder / f".{name}.{os.getpid()}.part"
-        part.mkdir(parents=True)
-        try:
-            _write_cache(part, key, rows, encode, dtype)
+        with lease(path, wait=True) as held:
             if not (path / META).is_file():
-                os.replace(part, path)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+                sweep(folder, name)
+                with replacing_folder(path) as part:
+                    _write_cache(part, key, rows, encode, dtype)
+                    held.require()
     return _open_cache(path, key, dtype)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 
 from nino.files import replacing, require_space
+from nino.leases import lease, sweep
 from nino.trajectories.format import (
     CRC,
     FORMAT,
@@ -24,8 +24,6 @@ from nino.trajectories.format import (
     dumps,
     set_attributes,
 )
-
-log = logging.getLogger(__name__)
 
 # Any bytes that a reader sees are covered by a checksum; small ones need a chunked layout for that.
 CHECKED = {"fletcher32": True}
@@ -159,15 +157,17 @@ def writing_shard(path: Path, header: Header, seeds: Sequence[int]) -> Iterator[
 
     Raises:
         FileExistsError: if ``path`` exists: a finished shard is never written again.
+        InUseError: where another process is writing it.
         OSError: where the disk has no room for all states.
     """
-    if path.exists():
-        raise FileExistsError(f"{path} is finished already: delete it to collect it again")
-    for leftover in path.parent.glob(f".{path.name}.*.part"):
-        log.warning("%s: removing what a killed job left", leftover)
-        leftover.unlink()
-    require_space(path, 2 * len(seeds) * len(header.stored_steps) * header.num_parameters)
-    with replacing(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
-        writer = ShardWriter(file, header, seeds)
-        yield writer
-        writer.finish()
+    with lease(path) as held:
+        if path.exists():
+            raise FileExistsError(f"{path} is finished already: delete it to collect it again")
+        sweep(path.parent, path.name)
+        require_space(path, 2 * len(seeds) * len(header.stored_steps) * header.num_parameters)
+        with replacing(path) as temporary:
+            with h5py.File(temporary, "w", libver=LIBVER) as file:
+                writer = ShardWriter(file, header, seeds)
+                yield writer
+                writer.finish()
+            held.require()
