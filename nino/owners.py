@@ -32,7 +32,9 @@ class Owner:
     def here(cls) -> Self:
         """This process."""
         pid = os.getpid()
-        return cls(re.sub(r"[^A-Za-z0-9_.-]", "_", os.uname().nodename)[:40] or "host", pid, f"{_table()}{_ticks(pid) or 0}")
+        return cls(
+            re.sub(r"[^A-Za-z0-9_.-]", "_", os.uname().nodename)[:40] or "host", pid, f"{_table()}{_ticks(pid) or 0}"
+        )
 
     @classmethod
     def parse(cls, text: str) -> Self | None:

@@ -21,6 +21,7 @@ from nino.trajectories.format import (
     TrajectoryFileError,
     get_attributes,
 )
+from nino.trajectories.obstacles import obstacle
 
 # What h5py raises for damage, depending on where in the file it lies.
 HDF5_ERRORS = (OSError, RuntimeError, KeyError)
@@ -54,7 +55,8 @@ class TrajectoryFile:
         path: the file.
 
     Raises:
-        TrajectoryFileError: for a file that is missing, truncated, damaged, unfinished or not of this format.
+        TrajectoryFileError: for a file that is missing, truncated, damaged, unfinished or not of this format, and for
+            one that cannot be opened just now (locked, no permission, no handles); says which.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,7 +72,7 @@ class TrajectoryFile:
         except TrajectoryFileError:
             raise
         except (*HDF5_ERRORS, ValueError, TypeError) as error:
-            raise TrajectoryFileError(path, f"damaged header or table ({_text(error)}); collect it again") from error
+            raise self._refusal(error, f"damaged header or table ({_text(error)}); collect it again") from error
         finally:
             self.close()
 
@@ -108,9 +110,8 @@ class TrajectoryFile:
             try:
                 self._handle = h5py.File(self.path, "r")
             except OSError as error:
-                raise TrajectoryFileError(
-                    self.path, f"not a whole HDF5 file ({_text(error)}); delete it and collect it again"
-                ) from error
+                advice = "delete it and collect it again"
+                raise self._refusal(error, f"not a whole HDF5 file ({_text(error)}); {advice}") from error
             self._process = os.getpid()
         return self._handle
 
@@ -120,9 +121,11 @@ class TrajectoryFile:
         try:
             return self.file["params"]
         except HDF5_ERRORS as error:
-            raise TrajectoryFileError(
-                self.path, f"params cannot be opened ({_text(error)}); collect it again"
-            ) from error
+            raise self._refusal(error, f"params cannot be opened ({_text(error)}); collect it again") from error
+
+    def _refusal(self, error: BaseException, damage: str) -> TrajectoryFileError:
+        """The error for a file that cannot be used: what is in its way, else the damage."""
+        return TrajectoryFileError(self.path, obstacle(error) or damage)
 
     def close(self) -> None:
         """Close this process's handle; the next read opens the file again."""
@@ -155,8 +158,8 @@ class TrajectoryFile:
             for row, state in enumerate(states):
                 params.read_direct(values, np.s_[trajectory, state], np.s_[row])
         except HDF5_ERRORS as error:
-            fault = next(self.faults([trajectory]), None)
-            raise TrajectoryFileError(self.path, str(fault or _text(error))) from error
+            fault = None if obstacle(error) else next(self.faults([trajectory]), None)
+            raise self._refusal(error, str(fault or _text(error))) from error
         # A hole reads as the fill value. Its first element gives it away: no stored state holds a NaN.
         if np.isnan(values[:, :: params.chunks[2]]).any():
             fault = next(self.faults([trajectory]), None)
@@ -173,7 +176,11 @@ class TrajectoryFile:
         return self.crc is None or crc == int(self.crc[trajectory, state])
 
     def faults(self, trajectories: list[int]) -> Iterator[Fault]:
-        """Read every chunk of a shard's trajectories, yield those that fail a checksum or are missing."""
+        """Read every chunk of a shard's trajectories, yield those that fail a checksum or are missing.
+
+        Raises:
+            TrajectoryFileError: where the file cannot be read just now.
+        """
         params = self.params
         width = params.chunks[2]
         for i in trajectories:
@@ -183,6 +190,8 @@ class TrajectoryFile:
                     try:
                         values = params[i, j, start : start + width]
                     except HDF5_ERRORS as error:
+                        if reason := obstacle(error):
+                            raise TrajectoryFileError(self.path, reason) from error
                         yield Fault(self.path, "params", (i, j, start), f"does not match its checksum ({_text(error)})")
                         whole = False
                         continue

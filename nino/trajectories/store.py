@@ -20,10 +20,12 @@ from nino.trajectories.format import (
     LIBVER,
     METRICS,
     Header,
+    TrajectoryFileError,
     chunk_size,
     dumps,
     set_attributes,
 )
+from nino.trajectories.obstacles import NO_LOCKS, WAYS_OUT
 
 # Any bytes that a reader sees are covered by a checksum; small ones need a chunked layout for that.
 CHECKED = {"fletcher32": True}
@@ -31,6 +33,20 @@ CHECKED = {"fletcher32": True}
 # cold caches and costs several times what it does in a row.
 BUFFER_BYTES = 4 * 1024 * 1024
 EXPONENT = np.uint16(0x7C00)  # its bits in a float16
+
+
+def new_file(path: Path) -> h5py.File:
+    """An empty file to write to.
+
+    Raises:
+        TrajectoryFileError: where the file system has no locks, without which HDF5 does not write unless it is told to.
+    """
+    try:
+        return h5py.File(path, "w", libver=LIBVER)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            raise TrajectoryFileError(path.parent, WAYS_OUT[error.errno]) from error
+        raise
 
 
 class ShardWriter:
@@ -166,7 +182,7 @@ def writing_shard(path: Path, header: Header, seeds: Sequence[int]) -> Iterator[
         sweep(path.parent, path.name)
         require_space(path, 2 * len(seeds) * len(header.stored_steps) * header.num_parameters)
         with replacing(path) as temporary:
-            with h5py.File(temporary, "w", libver=LIBVER) as file:
+            with new_file(temporary) as file:
                 writer = ShardWriter(file, header, seeds)
                 yield writer
                 writer.finish()
