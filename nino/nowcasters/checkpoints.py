@@ -96,7 +96,11 @@ def _read_safetensors(path: Path) -> NiNoNet | WNNPlus | WNN:
             f"{path}: format {about.get('format')!r} of kind {about.get('kind')!r} is not known here; known are "
             f"format {FORMAT} of kind {', '.join(KINDS)}: a newer version of nino may have written it"
         )
-    return _fill(KINDS[about["kind"]](**about["config"]), file.tensors, path)
+    try:
+        net = KINDS[about["kind"]](**about["config"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: no {about['kind']} has the sizes that it names ({error})") from error
+    return _fill(net, file.tensors, path)
 
 
 def _read_pickle(path: Path) -> NiNoNet | WNNPlus | WNN:

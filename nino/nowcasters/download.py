@@ -76,7 +76,7 @@ KNOWN: dict[str, tuple[Published, ...]] = {
 
 def cache_folder() -> Path:
     """``NINO_CACHE``, or the user's cache folder for nino."""
-    return Path(os.environ.get("NINO_CACHE") or user_cache_path("nino"))
+    return Path(os.environ.get("NINO_CACHE") or user_cache_path("nino")).expanduser()
 
 
 def fetch(name: str) -> Path:

@@ -87,6 +87,15 @@ def test_files_without_a_digest_stay_readable(tmp_path: Path) -> None:
         load_nowcaster(path)
 
 
+@pytest.mark.parametrize("config", [{"hidden": "many"}, {"hidden": -1}, {"code": "1"}, {"hidden": 8, "layers": 0}])
+def test_sizes_that_no_network_has(tmp_path: Path, config: dict[str, object]) -> None:
+    path = tmp_path / "net.safetensors"
+    about = {"format": 1, "kind": "nino", "config": config}
+    save_file(NiNoNet(hidden=4).state_dict(), path, metadata={"nino": json.dumps(about)})
+    with pytest.raises(ValueError, match="net.safetensors"):
+        load_nowcaster(path)
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize(("file", "name"), [("nino_mlp.pt", "nino_mlp.pt"), ("wnn_fc.pt", "NWNN_FC_13.pt")])
 def test_a_published_file_is_held_to_its_content_wherever_it_lies(
