@@ -53,15 +53,15 @@ class Running:
     said: Path
     start: float
 
-    def wait(self, kill_after: float | None = None) -> Ended:
-        """Wait for its end, and bring it about with SIGKILL after so many seconds."""
+    def wait(self, kill_after: float | None = None, kill_when: Callable[[], bool] = lambda: False) -> Ended:
+        """Wait for its end, and bring it about with SIGKILL after so many seconds, or when something is so."""
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             seconds = time.monotonic() - self.start
             if pid:
                 code = os.waitstatus_to_exitcode(status)
                 return Ended(code, self.said.read_text(errors="replace"), seconds)
-            if kill_after is not None and seconds >= kill_after:
+            if (kill_after is not None and seconds >= kill_after) or kill_when():
                 os.kill(self.pid, signal.SIGKILL)
                 kill_after = None
             time.sleep(0.002)
@@ -70,8 +70,25 @@ class Running:
 def preload() -> None:
     """Import what commands need, once for all forks; on one thread, as none but the forking one is in a fork."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    for module in ("metatrain.card", "evaluate", "report.build", "report.figures", "release.manifest", "cli.app"):
+    for module in (
+        "metatrain.card",
+        "evaluate.run",
+        "report.build",
+        "report.figures",
+        "release.manifest",
+        "cli.app",
+        "l2o",
+    ):
         importlib.import_module(f"nino.{module}")
+    for module in (
+        "torch._dynamo",
+        "torch.onnx",
+        "torch.distributed.tensor",
+        "sklearn.datasets",
+        "pydantic.type_adapter",
+        "yaml",
+    ):
+        importlib.import_module(module)  # what torch and others import when they are first used
     import torch
 
     torch.set_num_threads(1)

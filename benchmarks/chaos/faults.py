@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.chaos.commands import Ended, run
+from benchmarks.chaos.commands import Ended, run, start
 from benchmarks.chaos.kills import LINE, SAME
 from benchmarks.chaos.whole import CONFIG, DATASET, FIT, RESULTS, STAGES, TASK, Whole, all_of, often
 
@@ -127,12 +127,12 @@ def damage(path: Path, draw: random.Random) -> None:
 
 
 def damaged_checkpoint(whole: Whole, folder: Path, draw: random.Random, stage: str) -> str:
-    """Kill a stage in its middle, damage the checkpoint that it left, and start it again."""
+    """Kill a stage once it has a checkpoint, damage that, and start the stage again."""
     whole.before(stage, folder)
     output = folder / RESULTS / STAGES[stage].outputs[0]
     name = "state/training.pt" if stage == "metatrain" else "unfinished.pt"
-    run(folder, *STAGES[stage].arguments, kill_after=0.7 * whole.seconds[stage], lie=often)
-    if not (output / name).exists():
+    running = start(folder, *STAGES[stage].arguments, lie=often)
+    if not running.wait(kill_when=(output / name).exists).killed:
         return "no checkpoint was there to be damaged"
     damage(output / name, draw)
     return verdict(run(folder, *STAGES[stage].arguments, lie=often), whole, folder, stage)

@@ -24,10 +24,11 @@ def killed(whole: Whole, folder: Path, draw: random.Random, stage: str) -> str:
     """
     whole.before(stage, folder)
     kills = 0
-    for _ in range(draw.randint(1, 3)):
-        after = draw.uniform(0, whole.seconds[stage])
-        kills += run(folder, *STAGES[stage].arguments, kill_after=after, lie=often).killed
-    ended = run(folder, *STAGES[stage].arguments, lie=often)
+    for after in [*(draw.uniform(0, whole.seconds[stage]) for _ in range(draw.randint(1, 3))), None]:
+        ended = run(folder, *STAGES[stage].arguments, kill_after=after, lie=often)
+        if not ended.killed:
+            break
+        kills += 1
     if ended.code:
         return f"after {kills} kills: exit {ended.code}: {ended.text[-300:]}"
     if left := [path.name for path in part_files(folder)]:
