@@ -39,13 +39,13 @@ class Reader:
         index = self._index[block.weight.offset]
         return self._parameters[index], self._scales[index]
 
-    def tiles(self, block: Block, size: int, targets: slice | None = None, wide: int | None = None) -> list[Tile]:
+    def tiles(self, block: Block, size: int, targets: slice | None = None) -> list[Tile]:
         """Tiles at some of a block's targets; those of states on another device lie in one piece of memory each."""
         narrow = 8
         if self._staged and block.weight is not None:
             source, target, _ = block.weight.strides
             narrow = block.target.size if source > target else 1
-        return tiles(block, size, narrow, targets, wide)
+        return tiles(block, size, narrow, targets)
 
     def read(self, block: Block, tile: Tile | Picked, out: Float[Tensor, " room"]) -> Float[Tensor, "edges inputs"]:
         """Scaled features of a tile's edges, in ``out``'s first elements."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 import torch
 from jaxtyping import Float
@@ -22,7 +21,7 @@ from nino.graphs import Block, NeuralGraph, Nodes
 from nino.nowcasters.engines.fold import Folded, NodeLayer
 from nino.nowcasters.engines.reader import Reader, add_update
 from nino.nowcasters.engines.sample import EdgeSample, Picked
-from nino.nowcasters.engines.tiles import Inflow, Tile, all_blocks, degrees, shifted, within
+from nino.nowcasters.engines.tiles import Inflow, Tile, all_blocks, cuts, degrees, shifted, within
 from nino.nowcasters.scaling import UnscaleMode
 from nino.threads import Workers
 
@@ -254,57 +253,72 @@ class Stream:
             return
         inputs = d if depth else block.features * self.folded.context
         contracts = self.scratch.outer.numel() >= inputs * d and count >= inputs
-        size, wide = self.chunk, None
+        size, most, add_up = self.chunk, targets.stop - targets.start, self._weighted
         if contracts:
-            wide = self.scratch.outer.numel() // (inputs * d)
+            most, add_up = self.scratch.outer.numel() // (inputs * d), self._contracted
             size = size if depth else self.scratch.raw.numel() // inputs  # more edges where none has a hidden state
-        tiles = self.reader.tiles(block, size, targets, wide)
-        for column, group in groupby(tiles, key=lambda tile: (tile.target.start, tile.target.stop)):
-            place = shifted(slice(*column), targets.start)
-            add_up = self._contracted if contracts else self._weighted
-            weighted, total = add_up(block, list(group), at_targets, targets.start)
+        for column in cuts(targets, most):
+            place = shifted(column, targets.start)
+            weighted, total = add_up(block, self._tiles(block, size, column), at_targets, column, targets.start)
             scale, shift = torch.addmm(bias, total, layer.columns(total).T, beta=count).float().split(d, dim=1)
             out[place] += weighted.add_(of_sources).addcmul_(z[place], scale).add_(shift)
 
+    def _tiles(self, block: Block, size: int, targets: slice) -> list[Tile]:
+        """Tiles in the order of their sources: the next one often reads what lies beside the last one in the cache."""
+        return sorted(self.reader.tiles(block, size, targets), key=lambda tile: tile.source.start)
+
     def _weighted(
-        self, block: Block, tiles: list[Tile], at_targets: Sequence[Float[Tensor, "targets_of_part hidden"]], first: int
+        self,
+        block: Block,
+        tiles: list[Tile],
+        at_targets: Sequence[Float[Tensor, "targets_of_part hidden"]],
+        targets: slice,
+        first: int,
     ) -> tuple[Float[Tensor, "targets hidden"], Float[Tensor, "targets inputs"]]:
-        """Sums over sources of (M u)*y_s and of u, for tiles of the same targets; M is the weight of ``scale``."""
-        d = self.y.shape[1]
+        """Sums over sources of (M u)*y_s and of u at some targets; M is the weight of ``scale``."""
+        d, width = self.y.shape[1], targets.stop - targets.start
         weight = self.folded.messages[len(self._ends)].weight[:d]
-        weighted, total = self.x.new_zeros(1, d), self.y.new_zeros(1, 1)
+        weighted = self.x.new_zeros(width, d)
+        total = self.y.new_zeros(width, d if at_targets else block.features * self.folded.context)
         for tile in tiles:
             u = self._hidden(block, tile, self._features(block, tile), at_targets, first)
             assert u is not None
-            y, inputs = self.y[within(block.source, tile.source)], u.shape[1]
-            product = torch.mm(u, weight[:, :inputs].T, out=self._spare(len(u)))
-            weighted = weighted + product.view(*tile.shape, d).mul_(y[:, None]).sum(0, dtype=torch.float32)
-            total = total + u.view(*tile.shape, inputs).sum(0)
+            place, y = shifted(tile.target, targets.start), self.y[within(block.source, tile.source)]
+            product = torch.mm(u, weight[:, : u.shape[1]].T, out=self._spare(len(u)))
+            weighted[place] += product.view(*tile.shape, d).mul_(y[:, None]).sum(0, dtype=torch.float32)
+            total[place] += u.view(*tile.shape, -1).sum(0)
         return weighted, total
 
     def _contracted(
-        self, block: Block, tiles: list[Tile], at_targets: Sequence[Float[Tensor, "targets_of_part hidden"]], first: int
+        self,
+        block: Block,
+        tiles: list[Tile],
+        at_targets: Sequence[Float[Tensor, "targets_of_part hidden"]],
+        targets: slice,
+        first: int,
     ) -> tuple[Float[Tensor, "targets hidden"], Float[Tensor, "targets inputs"]]:
         """The same, channel i as sum_j M_ij (sum_s y_s u_s')_ij.
 
         The inner sum is one matrix product, as much work as M u and none element by element. It pays where each target
         has more sources than u has channels.
         """
-        depth, d = len(self._ends), self.y.shape[1]
-        weight = self.folded.messages[depth].weight[:d]
-        outer, total = self.scratch.outer, self.y.new_zeros(1, 1)
-        for number, tile in enumerate(tiles):
+        depth, d, width = len(self._ends), self.y.shape[1], targets.stop - targets.start
+        inputs = d if at_targets else block.features * self.folded.context
+        weight = self.folded.messages[depth].weight[:d, :inputs]
+        total = self.y.new_zeros(width, inputs)
+        outer = self.scratch.outer[: d * width * inputs].view((d, -1) if depth else (-1, d))
+        for tile in tiles:
             u = self._hidden(block, tile, self._features(block, tile), at_targets, first)
             assert u is not None
-            y, inputs = self.y[within(block.source, tile.source)], u.shape[1]
+            place, y = shifted(tile.target, targets.start), self.y[within(block.source, tile.source)]
             flat = u.view(len(y), -1)
-            total = total + flat.sum(0).view(-1, inputs)
-            outer = self.scratch.outer[: d * flat.shape[1]].view((d, -1) if depth else (-1, d))
+            total[place] += flat.sum(0).view(-1, inputs)
+            columns = slice(place.start * inputs, place.stop * inputs)
+            part = outer[:, columns] if depth else outer[columns]
             pair = (y.T, flat) if depth else (flat.T, y)  # with few columns the latter is several times as fast
-            torch.addmm(outer, *pair, beta=min(number, 1), out=outer)
-        inputs = total.shape[1]
+            torch.addmm(part, *pair, beta=min(tile.source.start, 1), out=part)
         outer = outer.view(d, -1, inputs) if depth else outer.view(-1, inputs, d).permute(2, 0, 1)
-        return outer.mul_(weight[:, None, :inputs]).sum(-1).T, total
+        return outer.mul_(weight[:, None]).sum(-1).T, total
 
     def write(self, inflow: Inflow, k: int, unscale: UnscaleMode, out: Float[Tensor, " params"]) -> None:
         """Add the unscaled updates of all weights into a range of targets to ``out``, which holds the last states."""
@@ -316,7 +330,7 @@ class Stream:
             bias = folded.out.constant(len(at_targets), block, folded.context)
             last, shift = folded.last[: block.features, k - 1].T, folded.last_bias[: block.features, k - 1]
             gain, pull = self.reader.parameter(block)[1].undo(unscale)
-            for tile in self.reader.tiles(block, self.chunk, targets):
+            for tile in self._tiles(block, self.chunk, targets):
                 exact, features = self._read(block, tile)
                 u = self._hidden(block, tile, features, at_targets, targets.start)
                 assert u is not None

@@ -66,7 +66,14 @@ def predict_streamed(
     chunk = min(chunk_size(memory_budget, size, device), max(b.num_edges for b in all_blocks(graph)))
     ranges = inflows(graph, RANGE if device.type == "cpu" else None)
     with Workers(affordable(threads, memory_budget, chunk * size), device) as workers:
-        exact, x = workers.call(lambda: (fold(net, lambda t: t.detach().double()), first_nodes(net, graph, lpe)))
+        exact = workers.call(lambda: fold(net, lambda t: t.detach().double()))
+        x = torch.empty(graph.num_nodes, net.hidden, device=device)
+        words = graph.word_index().to(device) if net.word_positions else None
+
+        def begin(nodes: slice) -> None:
+            x[nodes] = net.nodes(lpe[nodes], None if words is None else words[nodes])
+
+        workers.run(lambda inflow: begin(inflow.nodes), ranges)
         layers = exact.to(torch.float32).nodes
         reader = Reader(graph, states, scales, device)
         stream = Stream(graph, exact.to(precision), layers, reader, x, chunk, features, workers, sample)
@@ -74,11 +81,6 @@ def predict_streamed(
             stream.convolve(ranges)
         workers.run(lambda inflow: stream.write(inflow, k, unscale, out), ranges)
     return out
-
-
-def first_nodes(net: Network, graph: NeuralGraph, lpe: Float[Tensor, "nodes lpe"]) -> Float[Tensor, "nodes hidden"]:
-    """Node states before the first convolution, float32."""
-    return net.nodes(lpe, graph.word_index().to(lpe.device) if net.word_positions else None).float()
 
 
 def chunk_size(memory_budget: int | None, size: int, device: torch.device) -> int:

@@ -13,6 +13,8 @@ from torch import Tensor
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes
 
 NODE = 4  # edges whose work is about that of a node
+LINE = 16  # float32 values that a processor fetches together, often those of as many neighbouring targets
+SHARES = 16  # ranges at least that a large graph is cut into, for as many threads
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,7 @@ class Tile:
         return start if self.paired else start + self.target.start * along_targets
 
 
-def tiles(
-    block: Block, size: int, narrow: int = 8, targets: slice | None = None, wide: int | None = None
-) -> list[Tile]:
+def tiles(block: Block, size: int, narrow: int = 8, targets: slice | None = None) -> list[Tile]:
     """Cut a block into tiles of at most ``size`` edges and nearly equal sides.
 
     Tiles have many sources and few targets, which sums over sources are fastest on, but at least ``narrow`` targets.
@@ -61,7 +61,6 @@ def tiles(
         size: edges.
         narrow: see above.
         targets: those to cut, within the block; None takes all.
-        wide: most targets in a tile; None for any number.
 
     >>> block = Block("w", Nodes(0, 3), Nodes(3, 2), EdgeType.RESIDUAL, "dense")
     >>> [t.shape for t in tiles(block, 4, narrow=2)]
@@ -69,14 +68,14 @@ def tiles(
     """
     targets = targets or slice(0, block.target.size)
     if block.kind == "diagonal":
-        return [Tile(cut, cut, True) for cut in _cuts(targets, size)]
+        return [Tile(cut, cut, True) for cut in cuts(targets, size)]
     width = targets.stop - targets.start
-    rows = _cuts(slice(0, block.source.size), max(size // min(narrow, width), 1))
-    columns = _cuts(targets, min(max(size // (rows[0].stop - rows[0].start), 1), wide or width))
+    rows = cuts(slice(0, block.source.size), max(size // min(narrow, width), 1))
+    columns = cuts(targets, max(size // (rows[0].stop - rows[0].start), 1))
     return [Tile(row, column, False) for column in columns for row in rows]
 
 
-def _cuts(whole: slice, most: int) -> list[slice]:
+def cuts(whole: slice, most: int) -> list[slice]:
     """A range in the fewest pieces of at most ``most``, nearly equal."""
     size = whole.stop - whole.start
     step = -(-size // -(-size // most))
@@ -97,7 +96,7 @@ class Inflow:
 
 
 def inflows(graph: NeuralGraph, size: int | None) -> list[Inflow]:
-    """Cut the nodes into ranges of about ``size`` incoming edges, or of a single node that has more.
+    """Cut the nodes into ranges of about ``size`` incoming edges, or of up to 16 nodes that have more each.
 
     Args:
         graph: self-loops are added.
@@ -106,7 +105,9 @@ def inflows(graph: NeuralGraph, size: int | None) -> list[Inflow]:
     blocks = all_blocks(graph)
     cuts = [0, graph.num_nodes]
     if size is not None:
-        work = (degrees(graph).flatten().double() + NODE).cumsum(0)
+        degree = degrees(graph).flatten().double() + NODE
+        together = min(max(int(degree.sum() / SHARES / degree.max()), 1), LINE)
+        work = degree.clamp(max=size // together).cumsum(0)
         bounds = size * torch.arange(1, int(work[-1]) // size + 1, dtype=torch.float64)
         cuts = sorted({*cuts, *torch.searchsorted(work, bounds, right=True).tolist()})
     parts: list[list[tuple[int, Block, slice]]] = [[] for _ in cuts[1:]]
