@@ -8,7 +8,6 @@ the count is watched. No clock of another machine and no time of a file is compa
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 import threading
@@ -184,17 +183,25 @@ def _watch(file: Path, seen: str) -> str | None:
 
 
 def _bury(file: Path, seen: str) -> None:
-    """Remove the lease of a dead holder, unless another process has been faster."""
-    grave = file.with_name(f"{file.name}.{Owner.here()}.{threading.get_ident()}")
+    """Remove the lease of a dead holder; one process at a time does, and so none removes what another has taken."""
+    guard = file.with_name(f"{file.name}.bury")
     try:
-        os.rename(file, grave)
-    except FileNotFoundError:
+        with guard.open("x", encoding="ascii") as content:
+            content.write(str(Owner.here()))
+    except FileExistsError:
+        said = _read(guard) or ""
+        owner = Owner.parse(said)
+        alive = owner.alive() if owner else None
+        if alive is False or (alive is None and _watch(guard, said) == said):  # killed at this very moment
+            guard.unlink(missing_ok=True)
+        else:
+            time.sleep(POLL)
         return
     try:
-        if _read(grave) != seen:  # that of the faster one: give it back
-            os.link(grave, file)
+        if _read(file) == seen:
+            file.unlink(missing_ok=True)
     finally:
-        grave.unlink(missing_ok=True)
+        guard.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> str | None:

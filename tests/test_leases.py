@@ -200,6 +200,17 @@ def test_of_many_that_find_a_dead_holder_one_takes_over(tmp_path: Path, impatien
     assert left(tmp_path) == []
 
 
+def test_a_process_that_was_killed_while_it_took_over_holds_nobody_up(tmp_path: Path, impatient: None) -> None:
+    here = Owner.here()
+    dead = Owner(here.host, here.pid, f"{here.start[:8]}1")
+    for guard in (str(dead), ELSEWHERE, ""):
+        (tmp_path / ".file.lease").write_text(f"{dead} 5")
+        (tmp_path / ".file.lease.bury").write_text(guard)
+        with lease(tmp_path / "file"):
+            pass
+        assert left(tmp_path) == []
+
+
 def in_turn(make: Callable[[], object]) -> list[object]:
     """What two threads get that ask for the same at once."""
     results: list[object] = []
