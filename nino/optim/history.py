@@ -20,6 +20,7 @@ from nino.ranks import Ranks
 Place = Literal["auto", "cpu", "pinned", "device", "disk"]
 PLACES = ("auto", "cpu", "pinned", "device", "disk")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+MOST_STATES = 64
 
 
 class History:
@@ -111,7 +112,7 @@ class History:
 
     @property
     def finite(self) -> bool:
-        """Whether every saved state was finite and fits the history's dtype."""
+        """Whether every saved state was finite and not beyond ``largest``."""
         self._finite = [bool(flag) for flag in self._finite]
         return all(self._finite)
 
@@ -204,8 +205,24 @@ class History:
         return self._views
 
 
+def largest(dtype: torch.dtype, numbers: int) -> float:
+    """The largest value that a nowcast takes from a state.
+
+    It fits the dtype of the history, and the squares of as many such values in each of the states add up to what
+    float32 holds: nowcasters measure how much the states scatter.
+
+    Args:
+        dtype: of the history.
+        numbers: in a state.
+
+    >>> largest(torch.float16, 10), f"{largest(torch.float32, 10**9):.1e}"
+    (65504.0, '7.3e+13')
+    """
+    return min(torch.finfo(dtype).max, math.sqrt(torch.finfo(torch.float32).max / (MOST_STATES * max(numbers, 1))))
+
+
 def within(tensors: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> Tensor | bool:
-    """Whether all values are finite in ``dtype``, as a tensor still being computed where they are.
+    """Whether no value is NaN or beyond ``largest``, as a tensor still being computed where they are.
 
     >>> bool(within([torch.ones(2), torch.tensor(3.0)])), bool(within([torch.tensor(1e6)], torch.float16))
     (True, False)
@@ -214,4 +231,5 @@ def within(tensors: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> Ten
     if not tensors:
         return True
     # The maximum norm is one fused operation a device; NaN compares false.
-    return torch.nn.utils.get_total_norm(tensors, norm_type=float("inf")) <= torch.finfo(dtype).max
+    limit = largest(dtype, sum(t.numel() for t in tensors))
+    return torch.nn.utils.get_total_norm(tensors, norm_type=float("inf")) <= limit
