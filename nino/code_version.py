@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,7 +42,7 @@ STAGES = {
 }
 """What a stage runs, by its name: the spec that its command reads, and what the command calls."""
 
-HARMLESS = ("nino", "pandas", "snakemake")  # packages whose version changes no bytes of a result
+HARMLESS = ("nino", "pandas", "matplotlib", "snakemake")  # packages whose version changes no bytes of a result
 LOGGERS = ("log", "logger")  # what modules call theirs
 SILENT = ("ctx", "kind", "type_comment")  # fields of a syntax tree that say again what its shape says
 
@@ -57,13 +57,23 @@ def stage_version(stage: str, package: Path = PACKAGE) -> str:
     Returns:
         A line a package, and one with a SHA-256 of what the stage's modules compute.
     """
+    packages = [f"{name} {version}\n" for name, version in versions().items() if name not in HARMLESS]
+    return "".join(packages) + f"code {code_digest(*STAGES[stage], package=package)}\n"
+
+
+def code_digest(*names: str, package: Path = PACKAGE) -> str:
+    """SHA-256 of what functions and classes of this package compute, and all modules that they run.
+
+    Args:
+        names: full names, such as ``nino.report.figures.write_figures``.
+        package: folder of the package; default this one.
+    """
     # Of each module, what its imports lead to as well: two modules that change places compute something else.
     parts = [
         (module.digest, sorted((bound, name, _read(target).digest) for bound, name, target in _links(module, package)))
-        for module in map(_read, stage_files(stage, package))
+        for module in map(_read, _files(names, package))
     ]
-    packages = [f"{name} {version}\n" for name, version in versions().items() if name not in HARMLESS]
-    return "".join(packages) + f"code {_digest(sorted(parts))}\n"
+    return _digest(sorted(parts))
 
 
 def stage_files(stage: str, package: Path = PACKAGE) -> list[Path]:
@@ -76,8 +86,13 @@ def stage_files(stage: str, package: Path = PACKAGE) -> list[Path]:
     Returns:
         Python files, sorted.
     """
+    return _files(STAGES[stage], package)
+
+
+def _files(names: Iterable[str], package: Path) -> list[Path]:
+    """The modules that define names, and all that these run."""
     files: set[Path] = set()
-    waiting = [_defining_file(name, package) for name in STAGES[stage]]
+    waiting = [_defining_file(name, package) for name in names]
     while waiting:
         if (file := waiting.pop()) not in files:
             files.add(file)

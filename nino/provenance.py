@@ -15,9 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_info
-
 from nino.files import sha256
+from nino.kernels import kernels
 
 PACKAGES = (
     "nino",
@@ -28,6 +27,7 @@ PACKAGES = (
     "safetensors",
     "h5py",
     "pandas",
+    "matplotlib",
     "scikit-learn",
     "torchvision",
     "transformers",
@@ -62,9 +62,8 @@ def hardware() -> dict[str, Any]:
 
     Returns:
         ``system`` and ``machine`` (strings), ``cpu`` (model name), ``cores`` (those this process may use),
-        ``threads`` (torch's, None before torch is imported), ``blas`` (kernels of NumPy's and SciPy's linear
-        algebra, which decide the last digits of an eigenvector and which basis stands for equal eigenvalues; empty
-        before these are imported), ``memory_bytes`` (of the machine, None where the system does not say) and ``gpus``
+        ``threads`` (torch's, None before torch is imported), ``aten``, ``onednn``, ``mkl`` and ``blas`` (kernels, see
+        `nino.kernels.kernels`), ``memory_bytes`` (of the machine, None where the system does not say) and ``gpus``
         (model names, empty without one).
     """
     torch = sys.modules.get("torch")
@@ -74,7 +73,7 @@ def hardware() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads() if torch is not None else None,
-        "blas": _blas(),
+        **kernels(),
         "memory_bytes": _memory_bytes(),
         "gpus": _gpu_models(),
     }
@@ -166,14 +165,6 @@ def _cpu_model() -> str:
     except OSError:
         pass  # not Linux: what `platform` knows will do
     return platform.processor() or platform.machine()
-
-
-def _blas() -> list[str]:
-    """Kind and kernels alone: versions are the packages', and differ with what has been imported so far."""
-    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    return sorted(
-        {" ".join(str(each[name]) for name in ("internal_api", "architecture") if name in each) for each in libraries}
-    )
 
 
 def _memory_bytes() -> int | None:

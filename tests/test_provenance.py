@@ -75,21 +75,6 @@ def test_inputs_carry_checksums_and_specs_their_values(tmp_path: Path) -> None:
     assert json.loads(json.dumps(record)) == record
 
 
-def test_the_kernels_of_linear_algebra_are_recorded() -> None:
-    """They decide the basis of equal eigenvalues, and so a nowcast's last digits."""
-
-    def recorded(kernels: str, imported: str = "numpy") -> list[str]:
-        code = f"import json, {imported}; from nino.provenance import hardware; print(json.dumps(hardware()['blas']))"
-        environment = {**os.environ, "OPENBLAS_CORETYPE": kernels, "OMP_NUM_THREADS": "1"}
-        return json.loads(subprocess.check_output([sys.executable, "-c", code], text=True, env=environment))
-
-    plain = recorded("Haswell")
-    if not any(name.startswith("openblas") for name in plain):
-        pytest.skip("numpy is not built with OpenBLAS here")
-    assert plain == recorded("Haswell", "scipy.linalg") == ["openblas Haswell"]  # whatever was imported
-    assert recorded("Nehalem") != plain
-
-
 def test_a_missing_input_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="absent"):
         provenance(data=tmp_path / "absent")

@@ -18,6 +18,7 @@ import typer
 from nino.allocator import keep_freed_memory
 from nino.cli import config, convert, models, plan, reports, stages, studies
 from nino.config.errors import ConfigError
+from nino.kernels import choose_kernels
 from nino.threads import from_environment
 
 app = typer.Typer(
@@ -59,6 +60,7 @@ def main() -> None:
     """Run the command line; errors that a user can act on end in one line and an exit code."""
     keep_freed_memory()
     try:
+        choose_kernels()  # as with the threads: the libraries look when they are loaded
         if (threads := from_environment()) is not None:  # torch and NumPy look when they are loaded, which is later
             os.environ.setdefault("OMP_NUM_THREADS", str(threads))
         app()

@@ -27,7 +27,7 @@ def tables(spec: SpecFile = None, config: ConfigFiles = None, results: Results =
     job = select.report_job(spec, config)
     from nino.report.build import console_text, write_tables
 
-    typer.echo(console_text(write_tables(_results(results, job), job.unit, out)), nl=False)
+    typer.echo(console_text(write_tables(_results(results, job, out), job.unit, out)), nl=False)
 
 
 def figures(
@@ -43,9 +43,9 @@ def figures(
     from nino.report.figures import write_figures
     from nino.tasks import load_task
 
-    where = job.data_dir(data_dir)
+    folder, where = _results(results, job, out), job.data_dir(data_dir)
     graphs = {task.id: neural_graph(load_task(task, where).build_model(0)) for task in job.unit.tasks}
-    write_figures(_results(results, job), job.unit, graphs, out)
+    write_figures(folder, job.unit, graphs, out)
 
 
 def manifest(
@@ -64,18 +64,23 @@ def manifest(
     write_manifest(_results(results, job), job.unit, merged)
 
 
-def verify(results: Annotated[Path, typer.Argument(help="Folder of a run, e.g. results/smoke")]) -> None:
-    """Build a run's tables again from its logs and compare everything with the manifest; exit with 1 if it differs.
+def verify(
+    folders: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Folders of runs, e.g. results/smoke")],
+) -> None:
+    """Make again what follows from a run's logs and compare it with what is there; exit with 1 if anything differs.
 
-    A release is held to its own record, too.
+    A release is held to its own record, too. Of `results/*`, files beside the folders are left out.
     """
     from nino.release.releases import verify as differences_of
 
-    differences = differences_of(results)
-    for sentence in differences:
-        typer.echo(sentence)
-    typer.echo(f"{results}: {len(differences)} differences" if differences else f"{results}: everything agrees")
-    if differences:
+    found = 0
+    for results in [path for path in folders if len(folders) == 1 or not path.is_file()]:
+        differences = differences_of(results)
+        found += len(differences)
+        for sentence in differences:
+            typer.echo(sentence if len(folders) == 1 else f"{results}: {sentence}")
+        typer.echo(f"{results}: {len(differences)} differences" if differences else f"{results}: everything agrees")
+    if found:
         raise typer.Exit(1)
 
 
@@ -90,7 +95,7 @@ def study(
     job = select.report_job(spec, config)
     from nino.report.study_results import write_study
 
-    folder = _results(results, job)
+    folder = _results(results, job, out)
     typer.echo(write_study(name, folder, job.unit, folder if out is None else out).plain())
 
 
@@ -117,5 +122,9 @@ def leaderboard(
         typer.echo(path)
 
 
-def _results(given: Path | None, job: select.Job[select.ReportSpec]) -> Path:
-    return given or Path("results", job.unit.run)
+def _results(given: Path | None, job: select.Job[select.ReportSpec], out: Path | None = None) -> Path:
+    """The folder of the run; refused where it is a release, which never changes, and nothing else is written to."""
+    results = given or Path("results", job.unit.run)
+    if out is None and (results / "RELEASE.json").exists():
+        raise ValueError(f"{results} is a release, which never changes; write elsewhere (--out), or copy it to a run")
+    return results

@@ -97,8 +97,7 @@ def give_up(
     """
     logger.warning("%s %s seed=%d failed: %s", task.id, method.label or method.name, seed, reason)
     origin = provenance(task=task, method=method, seed=seed, schedule=schedule)
-    result = run_result(task, method, seed, schedule, origin, "failed", reason)
-    write_run(folder, result, {})
+    result = write_run(folder, run_result(task, method, seed, schedule, origin, "failed", reason), {})
     (folder / ATTEMPTS).unlink(missing_ok=True)
     return result
 

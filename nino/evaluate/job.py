@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nino.evaluate.methods import nowcaster_file
-from nino.evaluate.run_folder import LOG, NOWCASTS, CorruptRunError, read_result
+from nino.evaluate.run_folder import LOG, NOWCASTS, CorruptRunError, check_files, read_result
 from nino.specs import MethodSpec, Reference, ScheduleSpec, Spec, TaskSpec
 from nino.tasks import Task
 
@@ -64,6 +64,7 @@ def finished_result(folder: Path, inputs: dict[str, Any]) -> dict[str, Any] | No
     """
     try:
         result = read_result(folder)
+        check_files(folder, result)
     except CorruptRunError:
         return None
     if result["status"] == "failed" or not all((folder / name).is_file() for name in (LOG, NOWCASTS)):

@@ -181,8 +181,9 @@ class _Run:
         job, training = self.job, self.training
         if self.reason is not None:
             logger.warning("%s %s: %s", job.title, self.status, self.reason)
-        measured: dict[str, float] = {"members_at_once": members, "parameters": job.task.num_parameters()}
+        measured: dict[str, float | None] = {"members_at_once": members, "parameters": job.task.num_parameters()}
         measured["peak_memory_bytes"] = most_bytes(job.task.device)
+        measured["share_of_others"] = training.clock.share_of_others() if training else None
         seconds = training.clock.seconds if training else {}
         measured |= {f"{part}_seconds": seconds.get(part, 0.0) for part in ("train", "evaluation", "nowcast")}
         if isinstance(self._nowcaster, Oracle) and training:
@@ -191,7 +192,7 @@ class _Run:
         tables = training.tables() if training else {}
         what = (job.task.spec, job.method, job.seed, job.schedule, self._origin)
         result = run_result(*what, self.status, self.reason, tables.get(LOG, ()), measured)
-        write_run(job.folder, result, tables)
+        result = write_run(job.folder, result, tables)
         if self.status != "failed":  # with more memory it can continue
             self._checkpoint.remove()
         return result

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nino.evaluate.target.score import steps_to_target
-from nino.files import replacing, write_json, write_text
+from nino.evaluate.consistency import Table, log_faults, nowcast_faults, result_faults
+from nino.files import replacing, sha256, write_json, write_text
 from nino.specs import TaskSpec
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, FORMAT)
+"""Those of ``run.json`` that this version reads; from 2 on it holds rows and SHA-256 of the files beside it."""
 STATUSES = ("done", "diverged", "failed")
 
 RESULT = "run.json"
@@ -50,24 +52,31 @@ STATES = "checkpoints"  # folder of the last states, for models that save them
 
 TEXT = ("tensor", "kind")  # columns that hold text; all others hold numbers
 REQUIRED = ("format", "task", "method", "seed", "status", "reason", "steps", "step_at_target", "final")
-Table = dict[str, NDArray[Any]]
 
 
 class CorruptRunError(ValueError):
     """A run's files are there but cannot be what the evaluation wrote."""
 
 
-def write_run(folder: Path, result: Mapping[str, Any], rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def write_run(
+    folder: Path, result: Mapping[str, Any], rows: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[str, Any]:
     """Write all files of a run that ended, ``run.json`` last.
 
     Args:
         folder: of the run, created.
-        result: the content of ``run.json``.
+        result: the content of ``run.json``, but for what it says of the other files.
         rows: by CSV file, those that have any.
+
+    Returns:
+        The content of ``run.json``: ``result`` and, under ``files``, rows and SHA-256 of each CSV file.
     """
     for name, columns in COLUMNS.items():
         write_table(folder / name, rows.get(name, ()), columns)
-    write_json(folder / RESULT, result)
+    files = {name: {"rows": len(rows.get(name, ())), "sha256": sha256(folder / name)} for name in COLUMNS}
+    whole = {**result, "files": files}
+    write_json(folder / RESULT, whole)
+    return whole
 
 
 def remove_run(folder: Path) -> None:
@@ -165,8 +174,11 @@ def read_result(folder: Path) -> dict[str, Any]:
         raise CorruptRunError(f"{path}: holds a {type(result).__name__}, expected an object")
     if missing := [name for name in REQUIRED if name not in result]:
         raise CorruptRunError(f"{path}: lacks the entry {missing[0]!r}")
-    if result["format"] != FORMAT:
-        raise CorruptRunError(f"{path}: format {result['format']!r}, this version reads format {FORMAT}")
+    if result["format"] not in FORMATS:
+        allowed = " and ".join(map(str, FORMATS))
+        raise CorruptRunError(f"{path}: format {result['format']!r}, this version reads formats {allowed}")
+    if result["format"] >= 2 and set(result.get("files") or ()) != set(COLUMNS):
+        raise CorruptRunError(f"{path}: `files` must hold rows and checksum of each of {', '.join(COLUMNS)}")
     if result["status"] not in STATUSES:
         raise CorruptRunError(f"{path}: status {result['status']!r}, allowed are {', '.join(STATUSES)}")
     return result
@@ -201,8 +213,9 @@ def read_run(folder: Path, task: TaskSpec, method: str, seed: int) -> RunFiles:
         seed: that the folder is of.
 
     Raises:
-        CorruptRunError: for a file that is damaged or incomplete, the files of another run, and a log that does not
-            give the step at target and the final metric of ``run.json``; names the file.
+        CorruptRunError: for a file that is damaged or incomplete or that ``run.json`` has another checksum of, the
+            files of another run, and files that contradict each other (see `nino.evaluate.consistency`); names the
+            file.
     """
     result = read_result(folder)
     for name, value in {"task": task.id, "method": method, "seed": seed}.items():
@@ -210,10 +223,45 @@ def read_run(folder: Path, task: TaskSpec, method: str, seed: int) -> RunFiles:
             raise CorruptRunError(
                 f"{folder / RESULT}: {name} {result[name]!r} in a folder of {name} {value!r}: a copied or renamed run"
             )
+    check_files(folder, result)
     log, nowcasts = (_sorted_by_step(folder / name) for name in (LOG, NOWCASTS))
-    _check_log(folder / LOG, log, result, task)
     jumps, losses = (read_table(folder / name) if (folder / name).exists() else None for name in LATER)
-    return RunFiles(result, log, nowcasts, jumps, losses)
+    run = RunFiles(result, log, nowcasts, jumps, losses)
+    try:
+        fault = next(_faults(run, task), None)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # an entry of a kind that no run writes
+        raise CorruptRunError(f"{folder / RESULT}: {error!r}") from error
+    if fault is not None:
+        raise CorruptRunError(f"{folder / fault[0]}: {fault[1]}")
+    return run
+
+
+def _faults(run: RunFiles, task: TaskSpec) -> Iterator[tuple[str, str]]:
+    """Where the files of a run contradict each other: a file and a sentence each."""
+    yield from ((LOG, fault) for fault in log_faults(run.log, run.result, task))
+    yield from ((LOG, fault) for fault in result_faults(run.log, run.result, task))
+    yield from ((NOWCASTS, fault) for fault in nowcast_faults(run.nowcasts, run.jumps, run.losses, run.result))
+
+
+def check_files(folder: Path, result: Mapping[str, Any]) -> None:
+    """Hold the CSV files of a run to the rows and checksums of its ``run.json``; earlier versions recorded none.
+
+    Args:
+        folder: of the run.
+        result: the content of its ``run.json``.
+
+    Raises:
+        CorruptRunError: for a file that is missing or was changed; names it, and how many rows it had.
+    """
+    for name, stated in result.get("files", {}).items():
+        path = folder / name
+        if not path.is_file():
+            raise CorruptRunError(f"{path}: No such file, though {RESULT} has its checksum")
+        if sha256(path) != stated["sha256"]:
+            rows = max(path.read_bytes().count(b"\n") - 1, 0)
+            raise CorruptRunError(
+                f"{path}: changed since the run ended: {rows} rows, {RESULT} says {stated['rows']} and another SHA-256"
+            )
 
 
 def _sorted_by_step(path: Path) -> Table:
@@ -223,26 +271,3 @@ def _sorted_by_step(path: Path) -> Table:
         raise CorruptRunError(f"{path}: step {steps[counts > 1][0]:g} stands there twice")
     order = np.argsort(table["step"], kind="stable")
     return {name: values[order] for name, values in table.items()}
-
-
-def _check_log(path: Path, log: Table, result: Mapping[str, Any], task: TaskSpec) -> None:
-    """Check the steps of a log, and that ``run.json`` says what the log does."""
-    steps, values, last = log["step"], log[task.target.split], result["steps"]
-    if not (steps == np.round(steps)).all() or (steps < 0).any():
-        raise CorruptRunError(f"{path}: a step that is no whole number")
-    if (steps > last).any():
-        raise CorruptRunError(f"{path}: step {steps.max():g} of a run of {last} steps")
-    if result["status"] == "done":
-        if not len(steps):
-            raise CorruptRunError(f"{path}: no evaluation, though the run is done")
-        if np.isnan(log["test"]).any():
-            raise CorruptRunError(f"{path}: no test metric at step {steps[np.isnan(log['test'])][0]:g}")
-    hit = steps_to_target(log, task.target)
-    if hit != result["step_at_target"]:
-        raise CorruptRunError(
-            f"{path}: target {task.target.value:g} met at step {hit}, {RESULT} says {result['step_at_target']}"
-        )
-    if result["status"] == "done" and not np.isclose(values[-1], result["final"], rtol=1e-6):
-        raise CorruptRunError(
-            f"{path}: ends with {values[-1]:g}, {RESULT}'s final metric is {result['final']:g}: rows are missing"
-        )

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import pandas as pd
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
+from nino.code_version import code_digest
 from nino.evaluate.run_folder import FILES
 from nino.files import sha256, write_json
 from nino.provenance import git_commit, hardware, versions
-from nino.report.runs import Key, Runs, read_runs
+from nino.report.runs import Key, Runs, planned_keys, read_some_runs
+from nino.report.studies import study_names
 from nino.specs import ReportSpec
 from nino.trajectories.format import get_attributes
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, FORMAT)
+"""Those that this version reads; from 2 on a manifest holds its own checksum, those of data records, and what drew."""
 NAME = "manifest.json"
 SECONDS = ("train_seconds", "evaluation_seconds", "nowcast_seconds")
 ARTIFACTS = ("tables", "figures")
 FITS = ("metatrain", "l2o")
 STUDIES = "manifests"
-DEFINITIONS = {"timing": 2}
+DRAWS = ("nino.report.figures.write_figures", "nino.report.study_results.write_study")
+DEFINITIONS = {"timing": 3, "table2": 2, "summary": 2, "fixed_steps": 2, **dict.fromkeys(study_names(), 2)}
 """Tables whose numbers have been defined anew, and how often; 1 is left out.
 
-timing: 2 takes overhead and seconds a nowcast by seed, as all else, where 1 divided sums over the seeds.
+timing: 2 takes overhead and seconds a nowcast by seed, as all else, where 1 divided sums over the seeds; 3 compares
+only what ran under equal load. table2, summary and studies: 2 counts a miss with the step budget, the baseline's too,
+where 1 left seeds with a miss out. fixed_steps: 2 reads all runs half a period after a jump, and worth on the common
+grid.
 """
 
 
@@ -50,10 +59,11 @@ def write_manifest(results: Path, spec: ReportSpec, config: Mapping[str, Any] | 
         CorruptRunError: where a run's files are damaged.
         ManifestError: where there are no tables yet.
     """
-    runs = read_runs(results, spec)
+    runs = read_some_runs(results, spec)
     if not (results / "tables" / "table2.csv").exists():
         raise ManifestError(f"{results / 'tables'}: no tables there; build them first (`nino tables`)")
-    write_json(results / NAME, manifest(results, runs, config))
+    made = manifest(results, runs, config)
+    write_json(results / NAME, made | {"seal": seal(made)})
     return results / NAME
 
 
@@ -93,7 +103,8 @@ def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None)
         "seeds": list(runs.spec.seeds),
         "provenance": {"versions": versions(), "hardware": hardware(), "git": git_commit()},
         "made_with": {key: distinct(entry.get(key) for entry in made) for key in ("versions", "hardware", "git")},
-        "runs": {"/".join(map(str, key)): _run_entry(results, runs, key) for key in planned(runs)},
+        "runs": {"/".join(map(str, key)): _run_entry(results, runs, key) for key in planned_keys(runs.spec)},
+        "data": checksums(results, (results / "data" / f"{task.id}.json" for task in runs.spec.tasks)),
         "trajectories": {path.stem: trajectories_entry(path) for path in sorted(results.glob("trajectories/*.h5"))},
         "fits": {
             **{path.parent.name: fit_entry(path) for path in sorted(results.glob("metatrain/*/best.safetensors"))},
@@ -101,12 +112,26 @@ def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None)
         },
         "checkpoints": checksums(results, (p for fit in FITS for p in results.glob(f"{fit}/*/best.safetensors"))),
         "definitions": DEFINITIONS,
+        "drawn_by": drawing(),
         "artifacts": checksums(
             results,
             (path for part in ARTIFACTS for path in (results / part).rglob("*") if not path.name.startswith(".")),
         ),
         "seconds": {name: round(float(runs.frame[name].sum()), 3) for name in SECONDS},
     }
+
+
+def seal(made: Mapping[str, Any]) -> str:
+    """SHA-256 of what a manifest says, but for this seal itself: an edited entry breaks it."""
+    content = {key: value for key, value in made.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def drawing() -> dict[str, str | None]:
+    """What decides how the same logs are drawn, byte for byte: this code, the packages that draw, the processor."""
+    installed = versions()
+    packages = {name: installed.get(name) for name in ("matplotlib", "numpy", "python")}
+    return {"code": code_digest(*DRAWS), "cpu": hardware()["cpu"], **packages}
 
 
 def read_manifest(results: Path) -> dict[str, Any]:
@@ -116,15 +141,15 @@ def read_manifest(results: Path) -> dict[str, Any]:
         ManifestError: where it is missing, no JSON or of another format.
     """
     made_by = "`nino manifest` writes it once the tables are there"
-    return read_record(results / NAME, FORMAT, "a manifest", made_by, ManifestError)
+    return read_record(results / NAME, FORMATS, "a manifest", made_by, ManifestError)
 
 
-def read_record(path: Path, number: int, what: str, made_by: str, fault: type[ValueError]) -> dict[str, Any]:
+def read_record(path: Path, numbers: Sequence[int], what: str, made_by: str, fault: type[ValueError]) -> dict[str, Any]:
     """Read a JSON object that states its format.
 
     Args:
         path: the file.
-        number: the format that this version reads.
+        numbers: the formats that this version reads.
         what: how errors call such a file.
         made_by: what to do where it is missing, for the error.
         fault: type of the errors.
@@ -141,20 +166,14 @@ def read_record(path: Path, number: int, what: str, made_by: str, fault: type[Va
         raise fault(f"{path} does not exist: {made_by}") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise fault(f"{path}: not readable as JSON ({error})") from error
-    if not isinstance(record, dict) or record.get("format") != number:
-        raise fault(f"{path}: not {what} of format {number}")
+    if not isinstance(record, dict) or record.get("format") not in numbers:
+        raise fault(f"{path}: not {what} of format {' or '.join(map(str, numbers))}")
     return record
 
 
 def checksums(results: Path, paths: Iterable[Path]) -> dict[str, str]:
     """SHA-256 of files, by their path below ``results``."""
     return {path.relative_to(results).as_posix(): sha256(path) for path in sorted(paths) if path.is_file()}
-
-
-def planned(runs: Runs) -> list[Key]:
-    """Every planned run."""
-    frame = runs.frame
-    return [Key(str(t), str(m), int(s)) for t, m, s in zip(frame["task"], frame["method"], frame["seed"], strict=True)]
 
 
 def distinct(values: Iterable[Any]) -> list[Any]:
@@ -185,9 +204,15 @@ def fit_entry(path: Path) -> dict[str, Any]:
 
     Args:
         path: the checkpoint, with the fit's ``log.csv`` beside it.
+
+    Raises:
+        ManifestError: where it is no such file.
     """
-    with safe_open(path, framework="np") as file:
-        metadata = file.metadata() or {}
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise ManifestError(f"{path}: not readable ({error}); fit it again") from error
     names = ("metatrain", "trajectories", "networks", "recipe", "task", "data", "versions", "git", "hardware")
     entry: dict[str, Any] = {name: json.loads(metadata[name]) for name in names if name in metadata}
     log = path.with_name("log.csv")

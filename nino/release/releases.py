@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nino.evaluate.run_folder import COPIES
+from nino.evaluate.run_folder import COPIES, RESULT
 from nino.files import write_json, write_text
 from nino.release.changes import changelog, changes
 from nino.release.manifest import FITS, STUDIES, checksums, read_manifest, read_record, study_manifest
@@ -73,15 +74,16 @@ def release(results: Path, graphs: bool = True, incomplete: bool = False) -> Rel
         The release.
 
     Raises:
-        ReleaseError: for a run that is incomplete, altered since its manifest, or the same as the version before; a
-            version before that is altered itself; the name of a release instead of a run's.
+        ReleaseError: for a run that is incomplete, altered since its manifest, made by code that no commit holds, or
+            the same as the version before; a version before that is altered itself; the name of a release instead of a
+            run's.
         ManifestError: for a run without a readable manifest.
     """
     if VERSION.fullmatch(results.name):
         raise ReleaseError(f"{results} is a release, which never changes; give the run that it was made from")
     manifest = read_manifest(results) if (results / MANIFEST).exists() else study_manifest(results)
     problems = [*gaps(results, manifest, graphs, incomplete)] if "report" in manifest else []
-    _require(results, [*problems, *verify(results)])
+    _require(results, [*problems, *uncommitted(results, manifest), *verify(results)])
     earlier = [one for one in releases(results.parent) if one.name == results.name]
     previous = earlier[-1] if earlier else None
     if previous is not None:
@@ -118,6 +120,33 @@ def gaps(results: Path, manifest: dict[str, Any], graphs: bool = True, incomplet
             yield f"{name}: not in {MANIFEST}; write the manifest anew (`nino manifest`)"
 
 
+def uncommitted(results: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What was made by code that no commit holds: a sentence per run, fit and study, and for tables and figures.
+
+    Args:
+        results: the run's directory.
+        manifest: its manifest.
+    """
+    made: dict[str, Any] = {MANIFEST: manifest.get("provenance")}
+    made |= manifest.get("fits", {})
+    for key, entry in manifest["runs"].items():
+        task, method, seed = key.split("/")
+        path = results / "evaluate" / task / method / f"seed={seed}" / RESULT
+        if entry["status"] != "missing" and path.is_file():
+            name = path.relative_to(results).as_posix()
+            made[name] = json.loads(path.read_text(encoding="utf-8")).get("provenance")
+    for path in sorted((results / STUDIES).glob("*.json")):
+        made[path.relative_to(results).as_posix()] = json.loads(path.read_text(encoding="utf-8"))
+    commits = sorted({git["commit"][:10] for git in manifest["made_with"]["git"] if git})
+    for name, origin in made.items():
+        git = (origin or {}).get("git") or {}
+        if git.get("dirty"):
+            yield (
+                f"{name}: made by commit {git['commit'][:10]} and changes that no commit holds (commits of the run: "
+                f"{', '.join(commits)}); commit them and make it again"
+            )
+
+
 def releases(folder: Path) -> list[Release]:
     """All releases in a folder of results, by name and version.
 
@@ -142,7 +171,7 @@ def read_release(folder: Path) -> dict[str, Any]:
         ReleaseError: where it is missing, no JSON or of another format.
     """
     made_by = "`nino release` makes releases"
-    return read_record(folder / NAME, FORMAT, "the record of a release", made_by, ReleaseError)
+    return read_record(folder / NAME, (FORMAT,), "the record of a release", made_by, ReleaseError)
 
 
 def verify(folder: Path) -> list[str]:

@@ -1,22 +1,66 @@
-"""Checking a run against its manifest: every file by its checksum, and the tables by rebuilding them."""
+"""Checking a run against its manifest: all that follows from its logs is made again and compared."""
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from nino.config import resolve
+from nino.evaluate.run_folder import FILES
 from nino.files import sha256
-from nino.release.manifest import DEFINITIONS, read_manifest, study_manifest
-from nino.report.build import write_tables
-from nino.report.runs import CorruptRunError
+from nino.release.manifest import (
+    ARTIFACTS,
+    DEFINITIONS,
+    FITS,
+    NAME,
+    STUDIES,
+    checksums,
+    drawing,
+    manifest,
+    read_manifest,
+    seal,
+    study_manifest,
+)
+from nino.release.rebuilding import altered_figures, altered_tables
+from nino.report.comparable import differences
+from nino.report.runs import Runs, planned_keys, read_some_runs
 from nino.specs import ReportSpec
+
+KEYS = (
+    "artifacts",
+    "checkpoints",
+    "config",
+    "fits",
+    "made_with",
+    "provenance",
+    "report",
+    "run",
+    "runs",
+    "seconds",
+    "seeds",
+    "trajectories",
+)
+"""What every manifest holds."""
+LATER = ("data", "definitions", "drawn_by", "seal")
+"""What manifests hold from format 2 on."""
+CHANGED = "changed since the manifest was written"
+SHOWN = 60  # characters of a value in a sentence
 
 
 def verify_run(results: Path) -> list[str]:
-    """Check a run against its manifest: inputs and artifacts by checksum, tables by rebuilding them from the logs.
+    """Check a run against its manifest.
 
-    A table whose numbers an earlier version defined differently is held to its checksum alone.
+    - Logs, data records, tables, figures and weights are the files that the manifest lists, each with its checksum,
+      and no others.
+    - The runs are what the report asks for, may be compared, and agree with their own logs.
+    - The manifest's entries are those that the runs, fits and the config give.
+    - Tables, those of studies, too, and captions are what the logs give, byte for byte; a table whose numbers an
+      earlier version defined differently is held to its checksum alone.
+    - Figures are pictures and, by the code, the packages and the processor that drew them, drawn again byte for byte;
+      anywhere else they are held to their checksums alone.
 
     Args:
         results: a run's directory with a ``manifest.json``.
@@ -27,30 +71,29 @@ def verify_run(results: Path) -> list[str]:
     Raises:
         ManifestError: for a directory without a readable manifest.
     """
-    manifest = read_manifest(results)
-    inputs = {name: digest for entry in manifest["runs"].values() for name, digest in entry["files"].items()}
-    files = inputs | manifest["artifacts"] | manifest["checkpoints"]
-    differences = compare_checksums(results, files, "changed since the manifest was written")
-    defined = manifest.get("definitions", {})
-    outdated = {table for table, definition in DEFINITIONS.items() if defined.get(table, 1) < definition}
-    with tempfile.TemporaryDirectory() as scratch:
-        again = Path(scratch) / "tables"
-        try:
-            write_tables(results, ReportSpec.from_dict(manifest["report"]), again)
-        except CorruptRunError as error:
-            return [*differences, str(error)]
-        for path in sorted(path for path in again.rglob("*") if path.is_file()):
-            name = f"tables/{path.relative_to(again).as_posix()}"
-            there = results / name
-            if not there.exists():
-                differences.append(f"{name}: missing, though the logs give it")
-            elif there.read_bytes() != path.read_bytes() and path.stem not in outdated:
-                differences.append(f"{name}: not what the logs give; {first_difference(there, path)}")
-    return differences
+    recorded = read_manifest(results)
+    keys = (*KEYS, *(LATER if recorded["format"] > 1 else ()))
+    if missing := [key for key in keys if key not in recorded]:
+        return [f"{NAME}: lacks {key!r}" for key in missing]
+    found = [*_altered_entries(recorded)]
+    try:
+        spec = ReportSpec.from_dict(recorded["report"])
+        found += compare_files(results, _listed(recorded), _there(results, spec, recorded))
+        found += _other_entries(results, recorded, read_some_runs(results, spec))
+    except ValueError as error:
+        return [*found, *str(error).splitlines()]
+    outdated = {name for name, number in DEFINITIONS.items() if recorded.get("definitions", {}).get(name, 1) < number}
+    draws = any(name.startswith("figures/") for name in recorded["artifacts"])
+    with tempfile.TemporaryDirectory() as folder:
+        found += altered_tables(results, spec, recorded, outdated, Path(folder))
+        found += altered_figures(results, spec, Path(folder), draws and recorded.get("drawn_by") == drawing())
+    return found
 
 
 def verify_studies(results: Path) -> list[str]:
     """Check the tables and figures of studies that train nothing against their manifests, by checksum.
+
+    What they measured cannot be made again the same: seconds, memory.
 
     Args:
         results: a run's directory with ``manifests/<study>.json``.
@@ -61,7 +104,9 @@ def verify_studies(results: Path) -> list[str]:
     Raises:
         ManifestError: for a directory without such a manifest.
     """
-    return compare_checksums(results, study_manifest(results)["artifacts"], "changed since the manifest was written")
+    listed = study_manifest(results)["artifacts"]
+    own = (results / NAME).exists()  # then the run's manifest lists all files, those of its studies, too
+    return compare_files(results, listed, {} if own else _artifacts(results), f"{STUDIES}/")
 
 
 def compare_checksums(results: Path, expected: Mapping[str, str], reason: str) -> list[str]:
@@ -75,10 +120,72 @@ def compare_checksums(results: Path, expected: Mapping[str, str], reason: str) -
     return differences
 
 
-def first_difference(there: Path, built: Path) -> str:
-    """The first line in which two text files differ."""
-    old, new = (path.read_text(encoding="utf-8", errors="replace").splitlines() for path in (there, built))
-    for number, (a, b) in enumerate(zip(old, new, strict=False), start=1):
-        if a != b:
-            return f"line {number} is {a.strip()!r}, the logs give {b.strip()!r}"
-    return f"{len(old)} lines, the logs give {len(new)}"
+def compare_files(results: Path, listed: Mapping[str, str], there: Mapping[str, str], by: str = NAME) -> list[str]:
+    """A sentence for every file that is missing, changed or not listed."""
+    more = [f"{name}: not in {by}, which lists every file" for name in there if name not in listed]
+    return compare_checksums(results, listed, CHANGED) + more
+
+
+def _listed(recorded: Mapping[str, Any]) -> dict[str, str]:
+    """The files that a manifest lists."""
+    of_runs = {name: digest for entry in recorded["runs"].values() for name, digest in entry["files"].items()}
+    return of_runs | recorded["artifacts"] | recorded["checkpoints"] | recorded.get("data", {})
+
+
+def _there(results: Path, spec: ReportSpec, recorded: Mapping[str, Any]) -> dict[str, str]:
+    """The files that a manifest written today would list."""
+    of_runs = checksums(results, (key.folder(results) / name for key in planned_keys(spec) for name in FILES))
+    fits = checksums(results, (path for fit in FITS for path in results.glob(f"{fit}/*/best.safetensors")))
+    data = checksums(results, (results / "data" / f"{task.id}.json" for task in spec.tasks))
+    return of_runs | _artifacts(results) | fits | (data if "data" in recorded else {})
+
+
+def _artifacts(results: Path) -> dict[str, str]:
+    paths = (path for part in ARTIFACTS for path in (results / part).rglob("*"))
+    return checksums(results, (path for path in paths if not path.name.startswith(".")))
+
+
+def _altered_entries(recorded: Mapping[str, Any]) -> Iterator[str]:
+    """Where a manifest contradicts itself: its seal, and the report that its config gives."""
+    if "seal" in recorded and recorded["seal"] != seal(recorded):
+        yield f"{NAME}: not what `nino manifest` wrote: its seal, the checksum of its entries, does not fit them"
+    if recorded["config"] is None:  # a run from spec files alone
+        return
+    try:
+        mine = ReportSpec.from_dict(recorded["report"])
+        given = resolve(recorded["config"]).report
+    except (KeyError, TypeError, ValueError) as error:
+        yield f"{NAME}: config and report: {' '.join(str(error).split())}"
+        return
+    for key, listed, expected in differences(_in_any_order(mine), _in_any_order(given)):
+        if key != "overlays":  # the files that the config came from
+            yield f"{NAME}: report.{key} is {_short(listed)}, its config gives {_short(expected)}"
+
+
+def _in_any_order(spec: ReportSpec) -> dict[str, Any]:
+    """A report with tasks and methods by name: a manifest sorts its keys, and so the methods of its config."""
+    report = json.loads(json.dumps(spec.to_dict()))
+    tasks = {task["id"]: task for task in report["tasks"]}
+    methods = {method["name"]: method for method in report["methods"]}
+    return {**report, "tasks": tasks, "methods": methods, "trained_on": sorted(report["trained_on"])}
+
+
+def _other_entries(results: Path, recorded: Mapping[str, Any], runs: Runs) -> Iterator[str]:
+    """Where a manifest does not say what runs and fits give."""
+    rebuilt = manifest(results, runs, recorded["config"])
+    for key in ("run", "seeds", "made_with", "seconds"):
+        for name, ours, theirs in differences(recorded[key], rebuilt[key], key):
+            yield f"{NAME}: {name} is {_short(ours)}, the runs give {_short(theirs)}"
+    for run in dict.fromkeys([*recorded["runs"], *rebuilt["runs"]]):
+        mine, theirs = ({**each["runs"].get(run, {}), "files": None} for each in (recorded, rebuilt))
+        for name, ours, given in differences(mine, theirs):
+            yield f"{NAME}: runs.{run}.{name} is {_short(ours)}, the run gives {_short(given)}"
+    for key in ("fits", "trajectories"):  # a release has no trajectories; fits that are gone are missing checkpoints
+        for name, given in rebuilt[key].items():
+            for entry, ours, theirs in differences(recorded[key].get(name), given, f"{key}.{name}"):
+                yield f"{NAME}: {entry} is {_short(ours)}, the file gives {_short(theirs)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

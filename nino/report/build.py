@@ -12,7 +12,7 @@ from nino.report.fixed_steps import fixed_step_table
 from nino.report.nowcast_losses import nowcast_table
 from nino.report.origins import origins_table
 from nino.report.rendering import Table, rst_escape
-from nino.report.runs import Runs, read_runs
+from nino.report.runs import Runs, read_some_runs
 from nino.report.steps_to_target import summary_table, table2
 from nino.report.task_descriptions import table1
 from nino.report.timing import timing_table
@@ -55,7 +55,7 @@ def write_tables(results: Path, spec: ReportSpec, folder: Path | None = None) ->
         CorruptRunError: where a run's files are damaged; nothing is written then.
     """
     folder = results / "tables" if folder is None else folder
-    runs = read_runs(results, spec)
+    runs = read_some_runs(results, spec)
     tables = build_tables(runs)
     for table in tables:
         table.write(folder)

@@ -16,7 +16,7 @@ from nino.report.captions import curves_sentence, profile_sentence, spikes_sente
 from nino.report.jumps_by_tensor import jumps_figure, jumps_sentence
 from nino.report.losses_near_nowcasts import losses_sentence
 from nino.report.plots import curves_figure, profile_figure, spikes_figure, worth_figure
-from nino.report.runs import read_runs
+from nino.report.runs import read_some_runs
 from nino.report.schedule_plot import schedule_figure
 from nino.specs import ReportSpec
 
@@ -39,7 +39,7 @@ def write_figures(
         CorruptRunError: where a run's files are damaged.
     """
     folder = results / "figures" if folder is None else folder
-    runs = read_runs(results, spec)
+    runs = read_some_runs(results, spec)
     paths: list[Path] = []
 
     def keep(name: str, figure: Figure, *sentences: str) -> None:

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from nino.evaluate.run_folder import RESULT, CorruptRunError, read_run
+from nino.evaluate.run_folder import RESULT, CorruptRunError, RunFiles, read_result, read_run
 from nino.evaluate.target import running_mean_score
+from nino.evaluate.target.running_mean import spacing
+from nino.report.comparable import MixedRunsError, mixed_runs
 from nino.specs import ReportSpec, TaskSpec
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Runs:
     data: Mapping[str, Mapping[str, Any]]
     jumps: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
     losses: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
+    _steps: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def part(self, task: str, method: str) -> pd.DataFrame:
         """The rows of ``frame`` of a method on a task."""
@@ -73,12 +76,29 @@ class Runs:
         tables = [table for key, table in items if key.method == method and task in (None, key.task) and len(table)]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
-    def steps(self, task: str) -> pd.DataFrame:
-        """Steps to target of a task: a row per seed, a column per method; inf: not reached, NaN: no such run."""
-        part = self.frame[self.frame.task == task]
-        steps = part.steps.where(part.reached, np.inf).where(part.status != "missing", np.nan)
-        table = part.assign(steps=steps).pivot(index="seed", columns="method", values="steps")
-        return table.reindex(index=list(self.spec.seeds), columns=list(self.spec.row_order))
+    def steps(self, task: str, column: str = "steps") -> pd.DataFrame:
+        """Steps to target of a task: a row per seed, a column per method; inf: not reached, NaN: no such run.
+
+        Args:
+            task: task id.
+            column: ``steps``, to the first hit, or ``steady_steps``, to a running mean at target.
+        """
+        if (task, column) not in self._steps:
+            part = self.frame[self.frame.task == task]
+            steps = part[column].fillna(np.inf).where(part.status != "missing", np.nan)
+            table = part.assign(steps=steps).pivot(index="seed", columns="method", values="steps")
+            self._steps[task, column] = table.reindex(index=list(self.spec.seeds), columns=list(self.spec.row_order))
+        return self._steps[task, column].copy()
+
+    def counted_steps(self, task: str, column: str = "steps") -> pd.DataFrame:
+        """`steps` as methods are compared by them: a miss counts with the step budget, the least it can have taken."""
+        budget = float(self.frame.budget[self.frame.task == task].max())
+        return self.steps(task, column).clip(upper=budget)
+
+    def grid(self, key: Key) -> pd.DataFrame:
+        """The evaluations of a run that every run of its task has, without the rows that a hit or a peak adds."""
+        task, log = self.spec.task(key.task), self.logs[key]
+        return log[(log.step % spacing(task) == 0) | (log.step == task.recipe.steps)]
 
 
 def read_runs(results: Path, spec: ReportSpec) -> Runs:
@@ -93,37 +113,48 @@ def read_runs(results: Path, spec: ReportSpec) -> Runs:
 
     Raises:
         CorruptRunError: names every file that is damaged, incomplete or belongs elsewhere, with the reason.
+        MixedRunsError: for runs that the report may not compare, see `nino.report.comparable.mixed_runs`.
     """
-    rows, logs, nowcasts, info, jumps, losses, faults = [], {}, {}, {}, {}, {}, []
-    for task in spec.tasks:
-        for method in spec.methods:
-            for seed in spec.seeds if spec.plans(task.id, method.name) else ():
-                key = Key(task.id, method.name, seed)
-                folder = key.folder(results)
-                if not (folder / RESULT).exists():
-                    rows.append(_row(key, task, {"status": "missing", "reason": f"no {_name(folder)}/{RESULT}"}))
-                    continue
-                try:
-                    run = read_run(folder, task, key.method, key.seed)
-                except CorruptRunError as error:
-                    faults.append(str(error))
-                    continue
-                info[key] = run.result
-                logs[key] = pd.DataFrame(run.log).astype({"step": np.int64})
-                nowcasts[key] = pd.DataFrame(run.nowcasts)
-                if run.jumps is not None:
-                    jumps[key] = pd.DataFrame(run.jumps)
-                if run.losses is not None:
-                    losses[key] = pd.DataFrame(run.losses)
-                mean_score = running_mean_score(run.log, task, spec.schedule)
-                rows.append(_row(key, task, run.result, mean_score))
+    recorded, faults = _results(results, spec)
+    data = {task.id: read_data_record(results, task.id) for task in spec.tasks}
+    present = {task: record for task, record in data.items() if record is not None}
+    if mixed := mixed_runs(spec, recorded, present):
+        raise MixedRunsError("\n".join(f"{results}/{line}" for line in mixed))
+    read: dict[Key, RunFiles] = {}
+    for key in recorded:
+        try:
+            read[key] = read_run(key.folder(results), spec.task(key.task), key.method, key.seed)
+        except CorruptRunError as error:
+            faults.append(str(error))
     if faults:
         raise CorruptRunError("; ".join(faults) + ". Delete these runs' folders and evaluate them again.")
-    data = {task.id: read_data_record(results, task.id) for task in spec.tasks}
     for folder in unplanned(results, spec):
         logger.warning("%s is not part of this report: its task, method or seed is not in the config", folder)
-    present = {task: record for task, record in data.items() if record is not None}
-    return Runs(spec, pd.DataFrame(rows), logs, nowcasts, info, present, jumps, losses)
+    return Runs(
+        spec,
+        pd.DataFrame([_planned_row(results, key, spec, read.get(key)) for key in planned_keys(spec)]),
+        logs={key: pd.DataFrame(run.log).astype({"step": np.int64}) for key, run in read.items()},
+        nowcasts={key: pd.DataFrame(run.nowcasts) for key, run in read.items()},
+        info={key: run.result for key, run in read.items()},
+        data=present,
+        jumps={key: pd.DataFrame(run.jumps) for key, run in read.items() if run.jumps is not None},
+        losses={key: pd.DataFrame(run.losses) for key, run in read.items() if run.losses is not None},
+    )
+
+
+def read_some_runs(results: Path, spec: ReportSpec) -> Runs:
+    """Read the runs that something is to be written from, as `read_runs`.
+
+    Raises:
+        ValueError: where there is not a single one, and as `read_runs`.
+    """
+    runs = read_runs(results, spec)
+    if not runs.info:
+        raise ValueError(
+            f"{results / 'evaluate'}: holds none of the {len(runs.frame)} runs of the report, so nothing was written; "
+            "give the folder of the runs (--results), or make them (`nino evaluate`)"
+        )
+    return runs
 
 
 def read_data_record(results: Path, task: str) -> dict[str, Any] | None:
@@ -144,15 +175,42 @@ def read_data_record(results: Path, task: str) -> dict[str, Any] | None:
         ) from error
 
 
+def planned_keys(spec: ReportSpec) -> list[Key]:
+    """Every planned run, in the tables' order."""
+    return [
+        Key(task.id, method.name, seed)
+        for task in spec.tasks
+        for method in spec.methods
+        for seed in (spec.seeds if spec.plans(task.id, method.name) else ())
+    ]
+
+
 def unplanned(results: Path, spec: ReportSpec) -> list[Path]:
     """Folders of runs below ``results`` that no row of the report stands for."""
-    planned = {
-        Key(task.id, method.name, seed).folder(results)
-        for method in spec.methods
-        for task in spec.planned_tasks(method.name)
-        for seed in spec.seeds
-    }
+    planned = {key.folder(results) for key in planned_keys(spec)}
     return sorted(path.parent for path in results.glob(f"evaluate/*/*/seed=*/{RESULT}") if path.parent not in planned)
+
+
+def _results(results: Path, spec: ReportSpec) -> tuple[dict[Key, dict[str, Any]], list[str]]:
+    """The ``run.json`` of every planned run that is there, and what is wrong with the others."""
+    recorded: dict[Key, dict[str, Any]] = {}
+    faults: list[str] = []
+    for key in planned_keys(spec):
+        folder = key.folder(results)
+        try:
+            if (folder / RESULT).exists():
+                recorded[key] = read_result(folder)
+        except CorruptRunError as error:
+            faults.append(str(error))
+    return recorded, faults
+
+
+def _planned_row(results: Path, key: Key, spec: ReportSpec, run: RunFiles | None) -> dict[str, Any]:
+    """A row of the frame, of a run that is there or of one that is missing."""
+    task = spec.task(key.task)
+    if run is None:
+        return _row(key, task, {"status": "missing", "reason": f"no {_name(key.folder(results))}/{RESULT}"})
+    return _row(key, task, run.result, running_mean_score(run.log, task, spec.schedule))
 
 
 def _row(key: Key, task: TaskSpec, info: Mapping[str, Any], mean_score: int | None = None) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import torch
 
 from nino.evaluate import evaluate_run, read_table, steps_to_target
 from nino.evaluate.loop import EvaluatedTraining
-from nino.evaluate.run_folder import LATER
+from nino.evaluate.run_folder import COLUMNS, LATER, CorruptRunError, read_run
+from nino.files import sha256
 from nino.nowcasters import build_nowcaster, save_nowcaster
 from nino.specs import MethodSpec, TargetSpec
 
@@ -31,7 +32,14 @@ def assert_same_numbers(one: Path, other: Path) -> None:
     ours, theirs = [json.loads((folder / "run.json").read_text()) for folder in (one, other)]
     assert ours.keys() == theirs.keys()
     differ = {key for key in ours if ours[key] != theirs[key]}
-    assert differ <= {key for key in ours if "seconds" in key} | {"peak_memory_bytes", "provenance"}
+    assert differ <= {key for key in ours if "seconds" in key} | {
+        "peak_memory_bytes",
+        "share_of_others",
+        "provenance",
+        "files",
+    }
+    rows = [{name: file["rows"] for name, file in result["files"].items()} for result in (ours, theirs)]
+    assert rows[0] == rows[1]
 
 
 def killed_at(monkeypatch, step: int) -> None:
@@ -60,9 +68,9 @@ def test_the_files_and_what_they_say(digits, schedule, tmp_path) -> None:
     assert log["nowcast_seconds"][PERIOD - 2] == 0 < log["nowcast_seconds"][PERIOD - 1]
     assert nowcasts["seconds"].sum() <= result["nowcast_seconds"]
 
-    expected = {"format": 1, "task": "digits-4", "method": "linear", "label": "Line", "seed": 1000, "status": "done"}
+    expected = {"format": 2, "task": "digits-4", "method": "linear", "label": "Line", "seed": 1000, "status": "done"}
     expected |= {"reason": None, "metric": "accuracy", "higher_is_better": True, "target": 20.0, "steps": STEPS}
-    assert expected.items() <= result.items()
+    assert {name: result[name] for name in expected} == expected
     hit = steps_to_target(log, TargetSpec("accuracy", 20.0))
     assert result["step_at_target"] == hit and 1 < hit < STEPS
     row = log["step"].tolist().index(hit)
@@ -230,10 +238,26 @@ def test_a_missing_file_of_weights_is_named(digits, schedule, tmp_path) -> None:
 
 
 def test_a_finished_run_of_an_earlier_version_gets_the_records_it_lacks(digits, schedule, tmp_path) -> None:
-    evaluate_run(digits, method("none"), 1000, schedule, tmp_path)
+    result = evaluate_run(digits, method("none"), 1000, schedule, tmp_path)
+    earlier = {key: value for key, value in result.items() if key != "files"} | {"format": 1}
+    (tmp_path / "run.json").write_text(json.dumps(earlier))
     kept = (tmp_path / "run.json").read_bytes()
     for name in LATER:
         assert len((tmp_path / name).read_text().splitlines()) == 1, "a run without nowcasts has them too"
         (tmp_path / name).unlink()
     evaluate_run(digits, method("none"), 1000, schedule, tmp_path)
     assert (tmp_path / "run.json").read_bytes() == kept and all((tmp_path / name).is_file() for name in LATER)
+
+
+@pytest.mark.parametrize("name", sorted(COLUMNS))
+def test_a_file_that_was_cut_is_refused_and_its_run_made_again(digits, schedule, tmp_path, name) -> None:
+    """Before run.json held checksums, half a `nowcasts.csv` changed tables without a word."""
+    result = evaluate_run(digits, method("linear"), 1000, schedule, tmp_path)
+    assert result["files"][name]["sha256"] == sha256(tmp_path / name)
+    whole = (tmp_path / name).read_text().splitlines(keepends=True)
+    (tmp_path / name).write_text("".join(whole[: len(whole) // 2]))
+    says = rf"{name}: changed .* {len(whole) // 2 - 1} rows, run.json says {len(whole) - 1}"
+    with pytest.raises(CorruptRunError, match=says):
+        read_run(tmp_path, digits.spec, "linear", 1000)
+    evaluate_run(digits, method("linear"), 1000, schedule, tmp_path)
+    assert read_run(tmp_path, digits.spec, "linear", 1000).result["best"] == result["best"]

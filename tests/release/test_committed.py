@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from nino.cli.app import app
 from nino.config import load
 from nino.release.releases import verify
 
@@ -14,9 +16,35 @@ RESULTS = Path(__file__).parents[2] / "results"
 RUNS = sorted(path.parent.name for path in RESULTS.glob("*-v*/RELEASE.json"))
 
 
+@pytest.fixture(scope="module")
+def cloned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results as a fresh clone has them: nothing but what is committed. Where git is not there, those here."""
+    clone = tmp_path_factory.mktemp("clone") / "nino"
+    done = subprocess.run(["git", "clone", "-q", "--shared", RESULTS.parent, clone], capture_output=True, text=True)
+    return clone / "results" if done.returncode == 0 else RESULTS
+
+
 @pytest.mark.parametrize("run", RUNS)
-def test_committed_tables_are_built_again_from_their_logs(run: str) -> None:
-    assert verify(RESULTS / run) == []
+def test_a_fresh_clone_verifies_every_committed_run(cloned: Path, run: str) -> None:
+    assert verify(cloned / run) == []
+
+
+def test_one_command_verifies_them_all(cloned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nino verify results/*`: files beside the runs' folders are left out."""
+    monkeypatch.setattr("nino.release.releases.verify", lambda folder: ["x: missing"] * (folder.name == "cpu-v1"))
+    done = CliRunner().invoke(app, ["verify", *map(str, sorted(cloned.glob("*")))])
+    agreeing = [f"{cloned / run}: everything agrees" for run in RUNS if run != "cpu-v1"]
+    assert done.exit_code == 1 and set(agreeing) < set(done.output.splitlines())
+    assert f"{cloned / 'cpu-v1'}: x: missing" in done.output
+
+
+@pytest.mark.parametrize("command", [["tables"], ["figures"], ["manifest"], ["study", "table3"]])
+def test_no_command_writes_to_a_release(command: list[str]) -> None:
+    config = RESULTS.parent / "workflow" / "configs" / "cpu.yaml"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(RESULTS.parent)
+        done = CliRunner().invoke(app, [*command, "--config", str(config), "--results", str(RESULTS / "cpu-v1")])
+    assert isinstance(done.exception, ValueError) and "cpu-v1 is a release, which never changes" in str(done.exception)
 
 
 def test_there_are_such_runs() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nino.files import sha256
 from nino.l2o.net import L2ONet, save_l2o
-from nino.release.manifest import DEFINITIONS, ManifestError, write_manifest
+from nino.release.manifest import DEFINITIONS, ManifestError, seal, write_manifest
 from nino.release.verify import verify_run as verify
 from nino.report.build import write_tables
 from nino.report.runs import Key
@@ -21,18 +21,23 @@ RUN = Key("digits-8", "nino", 1000)
 @pytest.fixture
 def released(results: Path, spec: ReportSpec) -> Path:
     write_tables(results, spec)
-    write_manifest(results, spec, config={"run": "fake", "data_dir": "/somebody/s/data"})
+    write_manifest(results, spec)
     return results
 
 
 def test_manifest_names_every_input_and_artifact(released: Path, spec: ReportSpec) -> None:
     manifest = json.loads((released / "manifest.json").read_text())
-    assert manifest["config"] == {"run": "fake"} and manifest["seeds"] == [1000, 2000, 3000]
+    assert manifest["seeds"] == [1000, 2000, 3000]
     assert len(manifest["runs"]) == 42
     assert len(manifest["runs"]["digits-8/nino/1000"]["files"]) == 3
     assert "tables/table2.csv" in manifest["artifacts"]
     assert manifest["seconds"]["train_seconds"] == pytest.approx(420.0)
     assert manifest["provenance"]["versions"]["python"]
+
+
+def test_where_data_lie_is_one_machines(released: Path, spec: ReportSpec) -> None:
+    path = write_manifest(released, spec, config={"run": "fake", "data_dir": "/somebody/s/data"})
+    assert json.loads(path.read_text())["config"] == {"run": "fake"}
 
 
 def test_untouched_run_verifies(released: Path) -> None:
@@ -59,7 +64,9 @@ def test_a_learned_optimizer_is_a_fit_too(results: Path, spec: ReportSpec) -> No
     assert (fit["recipe"], fit["data"], fit["seconds"]) == ({"iterations": 3}, "c0ffee", 0.75)
     assert "l2o/mine/best.safetensors" in manifest["checkpoints"]
     (results / "l2o" / "mine" / "best.safetensors").write_bytes(b"other")
-    assert verify(results) == ["l2o/mine/best.safetensors: changed since the manifest was written"]
+    found = verify(results)
+    assert found[0] == "l2o/mine/best.safetensors: changed since the manifest was written"
+    assert len(found) == 2 and "l2o/mine/best.safetensors: not readable" in found[1]
 
 
 def test_edited_number_is_found_with_its_line(released: Path) -> None:
@@ -94,13 +101,13 @@ def test_manifest_needs_tables(results: Path, spec: ReportSpec) -> None:
     with pytest.raises(ManifestError, match="nino manifest"):
         verify(results)
     (results / "manifest.json").write_text("[]")
-    with pytest.raises(ManifestError, match="format 1"):
+    with pytest.raises(ManifestError, match="of format 1 or 2"):
         verify(results)
 
 
 def test_writing_twice_gives_the_same_bytes(released: Path, spec: ReportSpec) -> None:
     before = (released / "manifest.json").read_bytes()
-    write_manifest(released, spec, config={"run": "fake"})
+    write_manifest(released, spec)
     assert (released / "manifest.json").read_bytes() == before
 
 
@@ -111,10 +118,14 @@ def test_a_table_of_an_earlier_definition_is_held_to_its_checksum(released: Path
     manifest = json.loads(path.read_text())
     assert manifest["definitions"] == DEFINITIONS
     manifest["artifacts"]["tables/timing.csv"] = sha256(timing)
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(manifest | {"seal": seal(manifest)}))
     assert [sentence.split(":")[0] for sentence in verify(released)] == ["tables/timing.csv"]
-    del manifest["definitions"]
-    path.write_text(json.dumps(manifest))
+    manifest["definitions"] = {}
+    path.write_text(json.dumps(manifest | {"seal": seal(manifest)}))
+    assert verify(released) == []
+    for later in ("data", "definitions", "drawn_by", "seal"):  # what a manifest of format 1 lacks
+        del manifest[later]
+    path.write_text(json.dumps(manifest | {"format": 1}))
     assert verify(released) == []
     timing.write_text("")
     assert verify(released) == ["tables/timing.csv: changed since the manifest was written"]

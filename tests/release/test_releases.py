@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -16,27 +17,38 @@ from nino.release.releases import LOGS_LIMIT, NAME, ReleaseError, release, relea
 from nino.report.build import write_tables
 from nino.report.runs import Key
 from nino.specs import ReportSpec
-from nino.specs.report import FIGURE_FORMATS, figure_names
+from nino.specs.report import figure_names
 from tests.report.conftest import curve, write_run
 
 RUN = Key("digits-8", "nino", 1000)
 
 
+COMMIT = {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False}
+
+
 def draw(run: Path, spec: ReportSpec) -> None:
     """Files in place of the figures: what they show is no matter here."""
     for name in figure_names(spec, graphs=False):
-        for kind in FIGURE_FORMATS:
+        for kind, begins in {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml "}.items():
             (run / "figures").mkdir(exist_ok=True)
-            (run / "figures" / f"{name}.{kind}").write_text(f"1 {name}")
+            (run / "figures" / f"{name}.{kind}").write_bytes(begins + b"1 " + name.encode())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def a_clean_checkout_that_draws_nothing_again() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nino.release.manifest.git_commit", lambda: COMMIT)
+        patch.setattr("nino.release.verify.drawing", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="module")
 def built(complete: Path, spec: ReportSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with tables, figures and manifest, that no test changes."""
     folder = Path(shutil.copytree(complete, tmp_path_factory.mktemp("built") / "fake"))
     write_tables(folder, spec)
     draw(folder, spec)
-    write_manifest(folder, spec, config={"run": "fake"})
+    write_manifest(folder, spec)
     return folder
 
 
@@ -48,7 +60,7 @@ def run(built: Path, tmp_path: Path) -> Path:
 def rebuild(run: Path, spec: ReportSpec) -> None:
     write_tables(run, spec)
     draw(run, spec)
-    write_manifest(run, spec, config={"run": "fake"})
+    write_manifest(run, spec)
 
 
 def faster(run: Path, spec: ReportSpec) -> None:
@@ -114,7 +126,7 @@ def test_a_run_that_diverged_is_a_result(run: Path, spec: ReportSpec) -> None:
 )
 def test_an_altered_run_is_refused(run: Path, name: str, says: str) -> None:
     path = run / name
-    path.write_text(path.read_text().replace("1", "2", 1))
+    path.write_bytes(path.read_bytes().replace(b"1", b"2", 1))
     with pytest.raises(ReleaseError, match=says):
         release(run, graphs=False)
     assert releases(run.parent) == []
@@ -241,23 +253,32 @@ def test_the_leaderboard_holds_every_release(run: Path, spec: ReportSpec) -> Non
     assert table.rules == (6,)
     best = table.data[table.data.best]
     assert best.label.tolist() == ["NiNo", "NiNo"] and best.speedup_percent.is_monotonic_decreasing
-    assert len(table.findings) == 1 and table.findings[0].startswith("fake-v2: NiNo is ahead with")
+    assert len(table.findings) == 1 and table.findings[0].startswith("fake-v2: NiNo takes 51.")
     paths = write_leaderboard(run.parent)
     assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md", "leaderboard.html"]
     assert "[fake-v1](fake-v1/tables/table2.md)" in paths[1].read_text()
     assert '<a href="fake-v2/tables/table2.html">fake-v2</a>' in paths[2].read_text()
 
 
-def test_a_best_method_that_is_slower_is_not_ahead(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_release_without_logs_stands_there_by_its_own_summary(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A best method that is slower is not said to be ahead; numbers of another definition stay out."""
     monkeypatch.setattr("nino.release.leaderboard.verify", lambda folder: [])
-    summary = release(run, graphs=False).folder / "tables" / "summary.csv"
-    table = pd.read_csv(summary).assign(speedup_percent=-12.5)
+    monkeypatch.setattr("nino.release.releases.LOGS_LIMIT", 1000)
+    made = release(run, graphs=False)
+    summary = made.folder / "tables" / "summary.csv"
+    table = pd.read_csv(summary).assign(speedup_percent=-12.5, interval_low=-14.0, interval_high=-11.0)
     summary.chmod(0o644)
     table.to_csv(summary, index=False)
     (finding,) = leaderboard(run.parent).findings
     assert finding.startswith("fake-v1: ") and finding.endswith(
-        "the best method, takes 12.5 % more steps than the baseline."
+        "the best method, takes 12.5 % more steps than the baseline (−14.0 to −11.0)."
     )
+    path = made.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.chmod(0o644)
+    path.write_text(json.dumps(manifest | {"definitions": {"timing": 2}}))
+    again = leaderboard(run.parent)
+    assert again.findings == () and again.data.empty and "defined otherwise: fake-v1." in again.notes[-1]
 
 
 def test_a_run_with_gaps_is_released_when_asked_for_and_leads_nothing(run: Path, spec: ReportSpec) -> None:
@@ -282,3 +303,19 @@ def test_a_study_that_trains_nothing_is_released_with_its_manifest(tmp_path: Pat
     assert verify(folder) == ["tables/costs.md: changed since the manifest was written"]
     with pytest.raises(ReleaseError, match="changed since"):
         release(folder)
+
+
+def test_what_no_commit_holds_is_not_released(run: Path, spec: ReportSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    dirty = COMMIT | {"dirty": True}
+    path = RUN.folder(run) / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"provenance": {"git": dirty}}))
+    rebuild(run, spec)
+    says = r"seed=1000/run\.json: made by commit 0123456789 and changes that no commit holds \(commits of the run: "
+    with pytest.raises(ReleaseError, match=says):
+        release(run, graphs=False)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"provenance": {"git": COMMIT}}))
+    monkeypatch.setattr("nino.release.manifest.git_commit", lambda: dirty)
+    rebuild(run, spec)
+    with pytest.raises(ReleaseError, match="fake: manifest.json: made by commit 0123456789 and changes"):
+        release(run, graphs=False)
+    assert releases(run.parent) == []

@@ -130,7 +130,7 @@ def unknown_status(folder: Path) -> None:
 
 
 def newer_format(folder: Path) -> None:
-    change(folder, format=2)
+    change(folder, format=3)
 
 
 def best_step_for_target(folder: Path) -> None:
@@ -163,7 +163,7 @@ def change(folder: Path, **values: object) -> None:
         (no_log, "log.csv", "No such file"),
         (other_run, "run.json", "copied or renamed"),
         (unknown_status, "run.json", "allowed are done, diverged, failed"),
-        (newer_format, "run.json", "reads format 1"),
+        (newer_format, "run.json", "reads formats 1 and 2"),
         (best_step_for_target, "log.csv", "run.json says 1000"),
         (no_status, "run.json", "lacks the entry 'status'"),
     ],
