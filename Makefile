@@ -16,7 +16,7 @@ SMOKE := workflow/configs/smoke.yaml
 # Commands come from .venv, and so do those that Snakemake's rules start.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help install smoke test docs lint format lock clean
+.PHONY: help install smoke test chaos gpu docs lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ smoke: $(INSTALLED) ## the whole workflow on embedded data: results/smoke/
 
 test: $(INSTALLED) ## the tests
 	@python -m pytest -n $(CORES) --dist loadgroup
+
+gpu: ## everything that a GPU must show, in ten minutes: results/gpu/ (needs no .venv, see docs/gpu.md)
+	@python3 -m benchmarks.gpu $(GPU)
+
+chaos: $(INSTALLED) ## kills, full disks, damage: twenty minutes of faults; benchmarks/results/chaos.md
+	@python -m benchmarks.chaos --out benchmarks/results/chaos.md
 
 docs: $(DOCS_VENV)/.installed ## the documentation site, guides and a page a module: site/index.html
 	@$(DOCS_VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going -b html -d .doctrees docs site

@@ -6,7 +6,7 @@ the seconds of M networks one at a time over those at once: above 1, stacking pa
 shapes; at M = 1 both are the same code, a control.
 
     python -m benchmarks.ensemble                               # ConvNet and small GPT-2, M = 1 2 4 8, CPU
-    python -m benchmarks.ensemble --device cuda --members 1 8 32 --turns 20
+    python -m benchmarks.ensemble --device auto --members 1 8 32 --turns 20
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from nino.allocator import keep_freed_memory
+from nino.device import models, named
 from nino.ensemble import Ensemble
 from nino.measure import elapsed, wall_clock
 from nino.specs import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSpec, TaskSpec
@@ -99,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=sorted(TASKS), default=sorted(TASKS))
     parser.add_argument("--members", nargs="+", type=int, default=[1, 2, 4, 8])
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="auto, or one of nino.device.names()")
     parser.add_argument("--turns", type=int, default=9, help="interleaved turns a figure")
     parser.add_argument("--steps", type=int, default=5, help="steps of each network a turn")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
@@ -110,10 +111,10 @@ def main() -> None:
     figures = []
     for name in args.tasks:
         for members in args.members:
-            figures.append(measure(TASKS[name](args.device), members, args.turns, args.steps))
+            figures.append(measure(TASKS[name](str(named(args.device))), members, args.turns, args.steps))
             print(json.dumps(figures[-1]), flush=True)
     if args.out:
-        device = torch.cuda.get_device_name() if args.device.startswith("cuda") else platform.processor() or "cpu"
+        device = (models() if args.device != "cpu" else None) or platform.processor() or "cpu"
         machine = {"platform": platform.platform(), "python": sys.version.split()[0], "torch": torch.__version__}
         about = {"machine": machine | {"device": device}, "threads": args.threads, "turns": args.turns}
         args.out.write_text(json.dumps(about | {"figures": figures}, indent=2) + "\n", encoding="utf-8")

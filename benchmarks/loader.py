@@ -7,7 +7,7 @@ computes. ``batch_cpu_ms`` is the processor's time, which other processes on the
 
     python -m benchmarks.loader                                   # CPU
     python -m benchmarks.loader --task lm1b-3-24                  # 1.25M parameters, a state every 200 of 24,000 steps
-    python -m benchmarks.loader --device cuda --iterations 200
+    python -m benchmarks.loader --device auto --iterations 200
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nino.device import named
 from nino.graphs import neural_graph
 from nino.metatrain import WindowSampler, metatrain
 from nino.specs import (
@@ -79,42 +80,48 @@ def write(path: Path, task: str, model: nn.Module, models: int) -> None:
                 writer.write(trajectory, state, {"train_loss": 1.0})
 
 
-def main() -> None:
-    """Measure and print a line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", default="fm-16", choices=TASKS, help="whose shape the trajectories have")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--iterations", type=int, default=12, help="of the fit")
-    parser.add_argument("--batches", type=int, default=40, help="made without a fit")
-    parser.add_argument("--models", type=int, default=3, help="trajectories, 72 MB each, 303 MB of lm1b-3-24")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    task = TASKS[args.task]
-    model = MODELS[task.model.name](SIZES[args.task].synthetic(1, 1, 1), task.model.options)
-    spec = MetatrainSpec("nino", iterations=args.iterations, validate_every=10**9, checkpoint_every=10**9)
+def measure(name: str, device: torch.device, iterations: int, batches: int, models: int) -> dict[str, float]:
+    """Milliseconds of a batch, of a fit's step, and of its wait for the batch."""
+    task = TASKS[name]
+    model = MODELS[task.model.name](SIZES[name].synthetic(1, 1, 1), task.model.options)
+    spec = MetatrainSpec("nino", iterations=iterations, validate_every=10**9, checkpoint_every=10**9)
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder, "shard.h5"), args.task, model, args.models)
+        write(Path(folder, "shard.h5"), name, model, models)
         sources = {task.id: (neural_graph(model), TrajectoryReader(Path(folder, "shard.h5")))}
         sampler = WindowSampler(sources, spec)
         sampler.batch(0)
         times = []
-        for iteration in range(args.batches):
+        for iteration in range(batches):
             start = perf_counter(), process_time()
             sampler.batch(iteration)
             times.append((perf_counter() - start[0], process_time() - start[1]))
-        metatrain(spec, sources, Path(folder, "fit"), device=args.device, progress=False)
+        metatrain(spec, sources, Path(folder, "fit"), device=device, progress=False)
         with Path(folder, "fit", "log.csv").open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["seconds"]][2:]  # the first are made while nothing runs
-    waits, steps = ([float(row[name]) for row in rows] for name in ("wait_seconds", "seconds"))
-    found = {
+    waits, steps = ([float(row[column]) for row in rows] for column in ("wait_seconds", "seconds"))
+    return {
         "batch_ms": round(statistics.median(wall for wall, _ in times) * 1e3, 2),
         "batch_cpu_ms": round(statistics.median(cpu for _, cpu in times) * 1e3, 2),
         "step_ms": round(statistics.median(steps) * 1e3, 2),
         "wait_ms": round(statistics.median(waits) * 1e3, 3),
         "wait_ms_most": round(max(waits) * 1e3, 3),
         "waiting_share": round(sum(waits) / (sum(waits) + sum(steps)), 5),
+        "iterations_per_second": round(len(rows) / (sum(waits) + sum(steps)), 3),
     }
+
+
+def main() -> None:
+    """Measure and print a line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="fm-16", choices=TASKS, help="whose shape the trajectories have")
+    parser.add_argument("--device", default="cpu", help="auto, or one of nino.device.names()")
+    parser.add_argument("--iterations", type=int, default=12, help="of the fit")
+    parser.add_argument("--batches", type=int, default=40, help="made without a fit")
+    parser.add_argument("--models", type=int, default=3, help="trajectories, 72 MB each, 303 MB of lm1b-3-24")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    found = measure(args.task, named(args.device), args.iterations, args.batches, args.models)
     print(json.dumps(vars(args) | found))
 
 

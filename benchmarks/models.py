@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nino.device import pins_memory
 from nino.tasks.torchvision_ops import declare_missing_operators
 
 GPT2 = {  # layers, width, heads
@@ -61,21 +62,23 @@ def build(name: str, device: str = "cpu") -> nn.Module:
     raise ValueError(f"`name` (={name!r}) must be one of {', '.join(NAMES)}")
 
 
-def history(model: nn.Module, states: int = 5, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
+def history(model: nn.Module, states: int = 5, dtype: torch.dtype = torch.float32, place: str = "host") -> Tensor:
     """Five states of a model as a wrapper keeps them: a (c, P) buffer, seen as (P, c).
 
-    The model's parameters plus a random walk of a hundredth of their size; written in place, so that the peak memory
-    of this function is the buffer's.
+    Args:
+        model: its parameters, plus a random walk of a hundredth of their size, are the states; walked where they lie.
+        states: c.
+        dtype: of the states.
+        place: ``host`` (page-locked where the model's device can have it) or ``device`` (beside the model).
     """
-    sizes = [p.numel() for p in model.parameters()]
-    buffer = torch.empty(states, sum(sizes), device=device, dtype=dtype)
-    generator = torch.Generator(device).manual_seed(0)
-    for row in range(states):
-        buffer[row].normal_(0.0, 2e-4, generator=generator)
-        if row:
-            buffer[row] += buffer[row - 1]
-    offset = 0
-    for p in model.parameters():
-        buffer[:, offset : offset + p.numel()] += p.detach().flatten().to(buffer)
-        offset += p.numel()
+    parameters = [p.detach() for p in model.parameters()]
+    device, size = parameters[0].device, sum(p.numel() for p in parameters)
+    if place == "device":
+        buffer = torch.empty(states, size, dtype=dtype, device=device)
+    else:
+        buffer = torch.empty(states, size, dtype=dtype, pin_memory=pins_memory(device))
+    for row in buffer:
+        for part, p in zip(row.split([p.numel() for p in parameters]), parameters, strict=True):
+            p.add_(torch.randn_like(p), alpha=2e-4)
+            part.copy_(p.flatten())
     return buffer.T

@@ -205,7 +205,7 @@ def members_at_once(task: Task, asked: int | None, count: int) -> int:
     Returns:
         At least 1, at most ``count``; 1 for tasks that cannot be stacked, and the log says why if more were asked for.
     """
-    at_once = asked if asked is not None else GPU_MEMBERS if task.device.type == "cuda" else 1
+    at_once = asked if asked is not None else 1 if task.device.type == "cpu" else GPU_MEMBERS
     at_once = max(1, min(at_once, count))
     if at_once > 1 and (reason := obstacle(task)):
         log.log(

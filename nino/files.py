@@ -7,10 +7,14 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from nino.owners import part_of
 
 
 @contextmanager
@@ -27,15 +31,11 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: where the disk is full; names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = part_of(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        if not _is_full(error, path.parent):
-            raise
-        reason = "the disk is full, so nothing was written; make room and run the same command again"
-        raise OSError(errno.ENOSPC, reason, str(path)) from error
+        with full_disk_named(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -49,15 +49,31 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     Yields:
         The folder to write into; removed if the block raises.
+
+    Raises:
+        OSError: where the disk is full; names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.mkdir()
+    temporary = part_of(path)
     try:
-        yield temporary
-        os.rename(temporary, path)
+        with full_disk_named(path):
+            temporary.mkdir()
+            yield temporary
+            os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Say of an error that means a full disk what could not be written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if not _is_full(error, path.parent):
+            raise
+        reason = "the disk is full, so nothing was written; make room and run the same command again"
+        raise OSError(errno.ENOSPC, reason, str(path)) from error
 
 
 def require_space(path: Path, size: int) -> None:
@@ -99,6 +115,23 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON with sorted keys, at once or not at all."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def require_whole_archive(path: Path) -> None:
+    """Check the CRC-32 of every member of a zip archive, such as ``torch.save`` writes; torch itself does not look.
+
+    Raises:
+        ValueError: names the first member that is not as it was written. Other files are left to their own readers.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if wrong is not None:
+        raise ValueError(f"{path}: its part {wrong!r} is not as it was written")
 
 
 def sha256(path: Path) -> str:

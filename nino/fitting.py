@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from nino.files import replacing
+from nino.files import replacing, require_whole_archive
+from nino.leases import sweep
 
 STATE_FORMAT = 1
 STATE = "training.pt"
@@ -97,6 +98,7 @@ def load_state(folder: Path, fingerprint: Mapping[str, str]) -> dict[str, Any] |
         return None
     advice = f"delete {folder} to start anew"
     try:
+        require_whole_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: damaged ({error}); {advice}") from error
@@ -116,9 +118,10 @@ def publish(folder: Path, out: Path) -> None:
     """Move the results of a finished fit from its working folder to ``out``.
 
     Each is copied whole or not at all, and the working folder is removed last: after a kill anywhere in between, the
-    next attempt does it again.
+    next attempt does it again. Call it with the lease of ``out``.
     """
     for name in RESULTS:
+        sweep(out, name)
         if (source := folder / name).exists():
             with replacing(out / name) as temporary:
                 shutil.copyfile(source, temporary)

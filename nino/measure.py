@@ -12,16 +12,12 @@ from time import perf_counter, process_time
 
 import torch
 
+from nino.device import allocated_most, reset_peak, synchronize
+
 BUDGET_SECONDS = 0.5
 REPEATS = 20
 Clock = Callable[[torch.device | str], float]
 _CLEAR_REFS = Path("/proc/self/clear_refs")
-
-
-def synchronize(device: torch.device | str) -> None:
-    """Wait until a GPU has done what it was given; nothing on a CPU."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def wall_clock(device: torch.device | str) -> float:
@@ -63,8 +59,8 @@ class PeakMemory:
     """Peak memory above what was held at the start: allocated on a GPU, else resident in this process.
 
     Args:
-        device: whose memory; a GPU's allocator keeps count itself. On a CPU Linux restarts its count on request; where
-            the system cannot, the peak is that since the process began.
+        device: whose memory; most GPUs' allocators keep count themselves. Elsewhere Linux restarts its count on
+            request; where the system cannot, the peak is that since the process began.
     """
 
     def __init__(self, device: torch.device | str) -> None:
@@ -76,9 +72,7 @@ class PeakMemory:
 
     def reset(self) -> None:
         """Forget the peak so far, where the system can."""
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-        elif _CLEAR_REFS.exists():
+        if not reset_peak(self._device) and _CLEAR_REFS.exists():
             _CLEAR_REFS.write_text("5")
 
     def peak(self) -> int:
@@ -104,10 +98,9 @@ def peak_bytes(work: Callable[[], object], device: torch.device | str) -> int:
 
 
 def most_bytes(device: torch.device | str = "cpu") -> int:
-    """The most memory held at a time: on a GPU and on Linux since the last `PeakMemory.reset`, else by the process."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return _status("VmHWM") or _most_resident()
+    """The most memory held: on a GPU that counts and on Linux since the last `PeakMemory.reset`, else ever."""
+    allocated = allocated_most(torch.device(device))
+    return (_status("VmHWM") or _most_resident()) if allocated is None else allocated
 
 
 def resident_bytes() -> int:

@@ -178,9 +178,11 @@ def _gpu_models() -> list[str]:
     """Model names as torch knows them where it is loaded, else as the driver lists them."""
     torch = sys.modules.get("torch")
     if torch is not None:
-        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    models = []
+        from nino.device import models
+
+        return models()
+    listed = []
     for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         lines = file.read_text(encoding="utf-8").splitlines()
-        models += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
-    return models
+        listed += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+    return listed

@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from nino.device import take
+
 T = TypeVar("T")
 
 
@@ -150,7 +152,8 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     """Join the processes that ``torchrun`` started, if it was torchrun that started this one.
 
     Args:
-        device: ``cpu`` (processes talk through gloo) or ``cuda`` (nccl; each process takes the GPU of its local rank).
+        device: ``cpu`` (processes talk through gloo) or an accelerator (each process takes that of its local rank, and
+            they talk through its own backend: nccl on CUDA).
 
     Yields:
         This process's place among them, and its device.
@@ -158,11 +161,8 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks(), torch.device(device)
         return
-    place = torch.device(device)
-    if place.type == "cuda":
-        place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(place)
-    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    place = take(torch.device(device), int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group(dist.get_default_backend_for_device(place))
     try:
         yield Ranks.of(), place
     finally:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nino.device import same_rng, seed_generator
 from nino.seeding import derive
 from nino.tasks import Batch, Task, build_optimizer
 
@@ -141,9 +142,6 @@ class Training:
         if not self._dropout:
             yield
             return
-        device = self.task.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            seed = derive(derive(self.seed, "dropout"), f"step {self.steps}")
-            generator = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else None
-            (generator or torch.default_generator).manual_seed(seed)
+        with same_rng([self.task.device]):
+            seed_generator(self.task.device, derive(derive(self.seed, "dropout"), f"step {self.steps}"))
             yield

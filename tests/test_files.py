@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nino.files import replacing, require_space, write_text
+from nino.files import replacing, require_space, require_whole_archive, write_text
 
 SIZE = 64 * 1024
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +62,25 @@ def test_what_cannot_fit_is_not_begun(small: Path) -> None:
     require_space(small / "new" / "shard.h5", SIZE // 2)
     with pytest.raises(OSError, match="131,072 bytes are needed, 65,536 are free.*shard.h5"):
         require_space(small / "new" / "shard.h5", 2 * SIZE)
+
+
+def test_no_flipped_bit_of_an_archive_passes(tmp_path: Path) -> None:
+    path, tensor = tmp_path / "state.pt", torch.arange(2000.0)
+    torch.save({"tensor": tensor, "steps": [1, 2]}, path)
+    require_whole_archive(path)
+    data, refused = path.read_bytes(), 0
+    for place in range(0, len(data), 37):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :])
+        try:
+            require_whole_archive(path)
+            found = torch.load(path, weights_only=True)
+        except (ValueError, RuntimeError):
+            refused += 1
+        else:  # what was damaged is read by nobody
+            assert torch.equal(found["tensor"], tensor) and found["steps"] == [1, 2]
+    assert refused > 200
+    path.write_text("no archive")
+    require_whole_archive(path)
 
 
 @pytest.mark.parametrize("stage", ["collect", "evaluate"])

@@ -7,6 +7,12 @@ from typing import Annotated
 
 import typer
 
+
+def _at_home(path: Path | None) -> Path | None:
+    """The path with ``~`` spelled out: shells leave that in ``--out=~/x`` as it is."""
+    return None if path is None else path.expanduser()
+
+
 SpecFile = Annotated[
     Path | None, typer.Argument(metavar="[SPEC]", help="Resolved spec file of the job; or give --config and names.")
 ]
@@ -15,14 +21,23 @@ ConfigFiles = Annotated[
     typer.Option("--config", help="Overlay laid over config.yaml, as snakemake's --configfile; may be repeated."),
 ]
 TaskName = Annotated[str | None, typer.Option("--task", help="Task, with --config.")]
-OutFile = Annotated[Path | None, typer.Option("--out", help="File to write; default its place under results/<run>/.")]
+OutFile = Annotated[
+    Path | None, typer.Option("--out", callback=_at_home, help="File to write; default its place under results/<run>/.")
+]
 OutFolder = Annotated[
-    Path | None, typer.Option("--out", help="Folder to write to; default its place under results/<run>/.")
+    Path | None,
+    typer.Option("--out", callback=_at_home, help="Folder to write to; default its place under results/<run>/."),
 ]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of data sets; default that of the config, else the cache.")
+    Path | None,
+    typer.Option(
+        "--data-dir", callback=_at_home, help="Folder of data sets; default that of the config, else the cache."
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto (the GPU if there is one), cpu, cuda, cuda:1, ...")]
+Device = Annotated[
+    str,
+    typer.Option("--device", help="auto (the GPU if there is one), cpu, or torch's name: cuda:1, xpu, mps, ..."),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; default NINO_THREADS, else torch's own number.")
 ]

@@ -27,6 +27,9 @@ def plan(
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
+    calibrations: Annotated[
+        Path | None, typer.Option(help="Calibrations of a GPU (--json there, or plan.json of make gpu): time nothing.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print plain values instead of a table.")] = False,
 ) -> None:
     """Estimate jobs, hours, disk and memory of a run from short calibrations; exit with 1 if the disk will not do."""
@@ -34,10 +37,12 @@ def plan(
     if data_dir is not None:
         run = replace(run, data_dir=data_dir)
     from nino.cli.stages import device_of
-    from nino.plan import as_dict, as_text, shortage
+    from nino.plan import Measured, as_dict, as_text, shortage
     from nino.plan import plan as estimate
 
-    estimated = estimate(run, device_of(device).partition(":")[0])
+    measured = None if calibrations is None else Measured.read(calibrations)
+    place = device_of(device).partition(":")[0] if measured is None else measured.device
+    estimated = estimate(run, place, measured=measured)
     typer.echo(json.dumps(as_dict(estimated), indent=2) if as_json else as_text(estimated), nl=as_json)
     if problem := shortage(estimated.needs):
         raise OSError(errno.ENOSPC, f"the disk is too small for this run: {problem}")

@@ -271,9 +271,14 @@ def _weights(methods: list[str], given: list[str]) -> dict[str, Path]:
 
 
 def device_of(name: str) -> str:
-    """What ``--device`` means here: ``auto`` is the GPU if there is one."""
-    if name != "auto":
-        return name
-    import torch
+    """What ``--device`` means here.
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    Raises:
+        ConfigError: for a device that is not there.
+    """
+    from nino.device import named
+
+    try:
+        return str(named(name))
+    except ValueError as error:
+        raise ConfigError([str(error).replace("`device`", "--device")]) from error

@@ -11,6 +11,8 @@ import yaml
 
 from nino.config.errors import ConfigError
 
+# Keys whose values name files and folders, some beside other things.
+PATHS = ("data_dir", "path", "files", "tokenizer", "nowcaster")
 BASE = Path("config.yaml")
 
 
@@ -76,6 +78,23 @@ def without_nulls(values: Any) -> Any:
     if isinstance(values, Mapping):
         return {key: without_nulls(value) for key, value in values.items() if value is not None}
     return values
+
+
+def at_home(values: Any, inside: bool = False) -> Any:
+    """The same mapping with ``~`` and ``~name`` spelled out where values name files and folders.
+
+    >>> import os
+    >>> at_home({"data_dir": "~/data", "methods": {"a": {"path": "~/a.pt", "label": "~"}}}) == {
+    ...     "data_dir": os.path.expanduser("~/data"),
+    ...     "methods": {"a": {"path": os.path.expanduser("~/a.pt"), "label": "~"}},
+    ... }
+    True
+    """
+    if isinstance(values, Mapping):
+        return {key: at_home(value, inside or key in PATHS) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [at_home(value, inside) for value in values]
+    return os.path.expanduser(values) if inside and isinstance(values, str) else values
 
 
 def load(overlays: Sequence[Path] = (), base: Path = BASE) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from nino.config.checks import cross_checks, row_checks
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.config.fit_checks import fit_spec
-from nino.config.load import overlays_of, without_nulls
+from nino.config.load import at_home, overlays_of, without_nulls
 from nino.specs import (
     Config,
     L2OSpec,
@@ -28,7 +28,7 @@ from nino.specs.values import CONFIG
 
 
 def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -> Experiment:
-    """Check a merged config and fill in its defaults.
+    """Check a merged config, spell out ``~`` in paths, and fill in its defaults.
 
     Args:
         config: what ``load`` returned, or Snakemake's own ``config``.
@@ -45,7 +45,7 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
     given = without_nulls(config)
     if wrong := problems(Config, given, CONFIG) or row_checks(config):
         raise ConfigError(wrong)
-    config = _of_rows(given)
+    config = _of_rows(at_home(given))
     if wrong := cross_checks(config):
         raise ConfigError(wrong)
     fit = config["metatrain"]

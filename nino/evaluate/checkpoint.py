@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nino.evaluate.loop import EvaluatedTraining
-from nino.files import replacing
+from nino.files import replacing, require_whole_archive
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +26,13 @@ class Checkpoint:
         path: the file.
         job: identifies the job; a checkpoint of another job is not used.
         seconds: least time between two checkpoints.
+        allowed: called before each is written; raises where this process may not.
     """
 
-    def __init__(self, path: Path, job: str, seconds: float) -> None:
+    def __init__(self, path: Path, job: str, seconds: float, allowed: Callable[[], None] = lambda: None) -> None:
         """See the class."""
         self.path = path
+        self._allowed = allowed
         self._job = job
         self._seconds = seconds
         self._due = time.monotonic() + seconds
@@ -40,6 +43,7 @@ class Checkpoint:
         if start < self._due or run.finished:
             return
         run.pause()
+        self._allowed()
         with replacing(self.path) as temporary:
             torch.save({"job": self._job, "run": compact(run.state_dict())}, temporary)
         end = time.monotonic()
@@ -48,6 +52,7 @@ class Checkpoint:
     def restore(self, run: EvaluatedTraining) -> None:
         """Load the checkpoint into the run; without a usable one the run starts over, and the log says why."""
         try:
+            require_whole_archive(self.path)
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return

@@ -214,6 +214,7 @@ class EvaluatedTraining:
             "around": self.losses_near_nowcasts.state_dict(),
             "losses": [(step, float(loss)) for step, loss in self._losses],
             "seconds": dict(self.clock.seconds),
+            "elsewhere": self.clock.elsewhere,
             "hit": self._hit,
             "check": self._target.state_dict() if self._target else {},
         }
@@ -228,6 +229,7 @@ class EvaluatedTraining:
             self.losses_near_nowcasts.load_state_dict(state["around"])
         self._losses = [(step, loss) for step, loss in state["losses"]]
         self.clock.seconds |= state["seconds"]
+        self.clock.elsewhere = state.get("elsewhere", self.clock.elsewhere)  # earlier versions did not watch
         self._hit = state["hit"]
         if self._target and "check" in state:
             self._target.load_state_dict(state["check"])

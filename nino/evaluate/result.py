@@ -19,10 +19,12 @@ MEASURED = (
     "nowcast_seconds",
     "peak_memory_bytes",
     "members_at_once",
+    "share_of_others",
     "fork_steps",
     "fork_seconds",
 )
-"""Numbers that only the run itself can tell; the last two are the oracle's: base steps taken ahead of the run."""
+"""Numbers that only the run itself can tell. ``share_of_others`` is what others had of its cores, null where the system
+does not say. The last two are the oracle's: base steps taken ahead of the run."""
 
 
 def run_result(
@@ -34,7 +36,7 @@ def run_result(
     status: str,
     reason: str | None = None,
     rows: Sequence[Mapping[str, Any]] = (),
-    measured: Mapping[str, float] = MappingProxyType({}),
+    measured: Mapping[str, float | None] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The content of ``run.json``, with the same keys for every run, but for what `write_run` adds on its files.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from nino.evaluate.result import run_result
 from nino.evaluate.run_folder import LOG, UNFINISHED, add_later_files, remove_run, write_run
 from nino.evaluate.states import state_folders
 from nino.evaluate.together import train_together
+from nino.leases import Lease, lease, sweep
 from nino.measure import PeakMemory, most_bytes
 from nino.provenance import provenance
 from nino.specs import MethodSpec, ScheduleSpec
@@ -65,6 +67,7 @@ def evaluate_run(
     Raises:
         ValueError: for a method, file or schedule that cannot be used.
         FileNotFoundError: for a file of weights that is missing.
+        InUseError: where another process makes this run.
     """
     job = Job(task, method, seed, schedule, out_dir, nowcaster_path)
     return evaluate_runs([job], resume, checkpoint_seconds, members=1)[0]
@@ -97,17 +100,34 @@ def evaluate_runs(
         ValueError: as `evaluate_run`.
         FileNotFoundError: as `evaluate_run`.
     """
+    with ExitStack() as leases:
+        return _evaluate(jobs, resume, checkpoint_seconds, members, ended, leases)
+
+
+def _evaluate(
+    jobs: Sequence[Job],
+    resume: bool,
+    checkpoint_seconds: float,
+    members: int | None,
+    ended: Callable[[Path], None],
+    leases: ExitStack,
+) -> list[dict[str, Any]]:
+    """`evaluate_runs`; the leases of the runs' folders are entered into ``leases``."""
     results: dict[Path, dict[str, Any]] = {}
     runs: list[_Run] = []
     for job in jobs:
         origin = provenance(**job_inputs(job))
-        if resume and (finished := finished_result(job.folder, origin["inputs"])):
+        finished = finished_result(job.folder, origin["inputs"]) if resume else None
+        if finished is None:
+            held = leases.enter_context(lease(job.folder))
+            finished = finished_result(job.folder, origin["inputs"]) if resume else None  # nobody writes it any more
+        if finished is not None:
             logger.info("%s: already %s, left as it is", job.folder, finished["status"])
             add_later_files(job.folder)
             results[job.folder] = finished
             ended(job.folder)
         else:
-            runs.append(_Run(job, origin, resume, checkpoint_seconds))
+            runs.append(_Run(job, origin, resume, checkpoint_seconds, held))
     at_once = members_at_once(runs[0].job.task, members, len(runs)) if runs and _can_share(runs[0].job.method) else 1
     for first in range(0, len(runs), at_once):
         group = runs[first : first + at_once]
@@ -140,13 +160,15 @@ class _Run:
         reason: why it is not done.
     """
 
-    def __init__(self, job: Job, origin: dict[str, Any], resume: bool, checkpoint_seconds: float) -> None:
+    def __init__(self, job: Job, origin: dict[str, Any], resume: bool, checkpoint_seconds: float, held: Lease) -> None:
         """Delete what an earlier run left in the folder, and prepare everything but the training."""
-        self.job, self._origin = job, origin
+        self.job, self._origin, self._held = job, origin, held
         remove_run(job.folder)
+        sweep(job.folder)
         self._nowcaster = build_nowcaster(job.method, job.seed, job.schedule, job.nowcaster_path)
         checkpoint = job.folder / UNFINISHED
-        self._checkpoint = Checkpoint(checkpoint, json.dumps(origin["inputs"], sort_keys=True), checkpoint_seconds)
+        identity = json.dumps(origin["inputs"], sort_keys=True)
+        self._checkpoint = Checkpoint(checkpoint, identity, checkpoint_seconds, held.require)
         if not resume:
             self._checkpoint.remove()
         self.training: EvaluatedTraining | None = None
@@ -181,14 +203,16 @@ class _Run:
         job, training = self.job, self.training
         if self.reason is not None:
             logger.warning("%s %s: %s", job.title, self.status, self.reason)
-        measured: dict[str, float] = {"members_at_once": members, "parameters": job.task.num_parameters()}
+        measured: dict[str, float | None] = {"members_at_once": members, "parameters": job.task.num_parameters()}
         measured["peak_memory_bytes"] = most_bytes(job.task.device)
+        measured["share_of_others"] = training.clock.share_of_others() if training else None
         seconds = training.clock.seconds if training else {}
         measured |= {f"{part}_seconds": seconds.get(part, 0.0) for part in ("train", "evaluation", "nowcast")}
         if isinstance(self._nowcaster, Oracle) and training:
             ahead = self._nowcaster.spacing * sum(row["k"] for row in training.nowcasts)
             measured |= {"fork_steps": ahead, "fork_seconds": seconds["free"]}
         tables = training.tables() if training else {}
+        self._held.require()
         what = (job.task.spec, job.method, job.seed, job.schedule, self._origin)
         result = run_result(*what, self.status, self.reason, tables.get(LOG, ()), measured)
         result = write_run(job.folder, result, tables)

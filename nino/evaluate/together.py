@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-import torch
-
+from nino.device import synchronize
 from nino.ensemble import Ensemble
 from nino.evaluate.loop import DivergedError, EvaluatedTraining
 
@@ -90,11 +89,9 @@ def _step(ensemble: Ensemble, going: dict[int, EvaluatedTraining]) -> dict[int, 
 
 
 def _joint_step(ensemble: Ensemble, runs: list[EvaluatedTraining]) -> None:
-    device = runs[0].training.task.device
     start = time.perf_counter()
     losses = ensemble.step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronize(runs[0].training.task.device)
     share = (time.perf_counter() - start) / len(runs)
     for run, loss in zip(runs, losses, strict=True):
         run.clock.charge("train", share)

@@ -31,6 +31,7 @@ COLOURS = {
 }
 LABEL_BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
 SHOWN_NODES = 8  # of a group, in the layered drawing
+UPRIGHT_COLUMNS = 9  # of a layered drawing; in more of them names stand on end, so that they do not overlap
 LABELLED_SHARE = 0.035  # of all nodes that a group needs for its name to fit beside the adjacency
 
 
@@ -102,8 +103,9 @@ def adjacency_figure(graph: NeuralGraph) -> Figure:
 
 def layers_figure(graph: NeuralGraph) -> Figure:
     """Neurons in columns, layer by layer; at most eight of a group are drawn, lines coloured by edge type."""
-    places = place_groups(graph)
-    columns = 1 + max(place.column for place in places.values())
+    columns = 1 + max(layers(graph).values())
+    crowded = columns > UPRIGHT_COLUMNS
+    places = place_groups(graph, 9.0 if crowded else 4.0)
     heights = [place.bottom + place.count for place in places.values()]
     lowest = min(place.bottom for place in places.values())
     figure = new_figure(min(PAGE, max(COLUMN, 0.8 * columns + 0.4)), 1.1 + 0.11 * (max(heights) - lowest))
@@ -123,21 +125,31 @@ def layers_figure(graph: NeuralGraph) -> Figure:
         small = place.nodes.size == 1
         axes.plot(*zip(*points, strict=True), "o", color="#333333", ms=2.2 if small else 3.2, mec="white", mew=0.3)
         if not small or not any(block.target == place.nodes for block in graph.blocks) and name in graph.fixed:
-            hidden = "" if place.nodes.size == place.count else f"\n{place.nodes.size} nodes"
-            top = place.bottom + place.count - 0.2
+            hidden = "" if place.nodes.size == place.count else f"{' ' if crowded else chr(10)}{place.nodes.size} nodes"
             axes.text(
-                place.column, top, f"{short_name(name)}{hidden}", bbox=LABEL_BOX, fontsize=6, ha="center", va="bottom"
+                place.column,
+                place.bottom + place.count - 0.2,
+                f"{short_name(name)}{hidden}",
+                bbox=LABEL_BOX,
+                fontsize=6,
+                ha="center",
+                va="bottom",
+                rotation=90 if crowded else 0,
             )
-    axes.set(xlim=(-0.5, columns - 0.5), ylim=(lowest - 1, max(heights) + 1.5))
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(lowest - 1, max(heights) + (9.0 if crowded else 1.5)))
     axes.axis("off")
     _type_legend(figure, graph, with_loops=False)
     return figure
 
 
-def place_groups(graph: NeuralGraph) -> dict[str, Place]:
+def place_groups(graph: NeuralGraph, gap: float = 4.0) -> dict[str, Place]:
     """A place for every group: its layer, and a height at which it hides no other.
 
     The residual stream stands at the bottom, what branches off it above, single nodes (biases, norms) below.
+
+    Args:
+        graph: any neural graph.
+        gap: height that is left above a group, for its name.
     """
     column = layers(graph)
     stream = {
@@ -156,11 +168,11 @@ def place_groups(graph: NeuralGraph) -> dict[str, Place]:
             below[at] = below.get(at, -0.5) - 1.5
             places[name] = Place(nodes, at, below[at])
             continue
-        start = above.get(at, SHOWN_NODES + 4.0 if stream and name not in stream else 0.0)
+        start = above.get(at, SHOWN_NODES + gap if stream and name not in stream else 0.0)
         # Short groups are centred on the height of full ones, so that lines between layers fan out evenly.
         bottom = start + (SHOWN_NODES - count) / 2
         places[name] = Place(nodes, at, bottom)
-        above[at] = start + SHOWN_NODES + 4.0
+        above[at] = start + SHOWN_NODES + gap
     return places
 
 

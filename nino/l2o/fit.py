@@ -17,6 +17,7 @@ from tqdm import tqdm
 from nino.fitting import FitLog, cosine_decay, flattened, load_state, publish, save_state
 from nino.l2o.net import L2ONet, save_l2o
 from nino.l2o.optimizer import L2O
+from nino.leases import Lease, lease
 from nino.provenance import git_commit, versions
 from nino.seeding import derive
 from nino.specs import L2OSpec
@@ -69,27 +70,30 @@ def fit_l2o(spec: L2OSpec, task: Task, out: Path, *, progress: bool = True) -> O
     Raises:
         ValueError: for a state in ``out`` of another fit.
         FloatingPointError: if too many trainings in a row give no finite loss.
+        InUseError: where another process fits into ``out``.
     """
-    run = _Fit(spec, task, out / "state")
-    with tqdm(
-        total=spec.iterations, initial=run.outcome.iterations, desc=out.name, disable=None if progress else True
-    ) as bar:
-        try:
-            while run.outcome.iterations < spec.iterations:
-                run.iterate()
-                bar.set_postfix(best=f"{run.outcome.best_loss:.4f}", refresh=False)
-                bar.update()
-        finally:
-            run.log.close()
-    publish(out / "state", out)
+    with lease(out) as held:
+        run = _Fit(spec, task, out / "state", held)
+        with tqdm(
+            total=spec.iterations, initial=run.outcome.iterations, desc=out.name, disable=None if progress else True
+        ) as bar:
+            try:
+                while run.outcome.iterations < spec.iterations:
+                    run.iterate()
+                    bar.set_postfix(best=f"{run.outcome.best_loss:.4f}", refresh=False)
+                    bar.update()
+            finally:
+                run.log.close()
+        held.require()
+        publish(out / "state", out)
     return run.outcome
 
 
 class _Fit:
     """A fit in its working folder."""
 
-    def __init__(self, spec: L2OSpec, task: Task, folder: Path) -> None:
-        self.spec, self.task, self.folder = spec, task, folder
+    def __init__(self, spec: L2OSpec, task: Task, folder: Path, held: Lease) -> None:
+        self.spec, self.task, self.folder, self.held = spec, task, folder, held
         self.net = L2ONet(spec.hidden, derive(spec.seed, "init")).to(task.device)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=spec.lr, weight_decay=0.0)
         self.lives = [0] * spec.trainings
@@ -192,6 +196,7 @@ class _Fit:
         save_l2o(self.net, self.folder / f"{name}.safetensors", self.origin | extra)
 
     def _checkpoint(self) -> None:
+        self.held.require()
         self._save("last")
         if self.outcome.best_iteration == 0:  # no validation yet, or none was finite
             self._save("best")

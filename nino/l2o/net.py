@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from nino.files import replacing
 from nino.l2o.features import NUM_FEATURES
-from nino.nowcasters.checkpoints import metadata_in_order
+from nino.nowcasters.weight_file import read_weights, write_weights
 
 FORMAT = 1
 KIND = "l2o"
@@ -56,18 +52,14 @@ class L2ONet(nn.Module):
 
 
 def save_l2o(net: L2ONet, path: Path, extra: Mapping[str, str] | None = None) -> None:
-    """Save as safetensors, kind and sizes in the metadata under ``nino``, at once or not at all.
+    """Save as safetensors, kind and sizes in the metadata, with a digest, at once or not at all.
 
     Args:
         net: what to save.
         path: file to write.
         extra: further metadata, such as how it was fitted.
     """
-    about = json.dumps({"format": FORMAT, "kind": KIND, "config": net.config}, sort_keys=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
-    data = metadata_in_order(save(tensors, metadata={**(extra or {}), "nino": about}))
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    write_weights(path, net, {"format": FORMAT, "kind": KIND, "config": net.config}, extra)
 
 
 def load_l2o(path: Path) -> L2ONet:
@@ -79,17 +71,13 @@ def load_l2o(path: Path) -> L2ONet:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}: fit a learned optimizer with `nino l2o`")
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("nino", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}): fit it again") from error
+    file = read_weights(path)
+    about = file.about
     if about.get("kind") != KIND or about.get("format") != FORMAT:
         raise ValueError(f"{path} holds {about.get('kind')!r}, not a learned optimizer ({KIND!r}, format {FORMAT})")
     net = L2ONet(**about["config"])
     try:
-        net.load_state_dict(tensors)
+        net.load_state_dict(file.tensors)
     except RuntimeError as error:
         raise ValueError(f"{path} does not hold one whole learned optimizer: {error}") from error
     return net

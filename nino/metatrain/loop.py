@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from nino.device import pins_memory
 from nino.fitting import FitLog, cosine_decay, flattened, load_state, publish, save_state
+from nino.leases import Lease, lease
 from nino.metatrain.optimize import Precision, Trainer
 from nino.metatrain.prefetch import prefetching
 from nino.metatrain.sampler import Sources, WindowSampler
@@ -102,17 +105,19 @@ def metatrain(
         ValueError: for sources that do not fit the recipe, or a state in ``out`` of another meta-training.
         TrajectoryFileError: for a damaged trajectory file.
         FloatingPointError: if too many batches in a row give no finite loss or gradient.
+        InUseError: where another process fits into ``out``.
     """
     ranks = ranks or Ranks()
-    run = _Run(spec, sources, out / "state", Precision.choose(device, spec.amp), engine, ranks)
     silent = None if progress and ranks.leads else True
-    with tqdm(total=spec.iterations, initial=run.done, desc=out.name, disable=silent) as bar:
-        try:
+    with ExitStack() as stack:
+        held = stack.enter_context(lease(out)) if ranks.leads else None
+        run = _Run(spec, sources, out / "state", Precision.choose(device, spec.amp), engine, ranks, held)
+        stack.callback(run.close)
+        with tqdm(total=spec.iterations, initial=run.done, desc=out.name, disable=silent) as bar:
             run.train(bar)
-        finally:
-            run.close()
-    if ranks.leads:
-        publish(out / "state", out)
+        if held is not None:
+            held.require()
+            publish(out / "state", out)
     return run.outcome
 
 
@@ -127,6 +132,7 @@ class _Run:
         precision: Precision,
         engine: str,
         ranks: Ranks,
+        held: Lease | None,
     ) -> None:
         if spec.trajectories_per_batch % ranks.world:
             raise ValueError(
@@ -135,6 +141,7 @@ class _Run:
             )
         self.spec = spec
         self.ranks = ranks
+        self.held = held
         self.folder = folder
         self.sampler = WindowSampler(sources, spec)
         self.trainer = Trainer(fresh_nowcaster(spec, _vocabularies(sources)), spec, precision, engine, ranks)
@@ -173,7 +180,7 @@ class _Run:
 
     def train(self, bar: tqdm) -> None:
         """Run the remaining iterations."""
-        pin = self.trainer.precision.device.type == "cuda"
+        pin = pins_memory(self.trainer.precision.device)
 
         def make(iteration: int) -> list[Windows]:
             batch = self.sampler.batch(iteration, self.ranks)
@@ -231,8 +238,9 @@ class _Run:
 
     def checkpoint(self) -> None:
         """Save the nowcaster, then the state that a resumed run starts from."""
-        if not self.ranks.leads:
+        if self.held is None:  # another rank writes
             return
+        self.held.require()
         self.save_net("last")
         if math.isnan(self.outcome.best_loss):  # nothing was held out, so the last nowcaster counts as the best
             self.save_net("best")

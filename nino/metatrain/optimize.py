@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from nino.device import default, product_dtype
 from nino.fitting import cosine_decay
 from nino.metatrain.training_windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus
@@ -22,8 +23,6 @@ from nino.specs import MetatrainSpec
 
 log = logging.getLogger(__name__)
 
-# Compute capability from which float16 products are faster: Volta, Turing (which lack bfloat16).
-TENSOR_CORES = (7, 0)
 # Failures in a row after which the weights, not the batches, must be at fault.
 MAX_CONSECUTIVE_FAILURES = 10
 
@@ -53,13 +52,8 @@ class Precision:
         """
         if amp not in ("auto", "off"):
             raise ValueError(f"`amp` (={amp!r}) must be 'auto' or 'off'")
-        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        dtype = None
-        if amp == "auto" and chosen.type == "cuda":
-            if torch.cuda.is_bf16_supported(including_emulation=False):
-                dtype = torch.bfloat16
-            elif torch.cuda.get_device_capability(chosen) >= TENSOR_CORES:
-                dtype = torch.float16
+        chosen = default() if device is None else torch.device(device)
+        dtype = product_dtype(chosen) if amp == "auto" else None
         log.info("computing on %s, matrix products in %s", chosen, dtype or torch.float32)
         return cls(chosen, dtype)
 

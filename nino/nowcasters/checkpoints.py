@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from nino.files import replacing
+from nino.files import require_whole_archive
 from nino.nowcasters.base import Nowcaster
-from nino.nowcasters.download import KNOWN, fetch
+from nino.nowcasters.download import KNOWN, fetch, require_published
 from nino.nowcasters.mlp import WNNPlus
 from nino.nowcasters.nino import NiNoNet
+from nino.nowcasters.weight_file import read_weights, write_weights
 from nino.nowcasters.wnn import WNN
 
 FORMAT = 1
@@ -58,7 +56,8 @@ def load_nowcaster(path_or_name: str | Path, map_location: str | torch.device = 
     Raises:
         FileNotFoundError: neither a file nor a known name.
         ConnectionError: a known name that cannot be downloaded; says where to put the file.
-        ValueError: a truncated or foreign file, or tensors that do not fit together; names the file and the reason.
+        ValueError: a truncated, damaged or foreign file, one that has the name of a published file and other bytes, or
+            tensors that do not fit together; names the file and the reason.
     """
     path = Path(path_or_name)
     if not path.is_file():
@@ -73,7 +72,7 @@ def load_nowcaster(path_or_name: str | Path, map_location: str | torch.device = 
 
 
 def save_nowcaster(net: NiNoNet | WNNPlus | WNN, path: str | Path, extra: Mapping[str, str] | None = None) -> None:
-    """Save a nowcaster as safetensors, its kind and sizes in the metadata under ``nino``, at once or not at all.
+    """Save a nowcaster as safetensors, its kind and sizes in the metadata, with a digest, at once or not at all.
 
     Args:
         net: what to save.
@@ -81,44 +80,27 @@ def save_nowcaster(net: NiNoNet | WNNPlus | WNN, path: str | Path, extra: Mappin
         extra: further metadata (strings), such as how it was trained.
 
     Raises:
-        ValueError: if ``extra`` uses the key ``nino``.
+        ValueError: if ``extra`` uses the key ``nino`` or ``sha256``.
     """
-    if extra and "nino" in extra:
-        raise ValueError("`extra` must not use the key 'nino': it holds the network's configuration")
-    config = {"format": FORMAT, "kind": net.kind, "config": net.config}
-    tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
-    data = save(tensors, metadata={**(extra or {}), "nino": json.dumps(config, sort_keys=True)})
-    with replacing(Path(path)) as temporary:
-        temporary.write_bytes(metadata_in_order(data))
-
-
-def metadata_in_order(data: bytes) -> bytes:
-    """A safetensors file with its metadata sorted: the library writes them in a random order, other bytes each time."""
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
-    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+    write_weights(Path(path), net, {"format": FORMAT, "kind": net.kind, "config": net.config}, extra)
 
 
 def _read_safetensors(path: Path) -> NiNoNet | WNNPlus | WNN:
     """One of our own files."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}): copy or save it again") from error
-    if "nino" not in metadata:
+    file = read_weights(path)
+    about = file.about
+    if not about:
         raise ValueError(f"{path} is not a nowcaster: its metadata lacks the key 'nino' that save_nowcaster writes")
-    about = json.loads(metadata["nino"])
     if about.get("format") != FORMAT or about.get("kind") not in KINDS:
         raise ValueError(
             f"{path}: format {about.get('format')!r} of kind {about.get('kind')!r} is not known here; known are "
             f"format {FORMAT} of kind {', '.join(KINDS)}: a newer version of nino may have written it"
         )
-    return _fill(KINDS[about["kind"]](**about["config"]), tensors, path)
+    try:
+        net = KINDS[about["kind"]](**about["config"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: no {about['kind']} has the sizes that it names ({error})") from error
+    return _fill(net, file.tensors, path)
 
 
 def _read_pickle(path: Path) -> NiNoNet | WNNPlus | WNN:
@@ -137,7 +119,9 @@ def _read_pickle(path: Path) -> NiNoNet | WNNPlus | WNN:
 
 def _unpickle(path: Path) -> dict[str, Any]:
     """The dictionary in a .pt file, without running any code that the file may hold."""
+    require_published(path)
     try:
+        require_whole_archive(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and end-of-file errors of many types: all mean that it cannot be read
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -76,7 +76,7 @@ KNOWN: dict[str, tuple[Published, ...]] = {
 
 def cache_folder() -> Path:
     """``NINO_CACHE``, or the user's cache folder for nino."""
-    return Path(os.environ.get("NINO_CACHE") or user_cache_path("nino"))
+    return Path(os.environ.get("NINO_CACHE") or user_cache_path("nino")).expanduser()
 
 
 def fetch(name: str) -> Path:
@@ -110,6 +110,21 @@ def _fetch_one(name: str, published: Published) -> Path:
             ) from error
     _verify(path, published, str(path))
     return path
+
+
+def require_published(path: Path) -> None:
+    """Refuse a file that has the name of a published one, wherever it lies, and other bytes.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    for published in (each for files in KNOWN.values() for each in files):
+        names = {published.file, published.url.rpartition("/")[2]}
+        if path.name in names and (found := sha256(path)) != published.sha256:
+            raise ValueError(
+                f"{path} has the name of a published file, but SHA-256 {found}, not {published.sha256}: it is damaged, "
+                "copy it again; or, if it is a network of your own, rename it"
+            )
 
 
 def _verify(path: Path, published: Published, where: str) -> None:

@@ -249,6 +249,8 @@ def _folder_files(folder: Path) -> list[Path]:
             shards = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
         except (json.JSONDecodeError, KeyError, AttributeError) as error:
             raise ValueError(f"{path} is half-written, or no index of shards: it has no 'weight_map'") from error
+        if outside := [shard for shard in shards if Path(shard).name != shard]:
+            raise ValueError(f"{path} names {outside[0]!r}, which is no file of this folder: it is not read")
         if missing := [shard for shard in shards if not (folder / shard).is_file()]:
             raise ValueError(f"{folder} is half-written: it lacks {missing[0]}, which {name} names")
         return [folder / shard for shard in shards]

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nino.optim.loss import same_rng
+from nino.device import same_rng
 from nino.optim.nowcasting import Nowcasting
 
 CALLER = "torch.distributed.checkpoint.state_dict"

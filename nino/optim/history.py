@@ -13,12 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nino.device import pins_memory, wait_for_copies
 from nino.optim.shards import Shards
 from nino.ranks import Ranks
 
 Place = Literal["auto", "cpu", "pinned", "device", "disk"]
 PLACES = ("auto", "cpu", "pinned", "device", "disk")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+MOST_STATES = 64
 
 
 class History:
@@ -110,7 +112,7 @@ class History:
 
     @property
     def finite(self) -> bool:
-        """Whether every saved state was finite and fits the history's dtype."""
+        """Whether every saved state was finite and not beyond ``largest``."""
         self._finite = [bool(flag) for flag in self._finite]
         return all(self._finite)
 
@@ -172,11 +174,11 @@ class History:
 
     def _wait(self) -> None:
         """Wait for the copies into page-locked memory, which the host is about to read."""
-        for device in self._gpus():
-            torch.cuda.current_stream(device).synchronize()
+        for device in self._devices():
+            wait_for_copies(device)
 
-    def _gpus(self) -> set[torch.device]:
-        return {p.device for p in self._parameters if p.device.type == "cuda"}
+    def _devices(self) -> set[torch.device]:
+        return {p.device for p in self._parameters}
 
     def _allocated(self) -> Tensor:
         if self._buffer is None:
@@ -193,7 +195,7 @@ class History:
             return torch.from_file(file.name, shared=True, size=count, dtype=self.dtype).view(shape)
         device = self._parameters[0].device if self.place == "device" else torch.device("cpu")
         # Only now, as the model may have moved to a GPU since it was handed over.
-        pinned = bool(self._gpus()) and self.place in ("auto", "pinned")
+        pinned = self.place in ("auto", "pinned") and any(map(pins_memory, self._devices()))
         return torch.empty(shape, dtype=self.dtype, device=device, pin_memory=pinned)
 
     def _rows(self) -> list[list[Tensor]]:
@@ -203,8 +205,24 @@ class History:
         return self._views
 
 
+def largest(dtype: torch.dtype, numbers: int) -> float:
+    """The largest value that a nowcast takes from a state.
+
+    It fits the dtype of the history, and the squares of as many such values in each of the states add up to what
+    float32 holds: nowcasters measure how much the states scatter.
+
+    Args:
+        dtype: of the history.
+        numbers: in a state.
+
+    >>> largest(torch.float16, 10), f"{largest(torch.float32, 10**9):.1e}"
+    (65504.0, '7.3e+13')
+    """
+    return min(torch.finfo(dtype).max, math.sqrt(torch.finfo(torch.float32).max / (MOST_STATES * max(numbers, 1))))
+
+
 def within(tensors: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> Tensor | bool:
-    """Whether all values are finite in ``dtype``, as a tensor still being computed where they are.
+    """Whether no value is NaN or beyond ``largest``, as a tensor still being computed where they are.
 
     >>> bool(within([torch.ones(2), torch.tensor(3.0)])), bool(within([torch.tensor(1e6)], torch.float16))
     (True, False)
@@ -213,4 +231,5 @@ def within(tensors: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> Ten
     if not tensors:
         return True
     # The maximum norm is one fused operation a device; NaN compares false.
-    return torch.nn.utils.get_total_norm(tensors, norm_type=float("inf")) <= torch.finfo(dtype).max
+    limit = largest(dtype, sum(t.numel() for t in tensors))
+    return torch.nn.utils.get_total_norm(tensors, norm_type=float("inf")) <= limit

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nino.device import same_rng
 from nino.optim.shards import reshard
 from nino.ranks import Ranks
-
-
-@contextmanager
-def same_rng() -> Iterator[None]:
-    """Leave the global random number generators as they were: a run with nowcasts draws what a run without draws."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        yield
 
 
 def loss_of(model: nn.Module, closure: Callable[[], Any], *, grad: bool, ranks: Ranks) -> float:

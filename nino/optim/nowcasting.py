@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nino.device import same_rng, synchronize
 from nino.optim.copies import Carried
-from nino.optim.history import History, within
+from nino.optim.history import History, largest, within
 from nino.optim.jump import Jump, Target, snapshot, write
-from nino.optim.loss import same_rng
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.optimizer_view import OptimizerLike
 from nino.optim.shards import local
@@ -80,7 +80,7 @@ class Nowcasting(SharedStates):
     # -- before a nowcast ------------------------------------------------------------------------------------------
 
     def ready(self) -> bool:
-        """Whether there is a graph, all earlier states are there, and they and the present parameters are finite.
+        """Whether there is a graph, all earlier states are there, and they and the present parameters can be used.
 
         Among several processes, what ``agree`` found: they go on together.
         """
@@ -107,16 +107,16 @@ class Nowcasting(SharedStates):
     def leave_out(self, step: int) -> None:
         """Count a nowcast that is due but not ready, and say why."""
         self.counts["left out"] += 1
-        limit = torch.finfo(self.history.dtype).max
-        held = zip(self.named, self._held(), strict=True)
-        bad = [n for n, p in held if not bool((p.abs() <= limit).all())]
+        held = dict(zip(self.named, self._held(), strict=True))
+        limit = largest(self.history.dtype, sum(p.numel() for p in held.values()))
+        bad = [name for name, p in held.items() if not bool((p.abs() <= limit).all())]
         reason = None
         if bad:
             reason = f"parameter {bad[0]!r} holds NaN, infinity or more than {limit:.3g}; has the training diverged?"
         elif self.graph is None:
             reason = "the model has had no forward pass to record its neural graph from: call it, or pass `graph`"
         elif not self.history.finite:
-            reason = "an earlier state of this period held NaN or infinity"
+            reason = f"an earlier state of this period held NaN, infinity or more than {limit:.3g}"
         elif len(self.history) < self.schedule.context - 1:
             reason = f"only {len(self.history)} of {self.schedule.context - 1} earlier states were saved in this period"
         reasons = self.ranks.gather(reason)
@@ -152,7 +152,8 @@ class Nowcasting(SharedStates):
             restore = snapshot(targets) if decides else None
             carried, self.watch = self._notes(targets)
             write(jump, targets)
-            _synchronize(targets)
+            for device in {t.parameter.device for t in targets}:
+                synchronize(device)  # so that timings are true
             written = perf_counter()
             if measure is not None:
                 after = measure()
@@ -253,9 +254,3 @@ def _full_precision(parameters: Iterable[Tensor]) -> Iterator[None]:
         for kind in {"cpu", *(p.device.type for p in parameters)}:
             stack.enter_context(torch.autocast(kind, enabled=False))
         yield
-
-
-def _synchronize(targets: list[Target]) -> None:
-    """Wait for the GPUs, so that timings are true."""
-    for device in {t.parameter.device for t in targets if t.parameter.device.type == "cuda"}:
-        torch.cuda.synchronize(device)

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from nino.device import same_rng
 from nino.optim.around import outside_graphs, refuse_lost_settings
 from nino.optim.checks import check_accept, check_unreplaced
 from nino.optim.copies import require_training_mode
-from nino.optim.loss import loss_of, same_rng
+from nino.optim.loss import loss_of
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.nowcasting import Nowcasting
 from nino.optim.optimizer_view import OptimizerLike, OptimizerView

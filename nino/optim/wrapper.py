@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from nino.device import same_rng
 from nino.graphs.registry import unwrap
 from nino.optim.around import reach_the_user
 from nino.optim.checks import check_arguments, check_graph, check_ownership, check_parameters, schedule_of
 from nino.optim.dcp import StateNames, asked_by_dcp, gather, spread
 from nino.optim.history import History, Place
-from nino.optim.loss import same_rng
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.nowcasting import Nowcasting
 from nino.optim.nowcasts_state import NowcastsState

@@ -2,9 +2,11 @@
 
 from nino.plan.disk import Need, needs, require_room, shortage
 from nino.plan.estimate import Plan, Row, plan
+from nino.plan.measured import Measured
 from nino.plan.printing import as_dict, as_text
 
 __all__ = [
+    "Measured",
     "Need",
     "Plan",
     "Row",

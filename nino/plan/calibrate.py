@@ -28,9 +28,9 @@ from nino.trajectories import writing_shard
 from nino.trajectories.collect import make_header
 
 # Elements of the largest output that a calibration may hold in memory.
-ELEMENTS = {"cpu": 2**26, "cuda": 2**31}
+CPU_ELEMENTS, GPU_ELEMENTS = 2**26, 2**31
 # Largest network, in parameters, whose nowcast is timed whole; of larger ones with fewer words.
-NOWCAST_PARAMETERS = {"cpu": 2_000_000, "cuda": 200_000_000}
+CPU_PARAMETERS, GPU_PARAMETERS = 2_000_000, 200_000_000
 STATES = 8
 # Images that a check of a target looks at, on average over a run up to its target: 1,400 to 2,100 of 10,000, by the
 # seconds of evaluation in results/*/evaluate/*/*/*/log.csv. Far below the target there are a few hundred, near it more.
@@ -122,14 +122,18 @@ def _part_of_batch(spec: TaskSpec, sizes: DataSizes, device: torch.device) -> in
     """Examples of a step that a calibration can hold and compute in seconds, at most those computed at once."""
     fitting = _fitting(sizes, device)
     if sizes.kind == "vision":  # the more parameters an image goes through, the longer it takes
-        fitting = min(fitting, ELEMENTS[device.type] // sum(tensor_sizes(spec, sizes)))
+        fitting = min(fitting, _elements(device) // sum(tensor_sizes(spec, sizes)))
     return max(1, min(spec.recipe.batch_size // spec.recipe.accumulate, fitting))
 
 
 def _fitting(sizes: DataSizes, device: torch.device) -> int:
     """Examples whose largest output a calibration can hold: the scores, or 16 channels of the images' size."""
     example = sizes.shape[0] * sizes.outputs if sizes.kind == "language" else 16 * math.prod(sizes.shape[1:])
-    return ELEMENTS[device.type] // example
+    return _elements(device) // example
+
+
+def _elements(device: torch.device) -> int:
+    return CPU_ELEMENTS if device.type == "cpu" else GPU_ELEMENTS
 
 
 def _step(training: Training, share: float, room: float) -> tuple[float, int]:
@@ -187,7 +191,7 @@ def _nowcasts(
         return times, memory, []
     device = training.task.device
     whole = neural_graph(training.model)
-    graph = _fewer_words(whole, NOWCAST_PARAMETERS[device.type])
+    graph = _fewer_words(whole, CPU_PARAMETERS if device.type == "cpu" else GPU_PARAMETERS)
     share = whole.num_parameters / graph.num_parameters
     graph.lpe(8)  # of a network, once a run
     for method, nowcaster in nowcasters.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from nino.plan.calibrate import Calibration, calibrate
 from nino.plan.disk import Need, needs, stored_states
 from nino.plan.fits import FitCalibration, calibrate_fit
 from nino.plan.learned import L2OCalibration, calibrate_l2o
+from nino.plan.measured import Measured
 from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
 from nino.specs.method_schedule import method_schedule
@@ -69,7 +70,7 @@ class Plan:
 
     Args:
         run: its name.
-        device: on which it was calibrated, ``cpu`` (one core a job) or ``cuda``.
+        device: on which it was calibrated, ``cpu`` (one core a job) or an accelerator's name.
         rows: parts, in the order of the stages.
         needs: disk space by part.
         notes: what was estimated and how, and what is unknown.
@@ -88,23 +89,35 @@ class Plan:
     learned: dict[str, L2OCalibration] = field(default_factory=dict)
 
 
-def plan(run: Experiment, device: str = "cpu", *, progress: bool = True) -> Plan:
+def plan(
+    run: Experiment,
+    device: str = "cpu",
+    *,
+    measured: Measured | None = None,
+    calibrated: Callable[[Plan], None] | None = None,
+    progress: bool = True,
+) -> Plan:
     """Estimate the cost of a run from short calibrations, which take seconds per task, whatever its size.
 
     Args:
         run: the run.
-        device: where its jobs will run, ``cpu`` or ``cuda``.
+        device: where its jobs will run, as in ``nino.device.names``.
+        measured: calibrations that were made before; None makes all of them.
+        calibrated: called with the plan so far after each calibration that is made here; None makes none beside those
+            of ``measured``.
         progress: show a bar on a terminal.
 
     Returns:
         The plan; a row holds None for what could not be estimated, and a note names it.
     """
     planner = _Planner(run, torch.device(device))
+    if measured is not None:
+        planner.take(measured, complete=calibrated is None)
     with (
         one_thread(planner.device),
         tqdm(total=planner.parts, desc="calibrating", disable=None if progress else True) as bar,
     ):
-        planner.work(bar)
+        planner.work(bar, calibrated or (lambda _: None))
     return planner.finish()
 
 
@@ -132,6 +145,7 @@ class _Planner:
         self.notes: dict[str, list[str]] = {}
         self._learn_sizes()
         self.base = resident_bytes() if device.type == "cpu" else 0
+        self.complete = False
 
     @property
     def parts(self) -> int:
@@ -152,12 +166,25 @@ class _Planner:
             if sizes.basis not in ("the data", "the data set's definition"):
                 self._note(task, f"about {sum(sizes.examples.values()):,} blocks, by {sizes.basis}")
 
+    def take(self, measured: Measured, complete: bool) -> None:
+        """Use calibrations that were made before; those that lack are made too, unless these are to be ``complete``."""
+        self.complete = complete
+        self.plan.calibrations |= {name: t for name, t in measured.calibrations.items() if name in self.sizes}
+        self.plan.fits |= {name: times for name, times in measured.fits.items() if name in self.run.fitted}
+        self.plan.learned |= {name: times for name, times in measured.learned.items() if name in self.run.learned}
+
+    def _is_left(self, name: str, made: Mapping[str, Any]) -> bool:
+        """Whether a calibration is still to be made."""
+        if name not in made and self.complete:
+            self._note(name, "not estimated; the calibrations given hold none")
+        return name not in made and not self.complete
+
     def _note(self, name: str, text: str) -> None:
         names = self.notes.setdefault(text, [])
         if name not in names:
             names.append(name)
 
-    def work(self, bar: tqdm) -> None:
+    def work(self, bar: tqdm, calibrated: Callable[[Plan], None]) -> None:
         """Calibrate tasks, then fits."""
         for name in self.run.fitted:
             entry = self.run.nowcasters[name]
@@ -166,20 +193,25 @@ class _Planner:
                 self.nets[name] = fresh_nowcaster(entry.metatrain, words)
         for task in self.sizes:
             bar.set_postfix_str(task)
-            self._task(task)
+            if self._is_left(task, self.plan.calibrations):
+                self._task(task)
+                calibrated(self.plan)
             bar.update()
         for name in self.run.fitted:
             bar.set_postfix_str(name)
-            if name in self.nets:
+            if name in self.nets and self._is_left(name, self.plan.fits):
                 graphs = {task: self._graph(task) for task in self.run.nowcasters[name].tasks}
                 spec = self.run.nowcasters[name].metatrain
                 self.plan.fits[name] = calibrate_fit(spec, self.nets[name], graphs, self.device)
+                calibrated(self.plan)
             bar.update()
         for name in self.run.learned:
             bar.set_postfix_str(name)
             optimizer = self.run.optimizers[name]
-            if (sizes := self.sizes.get(optimizer.task.id)) is not None:
+            sizes = self.sizes.get(optimizer.task.id)
+            if sizes is not None and self._is_left(name, self.plan.learned):
                 self.plan.learned[name] = calibrate_l2o(optimizer.l2o, optimizer.task, sizes, self.device)
+                calibrated(self.plan)
             bar.update()
 
     def _task(self, task: str) -> None:
@@ -190,10 +222,7 @@ class _Planner:
         schedules = {name: method_schedule(self.run.methods[name], self.run.schedule) for name in nowcasters}
         collected = self.run.trajectories[task] if task in self.run.collected else None
         spec, sizes = self.run.tasks[task], self.sizes[task]
-        times = calibrate(spec, sizes, self.device, nowcasters, schedules, folder, collected)
-        self.plan.calibrations[task] = times
-        for part in times.scaled:
-            self._note(task, f"timed on {part}, scaled to the whole")
+        self.plan.calibrations[task] = calibrate(spec, sizes, self.device, nowcasters, schedules, folder, collected)
 
     def _nowcaster(self, method: MethodSpec) -> Nowcaster | None:
         if method.nowcaster == "metatrained":
@@ -213,6 +242,9 @@ class _Planner:
 
     def finish(self) -> Plan:
         """Put rows together."""
+        for task, times in self.plan.calibrations.items():
+            for part in times.scaled:
+                self._note(task, f"timed on {part}, scaled to the whole")
         counts = {name: sum(p.numel() for p in net.parameters()) for name, net in self.nets.items()}
         self.plan.needs = needs(self.run, self.sizes, self.tensors, counts)
         rows = self.plan.rows
@@ -261,7 +293,7 @@ class _Planner:
         if calibration is None or lacks:
             return Row("evaluate", task, len(jobs), size=size)
         times = {name: self._run_seconds(self.run.tasks[task], method, calibration) for name, method in methods.items()}
-        together = self.run.members_per_job or (GPU_MEMBERS if self.device.type == "cuda" else 1)
+        together = self.run.members_per_job or (1 if self.device.type == "cpu" else GPU_MEMBERS)
         most = min(together, max(len(job.seeds) for job in jobs))
         memory = self.base + most * calibration.train_bytes + max(calibration.nowcast_bytes.values(), default=0)
         # seeds at once are timed as one after another: how much faster they are was not calibrated

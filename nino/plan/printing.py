@@ -13,7 +13,7 @@ from nino.plan.estimate import STAGES, Plan, Row
 
 def as_text(plan: Plan) -> str:
     """A row per part, a total per stage, the total, and the notes."""
-    unit = "GPU-hours" if plan.device == "cuda" else "core-hours"
+    unit = "core-hours" if plan.device == "cpu" else "GPU-hours"
     head = ("stage", "what", "jobs", unit, "longest job, h", "disk, at most", "peak memory a job")
     lines: list[Sequence[str]] = []
     for stage in STAGES:

@@ -9,17 +9,21 @@ from typing import Any
 import pandas as pd
 
 from nino.files import write_text
+from nino.release.manifest import DEFINITIONS, read_manifest
 from nino.release.releases import Release, ReleaseError, releases, verify
-from nino.report.columns import METHOD, Column, fixed, interval, lay_out, plain
-from nino.report.formats import fewer_steps
+from nino.report.columns import METHOD, Column, between, fixed, lay_out, plain
+from nino.report.formats import fewer_steps, number
 from nino.report.rendering import Table
+from nino.report.runs import read_runs
+from nino.report.steps_to_target import summary_table
+from nino.specs import ReportSpec
 
 FORMATS = ("csv", "md", "html")
 COLUMNS = (
     Column("Release", plain("release"), once=True),
     METHOD,
-    Column("Mean speed-up, %", fixed("speedup_percent", 1), bold=itemgetter("best")),
-    Column("Interval", interval()),
+    Column("Mean speed-up, %", lambda row: number(row["speedup_percent"], 1, row["bound"]), bold=itemgetter("best")),
+    Column("[Interval] or range", between()),
     Column("Reached", lambda row: f"{row['runs_reached']}/{row['runs']}"),
     Column("Tasks", lambda row: f"{row['tasks']}/{row['tasks_planned']}"),
     Column("P(faster)", fixed("probability_of_improvement", 2)),
@@ -36,7 +40,8 @@ def leaderboard(folder: Path) -> Table:
         folder: where the releases are, ``results``.
 
     Returns:
-        The table; its numbers are those of the releases' own summary tables.
+        The table; its numbers are computed from the logs of the releases, so that all are defined alike. A release
+        without logs stands there with its own if they are defined as today's.
 
     Raises:
         ReleaseError: where there is no release, or one was altered.
@@ -46,19 +51,25 @@ def leaderboard(folder: Path) -> Table:
         raise ReleaseError(f"{folder}: no release there; `nino release RUN` makes one of a complete run")
     if altered := [f"{r.folder}: {sentence}" for r in every for sentence in verify(r.folder)]:
         raise ReleaseError("\n".join(altered))
+    rows = {one.folder.name: _rows(one) for one in sorted(every, key=lambda r: (r.name, -r.version))}
+    gone = [name for name, found in rows.items() if not found]
+    left_out = f"Left out, as their logs are not there and their numbers are defined otherwise: {', '.join(gone)}."
     return lay_out(
         "leaderboard",
         "Leaderboard",
         COLUMNS,
-        [row for one in sorted(every, key=lambda r: (r.name, -r.version)) for row in _rows(one)],
+        [row for found in rows.values() for row in found],
         group=itemgetter("release"),
         notes=(
-            "Mean over tasks of the speed-up in steps to target against the baseline of the same release, with its "
-            "interval; what each column means stands below the release's own summary table. Speed-ups of releases "
-            "with different tasks do not compare.",
+            "Mean over tasks of the speed-up in steps to target against the baseline of the same release, all seeds, "
+            "a miss counting with the step budget; computed from the releases' logs, so that all are defined alike, "
+            "where tables of earlier releases left seeds with a miss out. ≥, ≤: at least, at most; ≈: neither is "
+            "known. [ ]: bootstrap interval; x to y: range of two or three seeds. Speed-ups of releases with different "
+            "tasks do not compare.",
             "Bold (*): best method of a release, controls apart. A release never changes; nino verify checks it.",
+            *([left_out] if gone else []),
         ),
-        findings=tuple(_finding(one) for one in _latest(every)),
+        findings=tuple(_finding(one, found) for one in _latest(every) if (found := rows[one.folder.name])),
     )
 
 
@@ -77,26 +88,31 @@ def write_leaderboard(folder: Path) -> list[Path]:
 
 
 def _rows(one: Release) -> list[dict[str, Any]]:
-    """A release's methods, best first, controls last."""
-    table = pd.read_csv(one.folder / "tables" / "summary.csv")
-    ranked = table[(table.role == "method") & table.speedup_percent.notna()]
-    ranked = ranked.assign(share=ranked.runs_reached / ranked.runs).sort_values(["share", "speedup_percent"])
-    best = ranked.method.iloc[-1] if len(ranked) else None
+    """A release's methods, best first, controls last; none where its numbers cannot be those of today's definition."""
+    manifest = read_manifest(one.folder)
+    if (one.folder / "evaluate").exists():
+        table = summary_table(read_runs(one.folder, ReportSpec.from_dict(manifest["report"]))).data
+    elif manifest.get("definitions", {}).get("summary", 1) == DEFINITIONS["summary"]:
+        table = pd.read_csv(one.folder / "tables" / "summary.csv", dtype={"bound": str}).fillna({"bound": ""})
+    else:
+        return []
     table = table.sort_values(["role", "speedup_percent"], ascending=False, kind="stable")
     records = table.drop(columns=[c for c in table if str(c).startswith("published")]).to_dict("records")
     head = {"release": one.folder.name, "date": one.date}
-    return [head | {str(k): v for k, v in row.items()} | {"best": row["method"] == best} for row in records]
+    return [head | {str(k): v for k, v in row.items()} for row in records]
 
 
 def _latest(every: list[Release]) -> list[Release]:
     return list({one.name: one for one in every}.values())  # sorted by version: the latest one replaces the others
 
 
-def _finding(one: Release) -> str:
-    best = next((row for row in _rows(one) if row["best"]), None)
+def _finding(one: Release, rows: list[dict[str, Any]]) -> str:
+    best = next((row for row in rows if row["best"]), None)
     if best is None:
-        return f"{one.folder.name}: no method reached the target together with the baseline."
-    steps = f"{fewer_steps(best['speedup_percent'])} than the baseline"
+        return f"{one.folder.name}: no method that could be ranked reached the target."
+    steps = f"{fewer_steps(best['speedup_percent'], best['bound'])} than the baseline"
+    if best["interval_kind"] != "none":
+        steps += f" ({between()(best)})"
     if best["speedup_percent"] <= 0:
         return f"{one.folder.name}: {best['label']}, the best method, takes {steps}."
-    return f"{one.folder.name}: {best['label']} is ahead with {steps}."
+    return f"{one.folder.name}: {best['label']} takes {steps}."

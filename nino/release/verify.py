@@ -152,14 +152,14 @@ def _altered_entries(recorded: Mapping[str, Any]) -> Iterator[str]:
     if recorded["config"] is None:  # a run from spec files alone
         return
     try:
-        ours = _in_any_order(ReportSpec.from_dict(recorded["report"]))
-        planned = _in_any_order(resolve(recorded["config"]).report)
+        mine = ReportSpec.from_dict(recorded["report"])
+        given = resolve(recorded["config"]).report
     except (KeyError, TypeError, ValueError) as error:
         yield f"{NAME}: config and report: {' '.join(str(error).split())}"
         return
-    for key, mine, theirs in differences(ours, planned):
+    for key, listed, expected in differences(_in_any_order(mine), _in_any_order(given)):
         if key != "overlays":  # the files that the config came from
-            yield f"{NAME}: report.{key} is {_short(mine)}, its config gives {_short(theirs)}"
+            yield f"{NAME}: report.{key} is {_short(listed)}, its config gives {_short(expected)}"
 
 
 def _in_any_order(spec: ReportSpec) -> dict[str, Any]:

@@ -9,29 +9,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from nino.report.comparisons import contest, reached_speedups, speedup_sample
 from nino.report.runs import Runs
-from nino.report.statistics import NO_INTERVAL, Interval, generator, sample_mean, speedups, stratified_interval
+from nino.report.statistics import Interval, bound, estimate, generator, mean_over_tasks, sample_mean, saved
 
-Steps = dict[str, np.ndarray]  # task -> (seeds, methods) steps to target; inf: missed, NaN: no run
+Steps = dict[str, np.ndarray]  # task -> (seeds, methods) steps to target; NaN: no run
 PROFILE_RESAMPLES = 1000  # enough for a band that is only drawn
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A method over all tasks.
+    """A method over all tasks; a miss counts with the step budget, for the baseline as for the method.
 
     Args:
         method: method name.
-        tasks: tasks with at least one pair of the method and the baseline that both reached the target.
+        tasks: tasks with at least one seed that both the method and the baseline were run with.
         tasks_planned: tasks in the config that the method is planned on.
         runs_reached: runs, over all tasks, that reached the target.
         runs: runs there are, over all tasks.
-        speedup_percent: mean over tasks of the tasks' mean speed-ups, as published.
-        interval: stratified bootstrap interval of it; none where a task has a single pair.
+        bound: what the mean is of the one without misses, see `nino.report.statistics.bound`.
+        speedup_percent: mean over tasks of the tasks' speed-ups, ``100 (1 - mean steps / the baseline's)``.
+        interval: of it, see `nino.report.statistics.estimate`.
+        reached_speedup_percent: mean over tasks of the mean over seeds that both reached the target with.
         geometric_speedup_percent: speed-up that belongs to the geometric mean over tasks of the step ratios.
-        iqm_speedup_percent: interquartile mean over all runs of the speed-up, a miss being ``-inf``.
+        iqm_speedup_percent: interquartile mean over all runs of the speed-up.
         probability_of_improvement: that the method needs fewer steps than the baseline on the same seed, ties half.
     """
 
@@ -40,8 +44,10 @@ class Summary:
     tasks_planned: int
     runs_reached: int
     runs: int
+    bound: str
     speedup_percent: float
     interval: Interval
+    reached_speedup_percent: float
     geometric_speedup_percent: float
     iqm_speedup_percent: float
     probability_of_improvement: float
@@ -75,20 +81,6 @@ def task_steps(runs: Runs, methods: tuple[str, ...]) -> Steps:
     return {task.id: runs.steps(task.id)[list(methods)].to_numpy() for task in runs.spec.tasks}
 
 
-def paired_gains(steps: np.ndarray) -> np.ndarray:
-    """(seeds,) speed-ups in percent of column 1 against column 0; NaN where not both reached the target."""
-    both = np.isfinite(steps).all(axis=1)
-    gains = np.full(len(steps), np.nan)
-    gains[both] = speedups(steps[:, 1], steps[:, 0])
-    return gains
-
-
-def mean_speedup(steps: Steps) -> float:
-    """Mean over tasks of column 1's mean speed-up against column 0, in percent; tasks without a pair are left out."""
-    means = [sample_mean(speedups(x[:, 1], x[:, 0])) for x in steps.values()]
-    return sample_mean(np.array([mean for mean in means if np.isfinite(mean)]))
-
-
 def geometric_speedup(steps: Steps) -> float:
     """``100 (1 - geometric mean of steps / baseline's steps)`` in percent: within a task first, then over tasks.
 
@@ -97,24 +89,16 @@ def geometric_speedup(steps: Steps) -> float:
     """
     logs = []
     for x in steps.values():
-        both = np.isfinite(x).all(axis=1)
+        both = ~np.isnan(x).any(axis=1)
         if both.any():
             logs.append(np.mean(np.log(np.maximum(x[both, 1], 1) / np.maximum(x[both, 0], 1))))
     return float(100 * (1 - np.exp(np.mean(logs)))) if logs else float("nan")
 
 
 def interquartile_mean(steps: Steps) -> float:
-    """Mean of the middle half of all runs' speed-ups in percent, column 1 against column 0.
-
-    A seed that the method misses and the baseline reaches counts as ``-inf``: up to a quarter of them are trimmed away,
-    more make the result ``-inf``. Seeds that the baseline misses have no speed-up and are left out.
-    """
-    values = []
-    for x in steps.values():
-        measured = np.isfinite(x[:, 0]) & ~np.isnan(x[:, 1])
-        values.append(100 * (1 - x[measured, 1] / x[measured, 0]))
-    joined = np.concatenate(values) if values else np.empty(0)
-    return float(stats.trim_mean(joined, 0.25)) if len(joined) else float("nan")
+    """Mean of the middle half of all runs' speed-ups in percent, column 1 against column 0."""
+    values = [100 * (1 - both[:, 1] / both[:, 0]) for x in steps.values() if len(both := x[~np.isnan(x).any(axis=1)])]
+    return float(stats.trim_mean(np.concatenate(values), 0.25)) if values else float("nan")
 
 
 def probability_of_improvement(steps: Steps) -> float:
@@ -137,25 +121,26 @@ def probability_of_improvement(steps: Steps) -> float:
 def summarize(runs: Runs, method: str) -> Summary:
     """A method against the baseline over all tasks."""
     spec = runs.spec
-    steps = task_steps(runs, (spec.baseline, method))
+    tasks = spec.planned_tasks(method)
+    found = {task.id: speedup_sample(runs, task.id, method) for task in tasks}
+    paired = {task: sample for task, (sample, _) in found.items() if len(sample)}
+    mean, interval = estimate(spec, paired)
+    reached = [sample_mean(reached_speedups(runs, task.id, method).to_numpy()) for task in tasks]
     part = runs.frame[runs.frame.method == method]
-    gains = {task: paired_gains(x) for task, x in steps.items()}
-    pairs = {task: int(np.isfinite(values).sum()) for task, values in gains.items()}
-    paired = {task: values for task, values in gains.items() if pairs[task]}
-    # A single pair is resampled to itself: the interval would ignore how much such a task varies.
-    several = bool(paired) and min(pairs[task] for task in paired) > 1
-    interval = stratified_interval(paired, spec.confidence, spec.resamples, generator(runs)) if several else NO_INTERVAL
+    counted = {task: runs.counted_steps(task)[[spec.baseline, method]].to_numpy() for task in paired}
     return Summary(
         method=method,
         tasks=len(paired),
-        tasks_planned=len(spec.planned_tasks(method)),
+        tasks_planned=len(tasks),
         runs_reached=int(part.reached.sum()),
         runs=int((part.status != "missing").sum()),
-        speedup_percent=mean_speedup(steps),
+        bound=bound(sign for _, sign in found.values()),
+        speedup_percent=mean,
         interval=interval,
-        geometric_speedup_percent=geometric_speedup(steps),
-        iqm_speedup_percent=interquartile_mean(steps),
-        probability_of_improvement=probability_of_improvement(steps),
+        reached_speedup_percent=sample_mean(np.array([mean for mean in reached if np.isfinite(mean)])),
+        geometric_speedup_percent=geometric_speedup(counted),
+        iqm_speedup_percent=interquartile_mean(counted),
+        probability_of_improvement=probability_of_improvement(task_steps(runs, (spec.baseline, method))),
     )
 
 
@@ -167,26 +152,24 @@ def common_tasks(runs: Runs) -> tuple[str, ...]:
 
 
 def best_method(runs: Runs) -> str | None:
-    """The best contender: the largest share of its runs reached the target, then the largest mean speed-up.
+    """The best contender: the largest mean speed-up over the tasks that all are planned on, a miss at the budget.
 
-    Only tasks that all contenders are planned on count, so that none gains by easier or fewer tasks; if they share
-    none, each is ranked on its own tasks.
+    Ranked are the contenders with the most runs there, each on the seeds that all of them and the baseline have, so
+    that none gains by easier or fewer tasks or seeds.
 
     Returns:
-        Its name; None where no method has a speed-up.
+        Its name; None where they share no task, or none of them reached a target together with a run of the baseline.
     """
-    shared = common_tasks(runs)
-    ranks = {}
-    for method in runs.spec.contenders:
-        tasks = shared or tuple(task.id for task in runs.spec.planned_tasks(method))
-        part = runs.frame[
-            (runs.frame.method == method) & runs.frame.task.isin(tasks) & (runs.frame.status != "missing")
-        ]
-        steps = task_steps(runs, (runs.spec.baseline, method))
-        mean = mean_speedup({task: steps[task] for task in tasks})
-        if np.isfinite(mean):
-            ranks[method] = (float(part.reached.mean()), mean)
-    return max(ranks, key=lambda method: ranks[method], default=None)
+    base, shared = runs.spec.baseline, common_tasks(runs)
+    ranked = contest(runs, shared)
+    samples: dict[str, dict[str, pd.DataFrame]] = {method: {} for method in ranked}
+    for task in shared:
+        steps = runs.counted_steps(task)[[base, *ranked]].dropna()
+        for method in ranked if len(steps) else ():
+            samples[method][task] = saved(steps[method], steps[base])
+    hit = set(runs.frame.method[runs.frame.reached & runs.frame.task.isin(shared)])
+    means = {m: mean_over_tasks(by_task) for m, by_task in samples.items() if by_task and m in hit}
+    return max(means, key=lambda method: means[method], default=None)
 
 
 def profile(runs: Runs, methods: tuple[str, ...], taus: np.ndarray | None = None) -> Profile:
@@ -207,7 +190,7 @@ def profile(runs: Runs, methods: tuple[str, ...], taus: np.ndarray | None = None
     if not methods or not steps:
         return Profile(taus, {}, {}, {}, 0, planned)
     ratios = {task: step_ratios(x) for task, x in steps.items()}
-    rng, tail = generator(runs), (1 - runs.spec.confidence) / 2
+    rng, tail = generator(runs.spec), (1 - runs.spec.confidence) / 2
     drawn = np.stack([_shares(_resample(ratios, rng), taus) for _ in range(PROFILE_RESAMPLES)])
     bands = (_shares(ratios, taus), *np.quantile(drawn, [tail, 1 - tail], axis=0))
     rho, low, high = (dict(zip(methods, band, strict=True)) for band in bands)

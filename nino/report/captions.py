@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from nino.report.across_tasks import Profile, Summary, best_method, common_tasks, summarize
+from nino.report.comparisons import compare, comparisons
 from nino.report.formats import counted, fewer_steps, percent
 from nino.report.progress import worth_at
 from nino.report.runs import Runs
-from nino.report.statistics import compare
+from nino.report.statistics import smallest_n
 from nino.specs import ReportSpec, TaskSpec
 
 
@@ -16,25 +17,32 @@ def headline(runs: Runs) -> tuple[str, ...]:
     """What the comparison of all tasks found: the best method, how sure that is, and where the controls lie."""
     spec = runs.spec
     summaries = [summarize(runs, method) for method in spec.contenders]
-    ranked = [summary for summary in summaries if np.isfinite(summary.speedup_percent)]
+    compared = [summary for summary in summaries if np.isfinite(summary.speedup_percent)]
     base = spec.label(spec.baseline)
     if not spec.contenders:
         return ("No method was compared with the baseline.",)
     if not any(summary.runs for summary in summaries):
         return (f"There is no run of {', '.join(spec.label(method) for method in spec.contenders)}.",)
-    if not ranked:
-        return (f"No seed reached the target both with {base} and with another method: there is no speed-up to give.",)
+    if not compared:
+        return (f"No seed was run both with {base} and with another method: there is no speed-up to give.",)
+    if not runs.frame.reached.any():
+        return ("No run reached the target: there is no speed-up to give.",)
     name, shared = best_method(runs), common_tasks(runs)
-    best = next((summary for summary in ranked if summary.method == name), ranked[0])
-    sentences = [best_sentence(runs, best), separation_sentence(runs, best.method)]
+    lead = [summary for summary in compared if summary.method == name] or compared
+    sentences = [sentence for summary in lead for sentence in _lead(runs, summary)]
     if not shared:
-        sentences.append("No task is planned for all methods: each was ranked on its own.")
+        sentences.append("No task is planned for all methods: none is ranked.")
     elif len(shared) < len(spec.tasks) and name:
         sentences.append(f"It is the best on {', '.join(shared)}, which all methods are planned on.")
     controls = [summarize(runs, method) for method in spec.controls]
-    means = [f"{spec.label(c.method)} {percent(c.speedup_percent)}" for c in controls if np.isfinite(c.speedup_percent)]
+    means = [
+        f"{spec.label(c.method)} {percent(c.speedup_percent, c.bound)}"
+        for c in controls
+        if np.isfinite(c.speedup_percent)
+    ]
     if means:
         sentences.append(f"Controls: {', '.join(means)}.")
+    sentences.append(ran_sentence(runs))
     gaps = runs.frame[runs.frame.status != "done"]
     if len(gaps):
         counts = gaps.status.value_counts()
@@ -42,32 +50,49 @@ def headline(runs: Runs) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def best_sentence(runs: Runs, best: Summary) -> str:
-    """How often and how much faster than the baseline the best method was."""
-    spec = runs.spec
-    interval = ""
-    if best.interval.kind != "none":
-        interval = (
-            f", {100 * spec.confidence:g} % interval {percent(best.interval.low)} to {percent(best.interval.high)}"
-        )
+def ran_sentence(runs: Runs) -> str:
+    """How many methods have a run of each task."""
+    there = runs.frame[runs.frame.status != "missing"].groupby("task").method.nunique()
+    tasks: dict[int, list[str]] = {}
+    for task in runs.spec.tasks:
+        tasks.setdefault(int(there.get(task.id, 0)), []).append(task.id)
+    counts = [f"{counted(count, 'method')} on {', '.join(names)}" for count, names in tasks.items()]
+    return f"There are runs of {'; '.join(counts)} (baseline and controls included)."
+
+
+def _lead(runs: Runs, summary: Summary) -> tuple[str, str]:
+    return speedup_sentence(runs, summary), separation_sentence(runs, summary.method)
+
+
+def speedup_sentence(runs: Runs, summary: Summary) -> str:
+    """How often a method reached the target, and how many steps it took, all seeds counted."""
+    spec, low, high = runs.spec, percent(summary.interval.low), percent(summary.interval.high)
+    between = {
+        "none": "",
+        "range": f", range of its seeds {low} to {high}",
+        "bootstrap": f", {100 * spec.confidence:g} % interval {low} to {high}",
+    }[summary.interval.kind]
+    of = f"mean over {counted(summary.tasks, 'task')}" if summary.tasks > 1 else "all seeds"
     return (
-        f"{spec.label(best.method)} reached the target in {best.runs_reached} of {best.runs} runs and took "
-        f"{fewer_steps(best.speedup_percent)} than {spec.label(spec.baseline)} "
-        f"(mean over {counted(best.tasks, 'task')}{interval})."
+        f"{spec.label(summary.method)} reached the target in {summary.runs_reached} of {summary.runs} runs and took "
+        f"{fewer_steps(summary.speedup_percent, summary.bound)} than {spec.label(spec.baseline)} ({of}{between})."
     )
 
 
 def separation_sentence(runs: Runs, method: str) -> str:
-    """On how many tasks the paired test separates a method from the baseline."""
-    spec = runs.spec
-    separated = [bool(compare(runs, task.id, method).separated_from_baseline) for task in spec.planned_tasks(method)]
+    """On how many tasks the paired test separates a method from the baseline, corrected for Table 2's comparisons."""
+    spec, rows = runs.spec, comparisons(runs)
+    tests = sum(np.isfinite(row.p_value) for row in rows)
+    mine = [row for row in rows if row.method == method and spec.plans(row.task, method)]
     sentence = (
-        f"The exact paired test separates it from {spec.label(spec.baseline)} on {sum(separated)} of "
-        f"{counted(len(separated), 'task')}"
+        f"The exact paired test separates it from {spec.label(spec.baseline)} on "
+        f"{sum(bool(row.separated_from_baseline) for row in mine)} of {counted(len(mine), 'task')}"
     )
-    needed = smallest_n(spec.confidence)
-    if len(spec.seeds) < needed:
-        return f"{sentence}; with {counted(len(spec.seeds), 'seed')} it cannot: it needs {needed}."
+    if tests > 1:
+        sentence += f", corrected for {tests} comparisons (Holm)"
+    needed, most = smallest_n(spec.confidence, tests), max(row.pairs for row in mine)
+    if most < needed:
+        return f"{sentence}; with {counted(most, 'seed')} it cannot: it needs {needed}."
     return sentence + "."
 
 
@@ -80,11 +105,15 @@ def curves_sentence(runs: Runs, task: str) -> str:
         if not row.seeds_run:
             parts.append(f"{spec.label(method)} has no run")
         elif row.seeds_reached:
-            share = "" if row.seeds_reached == row.seeds_run else f" ({row.seeds_reached} of {row.seeds_run} seeds)"
-            parts.append(f"{spec.label(method)} at step {row.steps_mean:.0f}{share}")
+            missed = row.seeds_reached < row.seeds_run
+            share = f" ({row.seeds_reached} of {row.seeds_run} seeds)" if missed else ""
+            parts.append(f"{spec.label(method)} at step {'> ' if missed else ''}{row.steps_mean:.0f}{share}")
         else:
             parts.append(f"{spec.label(method)} never")
-    return f"{task}: the target was reached by {', '.join(parts)} (mean over the seeds that reached it)."
+    return (
+        f"{task}: the target was reached by {', '.join(parts)} (mean over all seeds, a miss counting with the step "
+        "budget, an open diamond there)."
+    )
 
 
 def worth_sentence(runs: Runs, task: TaskSpec) -> str:
@@ -135,15 +164,6 @@ def profile_sentence(runs: Runs, profile: Profile) -> str:
         for method in runs.spec.contenders
         if method not in runs.spec.realizable
     )
-
-
-def smallest_n(confidence: float) -> int:
-    """Seeds that the exact paired test needs to separate anything: the smallest n with ``2 / 2^n <= 1 - confidence``.
-
-    >>> smallest_n(0.95)
-    6
-    """
-    return int(np.ceil(np.log2(2 / (1 - confidence)) - 1e-9))
 
 
 def plan_notes(spec: ReportSpec) -> tuple[str, ...]:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
+from nino.report.comparisons import speedup_sample
 from nino.report.formats import EMPTY
-from nino.report.measures import MEASURES, PLANNED, Cell, values
+from nino.report.measures import MEASURES, PLANNED, Cell, sample
 from nino.report.runs import Runs
-from nino.report.statistics import (
-    NO_INTERVAL,
-    Interval,
-    generator,
-    interval_of_mean,
-    sample_mean,
-    sample_std,
-    stratified_interval,
-)
+from nino.report.statistics import LOWER, NO_INTERVAL, Interval, bound, estimate, sample_std
 
-Values = dict[str, dict[int, float]]  # task -> seed -> value
 MEAN_SPEEDUP = "mean_speedup"
-TO_TARGET = ("speedup", "steps", MEAN_SPEEDUP)  # a run that misses its target has none of these
+TO_TARGET = ("speedup", "steps", MEAN_SPEEDUP)  # a run that misses its target counts with its budget
 MISSING = "missing"
 NOT_PLANNED = "n/a"
-NOT_REACHED = "not reached"
 NO_PAIR = "no pair"
 
 
@@ -37,10 +30,10 @@ class Measured:
         reached: how many of them reached the target.
         tasks: how many tasks the mean is of.
         seeds: how many seeds the mean is of, over all tasks; 0 of what follows from the plan alone.
-        gap: why there is no value: ``missing`` (no such run), ``n/a`` (not planned), ``not reached`` (in no run), ``no
-            pair`` (never in a seed that the baseline reached it in), a dash (runs without such a value); empty where
-            there is one.
-        mean: the value; NaN where there is none.
+        gap: why there is no value: ``missing`` (no such run), ``n/a`` (not planned), ``no pair`` (no seed that the
+            baseline was run with, too), a dash (runs without such a value); empty where there is one.
+        mean: the value, misses counted with the step budget; NaN where there is none.
+        bound: what it is of the value without misses, see `nino.report.statistics.bound`.
         std: sample standard deviation over seeds; NaN of one, and of means over tasks.
         interval: of the mean.
     """
@@ -51,12 +44,9 @@ class Measured:
     seeds: int = 0
     gap: str = ""
     mean: float = float("nan")
+    bound: str = ""
     std: float = float("nan")
     interval: Interval = NO_INTERVAL
-
-    def share(self, measure: str) -> float:
-        """The share of the runs that count: those that reached the target, or that have a value of another measure."""
-        return (self.reached if measure in TO_TARGET else self.seeds) / max(self.run, 1)
 
 
 def measure(runs: Runs | None, cell: Cell) -> Measured:
@@ -84,8 +74,20 @@ def measure(runs: Runs | None, cell: Cell) -> Measured:
         return Measured(gap=NOT_PLANNED if cell.task in {task.id for task in runs.spec.tasks} else MISSING)
     part = runs.frame[(runs.frame.method == cell.method) & runs.frame.task.isin(tasks)]
     run, reached = int((part.status != "missing").sum()), int(part.reached.sum())
-    measured = _over_tasks(runs, cell) if cell.measure == MEAN_SPEEDUP else _over_seeds(runs, cell)
-    return replace(measured, run=run, reached=reached, gap="" if measured.seeds else _gap(runs, cell, run, reached))
+    by_task = samples(runs, cell)
+    mean, interval = estimate(runs.spec, by_task)
+    seeds = sum(map(len, by_task.values()))
+    return Measured(
+        run=run,
+        reached=reached,
+        tasks=len(by_task),
+        seeds=seeds,
+        gap="" if seeds else _gap(runs, cell, run),
+        bound=_bound(runs, cell, by_task),
+        mean=mean,
+        std=sample_std(by_task[cell.task].value.to_numpy()) if cell.task in by_task else float("nan"),
+        interval=interval,
+    )
 
 
 def tasks_of(runs: Runs, cell: Cell) -> list[str]:
@@ -93,73 +95,23 @@ def tasks_of(runs: Runs, cell: Cell) -> list[str]:
     return [task.id for task in runs.spec.planned_tasks(cell.method) if not cell.task or task.id == cell.task]
 
 
-def bounded(runs: Runs, cell: Cell) -> Values:
-    """A cell's values by task and seed, as comparisons use them: a run that misses its target counts with the budget.
+def samples(runs: Runs, cell: Cell) -> dict[str, pd.DataFrame]:
+    """What the mean of a cell is estimated from, by task; tasks without a value are left out."""
+    name = "speedup" if cell.measure == MEAN_SPEEDUP else cell.measure
+    by_task = {task: sample(runs, replace(cell, measure=name, task=task)) for task in tasks_of(runs, cell)}
+    return {task: frame for task, frame in by_task.items() if len(frame)}
 
-    Such a run needs at least all of its step budget, so no method gains by missing a target. Seeds whose baseline run
-    misses the target have no speed-up.
 
-    Args:
-        runs: all runs.
-        cell: what is measured.
-    """
+def _bound(runs: Runs, cell: Cell, tasks: Iterable[str]) -> str:
+    """What the value is of the one without misses."""
+    if cell.measure == "steps":
+        return LOWER if np.isinf(runs.steps(cell.task)[cell.method]).any() else ""
     if cell.measure not in TO_TARGET:
-        return {task: values(runs, cell) for task in tasks_of(runs, cell)[:1]}
-    by_task: Values = {}
-    for task in tasks_of(runs, cell):
-        budget = float(runs.frame[runs.frame.task == task].budget.max())
-        steps = runs.steps(task)
-        mine, base = steps[cell.method].clip(upper=budget), steps[runs.spec.baseline]
-        if cell.measure != "steps":
-            mine = (100 * (1 - mine / base)).where(np.isfinite(base))
-        by_task[task] = {int(seed): float(value) for seed, value in mine.dropna().items()}  # type: ignore[call-overload]
-    return {task: by_seed for task, by_seed in by_task.items() if by_seed}
+        return ""
+    return bound(speedup_sample(runs, task, cell.method)[1] for task in tasks)
 
 
-def mean_over_tasks(runs: Runs, by_task: Values) -> tuple[float, Interval]:
-    """Mean over tasks of the tasks' means, each task weighing the same, with its interval.
-
-    Args:
-        runs: whose report says the level and how many resamples.
-        by_task: values by task and seed, no task empty.
-
-    Returns:
-        The mean, and a percentile bootstrap interval that resamples seeds within tasks; of a single task the interval
-        of its mean, and none where one of several tasks has a single seed, which would pretend that it never varies.
-    """
-    arrays = {task: np.array(list(by_seed.values())) for task, by_seed in by_task.items()}
-    means = np.array([array.mean() for array in arrays.values()])
-    if len(arrays) == 1:
-        return sample_mean(means), interval_of_mean(runs, *arrays.values())
-    if not arrays or min(map(len, arrays.values())) < 2:
-        return sample_mean(means), NO_INTERVAL
-    spec = runs.spec
-    return sample_mean(means), stratified_interval(arrays, spec.confidence, spec.resamples, generator(runs))
-
-
-def _over_tasks(runs: Runs, cell: Cell) -> Measured:
-    """The mean speed-up over tasks; no value for a method that never reaches a target."""
-    by_task = {} if cell.method == runs.spec.baseline else bounded(runs, cell)
-    if not by_task or not runs.frame[runs.frame.method == cell.method].reached.any():
-        return Measured()
-    mean, interval = mean_over_tasks(runs, by_task)
-    return Measured(tasks=len(by_task), seeds=sum(map(len, by_task.values())), mean=mean, interval=interval)
-
-
-def _over_seeds(runs: Runs, cell: Cell) -> Measured:
-    array = np.array(list(values(runs, cell).values()))
-    return Measured(
-        tasks=1,
-        seeds=len(array),
-        mean=sample_mean(array),
-        std=sample_std(array),
-        interval=interval_of_mean(runs, array),
-    )
-
-
-def _gap(runs: Runs, cell: Cell, run: int, reached: int) -> str:
+def _gap(runs: Runs, cell: Cell, run: int) -> str:
     if not run:
         return MISSING
-    if cell.measure not in TO_TARGET or (cell.method == runs.spec.baseline and cell.measure != "steps"):
-        return EMPTY
-    return NO_PAIR if reached else NOT_REACHED
+    return NO_PAIR if cell.measure in TO_TARGET and cell.method != runs.spec.baseline else EMPTY

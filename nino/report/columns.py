@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from nino.report.formats import EMPTY, interval_text, mean_std, number, significant
+from nino.report.formats import EMPTY, between_text, mean_std, number, significant
 from nino.report.rendering import Table
 from nino.report.runs import Runs
 from nino.report.statistics import Interval
@@ -138,9 +138,17 @@ def spread(mean: str, std: str, digits: int = 0) -> Show:
     return lambda row: mean_std(row[mean], row[std], digits)
 
 
-def interval(digits: int = 1) -> Show:
-    """Show the row's interval in brackets."""
-    return lambda row: interval_text(row["interval_low"], row["interval_high"], digits)
+def between(digits: int = 1) -> Show:
+    """Show the row's interval in brackets, its range as x to y."""
+    return lambda row: between_text(row["interval_low"], row["interval_high"], row["interval_kind"], digits)
+
+
+def interval(rows: Sequence[Row], confidence: float) -> Column:
+    """The column of the rows' intervals, named as what they are: a range of two or three seeds is no interval."""
+    kinds = {row["interval_kind"] for row in rows}
+    level = f"{100 * confidence:g} % interval"
+    title = level if "range" not in kinds else f"[{level}] or range" if "bootstrap" in kinds else "Range of seeds"
+    return Column(title, between())
 
 
 def method_text(row: Row) -> str:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 
-from nino.report.captions import smallest_n
-from nino.report.cells import MEAN_SPEEDUP, NOT_REACHED, Measured, bounded, mean_over_tasks
-from nino.report.formats import counted, interval_text, number
+from nino.report.cells import MEAN_SPEEDUP, Measured, samples
+from nino.report.formats import between_text, counted, number
 from nino.report.measures import Cell
 from nino.report.runs import Runs
-from nino.report.statistics import Interval, generator, paired_p, separates
+from nino.report.statistics import Interval, estimate, generator, holm, paired_p, separates, smallest_n
 from nino.report.studies import Contrast, Place, Study
 
-BRACKETS = {
-    "bootstrap": "{level:g} % bootstrap interval",
-    "range": "range of two or three seeds, no {level:g} % interval",
+BETWEEN = {
+    "bootstrap": "in brackets the {level:g} % bootstrap interval",
+    "range": "x to y: range of two or three seeds, no interval",
 }
 
 
@@ -30,13 +29,15 @@ class Difference:
         mean: of the differences; over tasks, the mean of the tasks' means.
         interval: of it.
         pairs: n.
-        p_value: exact paired permutation test.
+        p_value: exact paired permutation test, not corrected for other comparisons.
+        bound: of a cell by itself, what it is of the value without misses.
     """
 
     mean: float
     interval: Interval
     pairs: int
     p_value: float
+    bound: str = ""
 
 
 def difference(runs: Runs, cell: Cell, other: Cell | None) -> Difference | None:
@@ -48,26 +49,24 @@ def difference(runs: Runs, cell: Cell, other: Cell | None) -> Difference | None:
         other: with what, a cell of the same measure; None compares with zero, as of a speed-up.
 
     Returns:
-        The difference; None without a pair.
+        The difference, its seeds weighed as the cell's; None without a pair.
     """
-    mine = bounded(runs, cell)
-    if other is None:
-        pairs = mine
-    else:
-        theirs = bounded(runs, other)
+    pairs = samples(runs, cell)
+    if other is not None:
+        theirs = samples(runs, other)
         if cell.measure != MEAN_SPEEDUP:  # sides of one task each, which may differ: runs are paired by seed
-            theirs = dict(zip(mine, theirs.values(), strict=False))
+            theirs = dict(zip(pairs, theirs.values(), strict=False))
         pairs = {
-            task: {seed: value - theirs[task][seed] for seed, value in values.items() if seed in theirs[task]}
-            for task, values in mine.items()
+            task: frame.assign(value=frame.value - theirs[task].value.reindex(frame.index)).dropna()
+            for task, frame in pairs.items()
             if task in theirs
         }
-    pairs = {task: values for task, values in pairs.items() if values}
+    pairs = {task: frame for task, frame in pairs.items() if len(frame)}
     if not pairs:
         return None
-    mean, interval = mean_over_tasks(runs, pairs)
-    joined = np.array([value for values in pairs.values() for value in values.values()])
-    return Difference(mean, interval, len(joined), paired_p(joined, np.zeros_like(joined), generator(runs)))
+    mean, interval = estimate(runs.spec, pairs)
+    joined = np.concatenate([frame.value for frame in pairs.values()])
+    return Difference(mean, interval, len(joined), paired_p(joined, np.zeros_like(joined), generator(runs.spec)))
 
 
 def findings(study: Study, runs: Runs | None, measured: Mapping[Cell, Measured]) -> tuple[str, ...]:
@@ -87,8 +86,7 @@ def findings(study: Study, runs: Runs | None, measured: Mapping[Cell, Measured])
     if runs is None or not there:
         if not any(value.run for value in values):
             return ("Nothing of this has been measured yet.",)
-        missed = any(value.gap == NOT_REACHED for value in values)
-        return (f"There are runs, but none {'reached the target' if missed else 'has a value for this table'}.",)
+        return ("There are runs, but none has a value for this table.",)
     coverage = "" if there == len(values) else f" ({there} of {len(values)} cells have a value)"
     compared = [
         (contrast, between)
@@ -106,7 +104,10 @@ def _difference(runs: Runs, measured: Mapping[Cell, Measured], contrast: Contras
     sides = [measured[place.cell] for place in contrast if place]
     if not any(side.seeds for side in sides) or not all(side.run for side in sides):
         return None
-    return difference(runs, contrast.mine.cell, contrast.other.cell if contrast.other else None)
+    found = difference(runs, contrast.mine.cell, contrast.other.cell if contrast.other else None)
+    if found is None or contrast.other is not None:
+        return found
+    return replace(found, bound=measured[contrast.mine.cell].bound)
 
 
 def _differences(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) -> str:
@@ -117,7 +118,7 @@ def _differences(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) ->
         shown = [_value(contrast.mine, between, alone=len(sizes) == 1) for contrast, between in group]
         clauses.append(f"{side}: {', '.join(shown)}")
     kinds = dict.fromkeys(between.interval.kind for _, between in compared)
-    notes = [BRACKETS[kind].format(level=100 * runs.spec.confidence) for kind in kinds if kind != "none"]
+    notes = [BETWEEN[kind].format(level=100 * runs.spec.confidence) for kind in kinds if kind != "none"]
     if "none" in kinds:
         notes.append("no interval of single seeds")
     size = [f"n = {next(iter(sizes))}"] if len(sizes) == 1 else []
@@ -136,9 +137,11 @@ def _side(contrast: Contrast) -> str:
 
 def _value(place: Place, between: Difference, alone: bool) -> str:
     digits, interval = place.cell.digits, between.interval
-    shown = f"{place.row} {'+' if between.mean > 0 else ''}{number(between.mean, digits)}"
+    sign = f"{between.bound} " * bool(between.bound) + "+" * (between.mean > 0)
+    shown = f"{place.row} {sign}{number(between.mean, digits)}"
     if interval.kind != "none":
-        shown += f" {interval_text(interval.low, interval.high, digits)}"
+        ends = between_text(interval.low, interval.high, interval.kind, digits)
+        shown += f" ({ends})" if interval.kind == "range" else f" {ends}"
     return shown + ("" if alone else f", n = {between.pairs}")
 
 
@@ -166,9 +169,11 @@ def _name(runs: Runs, place: Place) -> str:
 
 def _tests(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) -> str:
     """State how many differences the paired test separates from zero, and how many seeds it needs."""
-    count = sum(separates(runs, between.p_value) for _, between in compared)
+    corrected = holm([between.p_value for _, between in compared])
+    count = sum(bool(separates(runs.spec, p)) for p in corrected)
     text = f"the exact paired test separates {count} of {counted(len(compared), 'difference')} from none"
-    needed = smallest_n(runs.spec.confidence)
+    text += " (Holm)" if len(compared) > 1 else ""
+    needed = smallest_n(runs.spec.confidence, len(compared))
     if max(between.pairs for _, between in compared) < needed:
-        text += f" (it needs n = {needed})"
+        text += f"; it needs n = {needed}"
     return text

@@ -10,9 +10,8 @@ import numpy as np
 from nino.report.columns import METHOD, Column, Row, by_task, head, lay_out, spread
 from nino.report.formats import EMPTY, mean_std, number
 from nino.report.measures import Cell, values
-from nino.report.progress import worth_at
+from nino.report.progress import settled_step, worth_at
 from nino.report.rendering import Table
-from nino.report.running_mean import running_mean_notes
 from nino.report.runs import Runs
 from nino.report.statistics import sample_mean, sample_std
 from nino.report.steps_to_target import absent
@@ -33,7 +32,6 @@ def fixed_step_table(runs: Runs) -> Table:
         METHOD,
         *(Column(f"{100 * fraction:g} % of steps", _at(i)) for i, fraction in enumerate(FRACTIONS)),
         Column("Best", lambda row: _spread_text(row, "best", 2)),
-        Column("Running mean at target", _steady_text),
         Column("Half the steps are worth", lambda row: _worth_text(runs, row)),
     )
     rows = [
@@ -51,10 +49,11 @@ def fixed_step_table(runs: Runs) -> Table:
         data=[record for row in rows for record in row["at"]],
         group=by_task,
         notes=(
-            "Mean ± sample standard deviation over seeds of the last evaluation up to that step. Best: of all of them.",
-            *running_mean_notes(runs),
+            "Mean ± sample standard deviation over seeds of the last evaluation up to that step that comes half a "
+            f"period or more after every method's jumps, the same step for all{_read_at(runs)}. Best: of all of them.",
             f"Half the steps are worth: the step at which {runs.spec.label(runs.spec.baseline)} was first as good as "
-            "the method had been within half of its steps, median over seeds; > where it never was.",
+            "the method had been within half of its steps, by the evaluations that all runs have; median over seeds; > "
+            "where it never was.",
         ),
     )
 
@@ -66,10 +65,21 @@ def _at_step(runs: Runs, task: TaskSpec, method: str, fraction: float) -> dict[s
         "task": task.id,
         "method": method,
         "step": step,
+        "read_at": settled_step(runs, task, step),
         "seeds": len(array),
         "mean": sample_mean(array),
         "std": sample_std(array),
     }
+
+
+def _read_at(runs: Runs) -> str:
+    """At which steps the columns are read, where these are others than the columns say."""
+    parts = []
+    for task in runs.spec.tasks:
+        steps = [round(fraction * task.recipe.steps) for fraction in FRACTIONS]
+        moved = {step: at for step in steps if (at := settled_step(runs, task, step)) != step}
+        parts += [f"{task.id} {', '.join(f'{at} for {step}' for step, at in moved.items())}"] if moved else []
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _at(position: int) -> Callable[[Row], str]:
@@ -86,12 +96,6 @@ def _task_text(task: TaskSpec) -> str:
 def _spread_text(row: Row, name: str, digits: int = 0) -> str:
     array = row["part"][name].dropna().to_numpy()
     return mean_std(sample_mean(array), sample_std(array), digits)
-
-
-def _steady_text(row: Row) -> str:
-    """Mean step at which the running mean met the target, and the number of seeds that it did with."""
-    run = int((row["part"].status != "missing").sum())
-    return f"{_spread_text(row, 'steady_steps')} ({row['part'].steady_steps.notna().sum()}/{run})" if run else EMPTY
 
 
 def _worth_text(runs: Runs, row: Row) -> str:

@@ -7,14 +7,16 @@ import numpy as np
 EMPTY = "–"
 
 
-def number(value: float, digits: int = 0) -> str:
-    """A number with ``digits`` decimals; a dash for NaN.
+def number(value: float, digits: int = 0, bound: str = "") -> str:
+    """A number with ``digits`` decimals, after the sign of what it is a bound of; a dash for NaN.
 
-    >>> number(1234.56, 1), number(float("nan"))
-    ('1234.6', '–')
+    >>> number(1234.56, 1), number(float("nan")), number(-5.0, 1, "≥")
+    ('1234.6', '–', '≥ −5.0')
     """
     if np.isnan(value):
         return EMPTY
+    if bound:
+        return f"{bound} {number(value, digits)}"
     if np.isinf(value):
         return "∞" if value > 0 else "−∞"
     # adding zero turns a rounded -0.0 into 0.0
@@ -48,13 +50,24 @@ def interval_text(low: float, high: float, digits: int = 1) -> str:
     return EMPTY if np.isnan(low) else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
-def percent(value: float) -> str:
-    """A percentage with one decimal.
+def between_text(low: float, high: float, kind: str, digits: int = 1) -> str:
+    """An interval in brackets, the range of two or three seeds without: it is none; a dash where there is neither.
 
-    >>> percent(46.44)
-    '46.4 %'
+    >>> between_text(-1.0, 2.25, "bootstrap"), between_text(-1.0, 2.25, "range")
+    ('[−1.0, 2.2]', '−1.0 to 2.2')
     """
-    return f"{value:.1f} %".replace("-", "−")
+    if kind == "range":
+        return f"{number(low, digits)} to {number(high, digits)}"
+    return interval_text(low, high, digits)
+
+
+def percent(value: float, bound: str = "") -> str:
+    """A percentage with one decimal, after the sign of what it is a bound of.
+
+    >>> percent(46.44), percent(-3.0, "≥")
+    ('46.4 %', '≥ −3.0 %')
+    """
+    return f"{number(value, 1, bound)} %"
 
 
 def counted(count: int, noun: str) -> str:
@@ -66,10 +79,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def fewer_steps(speedup: float) -> str:
-    """A speed-up in percent as an amount of steps.
+def fewer_steps(speedup: float, bound: str = "") -> str:
+    """A speed-up in percent as an amount of steps; of a bound, which way it lies.
 
     >>> fewer_steps(46.44), fewer_steps(-3.0)
     ('46.4 % fewer steps', '3.0 % more steps')
+    >>> fewer_steps(46.44, "≥"), fewer_steps(-3.0, "≤"), fewer_steps(3.0, "≈")
+    ('at least 46.4 % fewer steps', 'at least 3.0 % more steps', '3.0 % fewer steps, misses at the budget,')
     """
-    return f"{abs(speedup):.1f} % {'fewer' if speedup >= 0 else 'more'} steps"
+    fewer = speedup >= 0
+    side = {"≥": "at least " if fewer else "at most ", "≤": "at most " if fewer else "at least "}.get(bound, "")
+    text = f"{side}{abs(speedup):.1f} % {'fewer' if fewer else 'more'} steps"
+    return f"{text}, misses at the budget," if bound == "≈" else text

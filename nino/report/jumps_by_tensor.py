@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from nino.drawing import COLUMN, PAGE, grid_shape, legend_below, new_figure, panel_grid
 from nino.evaluate.run_folder import QUANTILES
+from nino.report.plots import titled
 from nino.report.runs import Runs
 from nino.specs import TaskSpec
 
@@ -33,8 +34,11 @@ def jumps_figure(runs: Runs, task: TaskSpec) -> Figure:
         handles, labels = panels[0].get_legend_handles_labels()
         legend_below(figure, handles, labels, most=2)
     else:
-        panels[0].text(0.5, 0.5, "no nowcasts recorded", ha="center", va="center", transform=panels[0].transAxes)
-    figure.suptitle(task.id, fontsize=8)
+        made = sum(len(runs.nowcasts_of(method, task.id)) for method in runs.spec.row_order)
+        text = f"{made} nowcasts were made,\nof none is known how it lay\nover the tensors" if made else "no nowcasts"
+        panels[0].text(0.5, 0.5, text, ha="center", va="center", transform=panels[0].transAxes)
+    gone = [m for m in (*runs.spec.contenders, *runs.spec.controls) if runs.keys(task.id, m) and m not in spreads]
+    figure.suptitle(titled(runs, task, gone if spreads else []), fontsize=8)
     return figure
 
 

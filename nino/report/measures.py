@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from nino.report.progress import value_at
+from nino.report.comparisons import reached_speedups, speedup_sample
+from nino.report.progress import settled_step, value_at
 from nino.report.published import Published, published, published_speedup
 from nino.report.runs import Key, Runs
-from nino.report.statistics import speedups
 from nino.schedule import Schedule
 from nino.specs import MethodSpec, ReportSpec
 from nino.specs.method_schedule import method_schedule
 
 SPEED = ("machine", "cpu", "cores", "threads", "gpus")  # parts of the hardware that determine how long a step takes
+EQUAL_LOAD = 0.05  # of the cores: runs beside which others had shares no further apart ran under equal load
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,50 @@ def values(runs: Runs, cell: Cell) -> dict[int, float]:
     return {seed: value for seed, value in MEASURES[cell.measure](runs, cell).items() if np.isfinite(value)}
 
 
-def same_machine(runs: Runs, task: str, method: str, seed: int) -> bool:
-    """Whether a run and the baseline's of its seed ran on the same hardware, alone or in equally large company."""
-    mine, base = (runs.info.get(Key(task, name, seed)) for name in (method, runs.spec.baseline))
-    return mine is not None and base is not None and _place(mine) == _place(base)
+def sample(runs: Runs, cell: Cell) -> pd.DataFrame:
+    """A cell's values by seed with their weights in its mean, see `nino.report.statistics.estimate`."""
+    if cell.measure == "speedup":
+        return speedup_sample(runs, cell.task, cell.method)[0]
+    by_seed = values(runs, cell)
+    return pd.DataFrame({"value": by_seed.values(), "weight": 1.0}, index=list(by_seed), dtype=float)
+
+
+def unlike(runs: Runs, keys: Iterable[Key]) -> str:
+    """Why seconds of some runs do not compare; empty where they do.
+
+    Args:
+        runs: all runs.
+        keys: of runs that there are.
+
+    Returns:
+        ``machines differ`` (the recorded hardware, or how many runs were trained at once), ``loads differ`` (what other
+        processes had of the cores meanwhile), ``load unknown`` (of a run of an earlier version), or nothing.
+    """
+    infos = [runs.info[key] for key in keys]
+    if len({_place(info) for info in infos}) > 1:
+        return "machines differ"
+    shares = [info.get("share_of_others") for info in infos]
+    if known := [share for share in shares if share is not None]:
+        if max(known) - min(known) > EQUAL_LOAD:
+            return "loads differ"
+    return "load unknown" if len(known) < len(shares) else ""
+
+
+def unlike_baseline(runs: Runs, task: str, method: str, seed: int) -> str:
+    """Why seconds of a run and of the baseline's of its seed do not compare; empty where they do."""
+    keys = [Key(task, name, seed) for name in (method, runs.spec.baseline)]
+    return unlike(runs, keys) if all(key in runs.info for key in keys) else "no pair"
 
 
 def _place(info: Mapping[str, Any]) -> tuple[Any, ...]:
     """What durations depend on: the recorded hardware, and how many runs were trained at once."""
     hardware = (info.get("provenance") or {}).get("hardware") or {}
-    return (info.get("members_at_once", 1), *(hardware.get(name) for name in SPEED))
+    named = (hardware.get(name) for name in SPEED)
+    return (info.get("members_at_once", 1), *(tuple(each) if isinstance(each, list) else each for each in named))
+
+
+def _dict(series: pd.Series) -> dict[int, float]:
+    return {int(seed): float(value) for seed, value in series.items()}  # type: ignore[call-overload]
 
 
 def _by_seed(part: pd.DataFrame, series: pd.Series) -> dict[int, float]:
@@ -96,32 +131,30 @@ def _of_nowcasts(value: Callable[[pd.DataFrame], float]) -> Callable[[Runs, Cell
 
 
 def _speedup(runs: Runs, cell: Cell) -> dict[int, float]:
-    """Percent of the baseline's steps that are saved, for seeds with which both reached the target."""
-    if cell.method == runs.spec.baseline:
-        return {}
-    steps = runs.steps(cell.task)
-    return _saved(steps[cell.method], steps[runs.spec.baseline])
+    """Percent of the baseline's steps that are saved, a miss counting with the budget."""
+    return _dict(speedup_sample(runs, cell.task, cell.method)[0].value)
+
+
+def _reached_speedup(runs: Runs, cell: Cell) -> dict[int, float]:
+    """The same of the seeds alone that both reached the target with."""
+    return _dict(reached_speedups(runs, cell.task, cell.method))
 
 
 def _time_saved(runs: Runs, cell: Cell) -> dict[int, float]:
-    """Percent of the baseline's seconds to target that are saved, for seeds whose two runs had the same machine."""
+    """Percent of the baseline's seconds to target that are saved, for seeds that both reached on equal terms."""
     if cell.method == runs.spec.baseline:
         return {}
     mine, base = (
         runs.part(cell.task, method).set_index("seed").seconds for method in (cell.method, runs.spec.baseline)
     )
-    alike = [same_machine(runs, cell.task, cell.method, int(seed)) for seed in mine.index]
-    return _saved(mine[alike], base.reindex(mine.index)[alike])
-
-
-def _saved(mine: pd.Series, base: pd.Series) -> dict[int, float]:
-    both = np.isfinite(mine) & np.isfinite(base)
-    gains = speedups(mine[both].to_numpy(), base[both].to_numpy())
-    return dict(zip(mine.index[both].astype(int), gains.tolist(), strict=True))
+    alike = [not unlike_baseline(runs, cell.task, cell.method, int(seed)) for seed in mine.index]
+    mine, base = mine[alike], base.reindex(mine.index)[alike]
+    return _dict(100 * (1 - mine / base).dropna())
 
 
 def _steps(runs: Runs, cell: Cell) -> dict[int, float]:
-    return {int(seed): float(steps) for seed, steps in runs.steps(cell.task)[cell.method].items()}  # type: ignore[call-overload]
+    """Steps to target, a miss counting with the budget."""
+    return _dict(runs.counted_steps(cell.task)[cell.method])
 
 
 def _seconds_to_target(runs: Runs, cell: Cell) -> dict[int, float]:
@@ -130,12 +163,12 @@ def _seconds_to_target(runs: Runs, cell: Cell) -> dict[int, float]:
 
 
 def _value_at(runs: Runs, cell: Cell) -> dict[int, float]:
-    """The task's metric at a step; runs that end before it have no value."""
+    """The task's metric at a step, read after recovery from the last jump; runs that end before it have no value."""
     task = runs.spec.task(cell.task)
     if task.recipe.steps < cell.step:
         return {}
-    split = task.target.split
-    return {key.seed: value_at(runs.logs[key], cell.step, split) for key in runs.keys(cell.task, cell.method)}
+    step, split = settled_step(runs, task, cell.step), task.target.split
+    return {key.seed: value_at(runs.grid(key), step, split) for key in runs.keys(cell.task, cell.method)}
 
 
 def _seconds_per_nowcast(runs: Runs, cell: Cell) -> dict[int, float]:
@@ -161,6 +194,7 @@ def _reach(spec: ReportSpec, method: MethodSpec) -> float:
 
 MEASURES: dict[str, Callable[[Runs, Cell], dict[int, float]]] = {
     "speedup": _speedup,
+    "reached_speedup": _reached_speedup,
     "steps": _steps,
     "value_at": _value_at,
     "final": _done(lambda part: part.final),

@@ -12,27 +12,54 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from nino.drawing import COLUMN, PAGE, Look, grid_shape, legend_below, looks, new_figure, panel_grid
 from nino.report.across_tasks import Profile
+from nino.report.comparisons import compare
 from nino.report.losses_near_nowcasts import losses_panel, relative_losses
 from nino.report.progress import worth
 from nino.report.runs import Runs
-from nino.report.statistics import compare
 from nino.specs import ReportSpec, TaskSpec
 
 AXIS_START = 0.1  # the axis of a training curve fits the baseline from this share of the steps on
+MOST_CURVES = 4  # methods in one panel
 WILD = 3.0  # a perplexity of this many times the baseline's is cut off instead of squeezing everything else
 
 
 def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
-    """The metric over steps: mean and range over seeds, nowcasts as dots, the target, and where it was reached."""
+    """The metric over steps: mean and range over seeds, nowcasts as dots, the target, and where it was reached.
+
+    More than four methods stand in a panel each, beside the baseline: one above the other they could not be told apart.
+    """
     spec = runs.spec
-    figure = new_figure(COLUMN, 3.0)
-    axes = figure.add_subplot()
-    for method, look in _bottom_up(spec):
-        curves = seed_curves(runs, task, method)
+    others = [m for m in (*spec.contenders, *spec.controls) if not seed_curves(runs, task, m).empty]
+    apart = len(set(others) & set(spec.contenders)) > MOST_CURVES
+    if not apart:
+        figure = new_figure(COLUMN, 3.0)
+        axes = figure.add_subplot()
+        _draw_curves(axes, runs, task, [method for method, _ in _bottom_up(spec)])
+        axes.set(xlabel="step", title=titled(runs, task, _without_run(runs, task)))
+        _legend_below(figure, axes, spec)
+        return figure
+    rows, columns = grid_shape(len(others))
+    figure = new_figure(PAGE, 0.5 + 1.7 * rows)
+    panels = panel_grid(figure, (rows, columns), len(others), "step")
+    for axes, method in zip(panels, others, strict=False):
+        _draw_curves(axes, runs, task, [spec.baseline, method])
+        axes.set_title(spec.label(method))
+        if axes not in panels[::columns]:
+            axes.set_ylabel("")
+    title = f"{titled(runs, task, _without_run(runs, task))}; {spec.label(spec.baseline)} black"
+    figure.suptitle(title, fontsize=8)
+    return figure
+
+
+def _draw_curves(axes: Axes, runs: Runs, task: TaskSpec, methods: list[str]) -> None:
+    """Draw curves, nowcasts and a diamond at the mean steps, open where a run missed: it then stands too far left."""
+    every = looks(runs.spec)
+    for method in methods:
+        look, curves = every[method], seed_curves(runs, task, method)
         if curves.empty:
             continue
         mean = curves.mean(axis=1)
-        axes.plot(mean.index, mean, label=spec.label(method), **look.line())
+        axes.plot(mean.index, mean, label=runs.spec.label(method), **look.line())
         if look.control:
             continue
         axes.fill_between(
@@ -43,13 +70,24 @@ def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
         marks: dict[str, Any] = {"color": look.colour, "mec": "white", "zorder": 3}  # above every curve
         axes.plot(shown.index, shown, "o", markersize=2.8, mew=0.4, **marks)
         row = compare(runs, task.id, method)
+        if row.seeds_reached < row.seeds_run:
+            marks |= {"mfc": "white", "mec": look.colour}
         if row.seeds_reached:
-            axes.plot(row.steps_mean, task.target.value, "D", markersize=5, mew=0.6, **marks)
+            axes.plot(row.steps_mean, task.target.value, "D", markersize=5, mew=0.8, **marks)
     axes.axhline(task.target.value, color="#444444", linewidth=0.8, linestyle=(0, (2, 2)))
     _metric_axis(axes, runs, task)
-    axes.set(xlabel="step", xlim=(0, task.recipe.steps), title=task.id)
-    _legend_below(figure, axes, spec)
-    return figure
+    axes.set_xlim(0, task.recipe.steps)
+
+
+def titled(runs: Runs, task: TaskSpec, without: list[str]) -> str:
+    """The title of a task's figure: its id, and the methods that are not shown."""
+    names = ", ".join(runs.spec.label(method) for method in without)
+    return f"{task.id} (nothing to show of {names})" if names else task.id
+
+
+def _without_run(runs: Runs, task: TaskSpec) -> list[str]:
+    """The planned methods that have no run with an evaluation."""
+    return [m for m in runs.spec.row_order if runs.spec.plans(task.id, m) and not runs.keys(task.id, m)]
 
 
 def worth_figure(runs: Runs, task: TaskSpec) -> Figure:
@@ -74,7 +112,7 @@ def worth_figure(runs: Runs, task: TaskSpec) -> Figure:
         ylabel=f"step at which {spec.label(spec.baseline)}\nwas first as good",
         xlim=(0, total),
         ylim=(0, total),
-        title=task.id,
+        title=titled(runs, task, _without_run(runs, task)),
     )
     _legend_below(figure, axes, spec)
     return figure
@@ -109,6 +147,7 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
         axes.set_title(spec.label(method) + (" (control)" if look.control else ""))
         axes.set_xlim(0, 1.04 * task.recipe.steps)
     if methods:
+        _keep_in_sight(panels, methods, spec)
         _log_if_wide(panels[: len(methods)])
         handles = {}
         for axes in panels[: len(methods)]:
@@ -120,7 +159,7 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
         panels[0].set_xlabel("step")
         panels[0].text(0.5, 0.5, "no nowcasts", ha="center", va="center", transform=panels[0].transAxes)
     figure.supylabel("training loss", fontsize=8)
-    whole.suptitle(task.id, fontsize=8)
+    whole.suptitle(titled(runs, task, _without_run(runs, task)), fontsize=8)
     return whole
 
 
@@ -131,6 +170,7 @@ def _losses_panels(
     for axes, (method, table) in zip(panels, losses.items(), strict=False):
         losses_panel(axes, table)
         axes.set_title(runs.spec.label(method))
+    _keep_in_sight(panels, list(losses), runs.spec)
     _log_if_wide(panels[: len(losses)])
     figure.supylabel("training loss / before", fontsize=8)
 
@@ -150,6 +190,7 @@ def profile_figure(runs: Runs, shown: Profile) -> Figure:
     axes.set(
         xlabel=r"steps / steps of the seed's fastest method, $\tau$",
         ylabel="runs that reached the target, %",
+        title=_left_out(spec, shown),
         xlim=(float(shown.taus[0]), float(shown.taus[-1])),
         ylim=(0, 103),
     )
@@ -157,15 +198,17 @@ def profile_figure(runs: Runs, shown: Profile) -> Figure:
     return figure
 
 
+def _left_out(spec: ReportSpec, shown: Profile) -> str:
+    names = [spec.label(method) for method in spec.row_order if method not in shown.rho]
+    return f"not compared: {', '.join(names)}" if names else ""
+
+
 def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
     """The metric of a method on the target's split: a row per step, a column per seed with a run.
 
     Rows that a hardest-first evaluation adds are left out: they belong to single seeds and lie at their peaks.
     """
-    logs = {key.seed: runs.logs[key] for key in runs.keys(task.id, method)}
-    if task.evaluation.hardest_first:
-        logs = {seed: log[log.validation.notna()] for seed, log in logs.items()}
-    series = {seed: log.set_index("step")[task.target.split] for seed, log in logs.items()}
+    series = {key.seed: runs.grid(key).set_index("step")[task.target.split] for key in runs.keys(task.id, method)}
     return pd.DataFrame(series).sort_index().replace([np.inf, -np.inf], np.nan)
 
 
@@ -226,9 +269,23 @@ def _plain_log(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
+def _keep_in_sight(panels: np.ndarray, methods: list[str], spec: ReportSpec) -> None:
+    """Let the methods set a shared axis: a control that goes beyond is cut off, and its title says how far it goes."""
+    drawn = dict(zip(methods, panels, strict=False))
+    ends = [axes.dataLim.y1 for method, axes in drawn.items() if method not in spec.controls]
+    if not ends:
+        return
+    low = min(axes.dataLim.y0 for axes in drawn.values())
+    margin = 1.3 if low > 0 else 1.0
+    panels[0].set_ylim(low / margin, max(ends) * margin)
+    for axes in drawn.values():
+        if axes.dataLim.y1 > max(ends) * margin:
+            axes.set_title(f"{axes.get_title()}: up to {axes.dataLim.y1:.1g}")
+
+
 def _log_if_wide(panels: np.ndarray) -> None:
-    """A shared logarithmic axis where the panels' values span more than a decade."""
-    low, high = min(axes.dataLim.y0 for axes in panels), max(axes.dataLim.y1 for axes in panels)
+    """A shared logarithmic axis where it spans more than a decade."""
+    low, high = panels[0].get_ylim()
     if low > 0 and high / low > 10:
         panels[0].set_yscale("log")
         _plain_log(panels[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from nino.evaluate.target.running_mean import spacing
 from nino.report.runs import Key, Runs
 from nino.specs import TaskSpec
 
@@ -44,15 +45,15 @@ def worth(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
         method: method name.
 
     Returns:
-        A row per evaluated step of the method, a column per seed that both have a run of; no columns without one.
+        A row per step of the grid that every run is evaluated on, a column per seed that both have a run of; no columns
+        without one. Rows that a hit or a peak adds would let each run be judged by other steps.
     """
     curves = {}
     for key in runs.keys(task.id, method):
-        base = runs.logs.get(Key(task.id, runs.spec.baseline, key.seed))
-        if base is None or base.empty:
+        other = Key(task.id, runs.spec.baseline, key.seed)
+        if other not in runs.logs or (base := runs.grid(other)).empty:
             continue
-        log = runs.logs[key]
-        split = task.target.split
+        log, split = runs.grid(key), task.target.split
         steps = equivalent_steps(
             base["step"].to_numpy(), base[split].to_numpy(), log[split].to_numpy(), task.target.higher_is_better
         )
@@ -72,6 +73,31 @@ def worth_at(runs: Runs, task: TaskSpec, method: str, step: float) -> float:
         return float("nan")
     values = np.sort(until.iloc[-1].dropna().to_numpy())
     return float(values[(len(values) - 1) // 2]) if len(values) else float("nan")
+
+
+def settled_step(runs: Runs, task: TaskSpec, step: int) -> int:
+    """The step in whose place all of a task's runs are read, so that none is read right after a jump.
+
+    It is the last step of the common grid up to ``step`` before which no run of the task has made a nowcast for half of
+    the shortest time between two nowcasts; the last one of all where there is none within the longest such time. Runs
+    that are measured before a nowcast have not jumped yet in its step.
+
+    Args:
+        runs: all runs of the report.
+        task: the task.
+        step: a step.
+    """
+    every, before = spacing(task), task.evaluation.at_nowcast == "before"
+    last = step if step == task.recipe.steps else step // every * every
+    tables = [table.step.to_numpy() for key, table in runs.nowcasts.items() if key.task == task.id and len(table) > 1]
+    if not tables:
+        return last
+    jumps, apart = np.unique(np.concatenate(tables)), [float(np.diff(table).min()) for table in tables]
+    for at in (last, *range((last - 1) // every * every, max(0, last - int(max(apart))), -every)):
+        since = at - jumps[jumps < at if before else jumps <= at]
+        if not len(since) or since.min() >= min(apart) / 2:
+            return at
+    return last
 
 
 def value_at(log: pd.DataFrame, step: float, split: str = "test") -> float:

@@ -26,6 +26,7 @@ LATEX = {
     "→": r"$\rightarrow$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
+    "≈": r"$\approx$",
     ">": r"$>$",
     "<": r"$<$",
     "×": r"$\times$",

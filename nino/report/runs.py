@@ -14,6 +14,7 @@ import pandas as pd
 
 from nino.evaluate.run_folder import RESULT, CorruptRunError, RunFiles, read_result, read_run
 from nino.evaluate.target import running_mean_score
+from nino.evaluate.target.running_mean import spacing
 from nino.report.comparable import MixedRunsError, mixed_runs
 from nino.specs import ReportSpec, TaskSpec
 
@@ -58,6 +59,7 @@ class Runs:
     data: Mapping[str, Mapping[str, Any]]
     jumps: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
     losses: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
+    _steps: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def part(self, task: str, method: str) -> pd.DataFrame:
         """The rows of ``frame`` of a method on a task."""
@@ -74,12 +76,29 @@ class Runs:
         tables = [table for key, table in items if key.method == method and task in (None, key.task) and len(table)]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
-    def steps(self, task: str) -> pd.DataFrame:
-        """Steps to target of a task: a row per seed, a column per method; inf: not reached, NaN: no such run."""
-        part = self.frame[self.frame.task == task]
-        steps = part.steps.where(part.reached, np.inf).where(part.status != "missing", np.nan)
-        table = part.assign(steps=steps).pivot(index="seed", columns="method", values="steps")
-        return table.reindex(index=list(self.spec.seeds), columns=list(self.spec.row_order))
+    def steps(self, task: str, column: str = "steps") -> pd.DataFrame:
+        """Steps to target of a task: a row per seed, a column per method; inf: not reached, NaN: no such run.
+
+        Args:
+            task: task id.
+            column: ``steps``, to the first hit, or ``steady_steps``, to a running mean at target.
+        """
+        if (task, column) not in self._steps:
+            part = self.frame[self.frame.task == task]
+            steps = part[column].fillna(np.inf).where(part.status != "missing", np.nan)
+            table = part.assign(steps=steps).pivot(index="seed", columns="method", values="steps")
+            self._steps[task, column] = table.reindex(index=list(self.spec.seeds), columns=list(self.spec.row_order))
+        return self._steps[task, column].copy()
+
+    def counted_steps(self, task: str, column: str = "steps") -> pd.DataFrame:
+        """`steps` as methods are compared by them: a miss counts with the step budget, the least it can have taken."""
+        budget = float(self.frame.budget[self.frame.task == task].max())
+        return self.steps(task, column).clip(upper=budget)
+
+    def grid(self, key: Key) -> pd.DataFrame:
+        """The evaluations of a run that every run of its task has, without the rows that a hit or a peak adds."""
+        task, log = self.spec.task(key.task), self.logs[key]
+        return log[(log.step % spacing(task) == 0) | (log.step == task.recipe.steps)]
 
 
 def read_runs(results: Path, spec: ReportSpec) -> Runs:

@@ -1,18 +1,24 @@
-"""Statistics of one task: the seed is the unit, and methods are compared seed by seed."""
+"""Statistics of seeds, which are the unit: means, intervals and paired tests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
-from nino.report.runs import Runs
+from nino.specs import ReportSpec
 
 EXACT_SEEDS = 16  # up to here all 2^n sign patterns of the permutation test are enumerated
 RANGE_SEEDS = 3  # up to here a 95 % bootstrap interval is just the range of the values
+LOWER, UPPER, EITHER = "≥", "≤", "≈"  # what a value with misses is of the one without
+
+Samples = Mapping[str, pd.DataFrame]
+"""Task -> a row per seed: ``value``, finite, and its ``weight`` in the mean."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Interval:
     Args:
         low: its lower end.
         high: its upper end.
-        kind: ``bootstrap``; ``range`` of two or three values, which covers less than it should; ``none`` of fewer.
+        kind: ``bootstrap``; ``range`` of two or three seeds, which is no interval at any level; ``none`` of fewer.
     """
 
     low: float
@@ -31,49 +37,11 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """Half its width; NaN without an interval."""
-        return (self.high - self.low) / 2
+        """Half its width; NaN without an interval, which a range is not."""
+        return (self.high - self.low) / 2 if self.kind == "bootstrap" else float("nan")
 
 
 NO_INTERVAL = Interval(float("nan"), float("nan"), "none")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A method on a task, against the baseline.
-
-    Args:
-        task: task id.
-        method: method name.
-        seeds_planned: seeds in the config.
-        seeds_run: seeds with a run (done, diverged or failed).
-        seeds_reached: seeds that reached the target.
-        seeds_diverged_or_failed: seeds whose run diverged or failed.
-        steps_mean: mean steps to target of the seeds that reached it; NaN if none did.
-        steps_std: their sample standard deviation; NaN of one seed.
-        pairs: seeds that both the method and the baseline reached.
-        speedup_percent: mean of ``100 (1 - steps / baseline's steps)`` over these pairs.
-        speedup_std: its sample standard deviation over seeds.
-        interval: bootstrap interval of ``speedup_percent``.
-        p_value: exact paired permutation test against the baseline, misses counted with the step budget.
-        separated_from_baseline: whether that test separates the two at the report's confidence; None where there is
-            no test.
-    """
-
-    task: str
-    method: str
-    seeds_planned: int
-    seeds_run: int
-    seeds_reached: int
-    seeds_diverged_or_failed: int
-    steps_mean: float
-    steps_std: float
-    pairs: int
-    speedup_percent: float
-    speedup_std: float
-    interval: Interval
-    p_value: float
-    separated_from_baseline: bool | None
 
 
 def sample_mean(values: np.ndarray) -> float:
@@ -86,35 +54,103 @@ def sample_std(values: np.ndarray) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def speedups(steps: np.ndarray, base: np.ndarray) -> np.ndarray:
-    r"""Speed-up in percent of each pair that reached the target, ``100 (1 - steps / base)``.
+def saved(steps: pd.Series, base: pd.Series) -> pd.DataFrame:
+    r"""The sample of a speed-up: percent of the baseline's steps that each seed saves, weighed by these steps.
+
+    The weighted mean is ``100 (1 - mean steps / mean steps of the baseline)``, the ratio of the two means that tables
+    show. With steps that count a miss with the budget it is the ratio of restricted means.
 
     Args:
-        steps: (seeds,) steps to target of a method; inf where missed, NaN where there is no run.
-        base: (seeds,) the baseline's steps, same seeds in the same order.
+        steps: by seed, finite; NaN where there is no run.
+        base: the baseline's, by seed.
 
     Returns:
-        One value per pair of two finite numbers: misses have no speed-up and are stated beside the mean instead.
+        A row per seed that both have: ``value`` and ``weight``.
 
-    >>> speedups(np.array([50.0, np.inf, 80.0]), np.array([100.0, 100.0, np.nan]))
-    array([50.])
+    Source: restricted means of what is censored: Royston and Parmar, "Restricted mean survival time", BMC Medical
+    Research Methodology 2013.
+
+    >>> frame = saved(pd.Series({1: 50.0, 2: 300.0}), pd.Series({1: 100.0, 2: 400.0, 3: 400.0}))
+    >>> frame["value"].tolist(), weighted_mean(frame["value"], frame["weight"])
+    ([50.0, 25.0], array(30.))
     """
-    both = np.isfinite(steps) & np.isfinite(base)
-    return np.asarray(100 * (1 - steps[both] / base[both]))
+    both = pd.DataFrame({"steps": steps, "weight": base}).dropna()
+    return both.assign(value=100 * (1 - both.steps / both.weight))[["value", "weight"]]
 
 
-def mean_interval(values: np.ndarray, confidence: float, resamples: int, rng: np.random.Generator) -> Interval:
-    """A bootstrap interval of the mean over seeds (bias-corrected and accelerated).
+def weighted_mean(values: ArrayLike, weights: ArrayLike, axis: int = -1) -> np.ndarray:
+    """The mean of values by their weights, along an axis."""
+    values, weights = np.asarray(values), np.asarray(weights)
+    return np.asarray(np.sum(values * weights, axis=axis) / np.sum(weights, axis=axis))
 
-    Each value is the difference of a pair, so pairs are resampled together. A single value has no interval. For two or
-    three values the bootstrap interval is their range at every level (a resample repeats one value n times with
-    probability ``n^-n``, more than 2.5 %), so the range is returned.
+
+def bound(signs: Iterable[str]) -> str:
+    """What a mean is where misses count with the budget, from what the values are: at least, at most, or neither.
+
+    >>> bound(["", "≥", "≥"]), bound(["≥", "≤"]), bound([""])
+    ('≥', '≈', '')
+    """
+    kinds = set(signs) - {""}
+    return kinds.pop() if len(kinds) == 1 else EITHER if kinds else ""
+
+
+def bound_of_saving(missed: pd.Series, base_missed: pd.Series) -> str:
+    """What a speed-up over these seeds is of the one without misses.
 
     Args:
+        missed: by seed, whether the method missed the target.
+        base_missed: whether the baseline did, of the same seeds.
+    """
+    kinds = {(False, False): "", (False, True): LOWER, (True, False): UPPER, (True, True): EITHER}
+    return bound(kinds[bool(mine), bool(base)] for mine, base in zip(missed, base_missed, strict=True))
+
+
+def mean_over_tasks(samples: Samples) -> float:
+    """The mean over tasks of the tasks' weighted means; NaN without tasks."""
+    return sample_mean(np.array([weighted_mean(frame.value, frame.weight) for frame in samples.values()]))
+
+
+def estimate(spec: ReportSpec, samples: Samples) -> tuple[float, Interval]:
+    """Mean over tasks of the tasks' weighted means, each task weighing the same, with its interval.
+
+    Args:
+        spec: says the level and how many resamples.
+        samples: by task, none empty.
+
+    Returns:
+        The mean; NaN without tasks. Of one task its `mean_interval`. Of several a percentile bootstrap interval that
+        resamples seeds within tasks; where a task has two or three seeds, from the mean of the tasks' lowest values to
+        that of their highest; none where one has a single seed, which would pretend that it never varies.
+    """
+    frames, mean = list(samples.values()), mean_over_tasks(samples)
+    if len(frames) == 1:
+        return mean, mean_interval(spec, frames[0].value.to_numpy(), frames[0].weight.to_numpy())
+    fewest = min(map(len, frames), default=0)
+    if fewest < 2:
+        return mean, NO_INTERVAL
+    if fewest <= RANGE_SEEDS:
+        lowest, highest = (sample_mean(np.array([end(f.value) for f in frames])) for end in (np.min, np.max))
+        return mean, Interval(lowest, highest, "range")
+    rng, drawn = generator(spec), []
+    for frame in frames:
+        rows = rng.integers(len(frame), size=(spec.resamples, len(frame)))
+        drawn.append(weighted_mean(frame.value.to_numpy()[rows], frame.weight.to_numpy()[rows]))
+    tail = (1 - spec.confidence) / 2
+    low, high = np.quantile(np.mean(drawn, axis=0), [tail, 1 - tail])
+    return mean, Interval(float(low), float(high), "bootstrap")
+
+
+def mean_interval(spec: ReportSpec, values: np.ndarray, weights: np.ndarray | None = None) -> Interval:
+    """A bootstrap interval of the (weighted) mean over seeds, bias-corrected and accelerated.
+
+    Seeds are resampled, each with all that belongs to it, so that pairs stay together. A single value has no interval.
+    For two or three values the bootstrap interval is their range at every level (a resample repeats one value n times
+    with probability ``n^-n``, more than 2.5 %), so the range is returned, and called that.
+
+    Args:
+        spec: says the level and how many resamples.
         values: (n,) one value per seed, finite.
-        confidence: level in (0, 1).
-        resamples: bootstrap resamples.
-        rng: the generator to draw them from.
+        weights: (n,) of each in the mean; default equal ones.
 
     Source: Efron, "Better bootstrap confidence intervals", JASA 1987.
     """
@@ -126,63 +162,40 @@ def mean_interval(values: np.ndarray, confidence: float, resamples: int, rng: np
     if low == high:  # all resamples are the same
         return Interval(low, high, "bootstrap")
     ends = stats.bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=resamples, method="BCa", rng=rng
+        (values, np.ones(len(values)) if weights is None else weights),
+        weighted_mean,
+        paired=True,
+        vectorized=True,
+        confidence_level=spec.confidence,
+        n_resamples=spec.resamples,
+        method="BCa",
+        rng=generator(spec),
     ).confidence_interval
     return Interval(float(ends.low), float(ends.high), "bootstrap")
 
 
-def interval_of_mean(runs: Runs, values: np.ndarray) -> Interval:
-    """`mean_interval` at the level of the runs' report."""
-    return mean_interval(values, runs.spec.confidence, runs.spec.resamples, generator(runs))
-
-
-def stratified_interval(
-    values: Mapping[str, np.ndarray], confidence: float, resamples: int, rng: np.random.Generator
-) -> Interval:
-    """Percentile bootstrap interval of the mean over tasks of the tasks' means, seeds resampled within each task.
-
-    Args:
-        values: task -> (seeds,) values, NaN where a seed has none; a resample without any leaves its task out.
-        confidence: level in (0, 1).
-        resamples: bootstrap resamples.
-        rng: the generator to draw them from.
-    """
-    means = []
-    for value in values.values():
-        drawn = value[rng.integers(len(value), size=(resamples, len(value)))]  # (resamples, seeds)
-        count = np.count_nonzero(np.isfinite(drawn), axis=1)
-        means.append(np.where(count, np.nansum(drawn, axis=1) / np.maximum(count, 1), np.nan))
-    table = np.stack(means)  # (tasks, resamples)
-    count = np.count_nonzero(np.isfinite(table), axis=0)
-    over_tasks = np.nansum(table, axis=0)[count > 0] / count[count > 0]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(over_tasks, [tail, 1 - tail])
-    return Interval(float(low), float(high), "bootstrap")
-
-
-def permutation_p(steps: np.ndarray, base: np.ndarray, budget: float, rng: np.random.Generator) -> float:
+def permutation_p(steps: np.ndarray, base: np.ndarray, rng: np.random.Generator) -> float:
     """Two-sided p-value of the hypothesis that a method and the baseline need equally many steps: paired permutations.
 
-    The statistic is the mean of ``log(base / steps)``. A miss counts with the step budget, a lower bound of what it
-    needs, so that a seed that misses the target is neither dropped nor rewarded. All ``2^n`` swaps are enumerated up to
-    16 seeds; n seeds cannot give less than ``2 / 2^n``, so that fewer than 6 separate nothing at the 5 % level.
+    The statistic is the mean of ``log(base / steps)``. All ``2^n`` swaps are enumerated up to 16 seeds; n seeds cannot
+    give less than ``2 / 2^n``, so that fewer than 6 separate nothing at the 5 % level.
 
     Args:
-        steps: (seeds,) steps to target; inf where missed, NaN where there is no run (the seed is left out).
+        steps: (seeds,) steps to target, a miss counting with the budget, so that a seed that misses the target is
+            neither dropped nor rewarded; NaN where there is no run (the seed is left out).
         base: (seeds,) the baseline's.
-        budget: steps a run may take.
         rng: for more than 16 seeds, where swaps are drawn.
 
     Returns:
         The p-value; NaN without a pair.
 
-    >>> permutation_p(np.full(6, 50.0), np.full(6, 100.0), 1000.0, np.random.default_rng(0))
+    >>> permutation_p(np.full(6, 50.0), np.full(6, 100.0), np.random.default_rng(0))
     0.03125
     """
     both = ~(np.isnan(steps) | np.isnan(base))
     if not both.any():
         return float("nan")
-    logs = [np.log(np.maximum(np.minimum(x[both], budget), 1.0)) for x in (base, steps)]
+    logs = [np.log(np.maximum(x[both], 1.0)) for x in (base, steps)]
     return paired_p(logs[0], logs[1], rng)
 
 
@@ -210,64 +223,40 @@ def paired_p(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> fl
     return float(test.pvalue)
 
 
-def compare(runs: Runs, task: str, method: str) -> Comparison:
-    """Compare a method with the baseline on a task.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for how many they are: the chance of any false one among them stays below the level.
 
     Args:
-        runs: all runs of the report.
-        task: task id.
-        method: method name; the baseline itself has no speed-up.
+        p_values: of a table's comparisons; NaN, no test, is none of them and stays.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
+
+    >>> holm([0.01, float("nan"), 0.04, 0.03])
+    [0.03, nan, 0.06, 0.06]
     """
-    spec, part, steps = runs.spec, runs.part(task, method), runs.steps(task)
-    reached = part.steps[part.reached].to_numpy()
-    is_base = method == spec.baseline
-    gains = np.empty(0) if is_base else speedups(steps[method].to_numpy(), steps[spec.baseline].to_numpy())
-    p_value = float("nan") if is_base else _paired_test(runs, task, method, spec.baseline)
-    return Comparison(
-        task=task,
-        method=method,
-        seeds_planned=len(part),
-        seeds_run=int((part.status != "missing").sum()),
-        seeds_reached=len(reached),
-        seeds_diverged_or_failed=int(part.status.isin(["diverged", "failed"]).sum()),
-        steps_mean=sample_mean(reached),
-        steps_std=sample_std(reached),
-        pairs=len(gains),
-        speedup_percent=sample_mean(gains),
-        speedup_std=sample_std(gains),
-        interval=interval_of_mean(runs, gains),
-        p_value=p_value,
-        separated_from_baseline=separates(runs, p_value) if np.isfinite(p_value) else None,
-    )
+    corrected, least = list(p_values), 0.0
+    order = sorted((p, i) for i, p in enumerate(p_values) if np.isfinite(p))
+    for rank, (p, i) in enumerate(order):
+        least = corrected[i] = min(1.0, max(least, (len(order) - rank) * p))
+    return corrected
 
 
-def comparisons(runs: Runs) -> list[Comparison]:
-    """Every method on every task, in the tables' order."""
-    return [compare(runs, task.id, method) for task in runs.spec.tasks for method in runs.spec.row_order]
+def smallest_n(confidence: float, comparisons: int = 1) -> int:
+    """Seeds that the exact paired test needs to separate anything, if so many comparisons are corrected for.
+
+    The smallest n with ``comparisons * 2 / 2^n <= 1 - confidence``.
+
+    >>> smallest_n(0.95), smallest_n(0.95, 12)
+    (6, 9)
+    """
+    return int(np.ceil(np.log2(2 * max(comparisons, 1) / (1 - confidence)) - 1e-9))
 
 
-def best_of(rows: list[Comparison], contenders: tuple[str, ...]) -> Comparison | None:
-    """The best of a task's contenders: most seeds reached, then the largest mean speed-up; None if none has one."""
-    candidates = [row for row in rows if row.method in contenders and row.pairs]
-    return max(candidates, key=lambda row: (row.seeds_reached, row.speedup_percent), default=None)
+def separates(spec: ReportSpec, p_value: float) -> bool | None:
+    """Whether a test separates two methods at the report's confidence; None of NaN, no test."""
+    return bool(p_value <= 1 - spec.confidence + 1e-12) if np.isfinite(p_value) else None
 
 
-def separated_from(runs: Runs, task: str, method: str, other: str) -> bool:
-    """Whether the paired permutation test separates two methods on a task at the report's confidence."""
-    return separates(runs, _paired_test(runs, task, method, other))
-
-
-def separates(runs: Runs, p_value: float) -> bool:
-    """Whether a test separates two methods at the report's confidence; NaN, no test, does not."""
-    return bool(p_value <= 1 - runs.spec.confidence + 1e-12)
-
-
-def _paired_test(runs: Runs, task: str, method: str, other: str) -> float:
-    """`permutation_p` of two methods on a task."""
-    steps, budget = runs.steps(task), float(runs.frame[runs.frame.task == task].budget.max())
-    return permutation_p(steps[method].to_numpy(), steps[other].to_numpy(), budget, generator(runs))
-
-
-def generator(runs: Runs) -> np.random.Generator:
+def generator(spec: ReportSpec) -> np.random.Generator:
     """A new generator with the report's seed, so that an interval does not depend on what was computed before it."""
-    return np.random.default_rng(runs.spec.seed)
+    return np.random.default_rng(spec.seed)

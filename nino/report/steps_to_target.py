@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from nino.report.across_tasks import Summary, best_method, summarize
-from nino.report.captions import smallest_n
 from nino.report.cells import NOT_PLANNED
-from nino.report.columns import (
-    METHOD,
-    TASK,
-    Column,
-    Row,
-    fixed,
-    flat,
-    head,
-    interval,
-    lay_out,
-    role,
-    rounded,
-    spread,
-)
+from nino.report.columns import METHOD, TASK, Column, Row, fixed, flat, head, interval, lay_out, role, rounded, spread
+from nino.report.comparisons import Comparison, comparisons, speedup_sample
 from nino.report.formats import EMPTY, counted, number
 from nino.report.published import Published, beside, published, published_name, published_speedup
 from nino.report.rendering import Table
+from nino.report.running_mean import running_mean_notes
 from nino.report.runs import Runs
-from nino.report.statistics import Comparison, best_of, comparisons, sample_mean, sample_std, separated_from
+from nino.report.statistics import mean_over_tasks, sample_mean, sample_std, smallest_n
 from nino.specs import TaskSpec
 
+BOUNDS = (
+    "≥, ≤: at least, at most that, as the baseline, the method missed the target; ≈: neither is known, as both did."
+)
 PUBLISHED_BASELINE = "adam"
 
 
 def table2(runs: Runs) -> Table:
     """Steps to target and speed-up of every method on every task, controls apart, published values beside ours."""
     compared = comparisons(runs)
-    best = {
-        task.id: best_of([row for row in compared if row.task == task.id], runs.spec.contenders)
-        for task in runs.spec.tasks
-    }
+    rows = [_comparison_row(runs, row) for row in compared]
     columns = (
         TASK,
         METHOD,
-        Column("Steps to target", lambda row: _steps_text(runs, row)),
+        Column("Steps to target", lambda row: _steps_text(runs, row), bold=itemgetter("best")),
         Column("Reached", _reached_text),
-        Column("Speed-up, %", _speedup_text, bold=itemgetter("best")),
-        Column(f"{100 * runs.spec.confidence:g} % interval", interval()),
+        Column("Speed-up, %", _speedup_text),
+        interval(rows, runs.spec.confidence),
         Column("p", rounded("p_value", 2)),
+        Column("p (Holm)", rounded("p_holm", 2)),
+        Column("Running mean, steps", _steady_text),
+        Column("Running mean, speed-up, %", lambda row: number(row["steady_speedup_percent"], 1, row["steady_bound"])),
+        Column("Seeds both reached, speed-up, %", _reached_speedup_text),
         Column("Published steps", fixed("published_steps"), optional=True),
         Column("Published speed-up, %", fixed("published_speedup_percent", 1), optional=True),
         Column("Difference, pp (half-widths)", _difference_text, optional=True),
@@ -57,21 +50,31 @@ def table2(runs: Runs) -> Table:
         "table2",
         "Table 2: steps to target",
         columns,
-        [_comparison_row(runs, row, best[row.task]) for row in compared],
+        rows,
         group=lambda row: (row["task"], row["role"] == "control"),
-        notes=table2_notes(runs),
+        notes=table2_notes(runs, compared),
     )
 
 
 def summary_table(runs: Runs) -> Table:
     """Every method over all tasks: mean, geometric mean, interquartile mean and probability of improvement."""
     first = best_method(runs)
+    rows = [
+        _summary_row(runs, summarize(runs, method)) | {"best": method == first}
+        for method in runs.spec.row_order
+        if method != runs.spec.baseline
+    ]
     columns = (
         METHOD,
         Column("Tasks", lambda row: f"{row['tasks']}/{row['tasks_planned']}"),
         Column("Reached", lambda row: f"{row['runs_reached']}/{row['runs']}"),
-        Column("Mean speed-up, %", fixed("speedup_percent", 1), bold=lambda row: row["method"] == first),
-        Column(f"{100 * runs.spec.confidence:g} % interval", interval()),
+        Column(
+            "Mean speed-up, %",
+            lambda row: number(row["speedup_percent"], 1, row["bound"]),
+            bold=itemgetter("best"),
+        ),
+        interval(rows, runs.spec.confidence),
+        Column("Seeds both reached, %", fixed("reached_speedup_percent", 1)),
         Column("Geometric mean, %", fixed("geometric_speedup_percent", 1)),
         Column("IQM, %", fixed("iqm_speedup_percent", 1)),
         Column("P(faster)", fixed("probability_of_improvement", 2)),
@@ -81,36 +84,52 @@ def summary_table(runs: Runs) -> Table:
         "summary",
         "Summary: all tasks",
         columns,
-        [_summary_row(runs, summarize(runs, m)) for m in runs.spec.row_order if m != runs.spec.baseline],
-        hidden=("interval_kind",),
+        rows,
         group=lambda row: row["role"] == "control",
         notes=(
-            "Mean speed-up: mean over tasks of the tasks' means, as published, with a bootstrap interval that "
-            "resamples seeds within tasks; only seeds that both the method and the baseline reached the target with.",
-            "Geometric mean: of the step ratios. IQM: interquartile mean over all runs, a miss counting as −∞. "
-            "P(faster): share of seeds on which the method needs fewer steps than the baseline, ties half.",
+            "Mean speed-up: mean over tasks of 1 − mean steps / mean steps of the baseline, all seeds, a miss counting "
+            f"with the step budget. {_between_note(rows, runs.spec.confidence, 'within tasks')} {BOUNDS}",
+            "Seeds both reached: mean over tasks of the mean over the seeds that both the method and the baseline "
+            "reached the target with, other seeds for each method. No source says how published means count misses.",
+            "Geometric mean: of the step ratios. IQM: interquartile mean over all runs. P(faster): share of seeds on "
+            "which the method needs fewer steps than the baseline, ties half. Bold (*): best method over the tasks "
+            "that all are planned on, of those with the most runs, by the seeds that they share.",
         ),
     )
 
 
-def table2_notes(runs: Runs) -> tuple[str, ...]:
+def _between_note(rows: Sequence[Row], confidence: float, within: str) -> str:
+    """What stands in the column of the intervals."""
+    kinds = {row["interval_kind"] for row in rows}
+    parts = []
+    if "bootstrap" in kinds:
+        parts.append(f"Interval: {100 * confidence:g} % bootstrap over seeds {within}.".replace(" .", "."))
+    if "range" in kinds:
+        parts.append("x to y: the range of two or three seeds, which is no interval at any level.")
+    return " ".join(parts)
+
+
+def table2_notes(runs: Runs, compared: Sequence[Comparison]) -> tuple[str, ...]:
     """What the signs in Table 2 mean."""
-    spec = runs.spec
-    base, level = spec.label(spec.baseline), f"{100 * spec.confidence:g} %"
+    spec, rows = runs.spec, [flat(row) for row in compared]
+    base, tests = spec.label(spec.baseline), sum(np.isfinite(row.p_value) for row in compared)
+    needed = smallest_n(spec.confidence, tests)
     notes = [
-        "Mean ± sample standard deviation over the seeds that reached the target. Speed-up: 1 − steps / steps of "
-        f"{base}, paired by seed (same initialisation, same batches). Interval: {level} bootstrap over seeds.",
-        f"Bold (*): best method of a task, controls apart. † not separated from {base}, ‡ not separated from the best "
-        f"method (exact paired permutation test, p > {1 - spec.confidence:.2g}; a miss counts with the step budget).",
+        "Mean ± sample standard deviation over all seeds that were run, a miss counting with the step budget: > where "
+        f"one missed. Speed-up: 1 − mean steps / mean steps of {base} over the seeds that both were run with (same "
+        f"initialisation, same batches). {_between_note(rows, spec.confidence, '')} {BOUNDS}",
+        "Bold (*): fewest steps of a task's methods with the most seeds, controls apart. p: exact paired permutation "
+        f"test; p (Holm): corrected for the {counted(tests, 'comparison')} with {base}. † not separated from {base}, ‡ "
+        f"not separated from the best method (corrected alike; p > {1 - spec.confidence:.2g}).",
+        "Seeds both reached: mean of 1 − steps / steps over the seeds that the method and the baseline reached the "
+        "target with (how many), other seeds for each method: no ranking. No source says how published means count "
+        "misses.",
+        *running_mean_notes(runs),
     ]
-    if len(spec.seeds) <= 3:
+    if tests and len(spec.seeds) < needed:
         notes.append(
-            "[ ] of two or three seeds is their range, which covers less than the level says; one seed has no interval."
-        )
-    if len(spec.seeds) < smallest_n(spec.confidence):
-        notes.append(
-            f"With {counted(len(spec.seeds), 'seed')} no difference can be separated: the exact test needs "
-            f"{smallest_n(spec.confidence)}."
+            f"With {counted(len(spec.seeds), 'seed')} no difference can be separated: the exact test needs {needed} "
+            f"for {counted(tests, 'comparison')}."
         )
     ended = runs.frame[~runs.frame.status.isin(["done", "missing"])]
     for row in ended.itertuples():
@@ -136,19 +155,22 @@ def absent(runs: Runs, task: str, method: str) -> str:
     return "missing" if runs.spec.plans(task, method) else NOT_PLANNED
 
 
-def _comparison_row(runs: Runs, compared: Comparison, best: Comparison | None) -> dict[str, Any]:
+def _comparison_row(runs: Runs, compared: Comparison) -> dict[str, Any]:
     task, method = compared.task, compared.method
-    behind: bool | None = None  # separated from the best method; asked of the other contenders only
-    if best is not None and best.method != method and compared.pairs and method in runs.spec.contenders:
-        behind = separated_from(runs, task, method, best.method)
     steps, speedup = published_values(runs, runs.spec.task(task), method)
     difference, half_widths = beside(speedup, compared.speedup_percent, compared.interval.half_width)
+    steady, (sample, sign) = (
+        runs.counted_steps(task, "steady_steps"),
+        speedup_sample(runs, task, method, "steady_steps"),
+    )
     part = runs.part(task, method)
     return {
         **head(runs, task, method),
         **flat(compared),
-        "best": best is not None and best.method == method,
-        "separated_from_best": behind,
+        "steady_reached": int(part.steady_steps.notna().sum()),
+        "steady_steps_mean": sample_mean(steady[method].dropna().to_numpy()),
+        "steady_bound": sign,
+        "steady_speedup_percent": mean_over_tasks({task: sample} if len(sample) else {}),
         "published_steps": steps.value if steps else np.nan,
         "published_speedup_percent": speedup.value if speedup else np.nan,
         "published_source": " ".join(steps.sources) if steps else None,
@@ -156,17 +178,25 @@ def _comparison_row(runs: Runs, compared: Comparison, best: Comparison | None) -
         "difference_half_widths": half_widths,
         **{
             f"{name}_{kind}": value(part[name].dropna().to_numpy())
-            for name in ("best", "final", "steady_steps")
+            for name in ("best", "final")
             for kind, value in (("mean", sample_mean), ("std", sample_std))
         },
-        "steady_reached": int(part.steady_steps.notna().sum()),
     }
 
 
 def _steps_text(runs: Runs, row: Row) -> str:
     if not row["seeds_run"]:
         return absent(runs, row["task"], row["method"])
-    return spread("steps_mean", "steps_std")(row) if row["seeds_reached"] else "not reached"
+    shown = spread("steps_mean", "steps_std")(row)
+    return f"> {number(row['steps_mean'])}" if row["seeds_reached"] < row["seeds_run"] else shown
+
+
+def _steady_text(row: Row) -> str:
+    """Mean steps until the running mean met the target, and the number of seeds that it did with."""
+    if not row["seeds_run"]:
+        return EMPTY
+    missed = row["steady_reached"] < row["seeds_run"]
+    return f"{number(row['steady_steps_mean'], 0, '>' if missed else '')} ({row['steady_reached']}/{row['seeds_run']})"
 
 
 def _reached_text(row: Row) -> str:
@@ -184,7 +214,12 @@ def _reached_text(row: Row) -> str:
 def _speedup_text(row: Row) -> str:
     marks = "†" if row["separated_from_baseline"] is False and row["pairs"] else ""
     marks += "‡" if row["separated_from_best"] is False else ""
-    return spread("speedup_percent", "speedup_std", 1)(row) + (f" {marks}" if marks else "")
+    return number(row["speedup_percent"], 1, row["bound"]) + (f" {marks}" if marks else "")
+
+
+def _reached_speedup_text(row: Row) -> str:
+    value = row["reached_speedup_percent"]
+    return f"{number(value, 1)} ({row['reached_pairs']})" if row["reached_pairs"] else EMPTY
 
 
 def _difference_text(row: Row) -> str:

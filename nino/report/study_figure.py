@@ -30,6 +30,10 @@ def study_figure(study: Study, runs: Runs | None) -> Figure:
         if sources:
             label = f"{title}, published"
             axes.plot(*zip(*sources, strict=True), "o:", color=colour, mfc="white", linewidth=0.8, label=label)
+    values = [[measure(runs, cell).seeds for cell in row] for row in study.cells]
+    gone = [row for row, x, seeds in zip(study.rows, study.x, values, strict=True) if x is not None and not any(seeds)]
+    if gone and runs is not None:
+        axes.set_title(f"not measured: {', '.join(gone)}", fontsize=6)
     if study.x_log:
         axes.set_xscale("log")
     axes.set(xlabel=study.x_title, ylabel="metric" if len({t[-1] for t in study.columns}) > 1 else study.columns[0])

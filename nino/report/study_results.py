@@ -9,16 +9,16 @@ import numpy as np
 
 from nino.drawing import save, styled
 from nino.report.build import write_caption
-from nino.report.captions import plan_notes, smallest_n
-from nino.report.cells import MEAN_SPEEDUP, NOT_REACHED, TO_TARGET, Measured, measure
+from nino.report.captions import plan_notes
+from nino.report.cells import MEAN_SPEEDUP, TO_TARGET, Measured, measure
 from nino.report.columns import Column, flat, lay_out
 from nino.report.findings import difference, findings
-from nino.report.formats import EMPTY, interval_text, mean_std, number
+from nino.report.formats import EMPTY, between_text, mean_std, number
 from nino.report.measures import Cell
 from nino.report.published import Published, beside, published
 from nino.report.rendering import Table
 from nino.report.runs import Runs, read_some_runs
-from nino.report.statistics import separates
+from nino.report.statistics import RANGE_SEEDS, holm, separates
 from nino.report.studies import Study
 from nino.report.studies import study as find_study
 from nino.report.study_figure import study_figure
@@ -38,10 +38,10 @@ def study_table(study: Study, runs: Runs | None) -> Table:
         cells = [row[j] for row in study.cells]
         values = [measured[cell] for cell in cells]
         best = best_row(values, cells[0]) if cells else None
+        apart = separated(runs, cells, values, best) if runs and best is not None else [None] * len(cells)
         for i, row in enumerate(rows):
-            beside_best = separated(runs, cells[i], values[i], cells[best]) if runs and best is not None else None
             named = {"row": row["title"], "column": title}
-            row["cells"].append(named | _cell_row(runs, cells[i], values[i], i == best, beside_best))
+            row["cells"].append(named | _cell_row(runs, cells[i], values[i], i == best, apart[i]))
     level = runs.spec.confidence if runs else 0.95
     return lay_out(
         study.name,
@@ -87,7 +87,9 @@ def write_study(name: str, results: Path, spec: ReportSpec, folder: Path) -> Tab
 
 
 def best_row(cells: list[Measured], cell: Cell) -> int | None:
-    """The best row of a column: most tasks first, then the largest share that reached the target, then the best mean.
+    """The best row of a column: the best mean of those with the most tasks and the most seeds, misses at the budget.
+
+    A row of fewer tasks or seeds is not ranked: its mean is of another subset.
 
     Args:
         cells: measured ones of the column.
@@ -96,23 +98,29 @@ def best_row(cells: list[Measured], cell: Cell) -> int | None:
     Returns:
         Its position; None if the column ranks nothing or has no value.
 
-    >>> few, all_of_them = Measured(6, 1, seeds=1, mean=90.0), Measured(6, 6, seeds=6, mean=40.0)
+    >>> few, all_of_them = Measured(6, 1, tasks=1, seeds=1, mean=90.0), Measured(6, 6, tasks=1, seeds=6, mean=40.0)
     >>> best_row([few, Measured(), all_of_them], Cell("speedup", better="higher"))
     2
     """
     rows = [i for i, value in enumerate(cells) if value.seeds and np.isfinite(value.mean)]
+    if cell.measure in TO_TARGET:
+        rows = [i for i in rows if cells[i].reached]
     if not cell.better or not rows:
         return None
     sign = 1 if cell.better == "higher" else -1
-    return max(rows, key=lambda i: (cells[i].tasks, cells[i].share(cell.measure), sign * cells[i].mean))
+    return max(rows, key=lambda i: (cells[i].tasks, cells[i].seeds, sign * cells[i].mean))
 
 
-def separated(runs: Runs, cell: Cell, value: Measured, best: Cell) -> bool | None:
-    """Whether the paired test separates a cell from the best one; None without a pair."""
-    if value.gap not in ("", NOT_REACHED):
-        return None
-    between = difference(runs, cell, best)
-    return None if between is None else separates(runs, between.p_value)
+def separated(runs: Runs, cells: list[Cell], values: list[Measured], best: int) -> list[bool | None]:
+    """Whether the paired test separates each cell of a column from the best one; None without a pair.
+
+    P-values are corrected for the column's comparisons (Holm).
+    """
+    p_values = []
+    for i, (cell, value) in enumerate(zip(cells, values, strict=True)):
+        between = difference(runs, cell, cells[best]) if i != best and not value.gap else None
+        p_values.append(between.p_value if between else float("nan"))
+    return [separates(runs.spec, p) for p in holm(p_values)]
 
 
 def published_for(runs: Runs | None, cell: Cell) -> Published | None:
@@ -157,14 +165,15 @@ def _cell_row(runs: Runs | None, cell: Cell, value: Measured, best: bool, separa
 def _text(runs: Runs | None, cell: Cell, value: Measured) -> str:
     """The value with its interval, or the reason why it is missing; then misses, missing tasks and a smaller n."""
     if value.gap:
-        return f"{value.gap} (0/{value.run})" if value.gap == NOT_REACHED else value.gap
-    shown = mean_std(value.mean, value.std, cell.digits)
-    if value.interval.kind != "none":
-        shown += f" {interval_text(value.interval.low, value.interval.high, cell.digits)}"
+        return value.gap
+    sign = ">" if cell.measure == "steps" and value.bound else value.bound
+    shown = f"{sign} " * bool(sign) + mean_std(value.mean, value.std, cell.digits)
+    between = between_text(value.interval.low, value.interval.high, value.interval.kind, cell.digits)
+    shown += f" {between}" if value.interval.kind == "bootstrap" else ""
     if runs is None or not value.seeds:  # values that follow from the config have neither runs nor seeds
         return shown
     tasks = len(runs.spec.tasks) if cell.measure == MEAN_SPEEDUP else 1
-    asides = []
+    asides = [between] if value.interval.kind == "range" else []
     if cell.measure in TO_TARGET and value.reached < value.run:
         asides.append(f"reached {value.reached}/{value.run}")
     if value.tasks < tasks:
@@ -175,16 +184,17 @@ def _text(runs: Runs | None, cell: Cell, value: Measured) -> str:
 
 
 def _notes(runs: Runs | None, level: float) -> tuple[str, ...]:
+    few = runs is not None and len(runs.spec.seeds) <= RANGE_SEEDS
+    between = "then their range" if few else f"in brackets the {100 * level:g} % interval (x to y: a range)"
     seeds = f" (n = {len(runs.spec.seeds)} a task, where a cell does not say otherwise)" if runs else ""
     return (
-        f"Mean ± sample standard deviation over seeds{seeds}, {100 * level:g} % interval in brackets, which of two or "
-        "three seeds is their range. Published: in parentheses the difference of the measured value in half-widths of "
-        "its interval.",
-        "Steps and speed-ups are of the seeds that reached the target; reached: in how many of the runs. In a mean "
-        "speed-up over tasks, and wherever cells are compared, a miss counts with the step budget, the least it can "
-        "have taken; seeds that the baseline misses have no speed-up.",
-        "missing: no such run; n/a: not planned; not reached: in no run; no pair: in no seed that the baseline reached "
-        "the target with; –: runs without such a value.",
-        "Bold (*): best of a column, by the share of runs that reached the target, then by the mean; ‡ not separated "
-        f"from it (exact paired permutation test over seeds, which needs {smallest_n(level)} seeds).",
+        f"Mean ± sample standard deviation over seeds{seeds}, {between}. Published: in parentheses the difference of "
+        "the measured value in half-widths of its interval.",
+        "Steps and speed-ups are of all seeds that were run, a miss counting with the step budget, the least it can "
+        "have taken; a speed-up is 1 − mean steps / mean steps of the baseline. reached: in how many of the runs, if "
+        "some missed. ≥, ≤: at least, at most that, as the baseline, the method missed; ≈: neither is known.",
+        "missing: no such run; n/a: not planned; no pair: no seed that the baseline was run with, too; –: runs without "
+        "such a value.",
+        "Bold (*): best of a column among those with the most tasks and seeds; ‡ not separated from it (exact paired "
+        "permutation test over seeds, corrected for the column's comparisons by Holm).",
     )

@@ -162,7 +162,8 @@ class Config(Spec):
 
     Args:
         run: name of the run: everything is written to results/<run>/ [text].
-        data_dir: folder of downloaded data and token caches; without it the user's cache [path].
+        data_dir: folder of downloaded data and token caches; without it the user's cache; in this as in
+            all paths of a config, ~ is the user's home [path].
         tasks: the catalogue of tasks by name; which of them run is said in metatrain and evaluate.
         trajectories: by task: the networks trained for meta-training.
     """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +17,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nino.files import replacing, sha256
+from nino.leases import lease, sweep
 
+# Damage to an archive, wherever in it: NumPy reads headers, zipfile checks each member's CRC, zlib unpacks.
+NOT_READABLE = (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+DIGEST = "sha256"  # member of a cache that we wrote
 LAYOUTS = (
     "uint8 arrays x_train, y_train, x_test, y_test, "
     "or a JPEG pack jpeg_<split>, off_<split>, y_<split> of the splits train and test (or val)"
@@ -46,14 +53,17 @@ def read_archive(path: Path, data_dir: Path) -> ImageArrays:
         ValueError: for a file of another layout, or arrays that do not fit each other.
     """
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file, np.load(file) as archive:
             packed = "jpeg_train" in archive
             # members are read when asked for: a pack's pixels are needed only once
             arrays = {} if packed else {key: archive[key] for key in archive.files}
-    except (ValueError, OSError) as error:
+    except NOT_READABLE as error:
         raise ValueError(f"{path}: not a readable .npz file ({error}); expected {LAYOUTS}") from error
     if packed:
-        arrays = _decoded(path, data_dir)
+        try:
+            arrays = _decoded(path, data_dir)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ValueError(f"{path}: damaged ({error}): copy it again") from error
     missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in arrays]
     if missing:
         raise ValueError(f"{path}: no array {missing[0]!r}, found {', '.join(arrays) or 'none'}; expected {LAYOUTS}")
@@ -97,13 +107,48 @@ def _decoded(path: Path, data_dir: Path) -> dict[str, NDArray[Any]]:
 
 
 def cached_arrays(cache: Path, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """The arrays of an ``.npz`` file, which is made first, whole or not at all, where it does not exist."""
+    """The arrays of an ``.npz`` file, which is made first, whole or not at all, where it does not exist.
+
+    Where another process makes it, on whatever machine, it is waited for.
+
+    Raises:
+        ValueError: for a file with other arrays than were written; says what to do.
+    """
     if not cache.exists():
-        arrays = make()
-        with replacing(cache) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-    with np.load(cache) as archive:
-        return {key: archive[key] for key in archive.files}
+        with lease(cache, wait=True):
+            if not cache.exists():
+                arrays = make()
+                sweep(cache.parent, cache.name)
+                with replacing(cache) as temporary, temporary.open("wb") as file:
+                    np.savez(file, allow_pickle=False, **arrays, **{DIGEST: np.array(arrays_digest(arrays))})
+    reason = "its arrays are not those that were written"
+    try:
+        with (
+            cache.open("rb") as content,
+            np.load(content) as archive,
+        ):  # NumPy leaves open what it opened and cannot read
+            arrays = {key: archive[key] for key in archive.files}
+        written = arrays.pop(DIGEST, None)  # caches of earlier versions have none: zip's CRCs must do
+        if written is None or str(written) == arrays_digest(arrays):
+            return arrays
+    except PermissionError:
+        raise
+    except NOT_READABLE as error:
+        reason = str(error)
+    raise ValueError(f"{cache}: damaged image cache ({reason}): delete it and run the same command again")
+
+
+def arrays_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over names, dtypes, shapes and values, in hexadecimal.
+
+    >>> arrays_digest({"x": np.zeros(2)}) == arrays_digest({"x": np.zeros((1, 2))})
+    False
+    """
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def decode_jpegs(data: NDArray[np.uint8], offsets: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nino.tasks.pieces import Pieces
+
 Batch = tuple[Tensor, Tensor]
 """Inputs and targets: images and labels, or tokens and the tokens that follow them."""
 
@@ -88,11 +90,13 @@ class Blocks:
         tokens: (n, block) of any integer dtype; may be a memory map.
         device: where batches go; the tokens themselves stay where they are.
         checksum: SHA-256 of the tokens where it is known already (large maps are not read again for it).
+        pieces: what tokens that are read from a file are checked against; None for tokens in memory.
     """
 
     tokens: Tensor
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     checksum: str | None = None
+    pieces: Pieces | None = None
 
     def __len__(self) -> int:
         """Number of blocks."""
@@ -100,10 +104,15 @@ class Blocks:
 
     def select(self, indices: Tensor) -> Batch:
         """Tokens and next tokens (B, block - 1) long of (B,) long indices."""
-        return self._shifted(self.tokens.index_select(0, indices.to(self.tokens.device)))
+        indices = indices.to(self.tokens.device)
+        if self.pieces is not None:
+            self.pieces.require(indices.tolist())
+        return self._shifted(self.tokens.index_select(0, indices))
 
     def slice(self, start: int, stop: int) -> Batch:
         """Tokens and next tokens of the blocks ``start <= i < stop``."""
+        if self.pieces is not None:
+            self.pieces.require(range(*slice(start, stop).indices(len(self))))
         return self._shifted(self.tokens[start:stop])
 
     def to(self, device: torch.device) -> Blocks:
@@ -112,6 +121,8 @@ class Blocks:
 
     def digest(self) -> str:
         """SHA-256 of the tokens."""
+        if self.checksum is None and self.pieces is not None:
+            self.pieces.require(range(len(self)))
         return self.checksum or tensor_digest(self.tokens)
 
     def _shifted(self, tokens: Tensor) -> Batch:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from nino.files import sha256
 from nino.seeding import derive
 from nino.specs import DataSpec
-from nino.tasks.archives import cached_arrays, channels_first
+from nino.tasks.archives import NOT_READABLE, cached_arrays, channels_first
 from nino.tasks.data import Data, image_data
 from nino.tasks.vision import ImageSizes, expect_options, expect_source
 
@@ -130,7 +130,7 @@ def _arrays(path: Path, *names: str) -> list[NDArray[Any]]:
     try:
         with np.load(path) as file:
             return [np.asarray(file[name]) for name in names]
-    except (ValueError, OSError, KeyError) as error:
+    except NOT_READABLE as error:
         raise ValueError(f"{path}: not a batch of down-sampled ImageNet ({error})") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -135,7 +136,9 @@ def tokenized(
 
 def first_blocks(blocks: Blocks, limit: int | None) -> Blocks:
     """The first ``limit`` blocks, or all where there are no more or no limit."""
-    return blocks if limit is None or limit >= len(blocks) else Blocks(blocks.tokens[:limit])
+    if limit is None or limit >= len(blocks):
+        return blocks
+    return replace(blocks, tokens=blocks.tokens[:limit], checksum=None)
 
 
 def byte_blocks(text: str, block: int) -> Blocks:

@@ -199,7 +199,7 @@ class Task:
 
     def _chunk(self) -> int:
         """The number of examples that are measured at once."""
-        budget = _GPU_ELEMENTS if self.device.type == "cuda" else _CPU_ELEMENTS
+        budget = _CPU_ELEMENTS if self.device.type == "cpu" else _GPU_ELEMENTS
         # a vision network's first layer is taken to have 16 outputs a pixel; a language model's scores are the most
         an_example = 16 * math.prod(self.data.shape[1:]) if self.data.kind == "vision" else self.data.outputs
         if self.data.kind == "language":

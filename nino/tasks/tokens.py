@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,13 +15,17 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from nino.files import replacing_folder, write_text
+from nino.leases import lease, sweep
 from nino.tasks.data import Blocks
+from nino.tasks.pieces import Pieces, damaged, measure
 from nino.tasks.text import SPLITS
 
 logger = logging.getLogger(__name__)
 
 Encode = Callable[[list[str]], list[list[int]]]
 
+META = "meta.json"
 # Increased whenever the same text and tokenizer would give other blocks.
 FORMAT = 1
 
@@ -58,7 +60,8 @@ def cached_blocks(
 ) -> dict[str, Blocks]:
     """The token blocks of all splits, from ``folder`` or made and kept there.
 
-    A cache is one folder, renamed into place when whole; several processes may make it at once, the first one's stays.
+    A cache is one folder, renamed into place when whole. Where another process makes it, on whatever machine, it is
+    waited for.
 
     Args:
         folder: of all caches.
@@ -71,21 +74,19 @@ def cached_blocks(
         Blocks by split, memory-mapped.
 
     Raises:
-        ValueError: where a split has no full block, or a cache is damaged.
+        ValueError: where a split has no full block, or a cache is damaged; so do `Blocks` whose tokens have changed.
     """
     name = hashlib.sha256(json.dumps({**key, "format": FORMAT}, sort_keys=True).encode()).hexdigest()[:20]
     path = folder / name
-    if not (path / "meta.json").is_file():
-        part = folder / f".{name}.{os.getpid()}.part"
-        part.mkdir(parents=True)
-        try:
-            _write_cache(part, key, rows, encode, np.dtype(np.uint16 if vocabulary <= 2**16 else np.int32))
-            if not (path / "meta.json").is_file():
-                os.replace(part, path)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
-    return {split: _open_blocks(path / f"{split}.npy", meta["splits"][split]) for split in SPLITS}
+    dtype = np.dtype(np.uint16 if vocabulary <= 2**16 else np.int32)
+    if not (path / META).is_file():
+        with lease(path, wait=True) as held:
+            if not (path / META).is_file():
+                sweep(folder, name)
+                with replacing_folder(path) as part:
+                    _write_cache(part, key, rows, encode, dtype)
+                    held.require()
+    return _open_cache(path, key, dtype)
 
 
 def _write_cache(
@@ -100,7 +101,7 @@ def _write_cache(
             raise ValueError(f"the {split} split has fewer than {key['block']} tokens a group of {key['group']} rows")
         splits[split] = {"blocks": count, "sha256": checksum}
         logger.info("%s: %d blocks of %d tokens", split, count, key["block"])
-    (folder / "meta.json").write_text(json.dumps({"key": key, "splits": splits}, indent=2), encoding="utf-8")
+    _write_meta(folder, key, splits, dtype)
 
 
 def write_array(path: Path, parts: Iterable[NDArray[np.int64]], block: int, dtype: np.dtype[Any]) -> tuple[int, str]:
@@ -136,15 +137,64 @@ def _write_header(file: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> No
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _open_blocks(path: Path, meta: dict[str, Any]) -> Blocks:
+def _write_meta(folder: Path, key: dict[str, Any], splits: dict[str, dict[str, Any]], dtype: np.dtype[Any]) -> None:
+    """Describe the arrays, each with the digests of its pieces; they are read back for these.
+
+    Raises:
+        ValueError: for an array whose values have not the SHA-256 that ``splits`` says.
+    """
+    for split in SPLITS:
+        path = folder / f"{split}.npy"
+        array = _map(path, (splits[split]["blocks"], key["block"]), dtype)
+        whole, rows, digests = measure(array)
+        if whole != splits[split]["sha256"]:
+            raise damaged(path, "its tokens are not those that were written")
+        splits[split] |= {"piece": rows, "pieces": digests}
+    meta = {"key": key, "splits": splits}
+    write_text(folder / META, json.dumps(meta | {"digest": _digest(meta)}, indent=2))
+
+
+def _digest(meta: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+
+
+def _open_cache(folder: Path, key: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Blocks]:
+    """Map the arrays of a cache whose description is whole."""
+    path = folder / META
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        sealed = meta.pop("digest", None)
+        splits = {split: meta["splits"][split] for split in SPLITS}
+        wrong = meta["key"] != key or not all({"blocks", "sha256"} <= entry.keys() for entry in splits.values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, f"it does not describe one: {type(error).__name__} {error}") from error
+    if wrong or (sealed is not None and sealed != _digest(meta)):
+        raise damaged(path, "it is not what was written")
+    if sealed is None:  # of an earlier version, which kept the digest of each whole array
+        splits = {split: {name: splits[split][name] for name in ("blocks", "sha256")} for split in SPLITS}
+        try:
+            _write_meta(folder, key, splits, dtype)
+        except OSError as error:
+            logger.info("%s: checked; the digests of its pieces are not kept (%s)", folder, error)
+    return {split: _open_blocks(folder / f"{split}.npy", splits[split], key["block"], dtype) for split in SPLITS}
+
+
+def _open_blocks(path: Path, meta: dict[str, Any], block: int, dtype: np.dtype[Any]) -> Blocks:
+    array = _map(path, (meta["blocks"], block), dtype)
+    pieces = Pieces(path, array, meta["piece"], meta["pieces"])
+    return Blocks(torch.from_numpy(array), checksum=meta["sha256"], pieces=pieces)
+
+
+def _map(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         # copy on write: torch wants memory it could write to; nothing ever does
-        array = np.load(path, mmap_mode="c")
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: damaged token cache ({error}); delete the folder {path.parent}") from error
-    if len(array) != meta["blocks"]:
-        raise ValueError(
-            f"{path}: {len(array)} blocks, expected {meta['blocks']}: damaged token cache; "
-            f"delete the folder {path.parent}"
-        )
-    return Blocks(torch.from_numpy(array), checksum=meta["sha256"])
+        array: NDArray[Any] = np.load(path, mmap_mode="c")
+    except FileNotFoundError as error:
+        raise damaged(path, "no such file") from error
+    except OSError:  # not of the file's content
+        raise
+    except Exception as error:  # NumPy parses a header as Python: errors of many types, also of the tokenizer
+        raise damaged(path, " ".join(str(error).split())) from error
+    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+        raise damaged(path, f"{len(array)} blocks {array.dtype}{array.shape}, expected {dtype}{shape}")
+    return array

@@ -7,6 +7,7 @@ file says what it holds. So the size, and that the numbers are finite, are all t
 from __future__ import annotations
 
 import logging
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,7 +97,7 @@ def _read_metrics(path: Path, shape: tuple[int, ...]) -> dict[str, NDArray[np.fl
     try:
         with np.load(path) as archive:
             tables = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, TypeError) as error:
+    except (ValueError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise TrajectoryFileError(path, f"not a readable .npz file of metrics ({error})") from error
     for name, values in tables.items():
         if name not in METRICS:

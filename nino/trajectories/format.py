@@ -4,6 +4,8 @@ A file holds, for n networks of one task, S stored states of P parameters:
 
 - ``params`` float16 (n, S, P), ``step`` int64 (S,), ``seed`` int64 (n,), ``valid`` int64 (n,), ``metrics/<name>``
   float32 (n, S), NaN where not measured;
+- in a shard, ``crc`` uint32 (n, S), the CRC-32 of each stored state: HDF5's own checksum of a block of zeros is zero,
+  so that it does not notice a block of the disk that was zeroed (files of earlier versions lack it);
 - attributes: those of ``Header``, each a string (JSON where it is structured), and ``complete``, written last.
 
 A *shard* stores ``params`` itself, a *joined* file maps it onto its shards (an HDF5 virtual dataset) and names them.
@@ -29,6 +31,7 @@ FORMAT_VERSION = 1
 LIBVER = ("v110", "v110")
 # HDF5 reads whole chunks; a state of a small network is one chunk.
 MAX_CHUNK_PARAMETERS = 512 * 1024
+CRC = "crc"
 METRICS = ("train_loss", "validation", "test")
 
 

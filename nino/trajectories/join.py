@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import numpy as np
 from nino.files import replacing
 from nino.specs import TrajectorySpec
 from nino.trajectories.format import (
-    LIBVER,
     METRICS,
     TrajectoryFileError,
     dumps,
@@ -22,7 +21,7 @@ from nino.trajectories.format import (
     shard_seeds,
 )
 from nino.trajectories.reader import TrajectoryReader
-from nino.trajectories.store import seal, write_tables
+from nino.trajectories.store import new_file, seal, write_tables
 
 
 def join_shards(
@@ -31,7 +30,7 @@ def join_shards(
     """Join all shards of a task, or its first ones, into ``out``.
 
     ``params`` becomes a virtual dataset that names the shards by their path relative to ``out`` (move or copy them
-    together); the small tables are copied. Trajectories are ordered by seed.
+    together); the small tables are copied. Trajectories are ordered by seed. Equal shards give equal bytes.
 
     Args:
         paths: the shards, in any order.
@@ -112,11 +111,6 @@ def _check_seeds(readers: Sequence[TrajectoryReader], spec: TrajectorySpec) -> N
 def _write(readers: Sequence[TrajectoryReader], out: Path) -> None:
     n, s, p = sum(len(reader) for reader in readers), len(readers[0].steps), readers[0].num_parameters
     names = [Path(os.path.relpath(reader.path, out.parent)).as_posix() for reader in readers]
-    layout = h5py.VirtualLayout((n, s, p), np.float16)
-    first = 0
-    for reader, name in zip(readers, names, strict=True):
-        layout[first : first + len(reader)] = h5py.VirtualSource(name, "params", shape=(len(reader), s, p))
-        first += len(reader)
     header = readers[0].header
     attributes = header.to_attributes() | {
         "kind": "joined",
@@ -125,8 +119,8 @@ def _write(readers: Sequence[TrajectoryReader], out: Path) -> None:
         "versions": dumps(_merged([reader.header.versions for reader in readers])),
         "code_version": ", ".join(sorted({reader.header.code_version for reader in readers})),
     }
-    with replacing(out) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
-        file.create_virtual_dataset("params", layout, fillvalue=np.nan)
+    with replacing(out) as temporary, new_file(temporary) as file:
+        _map_states(file, (n, s, p), {name: len(reader) for name, reader in zip(names, readers, strict=True)})
         write_tables(
             file,
             readers[0].steps.tolist(),
@@ -136,6 +130,28 @@ def _write(readers: Sequence[TrajectoryReader], out: Path) -> None:
         )
         set_attributes(file, attributes)
         seal(file)
+
+
+def _map_states(file: h5py.File, shape: tuple[int, int, int], shards: Mapping[str, int]) -> None:
+    """Create ``params`` as a virtual dataset, without the time, which ``create_virtual_dataset`` would note.
+
+    Args:
+        file: to create it in.
+        shape: (n, S, P).
+        shards: how many of the n networks each file holds, in order.
+    """
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_fill_value(np.array(np.nan, np.float16))
+    properties.set_obj_track_times(False)
+    whole, first = h5py.h5s.create_simple(shape), 0
+    for name, count in shards.items():
+        part = (count, *shape[1:])
+        whole.select_hyperslab((first, 0, 0), part)
+        # HDF5 takes "%b" in a name for a pattern
+        properties.set_virtual(whole, name.replace("%", "%%").encode(), b"params", h5py.h5s.create_simple(part))
+        first += count
+    kind = h5py.h5t.py_create(np.dtype(np.float16), logical=True)
+    h5py.h5d.create(file.id, b"params", kind, h5py.h5s.create_simple(shape), properties)
 
 
 def _merged(versions: Sequence[dict[str, str]]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 
 from nino.trajectories.format import (
+    CRC,
     FORMAT,
     FORMAT_VERSION,
     METRICS,
@@ -19,6 +21,7 @@ from nino.trajectories.format import (
     TrajectoryFileError,
     get_attributes,
 )
+from nino.trajectories.obstacles import obstacle
 
 # What h5py raises for damage, depending on where in the file it lies.
 HDF5_ERRORS = (OSError, RuntimeError, KeyError)
@@ -52,7 +55,8 @@ class TrajectoryFile:
         path: the file.
 
     Raises:
-        TrajectoryFileError: for a file that is missing, truncated, damaged, unfinished or not of this format.
+        TrajectoryFileError: for a file that is missing, truncated, damaged, unfinished or not of this format, and for
+            one that cannot be opened just now (locked, no permission, no handles); says which.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,7 +72,7 @@ class TrajectoryFile:
         except TrajectoryFileError:
             raise
         except (*HDF5_ERRORS, ValueError, TypeError) as error:
-            raise TrajectoryFileError(path, f"damaged header or table ({_text(error)}); collect it again") from error
+            raise self._refusal(error, f"damaged header or table ({_text(error)}); collect it again") from error
         finally:
             self.close()
 
@@ -93,6 +97,8 @@ class TrajectoryFile:
         self.seeds: np.ndarray = self.file["seed"][:]
         self.valid: np.ndarray = self.file["valid"][:]
         self.metrics: dict[str, np.ndarray] = {name: self.file[f"metrics/{name}"][:] for name in METRICS}
+        self.crc: np.ndarray | None = self.file[CRC][:] if CRC in self.file else None
+        self._checked = np.zeros((len(self.seeds), len(self.steps)), bool)
         self.shape = (len(self.seeds), len(self.steps), self.header.num_parameters)
         if self.file["params"].shape != self.shape:
             raise ValueError(f"params has shape {self.file['params'].shape}, the tables say {self.shape}")
@@ -104,9 +110,8 @@ class TrajectoryFile:
             try:
                 self._handle = h5py.File(self.path, "r")
             except OSError as error:
-                raise TrajectoryFileError(
-                    self.path, f"not a whole HDF5 file ({_text(error)}); delete it and collect it again"
-                ) from error
+                advice = "delete it and collect it again"
+                raise self._refusal(error, f"not a whole HDF5 file ({_text(error)}); {advice}") from error
             self._process = os.getpid()
         return self._handle
 
@@ -116,9 +121,11 @@ class TrajectoryFile:
         try:
             return self.file["params"]
         except HDF5_ERRORS as error:
-            raise TrajectoryFileError(
-                self.path, f"params cannot be opened ({_text(error)}); collect it again"
-            ) from error
+            raise self._refusal(error, f"params cannot be opened ({_text(error)}); collect it again") from error
+
+    def _refusal(self, error: BaseException, damage: str) -> TrajectoryFileError:
+        """The error for a file that cannot be used: what is in its way, else the damage."""
+        return TrajectoryFileError(self.path, obstacle(error) or damage)
 
     def close(self) -> None:
         """Close this process's handle; the next read opens the file again."""
@@ -141,7 +148,8 @@ class TrajectoryFile:
             (len(states), P) float16.
 
         Raises:
-            TrajectoryFileError: for a chunk whose checksum does not match or that is missing.
+            TrajectoryFileError: for a chunk or state whose checksum does not match, or that is missing. That of a state
+                is checked when this process first reads it.
         """
         params = self.params
         values = np.empty((len(states), params.shape[2]), np.float16)
@@ -150,28 +158,53 @@ class TrajectoryFile:
             for row, state in enumerate(states):
                 params.read_direct(values, np.s_[trajectory, state], np.s_[row])
         except HDF5_ERRORS as error:
-            fault = next(self.faults([trajectory]), None)
-            raise TrajectoryFileError(self.path, str(fault or _text(error))) from error
+            fault = None if obstacle(error) else next(self.faults([trajectory]), None)
+            raise self._refusal(error, str(fault or _text(error))) from error
         # A hole reads as the fill value. Its first element gives it away: no stored state holds a NaN.
         if np.isnan(values[:, :: params.chunks[2]]).any():
             fault = next(self.faults([trajectory]), None)
             raise TrajectoryFileError(self.path, str(fault or "a stored state holds NaN"))
+        for row, state in enumerate(states):
+            if not self._checked[trajectory, state]:
+                if not self._is_as_written(trajectory, state, zlib.crc32(values[row])):
+                    raise TrajectoryFileError(self.path, f"{_altered(self.path, trajectory, state)}; collect it again")
+                self._checked[trajectory, state] = True
         return values
 
+    def _is_as_written(self, trajectory: int, state: int, crc: int) -> bool:
+        """Whether a state's CRC-32 is that of its writer; files of earlier versions do not know it."""
+        return self.crc is None or crc == int(self.crc[trajectory, state])
+
     def faults(self, trajectories: list[int]) -> Iterator[Fault]:
-        """Read every chunk of a shard's trajectories, yield those that fail their checksum or are missing."""
+        """Read every chunk of a shard's trajectories, yield those that fail a checksum or are missing.
+
+        Raises:
+            TrajectoryFileError: where the file cannot be read just now.
+        """
         params = self.params
         width = params.chunks[2]
         for i in trajectories:
             for j in range(int(self.valid[i])):
+                crc, whole = 0, True
                 for start in range(0, params.shape[2], width):
                     try:
                         values = params[i, j, start : start + width]
                     except HDF5_ERRORS as error:
+                        if reason := obstacle(error):
+                            raise TrajectoryFileError(self.path, reason) from error
                         yield Fault(self.path, "params", (i, j, start), f"does not match its checksum ({_text(error)})")
+                        whole = False
                         continue
+                    crc = zlib.crc32(values, crc)
                     if np.isnan(values[0]):
                         yield Fault(self.path, "params", (i, j, start), "was never written")
+                        whole = False
+                if whole and not self._is_as_written(i, j, crc):
+                    yield _altered(self.path, i, j)
+
+
+def _altered(path: Path, trajectory: int, state: int) -> Fault:
+    return Fault(path, "params", (trajectory, state, 0), "and those after it do not give the state's CRC-32")
 
 
 def _text(error: BaseException) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +12,20 @@ import h5py
 import numpy as np
 
 from nino.files import replacing, require_space
+from nino.leases import lease, sweep
 from nino.trajectories.format import (
+    CRC,
     FORMAT,
     FORMAT_VERSION,
     LIBVER,
     METRICS,
     Header,
+    TrajectoryFileError,
     chunk_size,
     dumps,
     set_attributes,
 )
-
-log = logging.getLogger(__name__)
+from nino.trajectories.obstacles import NO_LOCKS, WAYS_OUT
 
 # Any bytes that a reader sees are covered by a checksum; small ones need a chunked layout for that.
 CHECKED = {"fletcher32": True}
@@ -31,6 +33,20 @@ CHECKED = {"fletcher32": True}
 # cold caches and costs several times what it does in a row.
 BUFFER_BYTES = 4 * 1024 * 1024
 EXPONENT = np.uint16(0x7C00)  # its bits in a float16
+
+
+def new_file(path: Path) -> h5py.File:
+    """An empty file to write to.
+
+    Raises:
+        TrajectoryFileError: where the file system has no locks, without which HDF5 does not write unless it is told to.
+    """
+    try:
+        return h5py.File(path, "w", libver=LIBVER)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            raise TrajectoryFileError(path.parent, WAYS_OUT[error.errno]) from error
+        raise
 
 
 class ShardWriter:
@@ -50,6 +66,7 @@ class ShardWriter:
         self.steps = header.stored_steps
         n, s, p = len(self.seeds), len(self.steps), header.num_parameters
         self.valid = np.zeros(n, np.int64)
+        self.crc = np.zeros((n, s), np.uint32)
         self.metrics = {name: np.full((n, s), np.nan, np.float32) for name in METRICS}
         self._room = min(s, max(1, BUFFER_BYTES // (2 * p)))  # states
         self._waiting: dict[int, list[np.ndarray]] = {}
@@ -78,6 +95,7 @@ class ShardWriter:
         waiting = self._waiting.setdefault(trajectory, [])
         waiting.append(half.copy())
         index = int(self.valid[trajectory])
+        self.crc[trajectory, index] = zlib.crc32(waiting[-1].data)
         for name, value in metrics.items():
             self.metrics[name][trajectory, index] = value
         self.valid[trajectory] += 1
@@ -100,6 +118,7 @@ class ShardWriter:
         """Write the waiting states, the small tables, and the mark that the file is whole."""
         self.flush()
         write_tables(self.file, self.steps, self.seeds, self.valid, self.metrics)
+        write_table(self.file, CRC, self.crc)
         set_attributes(self.file, {"kind": "shard"} | self.header.to_attributes())
         seal(self.file)
 
@@ -122,11 +141,16 @@ def write_tables(
     valid: np.ndarray,
     metrics: Mapping[str, np.ndarray],
 ) -> None:
-    """Write all datasets but ``params``, each in one checksummed chunk."""
+    """Write the datasets that shards and joined files have, but ``params``."""
     tables = {"step": np.asarray(steps, np.int64), "seed": np.asarray(seeds, np.int64), "valid": valid}
     tables |= {f"metrics/{name}": values for name, values in metrics.items()}
     for name, values in tables.items():
-        file.create_dataset(name, data=values, chunks=values.shape, **CHECKED)
+        write_table(file, name, values)
+
+
+def write_table(file: h5py.File, name: str, values: np.ndarray) -> None:
+    """Write a dataset in one checksummed chunk."""
+    file.create_dataset(name, data=values, chunks=values.shape, **CHECKED)
 
 
 def seal(file: h5py.File) -> None:
@@ -149,15 +173,17 @@ def writing_shard(path: Path, header: Header, seeds: Sequence[int]) -> Iterator[
 
     Raises:
         FileExistsError: if ``path`` exists: a finished shard is never written again.
+        InUseError: where another process is writing it.
         OSError: where the disk has no room for all states.
     """
-    if path.exists():
-        raise FileExistsError(f"{path} is finished already: delete it to collect it again")
-    for leftover in path.parent.glob(f".{path.name}.*.part"):
-        log.warning("%s: removing what a killed job left", leftover)
-        leftover.unlink()
-    require_space(path, 2 * len(seeds) * len(header.stored_steps) * header.num_parameters)
-    with replacing(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
-        writer = ShardWriter(file, header, seeds)
-        yield writer
-        writer.finish()
+    with lease(path) as held:
+        if path.exists():
+            raise FileExistsError(f"{path} is finished already: delete it to collect it again")
+        sweep(path.parent, path.name)
+        require_space(path, 2 * len(seeds) * len(header.stored_steps) * header.num_parameters)
+        with replacing(path) as temporary:
+            with new_file(temporary) as file:
+                writer = ShardWriter(file, header, seeds)
+                yield writer
+                writer.finish()
+            held.require()

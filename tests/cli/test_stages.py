@@ -57,6 +57,14 @@ def test_the_whole_chain_without_snakemake(nino, workplace: Path) -> None:
     assert changed.code == 1 and "evaluate/digits-2/base/seed=1000/log.csv" in changed.out
 
 
+def test_a_device_that_is_not_there_is_an_error_in_one_line(nino, workplace: Path) -> None:
+    ended = nino("evaluate", *CONFIG, "--task", "digits-2", "--method", "base", "--seed", 1, "--device", "tpu:3")
+    assert ended.code == 2 and "Traceback" not in ended.err
+    assert (
+        ended.err.count("\n") == 1 and "--device (='tpu:3') must be auto or one that torch finds here: cpu" in ended.err
+    )
+
+
 def test_a_fit_in_two_processes_by_torchrun(nino, workplace: Path) -> None:
     """The command of the guide, as torchrun starts it: two processes make one fit."""
     task = (*CONFIG, "--task", "digits-2")

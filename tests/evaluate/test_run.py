@@ -9,6 +9,7 @@ from nino.evaluate import evaluate_run, read_table, steps_to_target
 from nino.evaluate.loop import EvaluatedTraining
 from nino.evaluate.run_folder import COLUMNS, LATER, CorruptRunError, read_run
 from nino.files import sha256
+from nino.leases import InUseError, lease
 from nino.nowcasters import build_nowcaster, save_nowcaster
 from nino.specs import MethodSpec, TargetSpec
 
@@ -32,7 +33,12 @@ def assert_same_numbers(one: Path, other: Path) -> None:
     ours, theirs = [json.loads((folder / "run.json").read_text()) for folder in (one, other)]
     assert ours.keys() == theirs.keys()
     differ = {key for key in ours if ours[key] != theirs[key]}
-    assert differ <= {key for key in ours if "seconds" in key} | {"peak_memory_bytes", "provenance", "files"}
+    assert differ <= {key for key in ours if "seconds" in key} | {
+        "peak_memory_bytes",
+        "share_of_others",
+        "provenance",
+        "files",
+    }
     rows = [{name: file["rows"] for name, file in result["files"].items()} for result in (ours, theirs)]
     assert rows[0] == rows[1]
 
@@ -157,6 +163,16 @@ def test_a_finished_run_is_left_as_it_is(digits, schedule, tmp_path, monkeypatch
         with pytest.raises(KeyboardInterrupt):
             evaluate_run(digits, method("none"), 1000, schedule, tmp_path, resume=False)
         assert list(tmp_path.iterdir()) == []  # a job under way shows no result of an earlier one
+
+
+def test_two_jobs_of_one_run(digits, schedule, tmp_path) -> None:
+    out = tmp_path / "run"
+    with lease(out), pytest.raises(InUseError, match="run is being written by process"):
+        evaluate_run(digits, method("none"), 1000, schedule, out)
+    assert not list(tmp_path.iterdir())
+    evaluate_run(digits, method("none"), 1000, schedule, out)
+    with lease(out):  # what is finished is read, not written
+        assert evaluate_run(digits, method("none"), 1000, schedule, out)["status"] == "done"
 
 
 def test_a_diverged_run_is_a_result(variant, schedule, tmp_path, caplog) -> None:

@@ -109,3 +109,12 @@ def test_sentence_counts(attention: NeuralGraph) -> None:
 def test_nodes_of_no_group_are_refused(attention: NeuralGraph) -> None:
     with pytest.raises(ValueError, match="none of the graph's groups: x, qv, y"):
         group_of(attention, Nodes(99, 1))
+
+
+def test_names_in_a_large_graph_do_not_overlap() -> None:
+    graph = neural_graph(nn.Sequential(*(nn.Linear(400, 400) for _ in range(14))))
+    figure = layers_figure(graph)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 15
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]

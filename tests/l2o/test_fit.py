@@ -14,6 +14,7 @@ from nino.ensemble import Ensemble
 from nino.evaluate import Job, evaluate_run, evaluate_runs
 from nino.l2o import L2O, L2ONet, fit_l2o, load_l2o, save_l2o
 from nino.l2o.fit import _Fit, start
+from nino.leases import InUseError, lease
 from nino.specs import (
     DataSpec,
     EvaluationSpec,
@@ -147,6 +148,12 @@ def test_a_training_that_breaks_is_left_out_and_begun_anew(
     outcome = fit_l2o(SPEC, digits, tmp_path, progress=False)
     assert outcome.failures >= 1 and outcome.iterations == 9
     assert all(p.isfinite().all() for p in load_l2o(tmp_path / "last.safetensors").parameters())
+
+
+def test_two_fits_on_one_output(digits: Task, tmp_path: Path) -> None:
+    with lease(tmp_path / "fit"), pytest.raises(InUseError, match="fit is being written by process"):
+        fit_l2o(L2OSpec(iterations=2), digits, tmp_path / "fit", progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_gives_up(digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 
 from nino.graphs import NeuralGraph
+from nino.leases import InUseError, lease
 from nino.metatrain import Outcome, WindowSampler, metatrain, open_sources
 from nino.metatrain.optimize import Trainer
 from nino.nowcasters import NiNoNet, WNNPlus, load_nowcaster
@@ -190,6 +191,12 @@ def test_a_state_of_another_recipe_is_refused(
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(ValueError, match="training.pt: damaged"):
         metatrain(recipe, {"digits-4": digits}, tmp_path, progress=False)
+
+
+def test_two_fits_on_one_output(digits: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:
+    with lease(tmp_path / "fit"), pytest.raises(InUseError, match="fit is being written by process"):
+        metatrain(recipe, {"digits-2": digits}, tmp_path / "fit", device="cpu", progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_global_generators_are_left_alone(digits: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:

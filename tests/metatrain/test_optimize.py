@@ -146,19 +146,6 @@ def test_precision() -> None:
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize(
-    ("bfloat16", "capability", "dtype"),
-    [(True, (9, 0), torch.bfloat16), (False, (7, 5), torch.float16), (False, (6, 1), None)],
-)
-def test_a_gpu_computes_in_what_it_has(
-    monkeypatch: pytest.MonkeyPatch, bfloat16: bool, capability: tuple[int, int], dtype: torch.dtype | None
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bfloat16)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert Precision.choose("cuda", "auto").dtype == dtype
-    assert Precision.choose("cuda", "off").dtype is None
-
-
 def test_an_overflow_in_float16_is_no_failure(digits: Source, recipe: MetatrainSpec) -> None:
     """The loss's scale is halved until gradients fit; what is not finite at any scale still is a failure."""
     sampler = WindowSampler({"digits-4": digits}, recipe)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -42,6 +44,75 @@ def test_saved_and_loaded(net: NiNoNet | WNNPlus | WNN, tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["net.safetensors"]
     with pytest.raises(ValueError, match="must not use the key 'nino'"):
         save_nowcaster(net, path, {"nino": "x"})
+
+
+def damages(data: bytes, count: int) -> Iterator[bytes]:
+    """Copies with a bit flipped, or a block of zeros, in places all over."""
+    places = np.random.default_rng(0).choice(len(data) - 64, count, replace=False)
+    for number, place in enumerate(places.tolist()):
+        size = 64 if number % 2 else 1
+        other = bytes(size) if number % 2 else bytes([data[place] ^ 1 << number % 8])
+        yield data[:place] + other + data[place + size :]
+
+
+@pytest.mark.parametrize("save", ["ours", "released"])
+def test_damaged_weights_are_never_loaded(tmp_path: Path, save: str) -> None:
+    net = NiNoNet(hidden=8)
+    path = tmp_path / ("net.safetensors" if save == "ours" else "net.pt")
+    if save == "ours":
+        save_nowcaster(net, path, {"run": "7"})
+    else:
+        pickled(net, path)
+    whole, refused = path.read_bytes(), 0
+    for data in damages(whole, 112):
+        path.write_bytes(data)
+        try:
+            found = load_nowcaster(path)
+        except ValueError as error:
+            assert path.name in str(error)
+            refused += 1
+        else:  # what was damaged is read by nobody
+            assert found.config == net.config
+            assert all(torch.equal(a, b) for a, b in zip(found.parameters(), net.parameters(), strict=True))
+    assert refused > 100
+
+
+def test_files_without_a_digest_stay_readable(tmp_path: Path) -> None:
+    net, path = WNNPlus(hidden=4), tmp_path / "old.safetensors"
+    about = {"format": 1, "kind": net.kind, "config": net.config}
+    save_file(net.state_dict(), path, metadata={"nino": json.dumps(about)})
+    assert load_nowcaster(path).config == net.config
+    save_file(net.state_dict(), path, metadata={"nino": json.dumps(about | {"digest": "sha256"})})
+    with pytest.raises(ValueError, match="is damaged: its weights are not those that were written"):
+        load_nowcaster(path)
+
+
+@pytest.mark.parametrize("config", [{"hidden": "many"}, {"hidden": -1}, {"code": "1"}, {"hidden": 8, "layers": 0}])
+def test_sizes_that_no_network_has(tmp_path: Path, config: dict[str, object]) -> None:
+    path = tmp_path / "net.safetensors"
+    about = {"format": 1, "kind": "nino", "config": config}
+    save_file(NiNoNet(hidden=4).state_dict(), path, metadata={"nino": json.dumps(about)})
+    with pytest.raises(ValueError, match="net.safetensors"):
+        load_nowcaster(path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("file", "name"), [("nino_mlp.pt", "nino_mlp.pt"), ("wnn_fc.pt", "NWNN_FC_13.pt")])
+def test_a_published_file_is_held_to_its_content_wherever_it_lies(
+    file: str, name: str, shared: Path, tmp_path: Path
+) -> None:
+    for each in (shared / "pretrained").glob("wnn_*.pt"):
+        (
+            tmp_path / {"wnn_conv.pt": "NWNN_Conv_13.pt", "wnn_bias.pt": "NWNN_Bias_13.pt"}.get(each.name, each.name)
+        ).write_bytes(each.read_bytes())
+    data = (shared / "pretrained" / file).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert isinstance(load_nowcaster(path), Nowcaster)
+    for other in damages(data, 20):
+        path.write_bytes(other)
+        with pytest.raises(ValueError, match=rf"{name} has the name of a published file.*copy it again.*rename it"):
+            load_nowcaster(path)
 
 
 @pytest.mark.parametrize(

@@ -198,13 +198,3 @@ def test_states_staged_from_another_device(monkeypatch: pytest.MonkeyPatch) -> N
                     patched.setattr(Reader, "__init__", staged)
                     found = net.predict(graph, states.T.contiguous().T, 20, memory_budget=budget)
                 assert relative(found, wanted, states[:, -1]) < 1e-5
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_states_on_the_cpu_network_on_the_gpu() -> None:
-    graph, net = random_graph(1), lively(NiNoNet(hidden=32))
-    states = history(graph.num_parameters)
-    wanted = net.predict(graph, states, 20)
-    found = net.cuda().predict(graph, states, 20)
-    assert found.device == states.device
-    assert relative(found, wanted, states[:, -1]) < 1e-3

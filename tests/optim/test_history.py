@@ -75,22 +75,3 @@ def test_values_that_the_dtype_cannot_hold_are_noticed(value, dtype):
         ps[0][0, 0, 0, 0] = value
     history.save(1)
     assert not history.finite
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("place", ["auto", "pinned", "cpu", "device", "disk"])
-def test_states_of_a_model_that_moves_to_a_gpu(place, tmp_path):
-    model = nn.Sequential(nn.Linear(500, 500), nn.Linear(500, 500))
-    history = History(list(model.parameters()), 5, place, directory=tmp_path)
-    model.cuda()
-    expected = []
-    for slot in range(5):
-        history.save(slot)
-        expected.append(torch.cat([p.detach().cpu().flatten() for p in model.parameters()]))
-        with torch.no_grad():
-            for p in model.parameters():
-                p.add_(1.0)
-    states = history.states()
-    assert torch.equal(states.cpu(), torch.stack(expected, 1)) and history.finite
-    assert states.is_pinned() == (place in ("auto", "pinned"))
-    assert states.is_cuda == (place == "device")

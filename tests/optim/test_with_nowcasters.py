@@ -283,26 +283,3 @@ def test_a_released_checkpoint(shared):
     before = train(model, opt, 9)
     after = train(model, opt, 1, 9)
     assert opt.counts["kept"] == 1 and 0 < (after - before).norm() < before.norm()
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("history", ["auto", "device", "disk"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_model_on_a_gpu(checkpoint, history, dtype, tmp_path):
-    model = small_convnet().cuda().to(dtype)
-    opt = NiNo(
-        torch.optim.Adam(model.parameters(), fused=True),
-        checkpoint,
-        model,
-        10,
-        20,
-        history=history,
-        history_dir=tmp_path,
-    )
-    inputs, labels = images()
-    for _ in range(20):
-        if opt.need_grads:
-            opt.zero_grad()
-            F.cross_entropy(model(inputs.cuda().to(dtype)), labels.cuda()).backward()
-        opt.step()
-    assert opt.counts["kept"] == 2

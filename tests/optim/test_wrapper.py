@@ -157,6 +157,33 @@ def test_nan_parameters_leave_the_base_optimizer_to_go_on_alone(training, caplog
     assert next(iter(run.opt.state.values()))["step"] == 10
 
 
+@pytest.mark.parametrize("value", [1e16, 1.9e19, 3e38])
+@pytest.mark.parametrize("when", [2, 9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_parameters_whose_squares_float32_does_not_hold_are_as_nan(training, caplog, value, when, dtype):
+    """NiNo measures how the states scatter: it would raise."""
+    from nino.graphs import neural_graph
+    from nino.nowcasters import NiNoNet
+
+    model = nn.Sequential(nn.Linear(6, 3), nn.ReLU(), nn.Linear(3, 1))
+    run = training(
+        model=model,
+        graph=neural_graph(model),
+        nowcaster=NiNoNet(hidden=4),
+        make_base=lambda ps: torch.optim.SGD(ps, lr=0.0),
+        history_dtype=dtype,
+    )
+    run.run(when)
+    with torch.no_grad():
+        run.model[0].weight.fill_(value)
+    run.run(10 - when)
+    usable = value < 1e18
+    assert run.opt.counts["left out"] == (0 if usable else 1), caplog.text
+    assert ("parameter '0.weight' holds NaN, infinity or more than" in caplog.text) is not usable
+    if not usable:
+        assert run.opt.last_nowcast is None and run.opt.counts["kept"] == 0
+
+
 def test_it_recovers_from_nan(training):
     run = training().run(5)
     good = copy.deepcopy(run.model.state_dict())

@@ -128,7 +128,7 @@ def test_a_large_batch_is_timed_in_part(
         target=replace(run.tasks["digits-2"].target, metric="perplexity"),
     )
     whole = calibrate.calibrate(task, words, CPU, {}, {}, tmp_path)
-    monkeypatch.setitem(calibrate.ELEMENTS, "cpu", 16 * 16 * 256)
+    monkeypatch.setattr(calibrate, "CPU_ELEMENTS", 16 * 16 * 256)
     part = calibrate.calibrate(task, words, CPU, {}, {}, tmp_path)
     assert whole.scaled == () and part.scaled == ("16 of 64 examples a step",)
     assert whole.step / 4 < part.step < 4 * whole.step
@@ -182,7 +182,7 @@ def test_the_command_looks_for_data_where_it_is_told(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     folders = []
 
-    def stop_there(run: Experiment, device: str) -> None:
+    def stop_there(run: Experiment, device: str, **_: object) -> None:
         folders.append(run.data_dir)
         raise OSError("far enough")
 

@@ -253,23 +253,32 @@ def test_the_leaderboard_holds_every_release(run: Path, spec: ReportSpec) -> Non
     assert table.rules == (6,)
     best = table.data[table.data.best]
     assert best.label.tolist() == ["NiNo", "NiNo"] and best.speedup_percent.is_monotonic_decreasing
-    assert len(table.findings) == 1 and table.findings[0].startswith("fake-v2: NiNo is ahead with")
+    assert len(table.findings) == 1 and table.findings[0].startswith("fake-v2: NiNo takes 51.")
     paths = write_leaderboard(run.parent)
     assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md", "leaderboard.html"]
     assert "[fake-v1](fake-v1/tables/table2.md)" in paths[1].read_text()
     assert '<a href="fake-v2/tables/table2.html">fake-v2</a>' in paths[2].read_text()
 
 
-def test_a_best_method_that_is_slower_is_not_ahead(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_release_without_logs_stands_there_by_its_own_summary(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A best method that is slower is not said to be ahead; numbers of another definition stay out."""
     monkeypatch.setattr("nino.release.leaderboard.verify", lambda folder: [])
-    summary = release(run, graphs=False).folder / "tables" / "summary.csv"
-    table = pd.read_csv(summary).assign(speedup_percent=-12.5)
+    monkeypatch.setattr("nino.release.releases.LOGS_LIMIT", 1000)
+    made = release(run, graphs=False)
+    summary = made.folder / "tables" / "summary.csv"
+    table = pd.read_csv(summary).assign(speedup_percent=-12.5, interval_low=-14.0, interval_high=-11.0)
     summary.chmod(0o644)
     table.to_csv(summary, index=False)
     (finding,) = leaderboard(run.parent).findings
     assert finding.startswith("fake-v1: ") and finding.endswith(
-        "the best method, takes 12.5 % more steps than the baseline."
+        "the best method, takes 12.5 % more steps than the baseline (−14.0 to −11.0)."
     )
+    path = made.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.chmod(0o644)
+    path.write_text(json.dumps(manifest | {"definitions": {"timing": 2}}))
+    again = leaderboard(run.parent)
+    assert again.findings == () and again.data.empty and "defined otherwise: fake-v1." in again.notes[-1]
 
 
 def test_a_run_with_gaps_is_released_when_asked_for_and_leads_nothing(run: Path, spec: ReportSpec) -> None:

@@ -144,6 +144,7 @@ def write_run(
         "parameters": 4000,
         **{f"{part}_seconds": value for part, value in seconds.items()},
         "peak_memory_bytes": 500_000_000,
+        "share_of_others": 0.0,
         "provenance": {},
         **changes,
     }

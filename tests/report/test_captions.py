@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,17 +8,20 @@ import numpy as np
 import pytest
 
 from nino.report.across_tasks import best_method, profile
+from nino.report.build import build_tables
 from nino.report.captions import (
     curves_sentence,
     headline,
     profile_sentence,
-    smallest_n,
     spikes_sentence,
     worth_sentence,
 )
+from nino.report.fixed_steps import fixed_step_table
+from nino.report.nowcast_losses import nowcast_table
 from nino.report.rendering import rst_escape
 from nino.report.runs import Key, Runs, read_runs
-from nino.report.steps_to_target import summary_table
+from nino.report.statistics import smallest_n
+from nino.report.steps_to_target import summary_table, table2
 from nino.specs import ReportSpec
 
 from .conftest import METHODS, hit_runs, make_task, write_run
@@ -28,8 +32,13 @@ NAN, MISS = float("nan"), float("inf")
 def test_headline_gives_the_numbers_of_the_table(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400, 400], "nino": [200, 300], "random": [500, 500]})
     text = " ".join(headline(runs))
-    assert "NiNo reached the target in 2 of 2 runs and took 37.5 % fewer steps than Adam" in text
-    assert "on 0 of 1 task; with 2 seeds it cannot: it needs 6" in text
+    assert (
+        "NiNo reached the target in 2 of 2 runs and took 37.5 % fewer steps than Adam (all seeds, range of its seeds "
+        "25.0 % to 50.0 %)."
+    ) in text
+    assert "on 0 of 1 task, corrected for 2 comparisons (Holm); with 2 seeds it cannot: it needs 7." in text
+    assert "interval" not in text
+    assert text.endswith("There are runs of 3 methods on digits-8 (baseline and controls included).")
     assert "random −25.0 %" in text
 
 
@@ -46,13 +55,15 @@ def test_more_tasks_do_not_make_a_method_the_best(tmp_path: Path) -> None:
                 values = np.where(steps >= (MISS if miss else hits[method.name]), 95.0, 50.0)
                 write_run(tmp_path, Key(task.id, method.name, seed), task, steps, values)
     runs = read_runs(tmp_path, spec)
-    assert best_method(runs) == "nino", "2 of 2 on the common task, where WNN+ has 1 of 2; 3 of 4 in all"
+    assert best_method(runs) == "nino", "on the common task; over all tasks WNN+ has more runs"
     sentences = headline(runs)
     assert sentences[0].startswith("NiNo reached the target in 2 of 2 runs")
     assert "It is the best on a, which all methods are planned on." in sentences
     assert summary_table(runs).bold == {(1, "Mean speed-up, %")}
     apart = replace(spec, only={"nino": ("a",), "wnn+": ("b",)})
-    assert "No task is planned for all methods: each was ranked on its own." in headline(read_runs(tmp_path, apart))
+    sentences = headline(read_runs(tmp_path, apart))
+    assert "No task is planned for all methods: none is ranked." in sentences
+    assert [s.split(" reached")[0] for s in sentences if " took " in s] == ["WNN+", "NiNo"]
 
 
 def test_slower_method_is_said_to_be_slower(tmp_path: Path) -> None:
@@ -69,6 +80,7 @@ def test_nobody_reached(tmp_path: Path) -> None:
 def test_gaps_are_said(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [200, 200], "nino": [100, NAN]})
     assert "1 missing" in headline(runs)[-1]
+    assert headline(runs)[-2] == "There are runs of 2 methods on digits-8 (baseline and controls included)."
     unrun = hit_runs(tmp_path / "c", {"base": [200], "wnn+": [NAN], "nino": [NAN]})
     assert headline(unrun) == ("There is no run of WNN+, NiNo.",)
     alone = hit_runs(tmp_path / "b", {"base": [200]})
@@ -97,3 +109,59 @@ def test_escaped_text_survives_docutils() -> None:
     text = "a_b_ *c* `d` |e| 50 % wnn+"
     body = docutils.publish_parts(rst_escape(text), writer="html")["body"]
     assert body.strip() == f"<p>{text}</p>"
+
+
+def numbers(text: str) -> list[float]:
+    """The numbers that a sentence cites, apart from those that are part of a name."""
+    return [float(word.replace("−", "-")) for word in re.findall(r"(?<![\w.-])[−]?\d+(?:\.\d+)?(?![\w-])", text)]
+
+
+def test_every_number_of_the_headline_is_that_of_its_tables(tmp_path: Path) -> None:
+    """With misses on both sides, a control and a gap: all seeds, bounds and corrected tests as the tables have them."""
+    hits = {
+        "base": [MISS, 900, 680, 700],
+        "random": [900, 950, 990, 990],
+        "wnn+": [940, 620, 460, NAN],
+        "nino": [800, 650, 500, 400],
+    }
+    runs = hit_runs(tmp_path, hits)
+    lead, separation, controls, ran, gaps = headline(runs)
+    summary, rows = summary_table(runs).data.set_index("method"), table2(runs).data.set_index("method")
+    nino, random = summary.loc["nino"], summary.loc["random"]
+    cited = [nino.runs_reached, nino.runs, nino.speedup_percent, 95, nino.interval_low, nino.interval_high]
+    assert numbers(lead) == pytest.approx(cited, abs=0.05) and "at least" in lead and "95 % interval" in lead
+    tests = int(rows.p_holm.notna().sum())
+    cited = [int(rows.loc["nino", "separated_from_baseline"]), 1, tests, 4, smallest_n(0.95, tests)]
+    assert numbers(separation) == cited
+    assert numbers(controls) == pytest.approx([random.speedup_percent], abs=0.05) and "≥" in controls
+    assert numbers(ran) == [4] and numbers(gaps) == [1]
+
+
+def test_every_number_of_a_figure_s_caption_is_that_of_its_table(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [MISS, 900], "wnn+": [MISS, MISS], "nino": [800, 650]})
+    task, rows = runs.spec.tasks[0], table2(runs).data.set_index("method")
+    base, nino = rows.loc["base"], rows.loc["nino"]
+    said = curves_sentence(runs, task.id)
+    assert numbers(said) == [base.steps_mean, base.seeds_reached, base.seeds_run, nino.steps_mean]
+    assert "Adam at step > 950 (1 of 2 seeds), WNN+ never, NiNo at step 725 (mean over all seeds" in said
+    worth = fixed_step_table(runs).text.set_index("Method")["Half the steps are worth"]
+    assert numbers(worth_sentence(runs, task)) == [500, *(float(worth[name]) for name in ("WNN+", "NiNo"))]
+    nowcasts = nowcast_table(runs)
+    row = nowcasts.text.set_index("Method").loc["NiNo"]
+    before, after = row["Loss before → after"].split(" → ")
+    lowered = round(float(row["Loss lowered"].removesuffix(" %")) * int(row["Nowcasts"]) / 100)
+    cited = [lowered, int(row["Nowcasts"]), float(row["First: k"]), float(before), float(after)]
+    assert numbers(spikes_sentence(runs, "nino")) == cited
+    shown = profile(runs, ("base", "wnn+", "nino"))
+    cited = [100 * shown.rho["nino"][0], 100 * shown.rho["nino"][100]]
+    assert shown.taus[100] == pytest.approx(2.0) and numbers(profile_sentence(runs, shown)) == cited
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 4])
+def test_no_sentence_calls_the_range_of_few_seeds_an_interval(tmp_path: Path, seeds: int) -> None:
+    runs = hit_runs(tmp_path, {"base": [400, 500, 450, 480][:seeds], "nino": [200, 300, 250, 220][:seeds]})
+    for table in build_tables(runs):
+        text = " ".join([*table.findings, *map(str, table.text.columns)])
+        assert ("interval" in text) == (seeds > 3 and table.name in ("table2", "summary", "timing")) or (
+            seeds == 1 and "interval" not in " ".join(table.findings)
+        ), (table.name, text)

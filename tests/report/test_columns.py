@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from operator import itemgetter
 
-from nino.report.columns import Column, fixed, flat, interval, lay_out, plain
-from nino.report.statistics import NO_INTERVAL, Comparison
+from nino.report.across_tasks import Summary
+from nino.report.columns import Column, between, ends, fixed, flat, interval, lay_out, plain
+from nino.report.statistics import NO_INTERVAL, Interval
 
 ROWS = [
     {"task": "a", "day": "1", "gain": 0.25, "best": False, "aside": None},
@@ -39,6 +40,17 @@ def test_a_table_without_rows_has_its_headings() -> None:
 
 
 def test_a_record_with_its_interval_becomes_entries() -> None:
-    row = flat(Comparison("a", "nino", 3, 1, 1, 0, 200.0, float("nan"), 1, 50.0, float("nan"), NO_INTERVAL, 1.0, False))
-    assert list(row)[-5:] == ["interval_low", "interval_high", "interval_kind", "p_value", "separated_from_baseline"]
-    assert row["interval_kind"] == "none" and interval()(row) == "–"
+    row = flat(Summary("nino", 1, 1, 3, 3, "≥", 50.0, NO_INTERVAL, 40.0, 50.0, 50.0, 1.0))
+    assert list(row)[7:10] == ["interval_low", "interval_high", "interval_kind"]
+    assert row["interval_kind"] == "none" and between()(row) == "–"
+
+
+def test_a_range_is_never_headed_as_an_interval() -> None:
+    rows = [ends(Interval(1.0, 2.0, kind)) for kind in ("none", "range", "bootstrap")]
+    assert [interval(rows[:n], 0.9).title for n in (1, 2, 3)] == [
+        "90 % interval",
+        "Range of seeds",
+        "[90 % interval] or range",
+    ]
+    assert interval(rows[2:], 0.95).title == "95 % interval"
+    assert [interval(rows, 0.9).show(row) for row in rows[1:]] == ["1.0 to 2.0", "[1.0, 2.0]"]

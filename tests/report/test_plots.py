@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from nino.drawing import styled
+from nino.drawing import looks, styled
 from nino.evaluate import write_table
 from nino.evaluate.run_folder import LOSS_COLUMNS
 from nino.report.across_tasks import profile
@@ -18,7 +18,7 @@ from nino.report.plots import curves_figure, profile_figure, seed_curves, spikes
 from nino.report.runs import Key, Runs, read_runs
 from nino.specs import ReportSpec
 
-from .conftest import hit_runs, write_run
+from .conftest import METHODS, hit_runs, make_task, write_run
 
 NAN, MISS = float("nan"), float("inf")
 
@@ -72,8 +72,9 @@ def test_diverged_and_missing_runs_leave_the_others_drawn(tmp_path: Path) -> Non
 
 def test_rows_that_a_target_s_checks_add_are_not_drawn(runs: Runs, spec: ReportSpec) -> None:
     checked = replace(spec.tasks[0], evaluation=replace(spec.tasks[0].evaluation, hardest_first=True))
+    often = replace(runs, spec=replace(spec, tasks=(checked, *spec.tasks[1:])))
     every = np.diff(seed_curves(runs, spec.tasks[0], "nino").index)
-    level = np.diff(seed_curves(runs, checked, "nino").index)
+    level = np.diff(seed_curves(often, checked, "nino").index)
     assert (every == 10).all() and (level == 50).all()
 
 
@@ -104,6 +105,7 @@ def test_profile_shows_all_but_the_oracle(runs: Runs) -> None:
     labels = {item.get_label() for item in axes.get_lines()}
     assert labels == {runs.spec.label(method) for method in runs.spec.realizable}
     assert line(axes, "WNN+")[1] == pytest.approx(100 * shown.rho["wnn+"])
+    assert axes.get_title() == "not compared: oracle"
 
 
 def test_a_control_that_goes_wild_does_not_set_the_axis(tmp_path: Path) -> None:
@@ -161,3 +163,37 @@ def test_losses_around_nowcasts_stand_below_where_they_were_recorded(tmp_path: P
     said = losses_sentence(runs, "nino", task.id)
     assert said is not None and "of NiNo the loss is 4 times" in said and "comes down to 1 after 2 steps" in said
     assert losses_sentence(runs, "linear", task.id) is None
+
+
+def test_a_diamond_is_open_where_a_seed_missed(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400, MISS], "wnn+": [MISS, MISS], "nino": [200, 300]})
+    axes = curves_figure(runs, runs.spec.tasks[0]).axes[0]
+    diamonds = {float(item.get_xdata()[0]): item for item in axes.get_lines() if item.get_marker() == "D"}
+    assert list(diamonds) == [700.0, 250.0], "a miss counts with the budget; who never met the target has none"
+    assert diamonds[700.0].get_markerfacecolor() == "white" != diamonds[250.0].get_markerfacecolor()
+
+
+def test_many_methods_have_a_panel_and_a_colour_each(tmp_path: Path) -> None:
+    task = make_task("digits-8", value=90.0)
+    methods = tuple(replace(METHODS[6], name=f"nino-{i}", label=f"number {i}") for i in range(8))
+    spec = ReportSpec("many", (task,), (METHODS[0], *methods), (1000,), resamples=10)
+    assert len({(look.colour, look.dashes) for look in looks(spec).values()}) == 9
+    assert len({look.colour for look in looks(spec).values()}) == 9
+    steps = np.arange(10, 1001, 10)
+    for method in (METHODS[0], *methods[:7]):
+        write_run(tmp_path, Key(task.id, method.name, 1000), task, steps, np.where(steps >= 500, 95.0, 50.0))
+    figure = curves_figure(read_runs(tmp_path, spec), task)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == [f"number {i}" for i in range(7)]
+    assert all({"Adam", axes.get_title()} <= {line.get_label() for line in axes.get_lines()} for axes in shown)
+    assert figure.get_suptitle() == "digits-8 (nothing to show of number 7); Adam black"
+
+
+def test_a_control_beyond_all_others_is_cut_off_by_name(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400], "linear": [400], "nino": [200]})
+    path = Key("digits-8", "linear", 1000).folder(tmp_path) / "nowcasts.csv"
+    nowcasts = pd.read_csv(path)
+    nowcasts.loc[0, "loss_after"] = 1e5
+    nowcasts.to_csv(path, index=False)
+    panels = {axes.get_title(): axes for axes in spikes_figure(read_runs(tmp_path, runs.spec), runs.spec.tasks[0]).axes}
+    assert "linear (control): up to 1e+05" in panels and panels["NiNo"].get_ylim()[1] < 5

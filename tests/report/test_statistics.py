@@ -1,140 +1,120 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
 from nino.report.statistics import (
-    best_of,
-    compare,
-    comparisons,
+    bound_of_saving,
+    estimate,
+    holm,
     mean_interval,
+    mean_over_tasks,
+    paired_p,
     permutation_p,
-    separated_from,
-    speedups,
+    saved,
 )
+from nino.specs import ReportSpec
 
-from .conftest import hit_runs
+from .conftest import METHODS, make_task
 
-NAN, MISS = float("nan"), float("inf")
-
-
-def test_speedup_is_paired_by_seed_and_averaged_over_seeds(tmp_path: Path) -> None:
-    # Seed by seed: 1 - 200/400 = 50 %, 1 - 150/200 = 25 %, 1 - 300/300 = 0 %. Means of steps would give 27.8 %.
-    runs = hit_runs(tmp_path, {"base": [400, 200, 300], "nino": [200, 150, 300]})
-    row = compare(runs, "digits-8", "nino")
-    assert row.speedup_percent == pytest.approx(25.0)
-    assert row.speedup_std == pytest.approx(25.0)
-    assert row.steps_mean == pytest.approx(650 / 3)
-    assert (row.seeds_planned, row.seeds_run, row.seeds_reached, row.pairs) == (3, 3, 3, 3)
-    assert (row.interval.low, row.interval.high, row.interval.kind) == (0.0, 50.0, "range")
-    assert not row.separated_from_baseline
+NAN = float("nan")
+SPEC = ReportSpec("x", (make_task("a"),), METHODS, (1,), resamples=400)
 
 
-def test_swapping_seeds_of_one_method_changes_the_result(tmp_path: Path) -> None:
-    one = hit_runs(tmp_path / "a", {"base": [400, 200], "nino": [200, 100]})
-    two = hit_runs(tmp_path / "b", {"base": [400, 200], "nino": [100, 200]})
-    assert compare(one, "digits-8", "nino").speedup_std == pytest.approx(0.0)
-    assert compare(two, "digits-8", "nino").speedup_std == pytest.approx(75 / np.sqrt(2))
+def sample(steps: list[float], base: list[float]) -> pd.DataFrame:
+    return saved(pd.Series(steps), pd.Series(base))
 
 
-def test_lower_is_better_and_higher_is_better_give_the_same_comparison(tmp_path: Path) -> None:
-    hits = {"base": [400.0, 200.0, MISS], "nino": [200.0, MISS, 100.0]}
-    higher = compare(hit_runs(tmp_path / "a", hits, "accuracy"), "digits-8", "nino")
-    lower = compare(hit_runs(tmp_path / "b", hits, "perplexity"), "digits-8", "nino")
-    assert higher.speedup_percent == lower.speedup_percent == pytest.approx(50.0)
-    assert higher.seeds_reached == lower.seeds_reached == 2
-    assert higher.p_value == lower.p_value
+def sample_of(values: list[float]) -> pd.DataFrame:
+    return pd.DataFrame({"value": values, "weight": 1.0})
 
 
-def test_single_seed_has_a_value_but_no_spread_and_no_interval(tmp_path: Path) -> None:
-    row = compare(hit_runs(tmp_path, {"base": [400], "nino": [100]}), "digits-8", "nino")
-    assert row.speedup_percent == pytest.approx(75.0)
-    assert np.isnan(row.speedup_std) and np.isnan(row.steps_std)
-    assert row.interval.kind == "none" and np.isnan(row.interval.low)
-    assert row.p_value == 1.0 and not row.separated_from_baseline
+@given(st.lists(st.tuples(st.floats(1, 1e4), st.floats(1, 1e4)), min_size=1, max_size=8))
+def test_a_speedup_is_that_of_the_mean_steps_and_lies_between_the_seeds(pairs: list[tuple[float, float]]) -> None:
+    mine, base = (np.array(column) for column in zip(*pairs, strict=True))
+    found = sample(mine.tolist(), base.tolist())
+    mean, interval = estimate(replace(SPEC, resamples=20), {"a": found})
+    assert mean == pytest.approx(100 * (1 - mine.mean() / base.mean()), abs=1e-6 * np.abs(found.value).max())
+    slack = 1e-9 * np.abs(found.value).max()
+    assert found.value.min() - slack <= mean <= found.value.max() + slack
+    assert interval.kind == ("none" if len(pairs) < 2 else "range" if len(pairs) < 4 else "bootstrap")
+    if interval.kind == "range":
+        assert (interval.low, interval.high) == (found.value.min(), found.value.max())
 
 
-def test_no_seed_reached(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [400, 400], "nino": [MISS, MISS]})
-    row = compare(runs, "digits-8", "nino")
-    assert (row.seeds_reached, row.seeds_run, row.pairs) == (0, 2, 0)
-    assert np.isnan(row.speedup_percent) and np.isnan(row.steps_mean)
-    assert row.interval.kind == "none"
-    assert best_of([row], ("nino",)) is None
+def test_seeds_of_one_side_alone_are_no_pair() -> None:
+    assert sample([200.0, NAN, 300.0], [400.0, 400.0, NAN]).value.tolist() == [50.0]
 
 
-def test_baseline_that_never_arrives_gives_no_speedup_but_a_test(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [MISS] * 6, "nino": [500] * 6})
-    row = compare(runs, "digits-8", "nino")
-    assert row.pairs == 0 and np.isnan(row.speedup_percent)
-    assert row.p_value == pytest.approx(2 / 2**6) and row.separated_from_baseline
+@pytest.mark.parametrize(
+    ("mine", "base", "sign"),
+    [([0, 0], [0, 0], ""), ([0, 0], [1, 0], "≥"), ([1, 0], [0, 0], "≤"), ([1, 0], [0, 1], "≈"), ([1, 0], [1, 0], "≈")],
+)
+def test_a_miss_says_which_way_the_speedup_may_err(mine: list[int], base: list[int], sign: str) -> None:
+    assert bound_of_saving(pd.Series(mine) == 1, pd.Series(base) == 1) == sign
 
 
-def test_missing_runs_are_not_misses(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [400, 400, 400], "nino": [200, NAN, MISS]})
-    row = compare(runs, "digits-8", "nino")
-    assert (row.seeds_planned, row.seeds_run, row.seeds_reached, row.pairs) == (3, 2, 1, 1)
+def test_tasks_weigh_the_same() -> None:
+    # Task a: 1 - 150/200 = 25 %; task b: 75 % from one seed.
+    samples = {"a": sample([50.0, 100.0], [100.0, 100.0]), "b": sample([25.0], [100.0])}
+    assert mean_over_tasks(samples) == pytest.approx(50.0)
+    mean, interval = estimate(SPEC, samples)
+    assert mean == pytest.approx(50.0) and interval.kind == "none", "a single seed would seem never to vary"
+    assert np.isnan(estimate(SPEC, {})[0]) and estimate(SPEC, {})[1].kind == "none"
 
 
-def test_missing_baseline_is_no_pair(tmp_path: Path) -> None:
-    row = compare(hit_runs(tmp_path, {"base": [400, NAN], "nino": [200, 100]}), "digits-8", "nino")
-    assert row.pairs == 1 and row.speedup_percent == pytest.approx(50.0)
+def test_two_or_three_seeds_of_a_task_make_a_range_over_tasks_too() -> None:
+    few = {"a": sample_of([10.0, 30.0]), "b": sample_of([0.0, 20.0, 40.0, 60.0])}
+    assert vars(estimate(SPEC, few)[1]) == {"low": 5.0, "high": 45.0, "kind": "range"}
+    enough = {"a": sample_of([10.0, 30.0, 20.0, 20.0]), "b": few["b"]}
+    mean, interval = estimate(SPEC, enough)
+    assert interval.kind == "bootstrap" and 5 < interval.low < mean < interval.high < 45
 
 
-def test_ties_are_no_difference(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [400] * 7, "nino": [400] * 7})
-    row = compare(runs, "digits-8", "nino")
-    assert row.speedup_percent == 0.0 and row.p_value == 1.0 and not row.separated_from_baseline
-    assert (row.interval.low, row.interval.high) == (0.0, 0.0)
-
-
-def test_target_is_first_hit_not_best(tmp_path: Path) -> None:
-    # The metric stays at 95 after its first hit at 200 and is best (by ties, last) at 1000: 200 counts.
-    assert compare(hit_runs(tmp_path, {"base": [200], "nino": [100]}), "digits-8", "base").steps_mean == 200
-
-
-def test_best_of_a_task_prefers_reaching_over_being_fast(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [400, 400], "wnn+": [300, 300], "nino": [100, MISS]})
-    best = best_of(comparisons(runs), runs.spec.contenders)
-    assert best is not None and best.method == "wnn+"
-
-
-def test_methods_are_compared_with_each_other_too(tmp_path: Path) -> None:
-    runs = hit_runs(tmp_path, {"base": [500] * 6, "wnn+": [300] * 6, "nino": [100, 100, 100, 100, 100, 310]})
-    assert not separated_from(runs, "digits-8", "nino", "wnn+")
-    assert separated_from(runs, "digits-8", "nino", "base")
-
-
-def test_same_seed_same_interval(tmp_path: Path) -> None:
-    hits = {"base": [400, 420, 390, 450, 500], "nino": [200, 260, 180, 190, 300]}
-    first, second = (compare(hit_runs(tmp_path / x, hits), "digits-8", "nino").interval for x in "ab")
-    assert first == second and first.kind == "bootstrap"
-    assert first.low < 49.4 < first.high
+def test_the_same_seed_gives_the_same_interval() -> None:
+    found = sample([200, 260, 180, 190, 300], [400, 420, 390, 450, 500])
+    first, second = (estimate(SPEC, {"a": found}) for _ in range(2))
+    assert first == second and first[1].low < first[0] < first[1].high
 
 
 def test_interval_covers_the_mean_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     samples = [rng.normal(40, 5, size=20) for _ in range(150)]
-    inside = [
-        found.low <= 40 <= found.high
-        for found in (mean_interval(sample, 0.95, 400, np.random.default_rng(0)) for sample in samples)
-    ]
+    inside = [found.low <= 40 <= found.high for found in (mean_interval(SPEC, sample) for sample in samples)]
     # 95 % of 150 with a binomial spread of 1.8 %; a bootstrap of 20 values covers slightly less than it says
+    assert 0.85 <= np.mean(inside) <= 0.99
+
+
+def test_the_interval_of_a_ratio_of_means_covers_it_about_as_often_as_it_says() -> None:
+    """Seeds whose baseline takes long weigh more; methods and baseline are correlated seed by seed."""
+    rng, inside = np.random.default_rng(2), []
+    for _ in range(150):
+        base = rng.lognormal(6, 0.3, size=15)
+        found = saved(pd.Series(0.6 * base * rng.lognormal(0, 0.1, size=15)), pd.Series(base))
+        true = 100 * (1 - 0.6 * np.exp(0.1**2 / 2))
+        interval = estimate(SPEC, {"a": found})[1]
+        inside.append(interval.low <= true <= interval.high)
     assert 0.85 <= np.mean(inside) <= 0.99
 
 
 def test_interval_narrows_with_confidence() -> None:
     values = np.array([10.0, 20.0, 25.0, 40.0, 30.0, 15.0])
-    wide, narrow = (mean_interval(values, level, 2000, np.random.default_rng(0)) for level in (0.95, 0.5))
+    wide, narrow = (mean_interval(replace(SPEC, confidence=c, resamples=2000), values) for c in (0.95, 0.5))
     assert wide.low < narrow.low < values.mean() < narrow.high < wide.high
     normal = norm.interval(0.95, values.mean(), values.std() / np.sqrt(6))
     assert wide.low == pytest.approx(normal[0], abs=2) and wide.high == pytest.approx(normal[1], abs=2)
+
+
+def test_values_that_are_all_the_same_have_an_interval_of_no_width() -> None:
+    found = mean_interval(SPEC, np.full(5, 3.0))
+    assert (found.low, found.high, found.kind, found.half_width) == (3.0, 3.0, "bootstrap", 0.0)
 
 
 def test_permutation_test_enumerates_all_swaps() -> None:
@@ -143,37 +123,27 @@ def test_permutation_test_enumerates_all_swaps() -> None:
     means = [np.mean(np.array(signs) * logs) for signs in product((1, -1), repeat=5)]
     at_least = np.mean([mean >= logs.mean() - 1e-12 for mean in means])
     at_most = np.mean([mean <= logs.mean() + 1e-12 for mean in means])
-    found = permutation_p(mine, base, 1000.0, np.random.default_rng(0))
+    found = permutation_p(mine, base, np.random.default_rng(0))
     assert found == pytest.approx(min(1.0, 2 * min(at_least, at_most)))
 
 
 @pytest.mark.parametrize(("seeds", "smallest"), [(2, 0.5), (3, 0.25), (5, 0.0625), (6, 0.03125)])
 def test_few_seeds_cannot_be_separated(seeds: int, smallest: float) -> None:
-    found = permutation_p(np.full(seeds, 10.0), np.full(seeds, 1000.0), 1000.0, np.random.default_rng(0))
+    found = permutation_p(np.full(seeds, 10.0), np.full(seeds, 1000.0), np.random.default_rng(0))
     assert found == pytest.approx(smallest)
 
 
-def test_permutation_counts_a_miss_with_the_budget() -> None:
+def test_seeds_without_a_run_are_left_out_of_the_test() -> None:
     rng = np.random.default_rng(0)
-    base = np.array([300.0, 310, 320, 330, 340, 350])
-    miss = np.array([MISS, 100, 100, 100, 100, 100])
-    capped = np.array([1000.0, 100, 100, 100, 100, 100])
-    assert permutation_p(miss, base, 1000.0, rng) == permutation_p(capped, base, 1000.0, rng)
-    assert np.isnan(permutation_p(np.array([NAN]), np.array([1.0]), 10.0, rng))
+    base, mine = np.array([400.0] * 6 + [NAN]), np.array([200.0] * 6 + [100.0])
+    assert permutation_p(mine, base, rng) == pytest.approx(2 / 2**6)
+    assert np.isnan(permutation_p(np.array([NAN]), np.array([1.0]), rng))
+    assert paired_p(np.array([1.0]), np.array([5.0]), rng) == 1.0
 
 
-@given(st.lists(st.tuples(st.integers(1, 1000), st.integers(1, 1000)), min_size=1, max_size=8))
-def test_p_value_is_symmetric_in_the_two_methods(pairs: list[tuple[int, int]]) -> None:
-    one, two = np.array(pairs, dtype=float).T
-    rng = np.random.default_rng(0)
-    p = permutation_p(one, two, 1000.0, rng)
-    assert 0 < p <= 1
-    assert p == pytest.approx(permutation_p(two, one, 1000.0, rng))
-
-
-@given(st.lists(st.sampled_from([NAN, MISS, 10.0, 20.0, 500.0]), min_size=1, max_size=6))
-def test_speedups_are_finite_and_zero_against_oneself(steps: list[float]) -> None:
-    values = np.array(steps)
-    found = speedups(values, values)
-    assert len(found) == np.isfinite(values).sum()
-    assert (found == 0).all()
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_corrected_p_values_keep_their_order_and_never_shrink(p_values: list[float]) -> None:
+    found = np.array(holm(p_values))
+    assert (found >= np.array(p_values)).all() and (found <= 1).all()
+    assert (np.diff(found[np.argsort(p_values, kind="stable")]) >= 0).all()
+    assert found.min() == pytest.approx(min(1, len(p_values) * min(p_values)))

@@ -34,7 +34,7 @@ def test_table2_groups_controls_and_marks_the_best(runs: Runs) -> None:
     assert table.text["Task"].tolist() == ["digits-8", *[""] * 6, "pydoc-2-16", *[""] * 6]
     best = table.data[table.data.best]
     assert best.method.tolist() == ["nino", "nino"]
-    assert table.bold == {(2, "Speed-up, %"), (9, "Speed-up, %")}
+    assert table.bold == {(2, "Steps to target"), (9, "Steps to target")}
     assert all("(control)" in label for label in table.text["Method"][3:7])
 
 
@@ -47,7 +47,8 @@ def test_misses_and_gaps_are_cells_and_notes(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400, 400], "wnn+": [MISS, MISS], "nino": [200, NAN]})
     table = table2(runs)
     text = table.text.set_index("Method")
-    assert text.loc["WNN+", "Steps to target"] == "not reached" and text.loc["WNN+", "Speed-up, %"] == "–"
+    assert text.loc["WNN+", "Steps to target"] == "> 1000" and text.loc["WNN+", "Speed-up, %"] == "≤ −150.0 †"
+    assert text.loc["WNN+", "Seeds both reached, speed-up, %"] == "–"
     assert text.loc["NiNo", "Reached"] == "1/1 (1 missing)"
     assert any(re.fullmatch(r"Missing \(seeds\): \S+, NiNo \(2000\)\.", note) for note in table.notes)
 
@@ -78,10 +79,11 @@ def test_diverged_run_is_counted_with_its_reason(tmp_path: Path) -> None:
 
 def test_marks_of_separation(tmp_path: Path) -> None:
     runs = hit_runs(
-        tmp_path, {"base": [500] * 6, "wnn+": [490, 510, 500, 490, 510, 500], "nino": [100, 120, 100, 110, 100, 120]}
+        tmp_path,
+        {"base": [500] * 7, "wnn+": [490, 510, 500, 490, 510, 500, 500], "nino": [100, 120, 100, 110, 100, 120, 110]},
     )
     text = table2(runs).text.set_index("Method")["Speed-up, %"]
-    assert text["NiNo"] == "78.3 ± 2.0"
+    assert text["NiNo"] == "78.3"
     assert text["WNN+"].endswith("†")  # not from the baseline, but clearly from the best
     assert not any("no difference can be separated" in note for note in table2(runs).notes)
 

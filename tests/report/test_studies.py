@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from nino.report.cells import Measured, measure
+from nino.report.comparisons import compare
 from nino.report.measures import MEASURES, PLANNED, Cell, values
 from nino.report.runs import Runs, read_runs
-from nino.report.statistics import compare
 from nino.report.studies import Study, build, study, study_names
 from nino.report.study_figure import positions, study_figure
 from nino.report.study_results import best_row, study_table, write_study
@@ -106,8 +106,12 @@ def test_measured_cells_are_those_of_table_2(runs: Runs) -> None:
     assert table.text["Speed-up, %"].tolist()[1].endswith("‡"), "three seeds separate nothing"
 
 
-def test_the_difference_is_in_half_widths(runs: Runs) -> None:
+def test_the_difference_is_in_half_widths_of_an_interval(tmp_path: Path, runs: Runs) -> None:
     column = SPEEDUP | {"published": ["mean_speedup_percent", "nino"]}
+    few = study_table(little(column), runs)
+    assert np.isnan(few.data.set_index("row").loc["nino"].difference_half_widths), "a range of three seeds is none"
+    assert few.text["Published"].tolist()[2] == "48.9"
+    runs = hit_runs(tmp_path, {"base": [400, 500, 400, 450], "nino": [200, 260, 240, 250]})
     data = study_table(little(column), runs).data.set_index("row").loc["nino"]
     assert data.difference == pytest.approx(data["mean"] - 48.9)
     assert data.difference_half_widths == pytest.approx(
@@ -125,7 +129,8 @@ def test_every_measure_of_known_runs(runs: Runs) -> None:
     assert value("steps").mean == pytest.approx(frame.steps.mean())
     assert value("best").mean == pytest.approx(frame.best.mean())
     assert value("final").std == pytest.approx(frame.final.std(ddof=1))
-    assert value("value_at", step=1000).mean == pytest.approx(frame.final.mean())
+    logs = [runs.grid(key).set_index("step").test for key in runs.keys("digits-8", "nino")]
+    assert value("value_at", step=1000).mean == pytest.approx(np.mean([log[990] for log in logs])), "1000 is a nowcast"
     assert value("value_at", step=2000).seeds == 0, "the runs do not go so far"
     assert value("peak_gb").mean == pytest.approx(0.5)
     assert value("seconds_per_step").mean == pytest.approx(10.0 / 1000)
@@ -133,7 +138,7 @@ def test_every_measure_of_known_runs(runs: Runs) -> None:
     assert value("seconds_per_nowcast", "base").seeds == 0
     assert value("overhead_percent").mean == pytest.approx(5.0)
     assert value("speedup", "base").seeds == 0
-    assert value("mean_speedup", task="").interval.kind == "bootstrap" and value("mean_speedup", task="").tasks == 2
+    assert value("mean_speedup", task="").interval.kind == "range" and value("mean_speedup", task="").tasks == 2
     assert (value("kept").mean, value("refused").mean, value("raised_percent").mean) == (10, 0, 20)
     first = 2 * np.exp(-1 / 3) + 0.1
     assert value("first_change_percent").mean == pytest.approx(100 * 0.1 / first)
@@ -141,20 +146,22 @@ def test_every_measure_of_known_runs(runs: Runs) -> None:
         value("speed")
 
 
-def test_misses_and_missing_runs_are_no_numbers(tmp_path: Path) -> None:
+def test_a_miss_counts_with_the_budget_and_a_missing_run_not_at_all(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400, 400, 400], "nino": [200, float("nan"), float("inf")]})
     found = measure(runs, Cell("speedup", "nino", "digits-8"))
-    assert (found.mean, found.seeds, found.interval.kind) == (50.0, 1, "none")
-    assert values(runs, Cell("speedup", "nino", "digits-8")) == {1000: 50.0}
+    assert (found.mean, found.seeds, found.interval.kind, found.bound) == (-50.0, 2, "range", "≤")
+    assert values(runs, Cell("speedup", "nino", "digits-8")) == {1000: 50.0, 3000: -150.0}
+    assert values(runs, Cell("reached_speedup", "nino", "digits-8")) == {1000: 50.0}
 
 
 def test_one_of_six_seeds_does_not_beat_six_of_six(tmp_path: Path) -> None:
     hits = {"base": [500.0] * 6, "wnn+": [100.0, *[MISS] * 5], "nino": [400.0] * 6}
     table = study_table(little(SPEEDUP), hit_runs(tmp_path, hits))
     data, text = table.data.set_index("row"), table.text.set_index("")["Speed-up, %"]
-    assert data["mean"].tolist()[1:3] == pytest.approx([80, 20])
+    assert data["mean"].tolist()[1:3] == pytest.approx([-70, 20])
     assert data.loc["nino", "best"] and not data.loc["wnn+", "best"]
-    assert text["wnn+"].startswith("80.0 (reached 1/6, n = 1)") and text["nino"] == "20.0 ± 0.0 [20.0, 20.0]"
+    assert text["wnn+"].startswith("≤ −70.0 ± 73.5 [") and "(reached 1/6)" in text["wnn+"]
+    assert text["nino"] == "20.0 ± 0.0 [20.0, 20.0]"
     assert (data.loc["wnn+", "run"], data.loc["wnn+", "reached"]) == (6, 1)
 
 
@@ -162,13 +169,18 @@ def test_a_cell_says_why_it_has_no_value(tmp_path: Path) -> None:
     steps = {"title": "Steps", "measure": "steps"}
     runs = hit_runs(tmp_path / "a", {"base": [400, 400], "wnn+": [NAN, NAN], "nino": [MISS, MISS]})
     assert study_table(little(SPEEDUP, steps), runs).text.to_numpy()[:, 1:].tolist() == [
-        ["–", "400.0 ± 0.0 [400.0, 400.0]"],
+        ["–", "400.0 ± 0.0 (400.0 to 400.0)"],
         ["missing", "missing"],
-        ["not reached (0/2)", "not reached (0/2)"],
+        ["≤ −150.0 ± 0.0 (−150.0 to −150.0, reached 0/2)", "> 1000.0 ± 0.0 (1000.0 to 1000.0, reached 0/2)"],
         ["missing", "missing"],
     ]
     runs = hit_runs(tmp_path / "b", {"base": [MISS, MISS], "nino": [200, 200]})
-    assert study_table(little(SPEEDUP), runs).text["Speed-up, %"].tolist() == ["–", "missing", "no pair", "missing"]
+    assert study_table(little(SPEEDUP), runs).text["Speed-up, %"].tolist() == [
+        "–",
+        "missing",
+        "≥ 80.0 ± 0.0 (80.0 to 80.0)",
+        "missing",
+    ]
     other = replace(runs.spec.tasks[0], id="pydoc-2-16")
     partly = replace(runs.spec, tasks=(*runs.spec.tasks, other), only={"nino": ("pydoc-2-16",)})
     assert measure(replace(runs, spec=partly), Cell("speedup", "nino", "digits-8")).gap == "n/a"
@@ -189,11 +201,11 @@ def test_failing_on_a_hard_task_does_not_improve_the_mean(tmp_path: Path) -> Non
     data = table.data.set_index("row")
     assert data.loc["nino", "mean"] == pytest.approx((50 + 12.5) / 2) and data.loc["nino", "best"]
     assert data.loc["wnn+", "mean"] == pytest.approx((50 - 25) / 2), "a miss counts with the 1000 steps of the budget"
-    assert "(reached 2/4)" in table.text["Mean"][0] and data.loc["wnn+", "tasks"] == 2
+    assert "reached 2/4)" in table.text["Mean"][0] and data.loc["wnn+", "tasks"] == 2
     hard_runs = tmp_path / "evaluate" / "hard" / "wnn+"
     shutil.rmtree(hard_runs)
     again = study_table(build("x", {"title": "x", "columns": [column], "rows": rows}), read_runs(tmp_path, spec))
-    assert "(1 of 2 tasks, n = 2)" in again.text["Mean"][0] and again.data.set_index("row").loc["nino", "best"]
+    assert "1 of 2 tasks, n = 2)" in again.text["Mean"][0] and again.data.set_index("row").loc["nino", "best"]
 
 
 def test_published_values_stand_beside_their_own_target_only(runs: Runs) -> None:

@@ -1,10 +1,14 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nino.tasks import pieces, tokens
+from nino.tasks.language import first_blocks
 from nino.tasks.tokens import cached_blocks, cut_blocks, write_array
 
 KEY = {"source": "s", "tokenizer": "t", "block": 4, "group": 3}
@@ -74,15 +78,82 @@ def test_large_vocabularies_take_four_bytes(tmp_path):
     assert blocks["validation"].select(blocks["validation"].tokens.new_zeros(1).long())[0].tolist() == [[100_000] * 3]
 
 
-def test_a_damaged_cache_is_refused(tmp_path):
+def read(folder):
+    """Every token that a training could see, through the doors that trainings use."""
+    blocks = cached_blocks(folder, KEY, rows, encode, 256)
+    return {split: [*b.select(torch.arange(len(b))), *b.slice(0, len(b))] for split, b in blocks.items()}
+
+
+def test_no_flipped_byte_of_a_cache_is_trained_on(tmp_path):
+    cached_blocks(tmp_path, KEY, rows, encode, 256)
+    whole = read(tmp_path)
+    (folder,) = tmp_path.iterdir()
+    refused = 0
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        for place in range(0, len(data), 3 if path.suffix == ".npy" else 17):
+            path.write_bytes(data[:place] + bytes([data[place] ^ 0x11]) + data[place + 1 :])
+            try:
+                found = read(tmp_path)
+            except ValueError as error:
+                assert "damaged token cache" in str(error) and f"delete the folder {folder}" in str(error)
+                assert "\n" not in str(error)
+                refused += 1
+            else:
+                assert all(a.equal(b) for split in whole for a, b in zip(found[split], whole[split], strict=True))
+        path.write_bytes(data)
+    assert refused > 100
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"key": 1, "splits": {}}', '{"splits": {"train": 3}}'])
+def test_a_description_that_is_none_says_what_to_do(tmp_path, text):
     cached_blocks(tmp_path, KEY, rows, encode, 256)
     (folder,) = tmp_path.iterdir()
-    meta = json.loads((folder / "meta.json").read_text())
-    meta["splits"]["train"]["blocks"] += 1
-    (folder / "meta.json").write_text(json.dumps(meta))
-    with pytest.raises(ValueError, match="train.npy: 6 blocks, expected 7.*delete the folder"):
+    (folder / "meta.json").write_text(text)
+    with pytest.raises(ValueError, match="meta.json: damaged token cache.*delete the folder.*run the same command"):
         cached_blocks(tmp_path, KEY, rows, encode, 256)
-    array = (folder / "train.npy").read_bytes()
-    (folder / "train.npy").write_bytes(array[:-3])
-    with pytest.raises(ValueError, match="train.npy: damaged token cache.*delete the folder"):
+
+
+def test_a_piece_is_checked_when_it_is_first_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 2 * KEY["block"])  # uint16: a row a piece
+    blocks = cached_blocks(tmp_path, KEY, rows, encode, 256)["train"]
+    path = next(tmp_path.glob("*/train.npy"))
+    assert len(json.loads((path.parent / "meta.json").read_text())["splits"]["train"]["pieces"]) == len(blocks) == 6
+    with path.open("r+b") as file:  # the file that is mapped, not another one in its place
+        file.seek(-1, 2)
+        file.write(b"?")
+    again = cached_blocks(tmp_path, KEY, rows, encode, 256)["train"]
+    again.select(torch.tensor([4, 0]))
+    for refused in (
+        lambda: again.select(torch.tensor([0, 5])),
+        lambda: again.slice(3, 9),
+        replace(again, checksum=None).digest,
+    ):
+        with pytest.raises(ValueError, match="train.npy: damaged token cache .rows 5 to 5 are not"):
+            refused()
+    assert first_blocks(again, 5).digest() == first_blocks(blocks, 5).digest()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_cache_of_an_earlier_version_is_checked_whole(tmp_path, monkeypatch, writable):
+    first = cached_blocks(tmp_path, KEY, rows, encode, 256)
+    (folder,) = tmp_path.iterdir()
+    path = folder / "meta.json"
+    meta = json.loads(path.read_text())
+    old = {s: {k: entry[k] for k in ("blocks", "sha256")} for s, entry in meta["splits"].items()}
+    path.write_text(json.dumps({"key": KEY, "splits": old}))
+    if not writable:
+
+        def refuse(*_):
+            raise PermissionError("read-only")
+
+        monkeypatch.setattr(tokens, "write_text", refuse)
+    again = cached_blocks(tmp_path, KEY, rows, encode, 256)
+    assert {s: b.digest() for s, b in again.items()} == {s: b.digest() for s, b in first.items()}
+    assert again["train"].slice(0, 6)[0].equal(first["train"].slice(0, 6)[0])
+    assert (json.loads(path.read_text()) == meta) is writable
+    path.write_text(json.dumps({"key": KEY, "splits": old}))
+    array = (folder / "test.npy").read_bytes()
+    (folder / "test.npy").write_bytes(array[:-1] + b"?")
+    with pytest.raises(ValueError, match="test.npy: damaged token cache .its tokens are not those"):
         cached_blocks(tmp_path, KEY, rows, encode, 256)

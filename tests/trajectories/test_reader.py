@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -162,3 +163,22 @@ def test_a_header_larger_than_an_object_header(tmp_path: Path, header: Header) -
 
 def test_same_input_same_bytes(make_shard: Make, tmp_path: Path) -> None:
     assert make_shard(0, tmp_path / "a.h5").read_bytes() == make_shard(0, tmp_path / "b.h5").read_bytes()
+
+
+def test_equal_shards_give_equal_bytes(make_shard: Callable[..., Path], tmp_path: Path) -> None:
+    paths = [make_shard(i) for i in range(3)]
+    join_shards(paths, tmp_path / "one.h5", progress=False)
+    shards = [path.read_bytes() for path in paths]
+    time.sleep(1.1)  # HDF5 counts whole seconds
+    join_shards(paths, tmp_path / "two.h5", progress=False)
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+    for path in paths:
+        path.unlink()
+    assert [make_shard(i).read_bytes() for i in range(3)] == shards
+
+
+def test_a_folder_with_a_name_that_means_something_to_hdf5(make_shard: Callable[..., Path], tmp_path: Path) -> None:
+    paths = [make_shard(i, tmp_path / "100%b größe" / f"{i}.h5") for i in range(3)]
+    join_shards(paths, tmp_path / "joined.h5", progress=False)
+    with h5py.File(tmp_path / "joined.h5") as file:  # plain HDF5 finds the shards, too
+        assert np.isfinite(file["params"][:]).all()

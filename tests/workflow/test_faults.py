@@ -25,8 +25,8 @@ def overlay(folder: Path, text: str) -> tuple[Path, Path]:
 
 
 def writers(shard: Path) -> list[int]:
-    """Processes that are writing a shard: named in what they leave beside it, ``.shard=0.h5.PID.part``."""
-    return [int(path.name.split(".")[-2]) for path in shard.parent.glob(f".{shard.name}.*.part")]
+    """Processes that are writing a shard: named in what they leave beside it, ``.shard=0.h5.HOST-PID-START.part``."""
+    return [int(path.name.split("-")[-2]) for path in shard.parent.glob(f".{shard.name}.*.part")]
 
 
 def test_a_job_killed_while_it_writes_leaves_nothing_that_counts_and_is_redone(tmp_path: Path) -> None:

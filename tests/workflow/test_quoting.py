@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from nino.nowcasters import WNNPlus, save_nowcaster
 from tests.workflow.driver import ROOT, TINY, snakemake
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
@@ -26,18 +28,48 @@ def test_every_value_in_a_shell_command_is_quoted(path: Path) -> None:
     assert [name for name in placeholders if not name.endswith(":q")] == []
 
 
+ODD = 'it\'s $(touch hit); `touch hit` && touch hit #"q" größe ~ %b'
+OWN = """
+from nino.nowcasters import Pointwise
+
+class Still(Pointwise):
+    context = None
+
+    def update(self, states, k, parameter):
+        return 0 * states[:, -1]
+"""
+
+
 @pytest.mark.workflow
 @pytest.mark.xdist_group("workflow")
-def test_data_are_read_from_a_folder_of_any_name(tmp_path: Path) -> None:
-    folder = tmp_path / 'it\'s $(touch hit); `touch hit` && touch hit #"q" größe'
+def test_files_and_folders_of_any_name_pass_through_real_jobs(tmp_path: Path) -> None:
+    """Data, weights, a class of one's own and the data folder, from the config to the end of the runs."""
+    folder = tmp_path / ODD
     folder.mkdir()
     images = np.arange(200 * 28 * 28, dtype=np.uint8).reshape(200, 28, 28)
     labels = np.arange(200, dtype=np.uint8) % 10
-    np.savez(folder / "fashion-mnist.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    np.savez(folder / "images.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    save_nowcaster(WNNPlus(hidden=4), folder / "mine.safetensors")
+    (folder / "own.py").write_text(OWN)
+    values = {
+        "data_dir": f"~/{ODD}",
+        "tasks": {"digits-2": {"data": {"name": "fashion-mnist", "source": "npz", "path": f"{folder}/images.npz"}}},
+        "trajectories": {"digits-2": {"models": 2}},
+        "evaluate": {
+            "seeds": [1000],
+            "rows": ["base", "mine", "own"],
+            "methods": {
+                "mine": {"nowcaster": "checkpoint", "path": f"~/{ODD}/mine.safetensors"},
+                "own": {"nowcaster": f"~/{ODD}/own.py:Still"},
+            },
+        },
+    }
     overlay = tmp_path / "overlay.yaml"
-    overlay.write_text(
-        f"data_dir: {json.dumps(str(folder))}\ntasks: {{digits-2: {{data: {{name: fashion-mnist, source: npz}}}}}}\n"
+    overlay.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
+    asked = [f"results/tiny/evaluate/digits-2/{row}/seed=1000/run.json" for row in ("base", "mine", "own")]
+    ended = snakemake(
+        tmp_path, "--cores", 1, "--", *asked, overlays=(TINY, overlay), environment={"HOME": str(tmp_path)}
     )
-    ended = snakemake(tmp_path, "--cores", 1, "--", "results/tiny/data/digits-2.json", overlays=(TINY, overlay))
-    assert ended.code == 0, ended.text[-2000:]
-    assert not list(tmp_path.rglob("hit"))
+    assert ended.code == 0, ended.text[-3000:]
+    assert {json.loads((tmp_path / path).read_text())["status"] for path in asked} == {"done"}
+    assert not list(tmp_path.rglob("hit")) and not list(tmp_path.glob("~*"))

@@ -20,7 +20,7 @@ from nino.tasks import Task
 # evaluated in. Such an image does not count as missed, and the full evaluation decides.
 TIE = 1e-4
 # Share of all images that are evaluated at a time, and the least number of them. On a GPU every part costs a wait.
-PART = {"cpu": 1 / 40, "cuda": 1 / 8}
+CPU_PART, GPU_PART = 1 / 40, 1 / 8
 SMALLEST_PART = 32
 
 
@@ -54,7 +54,7 @@ class TargetCheck:
             total = len(task.data.split("test"))
             self._allowed = total - needed(task.spec.target, total)
             self._forecast = MissForecast(task.data.split("test").slice(0, total)[1], task.data.outputs)
-            self._part = max(SMALLEST_PART, int(total * PART.get(task.device.type, PART["cuda"])))
+            self._part = max(SMALLEST_PART, int(total * (CPU_PART if task.device.type == "cpu" else GPU_PART)))
             # a generator of its own: a check does not change the random numbers of the training
             self._generator = torch.Generator(task.device).manual_seed(0) if sample else None
 

@@ -1,0 +1,1 @@
+"""Faults injected into real commands, over and over: `python -m benchmarks.chaos`."""
