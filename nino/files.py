@@ -9,12 +9,14 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nino.owners import part_of
+
+SUMS = "SHA256SUMS"
 
 
 @contextmanager
@@ -132,6 +134,27 @@ def require_whole_archive(path: Path) -> None:
         raise ValueError(f"{path}: {error}") from error
     if wrong is not None:
         raise ValueError(f"{path}: its part {wrong!r} is not as it was written")
+
+
+def write_sums(folder: Path) -> None:
+    """Write ``SHA256SUMS``, the digest of every file of a folder, as ``sha256sum --check`` reads it."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
+    write_text(folder / SUMS, "".join(f"{sha256(path)}  {path.name}\n" for path in files))
+
+
+def require_sums(folder: Path, files: Iterable[Path]) -> None:
+    """Hold files of a folder to its ``SHA256SUMS``, if it has one.
+
+    Raises:
+        ValueError: for a file that is not listed, or has other bytes than were written.
+    """
+    if not (folder / SUMS).is_file():
+        return
+    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for path in files:
+        if listed.get(path.name) != sha256(path):
+            raise ValueError(f"{path} is damaged: it is not what {folder / SUMS} lists; copy it again")
 
 
 def sha256(path: Path) -> str:

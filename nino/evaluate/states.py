@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from nino.evaluate.run_folder import STATES
-from nino.files import replacing_folder
+from nino.files import replacing_folder, write_sums
 from nino.offline.checkpoints import numbered
 from nino.specs import MethodSpec, ScheduleSpec
 from nino.specs.method_schedule import method_schedule
@@ -48,6 +48,7 @@ class StateFolders:
             shutil.rmtree(target)
         with replacing_folder(target) as temporary:
             model.save_pretrained(temporary)  # type: ignore[operator]
+            write_sums(temporary)
         for _, path in numbered(self._folder, "checkpoint-*")[: -self._kept]:
             shutil.rmtree(path)
 

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nino.files import replacing, replacing_folder
+from nino.files import SUMS, replacing, replacing_folder, require_sums, write_sums
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt")
 SAFETENSORS = ".safetensors"
@@ -185,9 +185,11 @@ class Checkpoint:
         """Map a checkpoint's weights.
 
         Raises:
-            ValueError: for a folder without a model, a missing shard or a file that is not whole; names it.
+            ValueError: for a folder without a model, a missing shard, a file that is not whole or not what the
+                folder's ``SHA256SUMS`` lists; names it.
         """
         files = [path] if path.is_file() else _folder_files(path)
+        require_sums(path, [] if path.is_file() else files)
         return cls(path, step, [WeightFile.open(file) for file in files])
 
     def locate(self, names: Mapping[str, list[str]]) -> dict[str, list[Copy]]:
@@ -276,3 +278,5 @@ def write_like(checkpoint: Checkpoint, out: Path, changed: Mapping[Path, Mapping
         )
         for file in checkpoint.files:
             file.save(temporary / file.path.name, changed.get(file.path, {}))
+        if (temporary / SUMS).exists():
+            write_sums(temporary)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nino.evaluate.run_folder import COPIES, RESULT
-from nino.files import write_json, write_text
+from nino.files import replacing_folder, write_json, write_text
+from nino.leases import lease, sweep
 from nino.release.changes import changelog, changes
 from nino.release.manifest import FITS, STUDIES, checksums, read_manifest, read_record, study_manifest
 from nino.release.manifest import NAME as MANIFEST
@@ -212,9 +213,8 @@ def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, t
     files = [path for part in (*FROZEN, STUDIES) for path in (results / part).rglob("*") if path.is_file()]
     files += [path for path in (results / MANIFEST,) if path.is_file()]
     files += [path for part in FITS for kind in FITTED for path in (results / part).glob(f"*/{kind}")]
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    with lease(target) as held, replacing_folder(target) as part:
+        sweep(target.parent, target.name)
         for path in [*files, *(logs if logs_kept else [])]:
             copy = part / path.relative_to(results)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -238,9 +238,7 @@ def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, t
         for path in part.rglob("*"):
             if path.is_file():
                 path.chmod(0o444)
-        part.rename(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        held.require()
     return Release(target, results.name, version, record["date"], record)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from nino.evaluate.methods import start_training
 from nino.evaluate.run import evaluate_run
 from nino.nowcasters import LineFit, Nowcaster, build_nowcaster
 from nino.offline import step
+from nino.offline.checkpoints import Checkpoint
 from nino.specs import EvaluationSpec, MethodSpec, ModelSpec, ScheduleSpec
 from nino.tasks import Task
 from tests.nowcasters.helpers import lively
@@ -73,3 +75,20 @@ def test_a_convnet_has_no_such_folders(digits: Task, tmp_path: Path) -> None:
     every = replace(digits.spec.evaluation, checkpoint_every=2)
     with pytest.raises(ValueError, match=r"checkpoint_every \(=2\) writes folders of Hugging Face models, and ConvNet"):
         evaluate_run(Task(replace(digits.spec, evaluation=every), digits.data), BASE, 1000, SCHEDULE, tmp_path)
+
+
+def test_a_state_with_other_bytes_than_were_written_is_refused(llama: Task, tmp_path: Path) -> None:
+    folders = _folders(llama, tmp_path, start_training(llama, BASE, 1000, SCHEDULE, None))
+    for _ in range(10):
+        folders.advance()
+    about = {"max_train_steps": 24, "period": 10, "max_horizon": 7, "pattern": "checkpoint-*"}
+    out = step(tmp_path, LineFit(), **about).path
+    assert Checkpoint.open(out, 11).files, "a nowcast beside its own digests, not those of the state before"
+    shutil.rmtree(out)
+    weights = tmp_path / "checkpoint-6" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-9] ^= 64
+    weights.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r"checkpoint-6/model.safetensors is damaged: .*SHA256SUMS lists; copy it"):
+        step(tmp_path, LineFit(), **about)
+    assert not out.exists()
