@@ -58,6 +58,7 @@ KINDS = (
     Kind("a killed driver whose job runs on", kills.killed_driver, ("evaluate base",), 2),
     Kind("a full disk", faults.full_disk, tuple(STAGES), len(STAGES)),
     Kind("results that may not be written", faults.read_only, tuple(STAGES), len(STAGES)),
+    Kind("caches that may not be written", faults.read_only_cache, ("data",), 4),
     Kind("a clock that jumps, and a kill", faults.jumping_clock, WRITTEN_LONG, 12),
     Kind("a foreign shard", faults.foreign_shard, ("join", "metatrain"), 8),
     Kind("damage in the middle checkpoint", faults.damaged_checkpoint, ("metatrain", *EVALUATIONS), 30),

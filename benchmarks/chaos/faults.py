@@ -80,6 +80,39 @@ def read_only(whole: Whole, folder: Path, draw: random.Random, stage: str) -> st
         return verdict(ended, whole, folder, stage)
 
 
+def read_only_cache(whole: Whole, folder: Path, draw: random.Random, stage: str) -> str:
+    """Open caches of tokens and images where nothing may be written; those that are not there end in a line."""
+    import numpy as np
+    import torch
+
+    from nino.tasks.archives import cached_arrays
+    from nino.tasks.tokens import cached_blocks
+
+    folder.mkdir()
+    numbers = np.arange(draw.randrange(8, 64), dtype=np.int64)
+
+    def read(name: str) -> dict[str, list[object]]:
+        key = {"source": name, "tokenizer": "none", "block": 4, "group": 1}
+        blocks = cached_blocks(folder, key, lambda _: ["row"], lambda rows: [numbers.tolist()] * len(rows), 100)
+        images = cached_arrays(folder / f"{name}.npz", lambda: {"x": numbers})
+        return {split: part.select(torch.arange(len(part)))[0].tolist() for split, part in blocks.items()} | {
+            "x": images["x"].tolist()
+        }
+
+    before = read("made")
+    with mounted(folder, "--bind", str(folder)) as there:
+        remount = ["mount", "-o", "remount,ro,bind", str(folder)]
+        if not there or subprocess.run(remount, capture_output=True).returncode:
+            return NOT_HERE
+        if read("made") != before:
+            return "other tokens or images than were written"
+        try:
+            read("new")
+        except OSError as error:
+            return LINE if "\n" not in str(error) and str(folder) in str(error) else f"says {error}"
+        return "a cache was made where nothing may be written"
+
+
 def jumping_clock(whole: Whole, folder: Path, draw: random.Random, stage: str) -> str:
     """Let the wall clock jump by up to a day, back and forth, at every look; files get such times, too."""
     whole.before(stage, folder)

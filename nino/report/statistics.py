@@ -15,7 +15,10 @@ from nino.specs import ReportSpec
 
 EXACT_SEEDS = 16  # up to here all 2^n sign patterns of the permutation test are enumerated
 RANGE_SEEDS = 3  # up to here a 95 % bootstrap interval is just the range of the values
-LOWER, UPPER, EITHER = "≥", "≤", "≈"  # what a value with misses is of the one without
+# what a value with misses is of the one without
+LOWER = "≥"
+UPPER = "≤"
+EITHER = "≈"
 
 Samples = Mapping[str, pd.DataFrame]
 """Task -> a row per seed: ``value``, finite, and its ``weight`` in the mean."""
