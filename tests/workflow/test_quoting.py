@@ -43,7 +43,7 @@ class Still(Pointwise):
 @pytest.mark.workflow
 @pytest.mark.xdist_group("workflow")
 def test_files_and_folders_of_any_name_pass_through_real_jobs(tmp_path: Path) -> None:
-    """Data, weights, a class of one's own and the data folder, from the config to the end of the runs."""
+    """Data, text, a tokenizer, weights, a class of one's own and the data folder, from the config to the runs' end."""
     folder = tmp_path / ODD
     folder.mkdir()
     images = np.arange(200 * 28 * 28, dtype=np.uint8).reshape(200, 28, 28)
@@ -51,12 +51,35 @@ def test_files_and_folders_of_any_name_pass_through_real_jobs(tmp_path: Path) ->
     np.savez(folder / "images.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     save_nowcaster(WNNPlus(hidden=4), folder / "mine.safetensors")
     (folder / "own.py").write_text(OWN)
+    for split in ("train", "validation", "test"):
+        (folder / f"{split} {ODD}.txt").write_text("a bat at a tab\n" * 40)
+    (folder / "letters").mkdir()
+    letters = {letter: number for number, letter in enumerate("abtĠĊ")}  # as GPT-2 writes a space and a new line
+    (folder / "letters" / "vocab.json").write_text(json.dumps({**letters, "<|endoftext|>": len(letters)}))
+    (folder / "letters" / "merges.txt").write_text("#version: 0.2\n")
+    files = {split: f"{split} {ODD}.txt" for split in ("train", "validation", "test")}
+    words = {
+        "data": {
+            "name": "text",
+            "source": "text",
+            "path": f"~/{ODD}",
+            "options": {"block": 8, "tokenizer": f"{folder}/letters", "files": files},
+        },
+        "model": {"name": "gpt2", "options": {"layers": 1, "width": 8, "heads": 2}},
+        "recipe": {"optimizer": "adamw", "lr": 1.0e-3, "batch_size": 4, "steps": 40},
+        "target": {"metric": "perplexity", "value": 2.0},
+        "evaluation": {"test_every": 10, "validation_every": 20},
+    }
     values = {
         "data_dir": f"~/{ODD}",
-        "tasks": {"digits-2": {"data": {"name": "fashion-mnist", "source": "npz", "path": f"{folder}/images.npz"}}},
+        "tasks": {
+            "words": words,
+            "digits-2": {"data": {"name": "fashion-mnist", "source": "npz", "path": f"{folder}/images.npz"}},
+        },
         "trajectories": {"digits-2": {"models": 2}},
         "evaluate": {
             "seeds": [1000],
+            "tasks": ["digits-2", "words"],
             "rows": ["base", "mine", "own"],
             "methods": {
                 "mine": {"nowcaster": "checkpoint", "path": f"~/{ODD}/mine.safetensors"},
@@ -67,9 +90,11 @@ def test_files_and_folders_of_any_name_pass_through_real_jobs(tmp_path: Path) ->
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
     asked = [f"results/tiny/evaluate/digits-2/{row}/seed=1000/run.json" for row in ("base", "mine", "own")]
+    text = "results/tiny/data/words.json"
     ended = snakemake(
-        tmp_path, "--cores", 1, "--", *asked, overlays=(TINY, overlay), environment={"HOME": str(tmp_path)}
+        tmp_path, "--cores", 1, "--", *asked, text, overlays=(TINY, overlay), environment={"HOME": str(tmp_path)}
     )
     assert ended.code == 0, ended.text[-3000:]
     assert {json.loads((tmp_path / path).read_text())["status"] for path in asked} == {"done"}
+    assert json.loads((tmp_path / text).read_text())["data"]["examples"]["train"] == 40 * 15 // 8
     assert not list(tmp_path.rglob("hit")) and not list(tmp_path.glob("~*"))
