@@ -10,6 +10,7 @@ import pandas as pd
 from nino.files import sha256
 
 KEYS = ("task", "method", "seed", "step")  # columns that identify a row, as far as a table has them
+CELL = ("row", "column")  # those of a study's table, a row for each of its cells
 UNSTABLE = ("timing", "origins")  # seconds and commits differ between any two runs: these cells are counted, not listed
 
 
@@ -80,7 +81,7 @@ def changelog(title: str, moved: list[Change], previous: str | None) -> str:
 def _read(path: Path) -> dict[str, dict[str, str]]:
     """A table's cells as text, by row and by column."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    keys = [column for column in KEYS if column in table.columns]
+    keys = [column for column in (CELL if set(CELL) <= set(table.columns) else KEYS) if column in table.columns]
     rows = table.set_index(table[keys].agg(", ".join, axis=1) if keys else table.index.astype(str))
     cells = rows.drop(columns=keys).to_dict("index")
     return {str(name): {str(column): value for column, value in row.items()} for name, row in cells.items()}
