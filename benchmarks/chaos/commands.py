@@ -108,6 +108,7 @@ def start(
     from nino.cli.app import main
 
     said = (said_in or folder) / f"said-{time.monotonic_ns()}.txt"
+    said.touch()  # a command may be killed before it has opened it
     began = time.monotonic()
     if pid := os.fork():
         return Running(pid, said, began)
