@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,9 @@ def metatrain(
     """
     ranks = ranks or Ranks()
     silent = None if progress and ranks.leads else True
-    with ExitStack() as stack:
-        held = stack.enter_context(lease(out)) if ranks.leads else None
+    with lease(out) if ranks.leads else nullcontext() as held:
         run = _Run(spec, sources, out / "state", Precision.choose(device, spec.amp), engine, ranks, held)
-        stack.callback(run.close)
-        with tqdm(total=spec.iterations, initial=run.done, desc=out.name, disable=silent) as bar:
+        with closing(run), tqdm(total=spec.iterations, initial=run.done, desc=out.name, disable=silent) as bar:
             run.train(bar)
         if held is not None:
             held.require()
@@ -297,7 +295,5 @@ def _origins(sources: Sources) -> dict[str, dict[str, Any]]:
 
 def _fingerprint(spec: MetatrainSpec, sources: Sources) -> dict[str, str]:
     """What a saved state must have been made from for this fit to resume from it."""
-    diverged: Mapping[str, list[int]] = {
-        task: reader.seeds[reader.diverged].tolist() for task, (_, reader) in sources.items()
-    }
+    diverged = {task: reader.seeds[reader.diverged].tolist() for task, (_, reader) in sources.items()}
     return flattened({"recipe": spec.to_dict(), "sources": _origins(sources), "diverged": diverged})

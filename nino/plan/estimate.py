@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ from nino.metatrain.loop import fresh_nowcaster
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.base import Nowcaster
 from nino.plan.calibrate import Calibration, calibrate
-from nino.plan.disk import Need, needs, stored_states
+from nino.plan.disk import needs, stored_states
 from nino.plan.fits import FitCalibration, calibrate_fit
 from nino.plan.learned import L2OCalibration, calibrate_l2o
 from nino.plan.measured import Measured
+from nino.plan.rows import Plan, Row
 from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
 from nino.specs.method_schedule import method_schedule
@@ -36,57 +36,8 @@ from nino.trajectories.format import num_shards
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("data", "trajectories", "metatrain", "evaluate", "report")
 EVALUATIONS = 11  # measurements of each network that is collected
 REPORT_JOBS = 3
-
-
-@dataclass(frozen=True)
-class Row:
-    """The cost of one part of a stage.
-
-    Args:
-        stage: of ``STAGES``.
-        name: task, nowcaster or run.
-        jobs: number of jobs of the workflow.
-        seconds: of all its jobs together, each on one GPU or one core; None where unknown.
-        longest: seconds of the longest job.
-        size: disk space of its results, at most [bytes]; None where unknown.
-        memory: of its largest job, at most [bytes].
-    """
-
-    stage: str
-    name: str
-    jobs: int
-    seconds: float | None = None
-    longest: float | None = None
-    size: int | None = None
-    memory: int | None = None
-
-
-@dataclass
-class Plan:
-    """The cost of a run.
-
-    Args:
-        run: its name.
-        device: on which it was calibrated, ``cpu`` (one core a job) or an accelerator's name.
-        rows: parts, in the order of the stages.
-        needs: disk space by part.
-        notes: what was estimated and how, and what is unknown.
-        calibrations: by task.
-        fits: calibrations by nowcaster.
-        learned: by learned optimizer.
-    """
-
-    run: str
-    device: str
-    rows: list[Row] = field(default_factory=list)
-    needs: list[Need] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    calibrations: dict[str, Calibration] = field(default_factory=dict)
-    fits: dict[str, FitCalibration] = field(default_factory=dict)
-    learned: dict[str, L2OCalibration] = field(default_factory=dict)
 
 
 def plan(

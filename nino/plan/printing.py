@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from nino.plan.estimate import STAGES, Plan, Row
+from nino.plan.rows import STAGES, Plan, Row
 
 
 def as_text(plan: Plan) -> str:

@@ -123,10 +123,7 @@ def cached_arrays(cache: Path, make: Callable[[], dict[str, NDArray[Any]]]) -> d
                     np.savez(file, allow_pickle=False, **arrays, **{DIGEST: np.array(arrays_digest(arrays))})
     reason = "its arrays are not those that were written"
     try:
-        with (
-            cache.open("rb") as content,
-            np.load(content) as archive,
-        ):  # NumPy leaves open what it opened and cannot read
+        with cache.open("rb") as content, np.load(content) as archive:  # NumPy leaves open what it cannot read
             arrays = {key: archive[key] for key in archive.files}
         written = arrays.pop(DIGEST, None)  # caches of earlier versions have none: zip's CRCs must do
         if written is None or str(written) == arrays_digest(arrays):

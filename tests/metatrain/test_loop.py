@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from nino.fitting import publish
 from nino.graphs import NeuralGraph
 from nino.leases import InUseError, lease
 from nino.metatrain import Outcome, WindowSampler, metatrain, open_sources
@@ -57,6 +58,23 @@ def _results(out: Path) -> tuple[Any, ...]:
 
 class _Interrupt(Exception):
     """Stands for a kill."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed in Linux's /proc")
+def test_the_working_folder_holds_no_open_file_when_it_is_removed(
+    digits: Source, recipe: MetatrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS keeps an open file as another one, and a folder with that cannot be removed."""
+    held: list[Path] = []
+
+    def looked(folder: Path, out: Path) -> None:
+        files = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+        held.extend(path for path in files if folder.resolve() in path.parents)
+        publish(folder, out)
+
+    monkeypatch.setattr("nino.metatrain.loop.publish", looked)
+    metatrain(recipe, {"digits-4": digits}, tmp_path, progress=False)
+    assert (tmp_path / "log.csv").exists() and held == []
 
 
 def _interrupt_at(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:

@@ -21,35 +21,10 @@ from nino.graphs import Block, NeuralGraph, Nodes
 from nino.nowcasters.engines.fold import Folded, NodeLayer
 from nino.nowcasters.engines.reader import Reader, add_update
 from nino.nowcasters.engines.sample import EdgeSample, Picked
+from nino.nowcasters.engines.scratch import Scratch
 from nino.nowcasters.engines.tiles import Inflow, Tile, all_blocks, cuts, degrees, shifted, within
 from nino.nowcasters.scaling import UnscaleMode
 from nino.threads import Workers
-
-WIDE = 64  # features an edge that a chunk has room for at least: with fewer, more edges are read at once
-
-
-class Scratch:
-    """A thread's buffers for a tile.
-
-    Args:
-        folded: the folded network, where the computation is to run.
-        chunk: edges at a time.
-        features: most features F*c that a block has.
-    """
-
-    def __init__(self, folded: Folded, chunk: int, features: int) -> None:
-        """Allocate them."""
-        like, d = folded.last, folded.last.shape[-1]
-        self.raw = torch.empty(chunk * max(features, WIDE), device=like.device)
-        self.features = self.raw if like.dtype == torch.float32 else self.raw.to(like.dtype)
-        self.hidden = [torch.empty(chunk, d, dtype=like.dtype, device=like.device) for _ in range(2)]
-        contracts = like.device.type == "cpu" and like.dtype == torch.float32
-        self.outer = torch.empty(chunk * d if contracts else 0, device=like.device)  # see ``Stream._contracted``
-
-    @staticmethod
-    def bytes_an_edge(features: int, hidden: int) -> int:
-        """Size, for each edge of the chunk."""
-        return 4 * (max(features, WIDE) + 3 * hidden)
 
 
 class Stream:

@@ -15,7 +15,8 @@ from nino.graphs import NeuralGraph
 from nino.nowcasters.engines.fold import fold
 from nino.nowcasters.engines.reader import Reader
 from nino.nowcasters.engines.sample import EdgeSample
-from nino.nowcasters.engines.stream import Scratch, Stream
+from nino.nowcasters.engines.scratch import Scratch
+from nino.nowcasters.engines.stream import Stream
 from nino.nowcasters.engines.tiles import all_blocks, inflows
 from nino.nowcasters.network import Network
 from nino.nowcasters.scaling import Scale, UnscaleMode
