@@ -51,13 +51,13 @@ lint: $(INSTALLED) ## style, types and the workflow's lint
 	ruff check .
 	ruff format --check .
 	mypy
-	snakefmt --check Snakefile workflow
+	snakefmt --check Snakefile workflow nino/workflow
 	snakemake --lint
 
 format: $(INSTALLED) ## rewrite Python and Snakemake files in the common style
 	ruff check --fix .
 	ruff format .
-	snakefmt Snakefile workflow
+	snakefmt Snakefile workflow nino/workflow
 
 lock: ## resolve the newest allowed versions and pin them in envs/
 	python3 envs/lock.py

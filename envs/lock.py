@@ -1,7 +1,7 @@
 """Resolve the newest versions that pyproject.toml allows and pin them: `make lock`.
 
-Writes requirements.lock (pip) and nino.yaml (conda) beside this file from one fresh environment, and docs.lock from
-another: the documentation site is built without the packages that nino needs.
+Writes requirements.lock (pip) beside this file and nino/workflow/envs/nino.yaml (conda) from one fresh environment, and
+docs.lock from another: the documentation site is built without the packages that nino needs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+RULES = HERE.parent / "nino" / "workflow" / "envs" / "nino.yaml"  # Snakemake's rules name it, so it travels with them
 HEADER = """\
 # Every package of `pip install -e .[dev]`, pinned. Made by `make lock`; do not edit.
 #
@@ -75,7 +76,7 @@ def main() -> None:
     (HERE / "requirements.lock").write_text(HEADER + "\n".join(found) + "\n", encoding="utf-8")
     listed = "\n".join(f"      - {pin}" for pin in found)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    (HERE / "nino.yaml").write_text(CONDA.format(python=version, pins=listed), encoding="utf-8")
+    RULES.write_text(CONDA.format(python=version, pins=listed), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def test_the_lock_holds_what_builds_the_package() -> None:
 
 
 def test_conda_holds_the_same_versions() -> None:
-    environment = yaml.safe_load((ENVS / "nino.yaml").read_text())
+    environment = yaml.safe_load(lock.RULES.read_text())
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert pinned(pip) == locked()
     python = next(entry for entry in environment["dependencies"] if str(entry).startswith("python "))
