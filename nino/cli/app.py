@@ -15,8 +15,8 @@ from typing import Annotated
 
 import typer
 
-from nino.allocator import keep_freed_memory
 from nino import __version__
+from nino.allocator import keep_freed_memory
 from nino.cli import config, convert, init, models, plan, reports, stages, studies
 from nino.config.errors import ConfigError
 from nino.extras import advice
