@@ -90,7 +90,10 @@ def test_the_library_alone_pulls_no_workflow() -> None:
 
 
 def test_pins_are_read_from_pip_freeze() -> None:
-    frozen = "nino-nowcast==0.1.0\ntorch==2.13.0+any\nnvidia-cublas==13.1\n-e /somewhere\n# editable\nZlib==1\nabc==2\npip==26\n"
+    frozen = (
+        "nino-nowcast==0.1.0\ntorch==2.13.0+any\nnvidia-cublas==13.1\n-e /somewhere\n# editable\n"
+        "Zlib==1\nabc==2\npip==26\n"
+    )
     assert lock.pins(frozen) == ["abc==2", "torch==2.13.0", "Zlib==1"]
 
 
