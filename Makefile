@@ -9,14 +9,13 @@ SHELL := bash
 
 VENV := .venv
 INSTALLED := $(VENV)/.installed
-DOCS_VENV := .venv-docs
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 SMOKE := workflow/configs/smoke.yaml
 
 # Commands come from .venv, and so do those that Snakemake's rules start.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help install smoke test chaos gpu docs lint format lock clean
+.PHONY: help install smoke test chaos gpu dist docs lint format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,30 +37,35 @@ gpu: ## everything that a GPU must show, in ten minutes: results/gpu/ (needs no 
 chaos: $(INSTALLED) ## kills, full disks, damage: twenty minutes of faults; benchmarks/results/chaos.md
 	@python -m benchmarks.chaos --out benchmarks/results/chaos.md
 
-docs: $(DOCS_VENV)/.installed ## the documentation site, guides and a page a module: site/index.html
-	@$(DOCS_VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going -b html -d .doctrees docs site
+dist: .venv-release/.installed ## wheel and sdist for the package index, checked: dist/
+	@rm -rf dist
+	@.venv-release/bin/python -m build --no-isolation >/dev/null
+	@.venv-release/bin/python -m twine check --strict dist/*
+
+docs: .venv-docs/.installed ## the documentation site, guides and a page a module: site/index.html
+	@.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going -b html -d .doctrees docs site
 	@echo "docs: site/index.html"
 
-$(DOCS_VENV)/.installed: envs/docs.lock
-	@python3 -m venv --clear $(DOCS_VENV)
-	@$(DOCS_VENV)/bin/python -m pip install -qq --disable-pip-version-check --requirement $<
+.venv-%/.installed: envs/%.lock
+	@python3 -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --requirement $<
 	@touch $@
 
 lint: $(INSTALLED) ## style, types and the workflow's lint
 	ruff check .
 	ruff format --check .
 	mypy
-	snakefmt --check Snakefile workflow
+	snakefmt --check Snakefile workflow nino/workflow
 	snakemake --lint
 
 format: $(INSTALLED) ## rewrite Python and Snakemake files in the common style
 	ruff check --fix .
 	ruff format .
-	snakefmt Snakefile workflow
+	snakefmt Snakefile workflow nino/workflow
 
 lock: ## resolve the newest allowed versions and pin them in envs/
 	python3 envs/lock.py
 
 clean: ## remove .venv and everything that can be made again (results/smoke too)
-	rm -rf $(VENV) $(DOCS_VENV) .doctrees site .snakemake
+	rm -rf $(VENV) .venv-docs .venv-release dist .doctrees site .snakemake
 	git clean -fdXq results

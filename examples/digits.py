@@ -4,8 +4,8 @@
     python examples/digits.py --lr 1e-3 --seeds 6
 
 Both train the same ConvNet from the same initialisation on the same batches; NiNo's published weights, which are
-downloaded once (or lie in NINO_CACHE), have seen neither these images nor this network. Needs ``nino[benchmark]``
-(scikit-learn, matplotlib).
+downloaded once (or lie in NINO_CACHE), have seen neither these images nor this network. Needs
+``nino-nowcast[benchmark]`` (scikit-learn, matplotlib).
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nino.optim import NiNo
 
-__all__ = ["NiNo"]
+__all__ = ["NiNo", "__version__"]
+__version__ = "0.1.0"  # the package's metadata are made from it
 
 
 def __getattr__(name: str) -> Any:

@@ -15,11 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from nino import __version__
 from nino.files import sha256
 from nino.kernels import kernels
 
 PACKAGES = (
-    "nino",
     "torch",
     "torch-geometric",
     "numpy",
@@ -46,7 +46,7 @@ def versions() -> dict[str, str]:
     >>> versions()["python"].count(".")
     2
     """
-    installed = {"python": platform.python_version()}
+    installed = {"python": platform.python_version(), "nino": __version__}
     for package in PACKAGES:
         try:
             installed[package] = version(package)

@@ -15,9 +15,11 @@ from typing import Annotated
 
 import typer
 
+from nino import __version__
 from nino.allocator import keep_freed_memory
-from nino.cli import config, convert, models, plan, reports, stages, studies
+from nino.cli import config, convert, init, models, plan, reports, stages, studies
 from nino.config.errors import ConfigError
+from nino.extras import advice
 from nino.kernels import choose_kernels
 from nino.threads import from_environment
 
@@ -25,10 +27,11 @@ app = typer.Typer(
     name="nino",
     help="Weight nowcasting: every stage from data to tables.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+init.add_to(app)
 plan.add_to(app)
 stages.add_to(app)
 convert.add_to(app)
@@ -40,8 +43,17 @@ app.add_typer(config.app, name="config", rich_help_panel=None)
 _debug = False
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"nino {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from (traceback).")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings and errors only.")] = False,
 ) -> None:
@@ -68,17 +80,19 @@ def main() -> None:
         fail(error, 2)
     except (ValueError, OSError, MemoryError, FloatingPointError) as error:
         fail(error, 1)
+    except ModuleNotFoundError as error:
+        fail(error, 1, advice(error))
 
 
-def fail(error: Exception, code: int) -> None:
-    """Print an error, its traceback only if asked for, and exit.
+def fail(error: Exception, code: int, text: str = "") -> None:
+    """Print an error, in the words of ``text`` if there are any, its traceback only if asked for, and exit.
 
     Raises:
         SystemExit: always.
     """
     if _debug:
         raise error
-    text = str(error) or type(error).__name__
+    text = text or str(error) or type(error).__name__
     for line in text.splitlines():
         typer.echo(f"nino: error: {line}", err=True)
     sys.exit(code)

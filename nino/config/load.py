@@ -10,10 +10,11 @@ from typing import Any
 import yaml
 
 from nino.config.errors import ConfigError
+from nino.workflow import FOLDER, own
 
 # Keys whose values name files and folders, some beside other things.
 PATHS = ("data_dir", "path", "files", "tokenizer", "nowcaster")
-BASE = Path("config.yaml")
+BASE = "config.yaml"
 
 
 class _Strict(yaml.SafeLoader):
@@ -97,12 +98,12 @@ def at_home(values: Any, inside: bool = False) -> Any:
     return os.path.expanduser(values) if inside and isinstance(values, str) else values
 
 
-def load(overlays: Sequence[Path] = (), base: Path = BASE) -> dict[str, Any]:
+def load(overlays: Sequence[Path] = (), base: Path | None = None) -> dict[str, Any]:
     """The mapping that ``snakemake --configfile OVERLAY...`` runs with.
 
     Args:
         overlays: files laid over the base, in this order.
-        base: the complete config; default ``config.yaml`` in the working directory.
+        base: the complete config; default ``config.yaml`` in the working directory, or the package's where it has none.
 
     Returns:
         The merged mapping, not yet checked: ``resolve`` does that.
@@ -110,24 +111,29 @@ def load(overlays: Sequence[Path] = (), base: Path = BASE) -> dict[str, Any]:
     Raises:
         ConfigError: for a file that cannot be read.
     """
-    values = read(base)
+    values = read(base or own(BASE) or FOLDER / BASE)
     for overlay in overlays:
         values = merge(values, read(overlay))
     return values
 
 
-def overlays_of(config: Mapping[str, Any], overlays: Sequence[Path], base: Path = BASE) -> tuple[str, ...] | None:
+def overlays_of(
+    config: Mapping[str, Any], overlays: Sequence[Path], base: Path | None = None
+) -> tuple[str, ...] | None:
     """The overlays with which a command line gives the same config.
 
     Args:
         config: a merged mapping.
         overlays: files that were laid over the base for it, in this order.
-        base: the complete config.
+        base: the complete config; default ``config.yaml`` in the working directory.
 
     Returns:
         Their paths, those below the working directory relative to it; None where these files alone do not give the
-        config, as with values from Snakemake's command line. ``data_dir`` may differ: each command can be told it.
+        config, as with values from Snakemake's command line, or where it is that of the package, which the next version
+        may change. ``data_dir`` may differ: each command can be told it.
     """
+    if (base := base or own(BASE)) is None:
+        return None
     try:
         merged = load(overlays, base)
     except ConfigError:

@@ -36,7 +36,7 @@ class Partitions(Spec):
 
 @dataclass(frozen=True)
 class SiteSpec(Spec):
-    """A cluster: workflow/profiles/slurm/site.yaml.
+    """A cluster: slurm/site.yaml.
 
     Args:
         account: account that jobs are charged to; empty for the user's default account [name].

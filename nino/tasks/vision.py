@@ -52,7 +52,8 @@ def _digits_table() -> np.ndarray:
     package = find_spec("sklearn")
     if package is None or not package.submodule_search_locations:
         raise FileNotFoundError(
-            "the data set 'digits' ships with scikit-learn, which is not installed: pip install 'nino[benchmark]'"
+            "the data set 'digits' ships with scikit-learn, which is not installed: "
+            "pip install 'nino-nowcast[benchmark]'"
         )
     path = Path(package.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
     return np.loadtxt(path, delimiter=",", dtype=np.int16)

@@ -11,7 +11,7 @@ from nino.specs.schema import leaves, schema
 from nino.specs.site import Partitions
 from nino.tasks.registry import MODELS
 
-SLURM = Path(__file__).resolve().parents[2] / "workflow" / "profiles" / "slurm"
+SLURM = Path(__file__).resolve().parents[2] / "slurm"
 
 
 def edited(folder: Path, **changes: object) -> Path:

@@ -7,6 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -42,7 +43,7 @@ def wanted(extra: str | None) -> list[Requirement]:
     lines = PROJECT["dependencies"] if extra is None else PROJECT["optional-dependencies"][extra]
     found = []
     for requirement in map(Requirement, lines):
-        if requirement.name == "nino":
+        if requirement.name == PROJECT["name"]:
             found += [r for inner in sorted(requirement.extras) for r in wanted(inner)]
         else:
             found.append(requirement)
@@ -51,17 +52,18 @@ def wanted(extra: str | None) -> list[Requirement]:
 
 def test_the_lock_satisfies_every_requirement() -> None:
     versions = locked()
-    extras = [extra for extra in PROJECT["optional-dependencies"] if extra != "docs"]
+    extras = [extra for extra in PROJECT["optional-dependencies"] if extra not in lock.SEPARATE]
     for requirement in wanted(None) + [r for extra in extras for r in wanted(extra)]:
         assert versions[canonicalize_name(requirement.name)] in requirement.specifier, str(requirement)
 
 
-def test_the_site_has_a_lock_of_its_own() -> None:
-    versions = locked("docs.lock")
-    for requirement in map(Requirement, lock.docs_requirements(ROOT)):
+@pytest.mark.parametrize("extra", lock.SEPARATE)
+def test_site_and_releases_have_locks_of_their_own(extra: str) -> None:
+    versions = locked(f"{extra}.lock")
+    for requirement in map(Requirement, lock.requirements(ROOT, extra)):
         assert versions[canonicalize_name(requirement.name)] in requirement.specifier, str(requirement)
-    assert "torch" not in versions, "the site is built from the text of the modules"
-    assert "sphinx" not in locked(), "make smoke installs nothing that it does not need"
+    assert "torch" not in versions, "neither imports the modules"
+    assert not {"sphinx", "twine"} & {*locked()}, "make smoke installs nothing that it does not need"
 
 
 def test_the_lock_fits_cpu_and_gpu_machines() -> None:
@@ -75,7 +77,7 @@ def test_the_lock_holds_what_builds_the_package() -> None:
 
 
 def test_conda_holds_the_same_versions() -> None:
-    environment = yaml.safe_load((ENVS / "nino.yaml").read_text())
+    environment = yaml.safe_load(lock.RULES.read_text())
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert pinned(pip) == locked()
     python = next(entry for entry in environment["dependencies"] if str(entry).startswith("python "))
@@ -84,12 +86,13 @@ def test_conda_holds_the_same_versions() -> None:
 
 def test_the_library_alone_pulls_no_workflow() -> None:
     names = {canonicalize_name(r.name) for r in wanted(None)}
-    assert not names & {"snakemake", "typer", "h5py", "transformers", "torchvision", "pandas", "matplotlib"}
+    assert not names & {"snakemake", "h5py", "transformers", "torchvision", "pandas", "matplotlib"}
 
 
 def test_pins_are_read_from_pip_freeze() -> None:
     frozen = (
-        "nino==0.1.0\ntorch==2.13.0+any\nnvidia-cublas==13.1\n-e /somewhere\n# editable\nZlib==1\nabc==2\npip==26\n"
+        "nino-nowcast==0.1.0\ntorch==2.13.0+any\nnvidia-cublas==13.1\n-e /somewhere\n# editable\n"
+        "Zlib==1\nabc==2\npip==26\n"
     )
     assert lock.pins(frozen) == ["abc==2", "torch==2.13.0", "Zlib==1"]
 

@@ -100,7 +100,7 @@ def test_a_killed_run_of_an_earlier_version_is_read(tmp_path) -> None:
 
 def test_the_names_of_a_runs_files_stand_in_one_module() -> None:
     names = set(FILES) - {"log.csv"}  # meta-training writes one, too
-    for path in [*ROOT.glob("nino/**/*.py"), *ROOT.glob("workflow/**/*.smk")]:
+    for path in [*ROOT.glob("nino/**/*.py"), *ROOT.glob("nino/workflow/**/*.smk")]:
         if path.name == "run_folder.py":
             continue
         text = path.read_text()

@@ -16,7 +16,7 @@ from nino.specs import ReportSpec
 from nino.specs import report as names
 from nino.specs.studies import STUDIES
 
-FOLDER = Path(__file__).resolve().parents[2] / "workflow" / "report"
+FOLDER = Path(__file__).resolve().parents[2] / "nino" / "workflow" / "report"
 FIGURES = {*names.TASK_FIGURES, *names.GRAPH_FIGURES, *names.RUN_FIGURES}
 CAPTIONS = sorted({*names.TABLES, *FIGURES, "workflow", "datasheet", "card", "study", *STUDIES})
 COMPUTED = {

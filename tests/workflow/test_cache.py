@@ -77,10 +77,8 @@ def test_what_depends_on_the_same_is_shared_and_nothing_else(checkouts: Checkout
 
 def test_other_code_of_the_stage_makes_its_own(checkouts: Checkouts) -> None:
     copy = checkouts.folder / "code"
-    for part in ("nino", "workflow", "envs"):
-        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("Snakefile", "config.yaml"):
-        shutil.copy(ROOT / part, copy)
+    shutil.copytree(ROOT / "nino", copy / "nino", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", copy)
     first = checkouts.make("first", "{}", SHARDS[0])
     evaluation, loop = copy / "nino" / "evaluate" / "run.py", copy / "nino" / "training.py"
     evaluation.write_text(evaluation.read_text() + "\nNO_PART_OF_HOW_NETWORKS_ARE_TRAINED = True\n")

@@ -13,7 +13,7 @@ import yaml
 from nino.nowcasters import WNNPlus, save_nowcaster
 from tests.workflow.driver import ROOT, TINY, snakemake
 
-RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+RULES = sorted((ROOT / "nino" / "workflow" / "rules").glob("*.smk"))
 SHELL = re.compile(r"""^ +shell:\n((?:^ +["'].*\n)+)""", re.MULTILINE)
 PLACEHOLDER = re.compile(r"(?<!\{)\{([^{}]+)\}(?!\})")
 

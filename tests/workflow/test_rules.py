@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nino.workflow import WORKFLOW
 from tests.workflow import preloaded
 from tests.workflow.driver import ENVIRONMENT, ROOT
 
-RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+RULES = sorted((ROOT / "nino" / "workflow" / "rules").glob("*.smk"))
 
 
 def rules() -> list[tuple[str, str]]:
@@ -40,16 +41,16 @@ def test_a_rule_calls_one_command_and_logs(name: str, body: str) -> None:
 
 
 def test_the_last_retry_finds_that_all_attempts_were_killed() -> None:
-    profile = yaml.safe_load((ROOT / "workflow" / "profiles" / "default" / "config.yaml").read_text())
-    text = (ROOT / "workflow" / "rules" / "evaluate.smk").read_text()
+    profile = yaml.safe_load((ROOT / "profiles" / "default" / "config.yaml").read_text())
+    text = (ROOT / "nino" / "workflow" / "rules" / "evaluate.smk").read_text()
     attempts = re.findall(r"^ +attempts=(\d+),$", text, re.MULTILINE)  # of one seed, and of several
     assert list(map(int, attempts)) == [profile["retries"]] * 2
 
 
 def test_every_file_of_a_run_is_an_output() -> None:
-    rules = (ROOT / "workflow" / "rules" / "evaluate.smk").read_text()
+    rules = (ROOT / "nino" / "workflow" / "rules" / "evaluate.smk").read_text()
     assert rules.count("RUN_FILES") == 2, "of one seed, and of several"
-    assert "from nino.evaluate.run_folder import FILES as RUN_FILES" in (ROOT / "Snakefile").read_text()
+    assert "from nino.evaluate.run_folder import FILES as RUN_FILES" in Path(WORKFLOW).read_text()
 
 
 @pytest.mark.xdist_group("workflow")

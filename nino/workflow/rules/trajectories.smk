@@ -13,7 +13,7 @@ rule collect:
     cache: True
     priority: 10  # what meta-training waits for first, so that evaluations fill the time beside it
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     threads: 1
     resources:
         **SITE.where(lambda wildcards: RUN.tasks[wildcards.task].model.name),
@@ -40,7 +40,7 @@ rule join:
     group:
         "merge"
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     resources:
         **SITE.where(),
         mem_mb=SITE.memory(2000),
@@ -66,7 +66,7 @@ rule datasheet:
     group:
         "merge"
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     resources:
         **SITE.where(),
         mem_mb=SITE.memory(2000),

@@ -25,7 +25,7 @@ rule permutation:
     log:
         PATHS.log("studies", "permutation"),
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     resources:
         **SITE.where(),
         mem_mb=SITE.memory(2000),
@@ -54,7 +54,7 @@ rule overhead:
     log:
         PATHS.log("studies", "overhead"),
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     resources:
         **SITE.where("llama"),
         mem_mb=SITE.memory(24000),

@@ -22,7 +22,7 @@ rule evaluate:
     group:
         SITE.training_group(RUN)
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     threads: 1
     resources:
         **TRAINED_WHERE,
@@ -66,7 +66,7 @@ for number, job in enumerate(TOGETHER):
         group:
             SITE.training_group(RUN, job.methods)
         conda:
-            "../../envs/nino.yaml"
+            "../envs/nino.yaml"
         threads: 1
         resources:
             **TRAINED_WHERE,

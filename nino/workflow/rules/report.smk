@@ -32,7 +32,7 @@ rule tables:
     log:
         PATHS.log("report", "tables"),
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     resources:
         **SITE.where(),
         mem_mb=SITE.memory(2000),
@@ -66,7 +66,7 @@ rule figures:
     log:
         PATHS.log("report", "figures"),
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     resources:
         **SITE.where(),
         mem_mb=SITE.memory(4000),
@@ -93,7 +93,7 @@ rule manifest:
     log:
         PATHS.log("report", "manifest"),
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     resources:
         **SITE.where(),
         mem_mb=SITE.memory(2000),
@@ -133,7 +133,7 @@ for study in studies.STUDY_TABLES:
         log:
             PATHS.log("report", study),
         conda:
-            "../../envs/nino.yaml"
+            "../envs/nino.yaml"
         resources:
             **SITE.where(),
             mem_mb=SITE.memory(2000),

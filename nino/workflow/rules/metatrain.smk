@@ -23,7 +23,7 @@ rule metatrain:
     cache: True
     priority: 10  # what meta-training waits for first, so that evaluations fill the time beside it
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     threads: 1
     resources:
         **SITE.where("metatrain"),
@@ -52,7 +52,7 @@ rule card:
     log:
         PATHS.log("card", "{nowcaster}"),
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     resources:
         **SITE.where(),
         mem_mb=SITE.memory(2000),
@@ -80,7 +80,7 @@ rule l2o:
         PATHS.benchmark("l2o", "{optimizer}")
     priority: 10  # its runs wait for it, the others fill the time beside it
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     threads: 1
     resources:
         **SITE.where("metatrain"),

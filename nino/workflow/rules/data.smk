@@ -30,7 +30,7 @@ rule data:
         PATHS.log("data", "{task}"),
     priority: 10  # everything waits for it
     conda:
-        "../../envs/nino.yaml"
+        "../envs/nino.yaml"
     resources:
         **SITE.where(),
         mem_mb=SITE.memory(4000),
