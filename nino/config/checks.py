@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from nino.config.fit_checks import fits
+from nino.config.recipe_checks import recipes
 from nino.config.schedule_checks import schedules
 from nino.specs import L2OSpec, OverheadSpec, Reference, suggest
 from nino.specs.methods import APPROXIMATIONS, FITTED, OF_FITTED, MethodOptions
@@ -26,7 +27,14 @@ def cross_checks(config: Values) -> list[str]:
         Sentences that name the key, its value and what is allowed.
     """
     unknown = [*_names(config)]  # the other checks look these names up
-    return unknown or [*_tasks(config), *schedules(config), *_seeds(config), *fits(config), *_studies(config)]
+    return unknown or [
+        *_tasks(config),
+        *schedules(config),
+        *_seeds(config),
+        *fits(config),
+        *_studies(config),
+        *recipes(config),
+    ]
 
 
 def row_checks(config: Values) -> list[str]:

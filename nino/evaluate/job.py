@@ -34,6 +34,11 @@ class Job:
     nowcaster_path: Path | None = None
 
     @property
+    def trained(self) -> Task:
+        """The task with the recipe that the method trains it with."""
+        return self.task.with_recipe(self.method.recipe_of(self.task.spec))
+
+    @property
     def title(self) -> str:
         """How progress bars and logs call it."""
         return f"{self.task.spec.id} {self.method.label or self.method.name} seed={self.seed}"
@@ -45,7 +50,7 @@ def job_inputs(job: Job) -> dict[str, Any]:
     Returns:
         Specs and checksums, as ``run.json`` has them under ``provenance.inputs``.
     """
-    method = replace(job.method, label=None)
+    method = replace(job.method.on(job.task.spec.id), label=None)
     inputs = {"task": job.task.spec, "data": job.task.data_checksum, "method": method, "seed": job.seed}
     inputs["schedule"] = job.schedule
     if reference := Reference.parse(method.nowcaster):

@@ -1,8 +1,9 @@
 """From a row of the results table to the optimizer that trains its runs.
 
-Every method trains the same network from the same initialisation, on the same batches in the same order, with the same
-base optimizer. Methods differ in the steps that are nowcasts instead of base steps. Such a step takes no gradient and
-skips its batch, so that step t means batch t for every method.
+Every method trains the same network from the same initialisation, on the same batches in the same order, with the
+recipe of its task, unless it has a recipe of its own (`MethodSpec.recipe`). Methods differ in the steps that are
+nowcasts instead of base steps. Such a step takes no gradient and skips its batch, so that step t means batch t for every
+method.
 
 The controls bound the table:
 
@@ -148,7 +149,7 @@ def start_training(
     """A run before its first step: the recipe's optimizer alone or wrapped in ``NiNo``, or a learned optimizer.
 
     Args:
-        task: what is trained; its recipe gives the number of steps.
+        task: what is trained; its recipe holds for what the method does not say otherwise.
         method: a row of the table; its options may set arguments of ``NiNo``.
         seed: of initialisation and batch order.
         schedule: when nowcasts happen and how far they reach.
@@ -160,6 +161,7 @@ def start_training(
     Raises:
         ValueError: for a schedule that does not fit the number of steps.
     """
+    task = task.with_recipe(method.recipe_of(task.spec))
     if nowcaster is None:
         return Training(task, seed)
     if isinstance(nowcaster, L2ONet):

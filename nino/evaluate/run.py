@@ -128,7 +128,7 @@ def _evaluate(
             ended(job.folder)
         else:
             runs.append(_Run(job, origin, resume, checkpoint_seconds, held))
-    at_once = members_at_once(runs[0].job.task, members, len(runs)) if runs and _can_share(runs[0].job.method) else 1
+    at_once = members_at_once(runs[0].job.trained, members, len(runs)) if runs and _can_share(runs[0].job.method) else 1
     for first in range(0, len(runs), at_once):
         group = runs[first : first + at_once]
         _attempt(group)

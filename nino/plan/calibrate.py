@@ -20,7 +20,7 @@ from nino.graphs import NeuralGraph, neural_graph
 from nino.measure import peak_bytes, seconds
 from nino.nowcasters.base import Nowcaster
 from nino.schedule import Schedule
-from nino.specs import TaskSpec, TrajectorySpec
+from nino.specs import RecipeSpec, TaskSpec, TrajectorySpec
 from nino.tasks import DataSizes, Task
 from nino.tasks.sizes import tensor_sizes
 from nino.training import Training
@@ -54,6 +54,7 @@ class Calibration:
         collect_bytes: memory of all networks that are trained at once [bytes].
         nowcast_bytes: memory of a nowcast beside that of the training, by method [bytes].
         scaled: what was timed in part, in words.
+        own_steps: seconds of a training step, by method with a recipe of its own.
     """
 
     step: float
@@ -67,6 +68,7 @@ class Calibration:
     collect_bytes: int = 0
     nowcast_bytes: Mapping[str, int] = field(default_factory=dict)
     scaled: tuple[str, ...] = ()
+    own_steps: Mapping[str, float] = field(default_factory=dict)
 
 
 def calibrate(
@@ -77,6 +79,7 @@ def calibrate(
     schedules: Mapping[str, Schedule],
     folder: Path,
     collected: TrajectorySpec | None = None,
+    recipes: Mapping[str, RecipeSpec] | None = None,
 ) -> Calibration:
     """Time the parts of a task's jobs.
 
@@ -88,9 +91,10 @@ def calibrate(
         schedules: of their nowcasts, by method.
         folder: of the trajectories; a temporary folder is made in it.
         collected: how trajectories are collected; None where none are.
+        recipes: of the methods that have one of their own.
 
     Returns:
-        Seconds and bytes.
+        Seconds and bytes; bytes of a training are those of the largest recipe.
     """
     batch = _part_of_batch(spec, sizes, device)
     part = replace(spec, recipe=replace(spec.recipe, batch_size=batch, accumulate=1))
@@ -99,6 +103,11 @@ def calibrate(
     training = Training(task, 0)
     share = spec.recipe.batch_size / batch
     step, train_bytes = _step(training, share, share / spec.recipe.accumulate)
+    own: dict[str, float] = {}
+    for method, recipe in (recipes or {}).items():
+        own_task = task.with_recipe(replace(recipe, batch_size=batch, accumulate=1))
+        own[method], needed = _step(Training(own_task, 0), share, share / recipe.accumulate)
+        train_bytes = max(train_bytes, needed)
     together, collect_step = _together(task, collected, step, share)
     example = seconds(lambda: training.evaluate("test"), device) / measured
     times, memory, words = _nowcasts(training, nowcasters, schedules)
@@ -115,6 +124,7 @@ def calibrate(
         collect_bytes=train_bytes * together + sizes.held_bytes,
         nowcast_bytes=memory,
         scaled=(*parts, *words),
+        own_steps=own,
     )
 
 

@@ -11,7 +11,8 @@ from nino.report.formats import EMPTY
 from nino.report.published import published
 from nino.report.rendering import Table
 from nino.report.runs import Runs
-from nino.specs import RecipeSpec, TargetSpec, TaskSpec
+from nino.specs import TargetSpec, TaskSpec
+from nino.specs.recipe_words import options_text, recipe_text
 
 METRIC_UNITS = {"accuracy": "%", "perplexity": ""}
 SPLITS = ("train", "validation", "test")
@@ -60,7 +61,10 @@ def _row(runs: Runs, task: TaskSpec) -> dict[str, Any]:
         "model": task.model.name,
         "model_options": options_text(dict(task.model.options)),
         "parameters": float(sizes[0]) if len(sizes) else np.nan,
-        **task.recipe.to_dict(),
+        **{
+            key: options_text(value) if isinstance(value, dict) else value
+            for key, value in task.recipe.to_dict().items()
+        },
         "metric": task.target.metric,
         "target": task.target.value,
         "published_target": source.value if source else np.nan,
@@ -71,27 +75,6 @@ def _row(runs: Runs, task: TaskSpec) -> dict[str, Any]:
 def _examples_text(row: Row) -> str:
     counts = [row[f"{split}_examples"] for split in SPLITS]
     return EMPTY if row["data_checksum"] is None else " / ".join(f"{count:,}" for count in counts)
-
-
-def options_text(options: dict[str, Any]) -> str:
-    """A model's options in a line, sorted: files that they are read from do not keep their order.
-
-    >>> options_text({"channels": [16, 32, 32], "bias": True})
-    'bias True, channels 16-32-32'
-    """
-    return ", ".join(
-        f"{name} {'-'.join(map(str, value)) if isinstance(value, list | tuple) else value}"
-        for name, value in sorted(options.items())
-    )
-
-
-def recipe_text(recipe: RecipeSpec) -> str:
-    """A recipe in a line.
-
-    >>> recipe_text(RecipeSpec("adam", 6e-3, 10_000, 128))
-    'adam, lr 0.006, wd 0, batch 128'
-    """
-    return f"{recipe.optimizer}, lr {recipe.lr:g}, wd {recipe.weight_decay:g}, batch {recipe.batch_size}"
 
 
 def target_text(target: TargetSpec) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
+from nino.specs.recipe import MethodRecipe, RecipeSpec
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.tasks import TaskSpec
 from nino.specs.values import (
@@ -101,6 +102,8 @@ class MethodSpec(Spec):
         path: file or known name of the weights, for checkpoint; file of a learned optimizer, for l2o without a source
             [path].
         options: further arguments of the nowcaster.
+        recipe: what the row trains with in place of the task's recipe: another optimizer, learning rate, weight decay,
+            schedule or averaging; seeds, batches and steps stay the task's.
     """
 
     name: Name
@@ -118,6 +121,18 @@ class MethodSpec(Spec):
     options: Annotated[Mapping[str, Any], Chosen("nowcaster", dict.fromkeys(NOWCASTERS, MethodOptions), OwnOptions)] = (
         field(default_factory=dict)
     )
+    recipe: MethodRecipe | None = None
+
+    def on(self, task: str) -> MethodSpec:
+        """The row as one task sees it: without what its recipe says of others."""
+        if self.recipe is None:
+            return self
+        recipe = MethodRecipe(**vars(self.recipe.on(task)))
+        return replace(self, recipe=None if recipe == MethodRecipe() else recipe)
+
+    def recipe_of(self, task: TaskSpec) -> RecipeSpec:
+        """The recipe that the row trains a task with."""
+        return task.recipe if self.recipe is None else self.recipe.over(task.recipe, task.id)
 
 
 @dataclass(frozen=True)

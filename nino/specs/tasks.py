@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
+from nino.specs.recipe import RecipeSpec
 from nino.specs.values import (
     Allowed,
     Chosen,
     Count,
     Name,
-    NonNegative,
     Positive,
-    Precision,
     Probability,
     Several,
     Text,
@@ -208,31 +207,6 @@ class ModelSpec(Spec):
 
     name: Annotated[str, Allowed(names=MODEL_OPTIONS)]
     options: Annotated[Mapping[str, Any], Chosen("name", MODEL_OPTIONS)] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RecipeSpec(Spec):
-    """How the base optimizer trains the task.
-
-    Args:
-        optimizer: base optimizer [name].
-        lr: learning rate, constant over the run [per step].
-        steps: length T of a run [steps].
-        batch_size: examples a step (images, or blocks of tokens) [examples].
-        weight_decay: weight decay, decoupled for adamw, never on biases [per step and learning rate].
-        accumulate: parts that a batch is taken in, one after the other, gradients added up: the same step in less
-            memory; divides batch_size [parts].
-        precision: precision of forward and backward pass: float32, or bfloat16 for automatic mixed precision;
-            parameters, gradients and optimizer stay float32 [name].
-    """
-
-    optimizer: Annotated[str, Allowed(names=("adam", "adamw", "sgd", "muon"))]
-    lr: Positive
-    steps: Count
-    batch_size: Count
-    weight_decay: NonNegative = 0.0
-    accumulate: Count = 1
-    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nino.seeding import derive
-from nino.specs import TaskSpec
+from nino.specs import RecipeSpec, TaskSpec
 from nino.tasks.data import Batch, Data
 from nino.tasks.order import BatchOrder
 from nino.tasks.registry import DATASETS, MODELS
@@ -59,6 +61,14 @@ class Task:
                 f"task {spec.id!r}: recipe.precision is {recipe.precision!r}; allowed are {', '.join(PRECISIONS)}"
             )
         self._order = self.order(0)
+
+    def with_recipe(self, recipe: RecipeSpec) -> Task:
+        """The same task, sharing its data, with another recipe; itself where the recipe is its own."""
+        if recipe == self.spec.recipe:
+            return self
+        other = copy.copy(self)
+        other.spec = replace(self.spec, recipe=recipe)
+        return other
 
     @property
     def data_checksum(self) -> str:
