@@ -31,7 +31,7 @@ class Ensemble:
     Parameter :math:`\theta` of M networks is one tensor (M, \*shape); each member's is a view of it. A step takes the
     gradient of :math:`\sum_i L(\theta_i, \text{batch}_i)`, whose part for member i is that of :math:`L(\theta_i)`, and
     one step of the recipe's optimizer on the stack. Each member keeps its own seed, initialisation and batch order and
-    equals the same training alone up to rounding (the kernels sum in another order); so do its averages. Optimizer states are shared as
+    equals the same training alone up to rounding (the kernels sum in another order). Optimizer states are shared as
     views too, so that a member's ``state_dict`` is that of a plain training, and either can go on from the other's.
 
     A member may be wrapped in ``NiNo``: it takes its nowcasts itself (``member.step()``), and the ensemble takes the

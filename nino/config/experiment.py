@@ -14,12 +14,12 @@ from nino.specs import (
     L2OUnit,
     MetatrainUnit,
     MethodSpec,
-    Reference,
     ReportSpec,
     ScheduleSpec,
     TaskSpec,
     TrajectorySpec,
 )
+from nino.specs.outside import files, packages
 
 T = TypeVar("T")
 
@@ -153,9 +153,9 @@ class Experiment:
         return range(-(-spec.models // spec.models_per_shard))
 
     def data_files(self, task: str) -> list[str]:
-        """Local files that a task's data are read from, where its entry names one."""
-        path = self.tasks[task].data.path
-        return [path] if path is not None and Path(path).is_file() else []
+        """Local files that a task's data are read from, where its entry names one, or by."""
+        data = self.tasks[task].data
+        return [*([data.path] if data.path is not None and Path(data.path).is_file() else []), *files(data)]
 
     def weights(self, method: str) -> list[str]:
         """The file that a method's nowcaster is read from, if it is one: fitted by this run, or given."""
@@ -167,10 +167,14 @@ class Experiment:
         given = spec.path if spec.nowcaster in ("checkpoint", "l2o") else None
         return [given] if given is not None and Path(given).is_file() else []
 
-    def sources(self, method: str) -> list[str]:
-        """The Python file that a method's nowcaster is defined in, where it is a class of the user's own."""
-        reference = Reference.parse(self.methods[method].nowcaster)
-        return [str(reference.file)] if reference is not None and reference.file is not None else []
+    def sources(self, task: str, *methods: str) -> list[str]:
+        """The Python files outside this package that define parts of a task, and of methods that it is trained with."""
+        return files(self.tasks[task], *(self.methods[method].on(task) for method in methods))
+
+    @property
+    def packages(self) -> list[str]:
+        """The installed packages that define parts of its tasks, as ``name version``."""
+        return packages(*(self.tasks[task] for task in self.used))
 
 
 def _chunks(items: Sequence[T], size: int) -> list[tuple[T, ...]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nino.specs import MethodRecipe, RecipeSpec, problems, suggest
+from nino.specs import MethodRecipe, RecipeSpec, Reference, problems, suggest
+from nino.specs.recipe import OPTIMIZER_OPTIONS
 from nino.specs.values import CONFIG
 
 Values = Mapping[str, Any]
@@ -32,8 +33,8 @@ def _of_method(config: Values, key: str, method: Values) -> Iterator[str]:
             yield f"{key}.tasks.{task}: no such task; {suggest(task, config['tasks'])}"
     for task in method.get("tasks", config["evaluate"]["tasks"]):
         recipe = own.over(RecipeSpec.from_dict(config["tasks"][task]["recipe"]), task)
-        faults = [*problems(RecipeSpec, recipe.to_dict(), CONFIG)]
-        faults = [f"{key}.{fault} (on {task})" for fault in faults] or [*_recipe(key, recipe, f" of {task}")]
+        faults = [f"{key}.{fault} (on {task})" for fault in problems(RecipeSpec, recipe.to_dict(), CONFIG)]
+        faults = faults or [*_recipe(key, recipe, f" of {task}")]
         if faults:
             yield from faults
             return  # most are wrong whatever the task
@@ -41,7 +42,17 @@ def _of_method(config: Values, key: str, method: Values) -> Iterator[str]:
 
 def _recipe(key: str, recipe: RecipeSpec, of: str = "") -> Iterator[str]:
     """What is wrong with a recipe as a whole."""
-    schedule, averaging = recipe.schedule, recipe.averaging
+    schedule, averaging, options = recipe.schedule, recipe.averaging, recipe.options or {}
+    for name in ("lr", "weight_decay"):
+        if name in options:
+            yield f"{key}.options.{name} (={options[name]}): {key}.{name} says it; leave it out here"
+    if recipe.optimizer not in OPTIMIZER_OPTIONS and (found := Reference.find(recipe.optimizer, "optimizer")):
+        arguments = {
+            **options,
+            "lr": recipe.lr,
+            **({"weight_decay": recipe.weight_decay} if recipe.weight_decay else {}),
+        }
+        yield from (f"{key}.optimizer (={recipe.optimizer}): {each}" for each in found.problems(arguments, "optimizer"))
     if schedule is not None and schedule.warmup >= recipe.steps:
         yield f"{key}.schedule.warmup (={schedule.warmup}) must be less than recipe.steps (={recipe.steps}{of})"
     if schedule is not None and schedule.kind == "constant" and schedule.final:

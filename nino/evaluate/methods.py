@@ -1,9 +1,8 @@
 """From a row of the results table to the optimizer that trains its runs.
 
 Every method trains the same network from the same initialisation, on the same batches in the same order, with the
-recipe of its task, unless it has a recipe of its own (`MethodSpec.recipe`). Methods differ in the steps that are
-nowcasts instead of base steps. Such a step takes no gradient and skips its batch, so that step t means batch t for every
-method.
+recipe of its task, unless it has one of its own (`MethodSpec.recipe`). Methods differ in the steps that are nowcasts
+instead of base steps. Such a step takes no gradient and skips its batch, so that step t means batch t for every method.
 
 The controls bound the table:
 
@@ -100,10 +99,10 @@ def build_nowcaster(
         return None
     if method.nowcaster == "oracle":
         return Oracle(method_schedule(method, schedule).spacing)
-    if Reference.parse(method.nowcaster):
-        return build_user_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
     if method.nowcaster not in NOWCASTERS:
-        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE, "FILE.py:CLASS"])
+        if Reference.find(method.nowcaster, "nowcaster"):
+            return build_user_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
+        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE, "FILE.py:NAME"])
         raise ValueError(f"method {method.name!r}: nowcaster is {method.nowcaster!r}; allowed are {allowed}")
     if method.nowcaster == "random":
         options["seed"] = derive(seed, "random")

@@ -174,7 +174,7 @@ def _value_at(runs: Runs, cell: Cell) -> dict[int, float]:
 def _last_quarter(runs: Runs, cell: Cell) -> dict[int, float]:
     """The task's metric, mean over the evaluations of the last quarter of the steps; of finished runs."""
     task = runs.spec.task(cell.task)
-    finished = {int(seed) for seed in (part := runs.part(cell.task, cell.method)).seed[part.status == "done"]}
+    finished = set(MEASURES["final"](runs, cell))
     grids = {key.seed: runs.grid(key) for key in runs.keys(cell.task, cell.method) if key.seed in finished}
     last = {seed: grid[grid.step > 0.75 * task.recipe.steps] for seed, grid in grids.items()}
     return {seed: float(grid[task.target.split].mean()) for seed, grid in last.items()}

@@ -8,24 +8,18 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
+from nino.specs.outside import Outside, OwnOptions
 from nino.specs.values import (
     Allowed,
     Chosen,
     Count,
     Name,
     NonNegative,
-    Number,
     Positive,
     Precision,
     Probability,
     Several,
-    Word,
     YesNo,
-)
-
-OUTSIDE = Allowed(
-    pattern="^[^:]+:[A-Za-z_][A-Za-z0-9_]*$",
-    meaning="a torch.optim.Optimizer of your own or of a package: FILE.py:CLASS, MODULE:CLASS",
 )
 
 
@@ -74,16 +68,8 @@ OPTIMIZER_OPTIONS: dict[str, type[Spec]] = {
     "sgd": SGDOptions,
     "muon": MuonOptions,
 }
-OptimizerArgument = Annotated[
-    Number | Word | YesNo | list[Any],
-    Allowed(meaning="An argument of the optimizer's constructor [as it takes it; required]"),
-]
-OptimizerName = Annotated[
-    str, Allowed(names=OPTIMIZER_OPTIONS, meaning=OUTSIDE.meaning, pattern=OUTSIDE.bounds["pattern"])
-]
-OptimizerOptions = Annotated[
-    Mapping[str, Any] | None, Chosen("optimizer", OPTIMIZER_OPTIONS, dict[str, OptimizerArgument])
-]
+OptimizerName = Annotated[str, Outside("optimizer", OPTIMIZER_OPTIONS, options="options")]
+OptimizerOptions = Annotated[Mapping[str, Any] | None, Chosen("optimizer", OPTIMIZER_OPTIONS, OwnOptions)]
 
 
 @dataclass(frozen=True)
@@ -95,10 +81,8 @@ class AroundSpec(Spec):
         options: further arguments of its constructor.
     """
 
-    optimizer: Annotated[str, OUTSIDE]
-    options: Annotated[Mapping[str, Any], Chosen("optimizer", {}, dict[str, OptimizerArgument])] = field(
-        default_factory=dict
-    )
+    optimizer: Annotated[str, Outside("wrapper", options="options")]
+    options: Annotated[Mapping[str, Any], Chosen("optimizer", {}, OwnOptions)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
+from nino.specs.outside import Outside, OwnOptions
 from nino.specs.recipe import RecipeSpec
 from nino.specs.values import (
     Allowed,
@@ -201,12 +202,13 @@ class ModelSpec(Spec):
     """Which architecture.
 
     Args:
-        name: architecture, a key of nino.tasks.MODELS [name].
+        name: architecture, a key of nino.tasks.MODELS, or a function of your own that makes one for the data
+            (FILE.py:NAME, MODULE:NAME, or registered by a package) [name].
         options: arguments of the architecture.
     """
 
-    name: Annotated[str, Allowed(names=MODEL_OPTIONS)]
-    options: Annotated[Mapping[str, Any], Chosen("name", MODEL_OPTIONS)] = field(default_factory=dict)
+    name: Annotated[str, Outside("model", MODEL_OPTIONS, options="options")]
+    options: Annotated[Mapping[str, Any], Chosen("name", MODEL_OPTIONS, OwnOptions)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from nino.specs import RecipeSpec, Reference
 from nino.tasks.muon import MuonAdamW
 
 ParameterGroups = list[dict[str, Any]]
+INTERFACE = ("param_groups", "state", "step", "zero_grad", "state_dict", "load_state_dict")
 
 
 def build_optimizer(recipe: RecipeSpec, model: nn.Module) -> Optimizer:
@@ -36,46 +36,26 @@ def build_optimizer(recipe: RecipeSpec, model: nn.Module) -> Optimizer:
     if recipe.optimizer in OPTIMIZERS:
         base = OPTIMIZERS[recipe.optimizer](model, recipe, options)
     else:
-        kind = optimizer_class("recipe.optimizer", recipe.optimizer, [*OPTIMIZERS])
-        if recipe.weight_decay and "weight_decay" not in inspect.signature(kind).parameters:
-            raise ValueError(f"recipe.weight_decay (={recipe.weight_decay}): {kind.__name__} takes none; leave it out")
-        arguments = {"lr": recipe.lr} | options
-        base = _construct(recipe.optimizer, kind, decay_groups(model, recipe.weight_decay), arguments)
-    if recipe.around is not None:
-        kind = optimizer_class("recipe.around.optimizer", recipe.around.optimizer)
-        base = _construct(recipe.around.optimizer, kind, base, recipe.around.options)
-    return base
+        arguments = {"lr": recipe.lr} | ({"weight_decay": recipe.weight_decay} if recipe.weight_decay else {}) | options
+        base = _from_outside("optimizer", recipe.optimizer, decay_groups(model, recipe.weight_decay), arguments)
+    if recipe.around is None:
+        return base
+    return _from_outside("around.optimizer", recipe.around.optimizer, base, recipe.around.options)
 
 
-def optimizer_class(key: str, name: str, ours: list[str] | None = None) -> type[Optimizer]:
-    """The class of an optimizer outside this package.
-
-    Args:
-        key: of the config that names it.
-        name: FILE.py:CLASS or MODULE:CLASS.
-        ours: names that the key may say besides.
-
-    Raises:
-        ValueError: for a name without a class, and for a class whose objects do not do what an optimizer's do.
-    """
-    reference = Reference.parse(name)
+def _from_outside(key: str, name: str, first: Any, options: Mapping[str, Any]) -> Optimizer:
+    """An optimizer from a class, or by a function, outside this package."""
+    reference = Reference.find(name, "optimizer")
     if reference is None:
-        allowed = ", ".join([*sorted(ours or ()), "FILE.py:CLASS", "MODULE:CLASS"])
-        raise ValueError(f"{key} is {name!r}; allowed are {allowed}")
-    kind: type[Optimizer] = reference.load()
-    if not (isinstance(kind, type) and all(hasattr(kind, needed) for needed in ("step", "state_dict", "zero_grad"))):
-        raise ValueError(f"{key} (={name}) is no optimizer: derive {reference.name} from torch.optim.Optimizer")
-    return kind
-
-
-def _construct(name: str, kind: type[Optimizer], first: Any, arguments: Mapping[str, Any]) -> Optimizer:
-    """An optimizer from its class; what the constructor refuses is said with its name."""
+        allowed = ", ".join([*sorted(OPTIMIZERS if key == "optimizer" else ()), "FILE.py:NAME", "MODULE:NAME"])
+        raise ValueError(f"recipe.{key} is {name!r}; allowed are {allowed}")
     try:
-        inspect.signature(kind).bind(first, **arguments)
-        return kind(first, **arguments)
-    except (TypeError, ValueError, AssertionError) as error:
-        allowed = ", ".join(list(inspect.signature(kind).parameters)[1:])
-        raise ValueError(f"{name}: {error}; its arguments are {allowed}") from error
+        made: Optimizer = reference.call(first, **options)
+    except Exception as error:  # whatever a foreign constructor raises is said with its name
+        raise ValueError(f"recipe.{key} (={name}): {error}") from error
+    if lacks := [needed for needed in INTERFACE if not hasattr(made, needed)]:
+        raise ValueError(f"recipe.{key} (={name}) gives {type(made).__name__}, which has no `{lacks[0]}`: no optimizer")
+    return made
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> ParameterGroups:
