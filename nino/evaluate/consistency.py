@@ -74,7 +74,7 @@ def _learning_rate_faults(log: Table, result: Mapping[str, Any], task: TaskSpec)
         yield f"{'a' if 'lr' in log else 'no'} learning rate, of a recipe with schedule {recipe.schedule}"
     for step, rate in zip(log["step"], log.get(LEARNING_RATE, ()), strict=False):
         if rate != (planned := recipe.learning_rate(int(step))):
-            yield f"learning rate {rate!r} at step {step:g}, the recipe's is {planned!r}"
+            yield f"learning rate {float(rate)!r} at step {step:g}, the recipe's is {planned!r}"
             return
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, g
 from nino.specs.base import Spec
 from nino.specs.errors import dotted
 from nino.specs.references import KINDS, Reference, registered
-from nino.specs.values import Allowed, Number, Word, YesNo
+from nino.specs.values import CONFIG, Allowed, Number, Word, YesNo
 
 if TYPE_CHECKING:
-    from pydantic import GetJsonSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core.core_schema import CoreSchema, ValidationInfo
 
 Argument = Annotated[
@@ -43,12 +44,24 @@ class Outside(Allowed):
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """The same in JSON Schema, with the names that are registered here."""
-        schema = super().__get_pydantic_json_schema__(core, handler)
-        ours, other = schema["anyOf"]
-        return schema | {"anyOf": [{"enum": [*ours["enum"], *sorted(registered(self.kind))]}, other]}
+        schema: dict[str, Any] = handler(core)
+        known = [*self.names, *sorted(registered(self.kind))]
+        return schema | {"anyOf": [{"enum": known}, {"description": self.meaning, **self.bounds}]}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """How a value is validated, also where no name is ours."""
+        from pydantic_core import core_schema as make
+
+        text: Any = handler(source) | {"strict": True}
+        return make.with_info_after_validator_function(self._check, text)
 
     def _check(self, value: Any, info: ValidationInfo) -> Any:
-        return value if value in registered(self.kind) else super()._check(value, info)
+        from pydantic_core import PydanticCustomError
+
+        known = value in self.names or value in registered(self.kind)
+        if info.context == CONFIG and not known and not re.fullmatch(self.bounds["pattern"], value):
+            raise PydanticCustomError("names", "no such name")
+        return value
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class AdamOptions(Spec):
         eps: added to the denominator [number].
     """
 
-    betas: Annotated[tuple[Probability, ...], Allowed(min_length=2, max_length=2)] = (0.9, 0.999)
+    betas: Annotated[tuple[Probability, ...], Allowed(min_length=2, max_length=2)] | None = None
     eps: NonNegative = 1e-8
 
 

@@ -159,5 +159,7 @@ def _bound(node: ast.stmt) -> list[str]:
         return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
     if isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+        # `Class.__doc__ = ...` and `table[name] = ...` bind no name
+        names = [target for target in targets if isinstance(target, ast.Name | ast.Tuple | ast.List)]
+        return [name.id for target in names for name in ast.walk(target) if isinstance(name, ast.Name)]
     return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -92,7 +94,7 @@ BREAKS = {
 @pytest.mark.parametrize("kind", BREAKS, ids=lambda kind: kind.__name__)
 def test_what_breaks_it_is_said(kind) -> None:
     found = violations(lambda model: kind(model.parameters()))
-    assert any(__import__("re").match(BREAKS[kind], sentence) for sentence in found), found
+    assert any(re.match(BREAKS[kind], sentence) for sentence in found), found
 
 
 def test_what_raises_is_a_finding() -> None:
