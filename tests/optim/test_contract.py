@@ -56,7 +56,8 @@ class Drawing(Adam):
 class Climbing(Adam):
     def step(self, closure=None):
         for p in self.param_groups[0]["params"]:
-            p.grad.neg_()
+            if p.grad is not None:
+                p.grad.neg_()
         super().step()
 
 
