@@ -12,6 +12,7 @@ from nino.specs import DataSpec
 from nino.tasks.data import Data
 from nino.tasks.imagenet import imagenet32
 from nino.tasks.language import lm1b, pydoc, text, wikitext103
+from nino.tasks.libraries import timm, torchvision, transformers
 from nino.tasks.models import convnet, gpt2, llama, vit
 from nino.tasks.vision import cifar10, cifar100, digits, fashion_mnist, images
 
@@ -38,5 +39,8 @@ MODELS: dict[str, ModelBuilder] = {
     "convnet": convnet,
     "gpt2": gpt2,
     "llama": llama,
+    "timm": timm,
+    "torchvision": torchvision,
+    "transformers": transformers,
     "vit": vit,
 }

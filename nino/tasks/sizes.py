@@ -15,7 +15,7 @@ from nino.specs import DataSpec, TaskSpec
 from nino.tasks import imagenet
 from nino.tasks.data import Blocks, Data, Images
 from nino.tasks.hub import HUB_TEXT
-from nino.tasks.registry import MODELS
+from nino.tasks.making import sketch_model
 from nino.tasks.task import load_task
 from nino.tasks.text import SPLITS, local_files, text_folder
 from nino.tasks.tokenizers import GPT2_TOKENIZER, tokenizer_folder, vocabulary_size
@@ -155,8 +155,7 @@ def hub_bytes(name: str) -> tuple[int, int]:
 
 def parameter_shapes(spec: TaskSpec, sizes: DataSizes) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of each parameter tensor of a task's network, which is not allocated."""
-    with torch.device("meta"):
-        model = MODELS[spec.model.name](sizes.synthetic(1, 1, 1), spec.model.options)
+    model = sketch_model(spec.model, sizes.synthetic(1, 1, 1))
     return [(name, tuple(parameter.shape)) for name, parameter in model.named_parameters()]
 
 
