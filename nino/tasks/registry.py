@@ -11,9 +11,11 @@ from torch import nn
 from nino.specs import DataSpec
 from nino.tasks.data import Data
 from nino.tasks.imagenet import imagenet32
+from nino.tasks.images import images
 from nino.tasks.language import lm1b, pydoc, text, wikitext103
-from nino.tasks.models import convnet, gpt2, llama, vit
-from nino.tasks.vision import cifar10, cifar100, digits, fashion_mnist, images
+from nino.tasks.models import convnet, gpt2, llama, mlp, vit
+from nino.tasks.tables import table
+from nino.tasks.vision import cifar10, cifar100, digits, fashion_mnist
 
 DataLoader = Callable[[DataSpec, Path, bool], Data]
 """``(spec, data_dir, download) -> Data``: read what ``spec`` names, keep files in ``data_dir``, fetch if allowed."""
@@ -30,6 +32,7 @@ DATASETS: dict[str, DataLoader] = {
     "images": images,
     "lm1b": lm1b,
     "pydoc": pydoc,
+    "table": table,
     "text": text,
     "wikitext-103": wikitext103,
 }
@@ -38,5 +41,6 @@ MODELS: dict[str, ModelBuilder] = {
     "convnet": convnet,
     "gpt2": gpt2,
     "llama": llama,
+    "mlp": mlp,
     "vit": vit,
 }
