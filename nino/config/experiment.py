@@ -153,9 +153,14 @@ class Experiment:
         return range(-(-spec.models // spec.models_per_shard))
 
     def data_files(self, task: str) -> list[str]:
-        """Local files that a task's data are read from, where its entry names one."""
-        path = self.tasks[task].data.path
-        return [path] if path is not None and Path(path).is_file() else []
+        """Local files that a task's data are read from: the one that its entry names, or those of a folder of tables."""
+        data = self.tasks[task].data
+        if data.path is not None and data.name in ("table", "text") and Path(data.path).is_dir():
+            try:
+                return [str(path) for paths in own_files(data).values() for path in paths]
+            except (FileNotFoundError, ValueError):
+                return []  # what is missing or does not go together is the job's to say
+        return [data.path] if data.path is not None and Path(data.path).is_file() else []
 
     def weights(self, method: str) -> list[str]:
         """The file that a method's nowcaster is read from, if it is one: fitted by this run, or given."""

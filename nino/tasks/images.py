@@ -141,7 +141,8 @@ def _rows(name: str, path: Path, options: ImagesOptions) -> Iterator[tuple[bytes
                 if not isinstance(content, bytes) or not isinstance(label, int | str):
                     raise ValueError(
                         f"data {name!r}: {path} has a row of {type(content).__name__} in {options.image!r} and "
-                        f"{label!r} in {options.label!r}; it must hold an image file's bytes and a class, a text or whole number"
+                        f"{label!r} in {options.label!r}; it must hold an image file's bytes and a class, a text or a "
+                        "whole number"
                     )
                 yield content, label
 

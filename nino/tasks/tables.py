@@ -88,8 +88,8 @@ def _classes(table: SplitTable, target: str, options: TableOptions) -> Wanted:
     parts = _split(table, classes, options)
     if unseen := {*range(len(names))} - {*classes[parts["train"]].tolist()}:
         raise ValueError(
-            f"data {table.name!r}: class {names[min(unseen)]!r} of target {target!r} is not in the training split; give "
-            "it rows of that class, or take them out of the other splits"
+            f"data {table.name!r}: class {names[min(unseen)]!r} of target {target!r} is not in the training split; "
+            "give it rows of that class, or take them out of the other splits"
         )
     labels = torch.from_numpy(classes)
     return Wanted(parts, labels, labels, len(names), "cross_entropy", {"classes": names})
