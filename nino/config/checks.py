@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 from nino.config.fit_checks import fits
 from nino.config.schedule_checks import schedules
-from nino.specs import L2OSpec, OverheadSpec, Reference, suggest
-from nino.specs.methods import APPROXIMATIONS, FITTED, OF_FITTED, MethodOptions
+from nino.specs import Config, L2OSpec, OverheadSpec, suggest
+from nino.specs.methods import APPROXIMATIONS, FITTED, NOWCASTERS
+from nino.specs.outside import uses
 from nino.specs.studies import STUDY_TABLES
 
 Values = Mapping[str, Any]
@@ -77,6 +77,8 @@ def _names(config: Values) -> Iterator[str]:
             if task not in evaluate["tasks"]:
                 allowed = suggest(task, evaluate["tasks"])
                 yield f"evaluate.methods.{name}.tasks[{i}] (={task!r}): not among evaluate.tasks; {allowed}"
+    for use in uses(Config, config):
+        yield from use.problems()
     for name, entry in fit.get("optimizers", {}).items():
         key, task = f"metatrain.optimizers.{name}", entry["task"]
         if task not in config["tasks"]:
@@ -100,11 +102,7 @@ def _method(key: str, method: Values, fit: Values) -> Iterator[str]:
     if kind == "l2o":
         yield from _learned(key, method, fit.get("optimizers", {}))
         return
-    if reference := Reference.parse(kind):
-        common = {each.name for each in fields(MethodOptions)} - {*OF_FITTED}  # what every method may say
-        options = {name: value for name, value in method.get("options", {}).items() if name not in common}
-        yield from (f"{key} (={kind}): {problem}" for problem in reference.problems(options))
-    else:
+    if kind in NOWCASTERS:
         yield from _of_fitted(key, method, nowcasters)
     for needed, owner in (("source", "metatrained"), ("path", "checkpoint")):
         if kind == owner and needed not in method:

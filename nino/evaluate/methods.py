@@ -99,10 +99,10 @@ def build_nowcaster(
         return None
     if method.nowcaster == "oracle":
         return Oracle(method_schedule(method, schedule).spacing)
-    if Reference.parse(method.nowcaster):
-        return build_user_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
     if method.nowcaster not in NOWCASTERS:
-        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE, "FILE.py:CLASS"])
+        if Reference.find(method.nowcaster, "nowcaster"):
+            return build_user_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
+        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE, "FILE.py:NAME"])
         raise ValueError(f"method {method.name!r}: nowcaster is {method.nowcaster!r}; allowed are {allowed}")
     if method.nowcaster == "random":
         options["seed"] = derive(seed, "random")

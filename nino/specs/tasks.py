@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from nino.specs.base import Spec
 from nino.specs.data_options import DATA_OPTIONS, SOURCES
+from nino.specs.outside import Outside, OwnOptions
 from nino.specs.values import (
     Allowed,
     Chosen,
@@ -28,17 +29,18 @@ class DataSpec(Spec):
     """Which data set, and where it comes from.
 
     Args:
-        name: data set, a key of nino.tasks.DATASETS [name].
+        name: data set, a key of nino.tasks.DATASETS, or a function of your own that returns one (FILE.py:NAME,
+            MODULE:NAME, or registered by a package) [name].
         source: where it comes from: with a dependency (embedded), through torchvision or the hub, or from local files:
             npz, a folder of image files, csv, parquet or text [name].
-        path: local file or folder, for sources that read one [path].
+        path: local file or folder, for sources that read one, and for functions of your own that take it [path].
         options: what only this data set knows.
     """
 
-    name: Annotated[str, Allowed(names=DATA_OPTIONS)]
+    name: Annotated[str, Outside("data", DATA_OPTIONS, options="options")]
     source: Annotated[str, Allowed(names=dict.fromkeys(chain(*SOURCES.values())))] = "embedded"
     path: Word | None = None
-    options: Annotated[Mapping[str, Any], Chosen("name", DATA_OPTIONS)] = field(default_factory=dict)
+    options: Annotated[Mapping[str, Any], Chosen("name", DATA_OPTIONS, OwnOptions)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,12 +138,13 @@ class ModelSpec(Spec):
     """Which architecture.
 
     Args:
-        name: architecture, a key of nino.tasks.MODELS [name].
+        name: architecture, a key of nino.tasks.MODELS, or a function of your own that makes one for the data
+            (FILE.py:NAME, MODULE:NAME, or registered by a package) [name].
         options: arguments of the architecture.
     """
 
-    name: Annotated[str, Allowed(names=MODEL_OPTIONS)]
-    options: Annotated[Mapping[str, Any], Chosen("name", MODEL_OPTIONS)] = field(default_factory=dict)
+    name: Annotated[str, Outside("model", MODEL_OPTIONS, options="options")]
+    options: Annotated[Mapping[str, Any], Chosen("name", MODEL_OPTIONS, OwnOptions)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
