@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from nino.files import sha256
 from nino.specs import DataSpec
 from nino.specs.data_options import ImagesOptions
-from nino.specs.local_files import SPLITS, own_files
+from nino.specs.local_files import own_files
 from nino.tasks.archives import cached_arrays, channels_first
 from nino.tasks.data import Data, image_data
 from nino.tasks.hub import fetched
@@ -42,7 +42,7 @@ class Listed:
         facts: recorded with the data.
     """
 
-    sources: Mapping[str, list[Path] | list[bytes]]
+    sources: Mapping[str, Sequence[Path | bytes]]
     labels: Mapping[str, NDArray[np.int64]]
     classes: list[str]
     key: str
@@ -90,7 +90,7 @@ def images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     pairs = {split: (pixels["train"][rows], labels["train"][rows]) for split, rows in parts.items()}
     pairs |= {split: (pixels[split], labels[split]) for split in labels if split not in parts}
     facts = {"source": spec.source, "classes": listed.classes, **listed.facts}
-    return image_data(*(pairs[split] for split in SPLITS), classes=len(listed.classes), facts=facts)
+    return image_data(pairs["train"], pairs["validation"], pairs["test"], len(listed.classes), facts)
 
 
 def _of_folder(spec: DataSpec) -> Listed:
@@ -112,8 +112,8 @@ def _of_parquet(spec: DataSpec, options: ImagesOptions, data_dir: Path, download
         sources[split], names[split] = [row[0] for row in rows], [row[1] for row in rows]
     classes = sorted({*names["train"]})
     number = {label: i for i, label in enumerate(classes)}
-    for split, labels in names.items():
-        if others := {*labels} - number.keys():
+    for split, given in names.items():
+        if others := {*given} - number.keys():
             raise ValueError(
                 f"data {spec.name!r}: class {min(others)!r} is in the {split} split and not in train; take it out, or "
                 "name another split in data.options.splits or files (hidden labels are often -1)"
@@ -147,7 +147,7 @@ def _rows(name: str, path: Path, options: ImagesOptions) -> Iterator[tuple[bytes
                 yield content, label
 
 
-def decoded(name: str, sources: list[Path] | list[bytes], options: ImagesOptions) -> NDArray[np.uint8]:
+def decoded(name: str, sources: Sequence[Path | bytes], options: ImagesOptions) -> NDArray[np.uint8]:
     """Decode images: turned as their files say, in the colours asked for, resized if a size is given.
 
     Args:

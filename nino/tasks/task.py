@@ -16,7 +16,7 @@ from nino.seeding import derive
 from nino.specs import TaskSpec
 from nino.tasks.data import Batch, Data
 from nino.tasks.order import BatchOrder
-from nino.tasks.registry import DATASETS, MODELS
+from nino.tasks.registry import MODELS, load_data
 
 METRICS = {"vision": "accuracy", "language": "perplexity"}
 PRECISIONS = ("float32", "bfloat16")
@@ -80,6 +80,7 @@ class Task:
                 "examples": sizes,
                 "shape": list(self.data.shape),
                 "outputs": self.data.outputs,
+                **({"kind": "table", "loss": self.data.loss} if self.data.kind == "table" else {}),
                 **self.data.facts,
             },
             "parameters": self.num_parameters(),
@@ -246,7 +247,4 @@ def load_task(
     >>> tuple(images.shape), tuple(labels.shape)
     ((128, 1, 8, 8), (128,))
     """
-    if spec.data.name not in DATASETS:
-        raise ValueError(f"data.name is {spec.data.name!r}; registered are {', '.join(sorted(DATASETS))}")
-    data = DATASETS[spec.data.name](spec.data, data_dir or default_data_dir(), download)
-    return Task(spec, data, device)
+    return Task(spec, load_data(spec.data, data_dir or default_data_dir(), download), device)
