@@ -128,7 +128,7 @@ def _place(parts: tuple[Part, ...], place: int) -> int:
         with _open(part.path) as stream:
             stream.seek(part.start)
             ahead = stream.read(NEXT_SPACE)
-        if found := re.search(rb"\s", ahead) or re.search(rb"(?=[^\x80-\xbf])", ahead):
+        if found := re.search(rb"\r\n|\s", ahead) or re.search(rb"(?=[^\x80-\xbf])", ahead):
             return place + found.end()
     return place
 

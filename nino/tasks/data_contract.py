@@ -37,7 +37,7 @@ def violations(load: Load) -> list[str]:
     sentences: list[str] = []
     for check in (_examples, _loss, _selects):
         try:
-            sentences += check(data)
+            sentences += [] if sentences and check is _loss else check(data)  # labels out of range have no loss
         except Exception as error:
             sentences.append(f"{check.__name__.strip('_')}: raised {type(error).__name__}: {error}")
     return sentences + list(_repeatable(data, load))

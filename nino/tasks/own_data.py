@@ -70,6 +70,12 @@ def from_splits(name: str, splits: Any) -> Data:
     pairs = {split: _pair(name, split, splits[split]) for split in SPLITS if split in splits}
     absent = [split for split in SPLITS if split not in pairs]
     targets = pairs["train"][1]
+    for split, (_, labels) in pairs.items():
+        if labels is not None and not labels.is_floating_point() and (labels.ndim != 1 or int(labels.min()) < 0):
+            raise ValueError(
+                f"data {name!r}: targets of {split} are {_told(labels)}, the smallest {int(labels.min())}; classes "
+                "must be (n,) whole numbers from 0, numbers to predict floats"
+            )
     classes = None if targets is None or targets.is_floating_point() else targets
     if absent:
         parts = drawn(name, classes, len(pairs["train"][0]), Draw(), absent)
@@ -97,12 +103,6 @@ def _tokens(name: str, tokens: Mapping[str, Tensor]) -> Data:
 def _rows_or_images(name: str, pairs: Mapping[str, Batch], classes: bool) -> Data:
     inputs, targets = pairs["train"]
     largest = max(int(y.max()) for _, y in pairs.values()) if classes else 0
-    smallest = min(int(y.min()) for _, y in pairs.values()) if classes else 0
-    if smallest < 0 or (classes and targets.ndim != 1):
-        raise ValueError(
-            f"data {name!r}: targets are {_told(targets)}, the smallest {smallest}; classes must be (n,) whole numbers "
-            "from 0, numbers to predict floats"
-        )
     if classes and inputs.dtype == torch.uint8 and inputs.ndim == 4:
         return image_data(pairs["train"], pairs["validation"], pairs["test"], largest + 1, {})
     rows: list[Split] = []

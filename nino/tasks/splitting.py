@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,10 +10,6 @@ from torch import Tensor
 from nino.seeding import derive
 from nino.specs.data_options import Cut, Draw
 from nino.specs.local_files import SPLITS
-from nino.tasks.vision import stratified
-
-Rows = Mapping[str, Tensor]
-"""The rows (n_i,) long of each split."""
 
 
 def shares(name: str, cut: Cut, absent: Sequence[str]) -> tuple[float, float, float]:
@@ -66,7 +62,7 @@ def drawn(name: str, labels: Tensor | None, count: int, draw: Draw, absent: Sequ
         return {"train": torch.arange(count)}
     fractions = shares(name, draw, absent)
     classes = torch.zeros(count, dtype=torch.long) if labels is None else labels
-    parts = dict(zip(SPLITS, stratified(classes, fractions, derive(draw.seed, "split")), strict=True))
+    parts = dict(zip(SPLITS, _in_shares(classes, fractions, draw.seed), strict=True))
     for split in ("train", *absent):
         if not len(parts[split]):
             raise ValueError(
@@ -74,3 +70,23 @@ def drawn(name: str, labels: Tensor | None, count: int, draw: Draw, absent: Sequ
                 f"it a larger share in data.options.draw"
             )
     return {split: rows for split, rows in parts.items() if split == "train" or split in absent}
+
+
+def _in_shares(labels: Tensor, fractions: Sequence[float], seed: int) -> list[Tensor]:
+    """Split rows at random such that both the whole and every class come as near to the shares as they can.
+
+    Each row, class by class, goes to the part that lacks most of its share so far, the first of a class to the first
+    part. Rounding every class by itself would leave parts empty where all classes are small.
+
+    >>> [len(part) for part in _in_shares(torch.arange(40) // 4, (0.8, 0.1, 0.1), seed=0)]
+    [32, 4, 4]
+    """
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(derive(seed, "split")))
+    order = order[labels[order].argsort(stable=True)]
+    parts: list[list[int]] = [[] for _ in fractions]
+    previous = None
+    for i, (row, label) in enumerate(zip(order.tolist(), labels[order].tolist(), strict=True), start=1):
+        lacks = [share * i - len(part) for share, part in zip(fractions, parts, strict=True)]
+        parts[0 if label != previous else lacks.index(max(lacks))].append(row)
+        previous = label
+    return [torch.tensor(sorted(part), dtype=torch.long) for part in parts]
