@@ -55,9 +55,10 @@ class Subject:
 
     def load_data(self) -> Data:
         """The data that it is tried on."""
-        from nino.tasks.task import load_data
+        from nino.tasks import default_data_dir
+        from nino.tasks.registry import load_data
 
-        return load_data(self.data, self.data_dir)
+        return load_data(self.data, self.data_dir or default_data_dir())
 
     def task(self, model: ModelSpec) -> Task:
         """A task that trains a model on the data: only its parts that a check needs mean anything."""
@@ -73,8 +74,8 @@ def check(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="FILE.py:NAME, MODULE:NAME or a known name (of a nowcaster: a control, or a file of weights, too); left "
-            "out: everything from outside that --config names."
+            help="FILE.py:NAME, MODULE:NAME, a known name, or a nowcaster's file of weights; left out: everything from "
+            "outside this package that --config names."
         ),
     ] = None,
     kind: Annotated[str, typer.Option(help=f"What it is: {', '.join(KINDS)}.")] = "nowcaster",
@@ -93,13 +94,17 @@ def check(
     if (name is None) == (not config):
         raise ConfigError(["NAME: give either it or --config, which names what to check"])
     if name is not None:
-        given = DataSpec.from_dict(_mapping("--data", data) if data.startswith("{") else {"name": data})
+        own = {"name": name, "options": _mapping("--options", options)}
+        other = _mapping("--data", data) if data.startswith("{") else {"name": data}
+        given = DataSpec.from_dict(own if kind == "data" else other)
         target = TargetSpec.from_dict({"metric": name, "value": 0.0, "better": better}) if kind == "metric" else None
         subjects = {name: Subject(name, _known(kind), _mapping("--options", options), given, target, data_dir)}
     else:
         subjects = _of_config(config, data_dir)
     broken = 0
     for title, subject in subjects.items():
+        if subject.kind not in CONTRACTS:
+            continue
         sentences = CONTRACTS[subject.kind](subject)
         for sentence in sentences:
             typer.echo(sentence)
@@ -160,6 +165,15 @@ def _nowcaster(subject: Subject) -> list[str]:
     return violations(make)
 
 
+def _data(subject: Subject) -> list[str]:
+    from nino.tasks.data_contract import shared_examples, violations
+
+    sentences = violations(subject.load_data)
+    for note in [] if sentences else shared_examples(subject.load_data()):
+        typer.echo(note)
+    return sentences
+
+
 def _model(subject: Subject) -> list[str]:
     from nino.tasks.model_contract import described, violations
 
@@ -178,4 +192,9 @@ def _metric(subject: Subject) -> list[str]:
     return violations(metric(subject.target), subject.load_data(), subject.target.higher_is_better)
 
 
-CONTRACTS: dict[str, Callable[[Subject], list[str]]] = {"model": _model, "metric": _metric, "nowcaster": _nowcaster}
+CONTRACTS: dict[str, Callable[[Subject], list[str]]] = {
+    "data": _data,
+    "metric": _metric,
+    "model": _model,
+    "nowcaster": _nowcaster,
+}

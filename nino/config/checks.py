@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nino.config.data_checks import data_checks
 from nino.config.fit_checks import fits
 from nino.config.schedule_checks import schedules
 from nino.specs import Config, L2OSpec, OverheadSpec, suggest
@@ -157,6 +158,7 @@ def _tasks(config: Values) -> Iterator[str]:
                 f"and tasks.{name}.model.name (={model}) is none: leave it out"
             )
         yield from _target(f"tasks.{name}", task)
+        yield from data_checks(f"tasks.{name}.data", task["data"])
         target = task["target"]
         if target.get("split") == "validation" and (coarse != every or evaluation.get("hardest_first")):
             yield (

@@ -77,6 +77,19 @@ class ViTOptions(TransformerOptions):
     dropout: Probability = 0.0
 
 
+@dataclass(frozen=True)
+class MLPOptions(Spec):
+    """Options of the architecture mlp.
+
+    Args:
+        hidden: widths of the hidden layers, from input to output; an empty list is a linear model [neurons].
+        activation: what follows each hidden layer [name].
+    """
+
+    hidden: tuple[Count, ...]
+    activation: Annotated[str, Allowed(names=("relu", "gelu", "silu", "tanh"))] = "relu"
+
+
 OfLibrary = dict[
     str,
     Annotated[
@@ -89,6 +102,7 @@ MODEL_OPTIONS: dict[str, Any] = {
     "convnet": ConvnetOptions,
     "gpt2": GPT2Options,
     "llama": LlamaOptions,
+    "mlp": MLPOptions,
     "timm": OfLibrary,
     "torchvision": OfLibrary,
     "transformers": OfLibrary,

@@ -17,14 +17,14 @@ from torch.utils._pytree import tree_map
 from nino.graphs import NeuralGraph
 from nino.graphs.registry import Topology, Unknown
 from nino.seeding import derive
-from nino.specs import DataSpec, TaskSpec
+from nino.specs import TaskSpec
 from nino.specs.targets import unmeasured
 from nino.tasks.calls import call, predictions
 from nino.tasks.data import Batch, Data, Inputs
 from nino.tasks.making import make_model, model_graph, sketch_model
 from nino.tasks.metrics import Measure, Parts, metric, shaped
 from nino.tasks.order import BatchOrder
-from nino.tasks.registry import DATASETS
+from nino.tasks.registry import load_data
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -84,6 +84,7 @@ class Task:
                 "examples": sizes,
                 "shape": list(self.data.shape),
                 "outputs": self.data.outputs,
+                **({"kind": "table", "loss": self.data.loss} if self.data.kind == "table" else {}),
                 **self.data.facts,
             },
             "parameters": self.num_parameters(),
@@ -249,11 +250,4 @@ def load_task(
     >>> tuple(images.shape), tuple(labels.shape)
     ((128, 1, 8, 8), (128,))
     """
-    return Task(spec, load_data(spec.data, data_dir, download=download), device)
-
-
-def load_data(spec: DataSpec, data_dir: Path | None = None, *, download: bool = False) -> Data:
-    """Read a data set; arguments and errors as those of `load_task`."""
-    if spec.name not in DATASETS:
-        raise ValueError(f"data.name is {spec.name!r}; registered are {', '.join(sorted(DATASETS))}")
-    return DATASETS[spec.name](spec, data_dir or default_data_dir(), download)
+    return Task(spec, load_data(spec.data, data_dir or default_data_dir(), download), device)
