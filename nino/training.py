@@ -15,6 +15,9 @@ from torch.optim.swa_utils import update_bn
 from nino.device import same_rng, seed_generator
 from nino.seeding import derive
 from nino.tasks import Batch, Task, build_average, build_optimizer
+from nino.tasks.calls import call
+from nino.tasks.data import Inputs
+from nino.tasks.making import is_ours
 
 Wrapper = Callable[[Optimizer, nn.Module], Optimizer]
 STATISTICS = 20  # batches from which batch norm's running statistics are taken anew
@@ -58,7 +61,10 @@ class Training:
             self.average.follow(self.optimizer)
         self.steps = 0
         self._order = task.order(seed)
-        self._dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules())
+        # what a network from outside draws stands in no module that is known
+        self._dropout = not is_ours(task.spec.model) or any(
+            isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()
+        )
 
     @property
     def num_parameters(self) -> int:
@@ -158,7 +164,7 @@ class Training:
             optimizer.eval()
             try:
                 with torch.no_grad(), self._seeded_dropout():
-                    update_bn((self._order_inputs(i) for i in range(STATISTICS)), self.model)
+                    update_bn(([self._inputs(i)] for i in range(STATISTICS)), _Called(self.model))
                 yield self.model
             finally:
                 optimizer.train()
@@ -166,7 +172,8 @@ class Training:
                     for tensor, value in zip(tensors, before, strict=True):
                         tensor.copy_(value)
 
-    def _order_inputs(self, ahead: int) -> Tensor:
+    def _inputs(self, ahead: int) -> Inputs:
+        """The inputs of the batch that is so many steps ahead."""
         return self.task.data.train.select(self._order.indices(self.steps + ahead))[0]
 
     def state_dict(self) -> dict[str, Any]:
@@ -204,3 +211,14 @@ class Training:
         with same_rng([self.task.device]):
             seed_generator(self.task.device, derive(derive(self.seed, "dropout"), f"step {self.steps}"))
             yield
+
+
+class _Called(nn.Module):
+    """A network that takes the inputs of a batch as one argument, whatever its own are."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Inputs) -> Any:
+        return call(self.model, inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -19,6 +20,7 @@ from nino.specs import (
     TaskSpec,
     TrajectorySpec,
 )
+from nino.specs.local_files import own_files
 from nino.specs.outside import files, packages
 
 T = TypeVar("T")
@@ -153,9 +155,14 @@ class Experiment:
         return range(-(-spec.models // spec.models_per_shard))
 
     def data_files(self, task: str) -> list[str]:
-        """Local files that a task's data are read from, where its entry names one, or by."""
-        data = self.tasks[task].data
-        return [*([data.path] if data.path is not None and Path(data.path).is_file() else []), *files(data)]
+        """Local files that a task's data are read from: those that its entry names, the files of a folder, its code."""
+        data, named = self.tasks[task].data, []
+        if data.path is not None and data.name in ("table", "text") and Path(data.path).is_dir():
+            with suppress(FileNotFoundError, ValueError):  # what does not go together is the job's to say
+                named = [str(path) for paths in own_files(data).values() for path in paths]
+        elif data.path is not None and Path(data.path).is_file():
+            named = [data.path]
+        return [*named, *files(data)]
 
     def weights(self, method: str) -> list[str]:
         """The file that a method's nowcaster is read from, if it is one: fitted by this run, or given."""

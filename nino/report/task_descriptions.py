@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from nino.report.runs import Runs
 from nino.specs import TargetSpec, TaskSpec
 from nino.specs.recipe_words import options_text, recipe_text
 
-METRIC_UNITS = {"accuracy": "%", "perplexity": ""}
 SPLITS = ("train", "validation", "test")
 
 
@@ -77,6 +77,15 @@ def _examples_text(row: Row) -> str:
     return EMPTY if row["data_checksum"] is None else " / ".join(f"{count:,}" for count in counts)
 
 
+def metric_digits(target: TargetSpec) -> int:
+    """Decimals that tables show of a metric: two, or as many more as three figures of the target need.
+
+    >>> metric_digits(TargetSpec("accuracy", 85.0)), metric_digits(TargetSpec("mse", 0.0125))
+    (2, 4)
+    """
+    return max(2, 2 - math.floor(math.log10(abs(target.value)))) if target.value else 2
+
+
 def target_text(target: TargetSpec) -> str:
     """A target: where it is checked, the metric, its direction and value.
 
@@ -84,4 +93,4 @@ def target_text(target: TargetSpec) -> str:
     'test accuracy ≥ 85 %'
     """
     bound = "≥" if target.higher_is_better else "≤"
-    return f"{target.split} {target.metric} {bound} {target.value:g} {METRIC_UNITS.get(target.metric, '')}".strip()
+    return f"{target.split} {target.title} {bound} {target.value:g} {target.unit}".strip()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Keys that came later: recorded specs from before do not hold them.
 LATER = (
-    *("checkpoint_every", "models", "start_within"),
+    *("better", "checkpoint_every", "models", "start_within"),
     *("options", "around", "schedule", "averaging"),  # of a recipe
     *("recipe", "optimizer", "lr", "weight_decay", "tasks"),  # of a method, and of its recipe
 )

@@ -38,7 +38,8 @@ class Outside(Allowed):
     def __init__(self, kind: str, names: Any = (), options: str = "", apart: tuple[str, ...] = ()) -> None:
         """Keep what is allowed."""
         group = KINDS[kind].group
-        meaning = f"a {kind} of your own: FILE.py:NAME, MODULE:NAME, or a name that a package registers in {group}"
+        thing = "data set" if kind == "data" else kind
+        meaning = f"a {thing} of your own: FILE.py:NAME, MODULE:NAME, or a name that a package registers in {group}"
         super().__init__(names=names, pattern="^[^:]+:[A-Za-z_][A-Za-z0-9_]*$", meaning=meaning)
         self.kind, self.options, self.apart = kind, options, apart
 

@@ -39,7 +39,7 @@ class Kind:
 
 KINDS = {
     "model": Kind("nino.models", given=("data",)),
-    "data": Kind("nino.data"),
+    "data": Kind("nino.data", offered=("path",)),
     "metric": Kind("nino.metrics", given=("outputs", "targets")),
     "nowcaster": Kind("nino.nowcasters", offered=("seed",)),
     "optimizer": Kind("nino.optimizers", given=("params",), offered=("lr", "weight_decay")),
