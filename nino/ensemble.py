@@ -50,7 +50,10 @@ class Ensemble:
         if not self.members:
             raise ValueError("`members` is empty: give at least one training")
         first = self.members[0]
-        if any(m.task is not first.task or m.steps != first.steps for m in self.members):
+        if any(
+            m.task.spec != first.task.spec or m.task.data is not first.task.data or m.steps != first.steps
+            for m in self.members
+        ):
             raise ValueError("`members` must be of one task and after the same number of steps")
         self._stack: nn.Module | None = None
         if len(self.members) > 1:
@@ -78,6 +81,9 @@ class Ensemble:
             loss = self.members[0].step()
             assert loss is not None  # it needed gradients
             return loss.reshape(1)
+        first = self.members[0]
+        for optimizer in (self._optimizer, *map(_base, self.members)):
+            first.schedule(optimizer)
         losses = self._losses()
         for parameter in self._named.values():
             parameter.grad = None
@@ -85,8 +91,9 @@ class Ensemble:
         for member in self.members:
             if member.optimizer is not _base(member):
                 member.optimizer.step()  # the wrapper counts and saves states; the stack takes the base step
-            member.steps += 1
         self._optimizer.step()
+        for member in self.members:
+            member.stepped()
         if not self._shared:
             self._share()
         return losses.detach()
@@ -181,9 +188,10 @@ def obstacle(task: Task) -> str | None:
     Returns:
         The reason, for a log or an error.
     """
-    name = task.spec.recipe.optimizer
-    if name not in STACKABLE:
-        return f"{name} treats a matrix as a whole, not element by element ({', '.join(STACKABLE)} can)"
+    name, around = task.spec.recipe.optimizer, task.spec.recipe.around
+    if name not in STACKABLE or around is not None:
+        name = name if around is None else around.optimizer
+        return f"{name} may treat a matrix as a whole, not element by element ({', '.join(STACKABLE)} do)"
     if task.spec.recipe.accumulate > 1:
         return f"it takes a batch in {task.spec.recipe.accumulate} parts to save memory"
     for module in task.build_model(0).modules():

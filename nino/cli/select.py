@@ -114,7 +114,7 @@ def evaluation_jobs(
     for method in chosen:
         if name not in (planned := run.report.only.get(method.name, (name,))):
             raise ConfigError([f"--task (={name}): {method.name} is run on {', '.join(planned)} only (its `tasks`)"])
-    return [Job(EvaluationUnit(run.tasks[name], method, run.schedule), run) for method in chosen]
+    return [Job(EvaluationUnit(run.tasks[name], method.on(name), run.schedule), run) for method in chosen]
 
 
 def report_job(spec: Path | None, config: Sequence[Path] | None) -> Job[ReportSpec]:

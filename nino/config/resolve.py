@@ -54,7 +54,7 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
     # Which tasks a method is run on belongs to the plan of the report: the runs themselves are the same without it.
     only = {name: tuple(method["tasks"]) for name, method in evaluate["methods"].items() if "tasks" in method}
     methods = {
-        name: MethodSpec(name=name, **{key: value for key, value in method.items() if key != "tasks"})
+        name: MethodSpec.from_dict({"name": name, **{key: value for key, value in method.items() if key != "tasks"}})
         for name, method in evaluate["methods"].items()
     }
     nowcasters = {

@@ -33,7 +33,7 @@ def units(experiment: Experiment) -> Iterator[tuple[str, Spec]]:
             if experiment.report.plans(task, name):
                 yield (
                     layout.evaluation_spec(task, name),
-                    EvaluationUnit(experiment.tasks[task], method, experiment.schedule),
+                    EvaluationUnit(experiment.tasks[task], method.on(task), experiment.schedule),
                 )
     yield layout.report_spec, experiment.report
     yield from ((layout.study_spec(name), spec) for name, spec in study_specs(experiment.config))

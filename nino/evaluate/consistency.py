@@ -20,6 +20,8 @@ from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import WITHOUT_NOWCASTS
 
 Table = dict[str, NDArray[Any]]
+LEARNING_RATE = "lr"
+"""Last column of ``log.csv``, of runs whose learning rate moves."""
 SECONDS = 2e-6
 """Seconds are written with six decimals, so that sums of two of them are off by less than this."""
 
@@ -58,9 +60,22 @@ def log_faults(log: Table, result: Mapping[str, Any], task: TaskSpec) -> Iterato
     hit = steps_to_target(log, task.target)
     if hit is not None and every.hardest_first and (more := sorted(set(steps[steps > hit].tolist()) - due - {last})):
         yield f"an evaluation at step {more[0]:g}, though after the first hit at step {hit} none is made between others"
+    yield from _learning_rate_faults(log, result, task)
     for name in ("train_seconds", "evaluation_seconds", "nowcast_seconds"):
         if (np.diff(log[name]) < 0).any():
             yield f"{name} that decrease"
+
+
+def _learning_rate_faults(log: Table, result: Mapping[str, Any], task: TaskSpec) -> Iterator[str]:
+    """Where a log has another learning rate than that of the recipe of its run."""
+    method = _recorded(result, "method", MethodSpec)
+    recipe = task.recipe if method is None else method.recipe_of(task)
+    if (LEARNING_RATE in log) != (recipe.schedule is not None) and len(log["step"]):
+        yield f"{'a' if 'lr' in log else 'no'} learning rate, of a recipe with schedule {recipe.schedule}"
+    for step, rate in zip(log["step"], log.get(LEARNING_RATE, ()), strict=False):
+        if rate != (planned := recipe.learning_rate(int(step))):
+            yield f"learning rate {float(rate)!r} at step {step:g}, the recipe's is {planned!r}"
+            return
 
 
 def result_faults(log: Table, result: Mapping[str, Any], task: TaskSpec) -> Iterator[str]:

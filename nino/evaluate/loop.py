@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nino.evaluate.clock import Clock
+from nino.evaluate.consistency import LEARNING_RATE
 from nino.evaluate.jumps import jump_rows
 from nino.evaluate.losses_near_nowcasts import LossesNearNowcasts
 from nino.evaluate.run_folder import JUMPS, LOG, LOSSES, NOWCASTS
@@ -33,7 +34,9 @@ class EvaluatedTraining:
     ``at_nowcast: before``, the network is measured before the nowcast. If the task says ``hardest_first``, steps that
     `TargetCheck` rules out, and all steps after the first hit, get no row unless the validation metric is due; the
     first row that meets the target stays the same. ``train_loss`` is the mean over the gradient steps since the last
-    row, each loss taken before its update; it is empty if all of them were nowcasts.
+    row, each loss taken before its update; it is empty if all of them were nowcasts. Validation and test are those of
+    the network that the training says is `measured`, losses those of the weights that are trained. Where the recipe
+    has a schedule, a row has the learning rate of its step, too.
 
     ``loss_before`` and ``loss_after`` of a nowcast are losses on the step's own batch, which no update has seen. If the
     loss decides whether a nowcast is accepted, they are the two losses that decided. A nowcast that was rejected
@@ -64,9 +67,11 @@ class EvaluatedTraining:
         self._jump_part = "free" if free else "nowcast"
         self._losses: list[tuple[int, Tensor | float]] = []
         self._steps = training.task.spec.recipe.steps
+        training.task.metric  # noqa: B018  # one that cannot be imported is an error before the first step
         self._every = training.task.spec.evaluation
         self._target = TargetCheck(training.task) if self._every.hardest_first else None
         self._hit = False
+        self._ruled_out = 0  # how often the average had changed when it last missed the target for certain
         self._measured = False  # whether the current step has been measured already, before it was taken
 
     @property
@@ -147,22 +152,36 @@ class EvaluatedTraining:
     def _measure(self, step: int) -> None:
         self.clock.switch("evaluation")
         validate = step % self._every.validation_every == 0 or step == self._steps
-        if self._target is not None and not validate and (self._hit or self._target.rules_out(self.training.model)):
+        alone = self._target is not None and not validate  # on the test split, for nothing but the target
+        if alone and self._hit:
             return
-        self._check()
-        losses = [float(loss) for _, loss in self._losses]
-        self._losses = []
-        row: Row = {
-            "step": step,
-            "train_loss": math.fsum(losses) / len(losses) if losses else None,
-            "validation": self.training.evaluate("validation") if validate else None,
-            "test": self.training.evaluate("test"),
-        }
+        with self.training.measured() as model:
+            if alone and self._rules_out(model):
+                return
+            self._check()
+            losses = [float(loss) for _, loss in self._losses]
+            self._losses = []
+            row: Row = {
+                "step": step,
+                "train_loss": math.fsum(losses) / len(losses) if losses else None,
+                "validation": self.training.task.evaluate(model, "validation") if validate else None,
+                "test": self.training.task.evaluate(model, "test"),
+            }
         self.clock.switch(None)
         self._hit = self._hit or self.training.task.spec.target.met(row[self.training.task.spec.target.split])
-        self.rows.append(
-            row | {f"{part}_seconds": self.clock.seconds[part] for part in ("train", "evaluation", "nowcast")}
-        )
+        row |= {f"{part}_seconds": self.clock.seconds[part] for part in ("train", "evaluation", "nowcast")}
+        if (recipe := self.training.task.spec.recipe).schedule is not None:
+            row[LEARNING_RATE] = recipe.learning_rate(step)
+        self.rows.append(row)
+
+    def _rules_out(self, model: nn.Module) -> bool:
+        """Whether a network misses the target for certain; an average that has not changed is not looked at again."""
+        average = self.training.average
+        assert self._target is not None
+        ruled_out = 0 < (average.updates if average else 0) == self._ruled_out or self._target.rules_out(model)
+        if ruled_out and average is not None:
+            self._ruled_out = average.updates
+        return ruled_out
 
     def _nowcast(self) -> None:
         self.clock.switch("evaluation")
@@ -216,6 +235,7 @@ class EvaluatedTraining:
             "seconds": dict(self.clock.seconds),
             "elsewhere": self.clock.elsewhere,
             "hit": self._hit,
+            "ruled_out": self._ruled_out,
             "check": self._target.state_dict() if self._target else {},
         }
 
@@ -231,5 +251,6 @@ class EvaluatedTraining:
         self.clock.seconds |= state["seconds"]
         self.clock.elsewhere = state.get("elsewhere", self.clock.elsewhere)  # earlier versions did not watch
         self._hit = state["hit"]
+        self._ruled_out = state.get("ruled_out", 0)  # earlier versions had no averages
         if self._target and "check" in state:
             self._target.load_state_dict(state["check"])

@@ -1,8 +1,8 @@
 """From a row of the results table to the optimizer that trains its runs.
 
-Every method trains the same network from the same initialisation, on the same batches in the same order, with the same
-base optimizer. Methods differ in the steps that are nowcasts instead of base steps. Such a step takes no gradient and
-skips its batch, so that step t means batch t for every method.
+Every method trains the same network from the same initialisation, on the same batches in the same order, with the
+recipe of its task, unless it has one of its own (`MethodSpec.recipe`). Methods differ in the steps that are nowcasts
+instead of base steps. Such a step takes no gradient and skips its batch, so that step t means batch t for every method.
 
 The controls bound the table:
 
@@ -35,6 +35,7 @@ from nino.specs import MethodSpec, Reference, ScheduleSpec
 from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import APPROXIMATIONS, FITTED, FROM_FILE, OF_FITTED, WRAPPER_OPTIONS, MethodOptions
 from nino.tasks import Task
+from nino.tasks.making import is_ours
 from nino.training import Training
 
 
@@ -99,10 +100,10 @@ def build_nowcaster(
         return None
     if method.nowcaster == "oracle":
         return Oracle(method_schedule(method, schedule).spacing)
-    if Reference.parse(method.nowcaster):
-        return build_user_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
     if method.nowcaster not in NOWCASTERS:
-        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE, "FILE.py:CLASS"])
+        if Reference.find(method.nowcaster, "nowcaster"):
+            return build_user_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
+        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE, "FILE.py:NAME"])
         raise ValueError(f"method {method.name!r}: nowcaster is {method.nowcaster!r}; allowed are {allowed}")
     if method.nowcaster == "random":
         options["seed"] = derive(seed, "random")
@@ -148,7 +149,7 @@ def start_training(
     """A run before its first step: the recipe's optimizer alone or wrapped in ``NiNo``, or a learned optimizer.
 
     Args:
-        task: what is trained; its recipe gives the number of steps.
+        task: what is trained; its recipe holds for what the method does not say otherwise.
         method: a row of the table; its options may set arguments of ``NiNo``.
         seed: of initialisation and batch order.
         schedule: when nowcasts happen and how far they reach.
@@ -160,6 +161,7 @@ def start_training(
     Raises:
         ValueError: for a schedule that does not fit the number of steps.
     """
+    task = task.with_recipe(method.recipe_of(task.spec))
     if nowcaster is None:
         return Training(task, seed)
     if isinstance(nowcaster, L2ONet):
@@ -178,7 +180,13 @@ def start_training(
 
     def wrap(base: Optimizer, model: nn.Module) -> Optimizer:
         bases.append(base)
-        return NiNo(base, model=model, nowcaster=nowcaster, max_train_steps=steps, verbose=False, **options)
+        # the graph of a network from outside is recorded on the task's data: stacked ones have no forward to watch
+        recorded = nowcaster.needs_graph and not is_ours(task.spec.model)
+        read = {name: options[name] for name in ("topology", "unknown") if name in options}
+        graph = task.graph(model, **read) if recorded else None
+        return NiNo(
+            base, model=model, nowcaster=nowcaster, graph=graph, max_train_steps=steps, verbose=False, **options
+        )
 
     training = Training(task, seed, wrap)
     if options.get("accept") == "loss":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,7 +67,8 @@ class Oracle(Nowcaster):
         self.check(graph, states, k)
         if self._training is None or self._base is None:
             raise RuntimeError("the oracle does not know its run: call `follow(training, base)` before the first step")
-        fork = Training(self._training.task, self._training.seed)
+        task = self._training.task
+        fork = Training(task.with_recipe(replace(task.spec.recipe, averaging=None)), self._training.seed)
         # Optimizer.load_state_dict keeps the tensors that it is given: without copies the fork would change the run's.
         fork.load_state_dict(
             {

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nino.evaluate.consistency import Table, log_faults, nowcast_faults, result_faults
+from nino.evaluate.consistency import LEARNING_RATE, Table, log_faults, nowcast_faults, result_faults
 from nino.files import replacing, sha256, write_json, write_text
 from nino.specs import TaskSpec
 
@@ -40,6 +40,8 @@ JUMP_COLUMNS = ("step", "k", "tensor", "kind", "elements", "movement", "change",
 LOSS_COLUMNS = ("step", "offset", "loss")
 COLUMNS = {LOG: LOG_COLUMNS, NOWCASTS: NOWCAST_COLUMNS, JUMPS: JUMP_COLUMNS, LOSSES: LOSS_COLUMNS}
 """Columns of each CSV file."""
+OPTIONAL = {LOG: (LEARNING_RATE,)}
+"""Columns that stand last in the files of some runs."""
 LATER = (JUMPS, LOSSES)
 """Files that runs of earlier versions lack; without rows, they say that nothing was recorded."""
 FILES = (*COLUMNS, RESULT)
@@ -72,7 +74,8 @@ def write_run(
         The content of ``run.json``: ``result`` and, under ``files``, rows and SHA-256 of each CSV file.
     """
     for name, columns in COLUMNS.items():
-        write_table(folder / name, rows.get(name, ()), columns)
+        more = [column for column in OPTIONAL.get(name, ()) if any(column in row for row in rows.get(name, ()))]
+        write_table(folder / name, rows.get(name, ()), [*columns, *more])
     files = {name: {"rows": len(rows.get(name, ())), "sha256": sha256(folder / name)} for name in COLUMNS}
     whole = {**result, "files": files}
     write_json(folder / RESULT, whole)
@@ -143,6 +146,8 @@ def read_table(path: Path) -> Table:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = list(csv.reader(file)) or [[]]
+        if tuple(header) == (*columns, *OPTIONAL.get(path.name, ())):
+            columns = tuple(header)
         if tuple(header) != columns:
             raise ValueError(f"has the columns {header}, expected {list(columns)}: written by another version?")
         for number, row in enumerate(rows, start=2):

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from nino.ensemble import Ensemble, members_at_once
-from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs import NeuralGraph
 from nino.measure import peak_bytes, seconds
 from nino.nowcasters.base import Nowcaster
 from nino.schedule import Schedule
-from nino.specs import TaskSpec, TrajectorySpec
+from nino.specs import RecipeSpec, TaskSpec, TrajectorySpec
 from nino.tasks import DataSizes, Task
 from nino.tasks.sizes import tensor_sizes
 from nino.training import Training
@@ -54,6 +54,7 @@ class Calibration:
         collect_bytes: memory of all networks that are trained at once [bytes].
         nowcast_bytes: memory of a nowcast beside that of the training, by method [bytes].
         scaled: what was timed in part, in words.
+        own_steps: seconds of a training step, by method with a recipe of its own.
     """
 
     step: float
@@ -67,6 +68,7 @@ class Calibration:
     collect_bytes: int = 0
     nowcast_bytes: Mapping[str, int] = field(default_factory=dict)
     scaled: tuple[str, ...] = ()
+    own_steps: Mapping[str, float] = field(default_factory=dict)
 
 
 def calibrate(
@@ -77,6 +79,7 @@ def calibrate(
     schedules: Mapping[str, Schedule],
     folder: Path,
     collected: TrajectorySpec | None = None,
+    recipes: Mapping[str, RecipeSpec] | None = None,
 ) -> Calibration:
     """Time the parts of a task's jobs.
 
@@ -88,17 +91,23 @@ def calibrate(
         schedules: of their nowcasts, by method.
         folder: of the trajectories; a temporary folder is made in it.
         collected: how trajectories are collected; None where none are.
+        recipes: of the methods that have one of their own.
 
     Returns:
-        Seconds and bytes.
+        Seconds and bytes; bytes of a training are those of the largest recipe.
     """
     batch = _part_of_batch(spec, sizes, device)
     part = replace(spec, recipe=replace(spec.recipe, batch_size=batch, accumulate=1))
-    measured = min(sizes.examples["test"], IMAGES if sizes.kind == "vision" else max(2, _fitting(sizes, device) // 8))
+    measured = min(sizes.examples["test"], max(2, _fitting(sizes, device) // 8) if sizes.kind == "language" else IMAGES)
     task = Task(part, sizes.synthetic(batch, 1, measured), device)
     training = Training(task, 0)
     share = spec.recipe.batch_size / batch
     step, train_bytes = _step(training, share, share / spec.recipe.accumulate)
+    own: dict[str, float] = {}
+    for method, recipe in (recipes or {}).items():
+        own_task = task.with_recipe(replace(recipe, batch_size=batch, accumulate=1))
+        own[method], needed = _step(Training(own_task, 0), share, share / recipe.accumulate)
+        train_bytes = max(train_bytes, needed)
     together, collect_step = _together(task, collected, step, share)
     example = seconds(lambda: training.evaluate("test"), device) / measured
     times, memory, words = _nowcasts(training, nowcasters, schedules)
@@ -115,13 +124,14 @@ def calibrate(
         collect_bytes=train_bytes * together + sizes.held_bytes,
         nowcast_bytes=memory,
         scaled=(*parts, *words),
+        own_steps=own,
     )
 
 
 def _part_of_batch(spec: TaskSpec, sizes: DataSizes, device: torch.device) -> int:
     """Examples of a step that a calibration can hold and compute in seconds, at most those computed at once."""
     fitting = _fitting(sizes, device)
-    if sizes.kind == "vision":  # the more parameters an image goes through, the longer it takes
+    if sizes.kind != "language":  # the more parameters an image goes through, the longer it takes
         fitting = min(fitting, _elements(device) // sum(tensor_sizes(spec, sizes)))
     return max(1, min(spec.recipe.batch_size // spec.recipe.accumulate, fitting))
 
@@ -190,7 +200,7 @@ def _nowcasts(
     if not nowcasters:
         return times, memory, []
     device = training.task.device
-    whole = neural_graph(training.model)
+    whole = training.task.graph(training.model)
     graph = _fewer_words(whole, CPU_PARAMETERS if device.type == "cpu" else GPU_PARAMETERS)
     share = whole.num_parameters / graph.num_parameters
     graph.lpe(8)  # of a network, once a run

@@ -15,7 +15,7 @@ from nino.config import Layout
 from nino.config.experiment import Experiment
 from nino.ensemble import GPU_MEMBERS
 from nino.files import existing_folder
-from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs import NeuralGraph
 from nino.measure import resident_bytes
 from nino.metatrain.loop import fresh_nowcaster
 from nino.nowcasters import NiNoNet, WNNPlus
@@ -30,7 +30,9 @@ from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
 from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import WITHOUT_NOWCASTS
-from nino.tasks import MODELS, default_data_dir
+from nino.specs.recipe_words import recipe_sentences
+from nino.tasks import default_data_dir
+from nino.tasks.making import model_graph, sketch_model
 from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes, missing_file, tensor_sizes
 from nino.trajectories.format import num_shards
 
@@ -173,7 +175,10 @@ class _Planner:
         schedules = {name: method_schedule(self.run.methods[name], self.run.schedule) for name in nowcasters}
         collected = self.run.trajectories[task] if task in self.run.collected else None
         spec, sizes = self.run.tasks[task], self.sizes[task]
-        self.plan.calibrations[task] = calibrate(spec, sizes, self.device, nowcasters, schedules, folder, collected)
+        own = {name: self.run.methods[name] for name in built if self.run.methods[name].on(task).recipe is not None}
+        recipes = {name: method.recipe_of(spec) for name, method in own.items()}
+        what = (spec, sizes, self.device, nowcasters, schedules, folder, collected, recipes)
+        self.plan.calibrations[task] = calibrate(*what)
 
     def _nowcaster(self, method: MethodSpec) -> Nowcaster | None:
         if method.nowcaster == "metatrained":
@@ -185,7 +190,8 @@ class _Planner:
 
     def _graph(self, task: str) -> NeuralGraph:
         spec, sizes = self.run.tasks[task].model, self.sizes[task]
-        return neural_graph(MODELS[spec.name](sizes.synthetic(1, 1, 1), spec.options))
+        data = sizes.synthetic(2, 1, 1)
+        return model_graph(spec, sketch_model(spec, data), data)
 
     def _runs(self) -> list[tuple[str, str]]:
         """Task and method of every run that is evaluated."""
@@ -207,6 +213,7 @@ class _Planner:
         rows += [self._evaluations(task) for task in self.run.evaluated]
         rows.append(Row("report", self.run.run, REPORT_JOBS, size=self._size("report")))
         self.plan.notes = [f"{', '.join(names)}: {text}" for text, names in self.notes.items()]
+        self.plan.notes += recipe_sentences(tuple(self.run.methods.values()), self.run.evaluated)
         self.plan.notes.append("all of it timed on random data of the right shape")
         self.plan.notes.append("not timed: fetching data, making tokens, joining shards, tables and figures")
         return self.plan
@@ -258,11 +265,12 @@ class _Planner:
             measured = tests * calibration.test
         else:
             measured = tests * calibration.check + validations * calibration.test
-        seconds = steps * calibration.step + measured + validations * calibration.validation
+        step = calibration.own_steps.get(method.name, calibration.step)
+        seconds = steps * step + measured + validations * calibration.validation
         if method.nowcaster in WITHOUT_NOWCASTS:
             return seconds
         schedule = method_schedule(method, self.run.schedule, steps)
         nowcasts = schedule.nowcasts(steps)
         if method.nowcaster == "oracle":
-            return seconds + sum(map(schedule.reach, nowcasts)) * calibration.step
+            return seconds + sum(map(schedule.reach, nowcasts)) * step
         return seconds + len(nowcasts) * calibration.nowcasts[method.name]

@@ -61,7 +61,7 @@ def _as_planned(spec: ReportSpec, run: Run, inputs: Mapping[str, Any]) -> Iterat
     method = next(method for method in spec.methods if method.name == name)
     planned: dict[str, Spec] = {
         "task": spec.task(task),
-        "method": replace(method, label=None),
+        "method": replace(method.on(task), label=None),
         "schedule": spec.schedule,
     }
     kinds: dict[str, type[Spec]] = {"task": TaskSpec, "method": MethodSpec, "schedule": ScheduleSpec}

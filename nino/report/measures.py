@@ -171,6 +171,15 @@ def _value_at(runs: Runs, cell: Cell) -> dict[int, float]:
     return {key.seed: value_at(runs.grid(key), step, split) for key in runs.keys(cell.task, cell.method)}
 
 
+def _last_quarter(runs: Runs, cell: Cell) -> dict[int, float]:
+    """The task's metric, mean over the evaluations of the last quarter of the steps; of finished runs."""
+    task = runs.spec.task(cell.task)
+    finished = set(MEASURES["final"](runs, cell))
+    grids = {key.seed: runs.grid(key) for key in runs.keys(cell.task, cell.method) if key.seed in finished}
+    last = {seed: grid[grid.step > 0.75 * task.recipe.steps] for seed, grid in grids.items()}
+    return {seed: float(grid[task.target.split].mean()) for seed, grid in last.items()}
+
+
 def _seconds_per_nowcast(runs: Runs, cell: Cell) -> dict[int, float]:
     """Seconds that a run spent on nowcasts, divided by their number."""
     seconds = MEASURES["nowcast_seconds"](runs, cell)
@@ -197,6 +206,7 @@ MEASURES: dict[str, Callable[[Runs, Cell], dict[int, float]]] = {
     "reached_speedup": _reached_speedup,
     "steps": _steps,
     "value_at": _value_at,
+    "last_quarter": _last_quarter,
     "final": _done(lambda part: part.final),
     "best": _done(lambda part: part.best),
     "peak_gb": _done(lambda part: 1e-9 * part.peak_memory_bytes),

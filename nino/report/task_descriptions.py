@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from nino.report.formats import EMPTY
 from nino.report.published import published
 from nino.report.rendering import Table
 from nino.report.runs import Runs
-from nino.specs import RecipeSpec, TargetSpec, TaskSpec
+from nino.specs import TargetSpec, TaskSpec
+from nino.specs.recipe_words import options_text, recipe_text
 
-METRIC_UNITS = {"accuracy": "%", "perplexity": ""}
 SPLITS = ("train", "validation", "test")
 
 
@@ -60,7 +61,10 @@ def _row(runs: Runs, task: TaskSpec) -> dict[str, Any]:
         "model": task.model.name,
         "model_options": options_text(dict(task.model.options)),
         "parameters": float(sizes[0]) if len(sizes) else np.nan,
-        **task.recipe.to_dict(),
+        **{
+            key: options_text(value) if isinstance(value, dict) else value
+            for key, value in task.recipe.to_dict().items()
+        },
         "metric": task.target.metric,
         "target": task.target.value,
         "published_target": source.value if source else np.nan,
@@ -73,25 +77,13 @@ def _examples_text(row: Row) -> str:
     return EMPTY if row["data_checksum"] is None else " / ".join(f"{count:,}" for count in counts)
 
 
-def options_text(options: dict[str, Any]) -> str:
-    """A model's options in a line, sorted: files that they are read from do not keep their order.
+def metric_digits(target: TargetSpec) -> int:
+    """Decimals that tables show of a metric: two, or as many more as three figures of the target need.
 
-    >>> options_text({"channels": [16, 32, 32], "bias": True})
-    'bias True, channels 16-32-32'
+    >>> metric_digits(TargetSpec("accuracy", 85.0)), metric_digits(TargetSpec("mse", 0.0125))
+    (2, 4)
     """
-    return ", ".join(
-        f"{name} {'-'.join(map(str, value)) if isinstance(value, list | tuple) else value}"
-        for name, value in sorted(options.items())
-    )
-
-
-def recipe_text(recipe: RecipeSpec) -> str:
-    """A recipe in a line.
-
-    >>> recipe_text(RecipeSpec("adam", 6e-3, 10_000, 128))
-    'adam, lr 0.006, wd 0, batch 128'
-    """
-    return f"{recipe.optimizer}, lr {recipe.lr:g}, wd {recipe.weight_decay:g}, batch {recipe.batch_size}"
+    return max(2, 2 - math.floor(math.log10(abs(target.value)))) if target.value else 2
 
 
 def target_text(target: TargetSpec) -> str:
@@ -101,4 +93,4 @@ def target_text(target: TargetSpec) -> str:
     'test accuracy ≥ 85 %'
     """
     bound = "≥" if target.higher_is_better else "≤"
-    return f"{target.split} {target.metric} {bound} {target.value:g} {METRIC_UNITS.get(target.metric, '')}".strip()
+    return f"{target.split} {target.title} {bound} {target.value:g} {target.unit}".strip()

@@ -10,21 +10,26 @@ from nino.specs.errors import dotted, problems, suggest
 from nino.specs.l2o import L2OSpec, L2OUnit
 from nino.specs.metatrain import MetatrainSpec, MetatrainUnit
 from nino.specs.methods import EvaluationUnit, MethodSpec
+from nino.specs.recipe import AveragingSpec, LearningRateSpec, MethodRecipe, RecipeSpec, RowRecipe
 from nino.specs.references import Reference
 from nino.specs.report import ReportSpec
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.site import SiteSpec
 from nino.specs.studies import OverheadSpec, PermutationSpec
-from nino.specs.tasks import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSpec, TaskSpec
+from nino.specs.targets import TargetSpec
+from nino.specs.tasks import DataSpec, EvaluationSpec, ModelSpec, TaskSpec
 from nino.specs.trajectories import TrajectorySpec, TrajectoryUnit
 
 __all__ = [
+    "AveragingSpec",
     "Config",
     "DataSpec",
     "EvaluationSpec",
     "EvaluationUnit",
     "L2OSpec",
     "L2OUnit",
+    "LearningRateSpec",
+    "MethodRecipe",
     "MethodSpec",
     "MetatrainSpec",
     "MetatrainUnit",
@@ -34,6 +39,7 @@ __all__ = [
     "RecipeSpec",
     "Reference",
     "ReportSpec",
+    "RowRecipe",
     "ScheduleSpec",
     "SiteSpec",
     "Spec",

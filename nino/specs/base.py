@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from pydantic_core.core_schema import CoreSchema
 
 # Keys that came later: recorded specs from before do not hold them.
-LATER = ("checkpoint_every", "models", "start_within")
+LATER = (
+    *("better", "checkpoint_every", "models", "start_within"),
+    *("options", "around", "schedule", "averaging"),  # of a recipe
+    *("recipe", "optimizer", "lr", "weight_decay", "tasks"),  # of a method, and of its recipe
+)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,8 @@ def _fault(error: dict[str, Any], leaf: Node, value: Any) -> str:
     cases = leaf.get("anyOf", [leaf])
     if rule == "names":
         others = [case["description"] for case in cases if "enum" not in case]
-        return f": {'; or '.join([suggest(str(value), cases[0]['enum']), *others])}"
+        ours = [suggest(str(value), cases[0]["enum"])] if cases[0]["enum"] else []
+        return f": {'; or '.join([*ours, *others])}"
     if rule == "repeated":
         return f" holds {told['value']!r} twice; each may stand there once"
     if rule == "value_error":

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from nino.specs.base import Spec
 from nino.specs.methods import CONTROLS, MethodSpec
+from nino.specs.recipe_words import recipe_sentences
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.tasks import TaskSpec
 from nino.specs.values import Allowed, Count, Name, RunName, Seed, Word, first_repeated
@@ -89,9 +90,10 @@ class ReportSpec(Spec):
         return tuple(task for task in self.tasks if self.plans(task.id, method))
 
     def remarks(self, *tasks: str) -> tuple[str, ...]:
-        """The remarks on some tasks, on all of them without names, in the tables' order; each begins with its task."""
+        """What a reader of some tasks must know, of all without names: rows with recipes of their own, notes."""
         shown = tasks or tuple(task.id for task in self.tasks)
-        return tuple(f"{task}: {self.notes[task]}" for task in shown if task in self.notes)
+        notes = tuple(f"{task}: {self.notes[task]}" for task in shown if task in self.notes)
+        return (*recipe_sentences(self.methods, shown), *notes)
 
     @property
     def contenders(self) -> tuple[str, ...]:

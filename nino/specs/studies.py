@@ -78,6 +78,7 @@ STUDY_TABLES = (
     "acceptance",
     "still",
     "base-optimizers",
+    "tuning",
     "spikes",
 )
 """Tables of studies that are made of training runs, in their order; `nino.report.studies` describes them."""

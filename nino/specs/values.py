@@ -95,7 +95,7 @@ class Chosen:
 
     def _check(self, value: Any, info: ValidationInfo) -> Any:
         kind = self.cases.get(info.data.get(self.by, ""), self.other if self.by in info.data else None)
-        if info.context == CONFIG and kind is not None:
+        if info.context == CONFIG and kind is not None and value is not None:
             adapter(kind).validate_python(value, context=CONFIG)
         return value  # as given: what is left out stays left out in recorded specs
 

@@ -1,5 +1,6 @@
 """What is trained: data set x architecture x recipe x target."""
 
+from nino.tasks.averaging import Average, build_average
 from nino.tasks.data import Batch, Blocks, Data, Images
 from nino.tasks.order import BatchOrder
 from nino.tasks.recipe import build_optimizer
@@ -10,6 +11,7 @@ from nino.tasks.task import Task, default_data_dir, load_task
 __all__ = [
     "DATASETS",
     "MODELS",
+    "Average",
     "Batch",
     "BatchOrder",
     "Blocks",
@@ -18,6 +20,7 @@ __all__ = [
     "Images",
     "Task",
     "UnknownSizesError",
+    "build_average",
     "build_optimizer",
     "data_sizes",
     "default_data_dir",

@@ -23,13 +23,14 @@ class MuonAdamW(Optimizer):
             what reads the input.
         lr: learning rate of both.
         weight_decay: decoupled, of both; none on biases.
+        **options: further arguments of ``torch.optim.Muon``.
 
     Raises:
         RuntimeError: where this PyTorch has no Muon (it came with 2.9).
         ValueError: for a network without hidden weights.
     """
 
-    def __init__(self, model: nn.Module, lr: float, weight_decay: float) -> None:
+    def __init__(self, model: nn.Module, lr: float, weight_decay: float, **options: Any) -> None:
         """See the class."""
         if not hasattr(torch.optim, "Muon"):
             raise RuntimeError(f"recipe.optimizer 'muon' needs PyTorch 2.9 or newer, this is {torch.__version__}")
@@ -46,7 +47,9 @@ class MuonAdamW(Optimizer):
         ]
         self._adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)
         matrices = [p.detach().flatten(1) for p in hidden]  # torch's Muon takes nothing else
-        self._muon = torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        self._muon = torch.optim.Muon(
+            matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw", **options
+        )
         groups = [self._muon.param_groups[0] | {"params": hidden}, *self._adamw.param_groups]
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
         self._share()

@@ -38,7 +38,11 @@ def complaint(config: dict[str, Any]) -> str:
         # misspelt, unknown and missing keys
         ("evalute", {}, "evalute: unknown key; did you mean 'evaluate'?"),
         ("evaluate.schedule.perod", 20, "evaluate.schedule.perod: unknown key; did you mean 'period'?"),
-        ("tasks.digits-8.recipe.learning_rate", 1, "allowed: accumulate, batch_size, lr, optimizer, precision"),
+        (
+            "tasks.digits-8.recipe.learning_rate",
+            1,
+            "allowed: accumulate, around, averaging, batch_size, lr, optimizer, options, precision",
+        ),
         ("tasks.digits-8.model.options.chanels", [8], "chanels: unknown key; did you mean 'channels'?"),
         ("tasks.digits-8.data.options", {"block": 3}, "tasks.digits-8.data.options.block: unknown key; nothing is"),
         ("tasks.pydoc-2-16.model.options.cells", 2, "options.cells: unknown key; allowed: dropout"),
