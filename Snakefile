@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from nino.config import ConfigError, Layout, data_checksum, read_site, resolve, write_units, write_versions
+from nino.config import ConfigError, Layout, data_checksum, read_site, require_files, resolve, write_units, write_versions
 from nino.evaluate.run_folder import FILES as RUN_FILES
 from nino.specs import report as names
 from nino.specs import studies
@@ -24,6 +24,7 @@ configfile: Path(workflow.basedir, "config.yaml")
 
 try:
     RUN = resolve(config, workflow.overwrite_configfiles)
+    require_files(RUN)
     SITE = read_site(Path(workflow.basedir, "workflow", "profiles", "slurm"))
 except ConfigError as error:
     raise WorkflowError("The config cannot be run:", *error.problems) from None

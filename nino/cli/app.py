@@ -17,6 +17,7 @@ import typer
 
 from nino.allocator import keep_freed_memory
 from nino.cli import config, convert, models, plan, reports, stages, studies
+from nino.cli.messages import message
 from nino.config.errors import ConfigError
 from nino.kernels import choose_kernels
 from nino.threads import from_environment
@@ -65,12 +66,15 @@ def main() -> None:
             os.environ.setdefault("OMP_NUM_THREADS", str(threads))
         app()
     except ConfigError as error:
-        fail(error, 2)
-    except (ValueError, OSError, MemoryError, FloatingPointError) as error:
-        fail(error, 1)
+        fail(error, str(error), 2)
+    except Exception as error:
+        text = message(error)
+        if text is None:
+            raise  # a fault of this package, whose traceback its authors want
+        fail(error, text, 1)
 
 
-def fail(error: Exception, code: int) -> None:
+def fail(error: Exception, text: str, code: int) -> None:
     """Print an error, its traceback only if asked for, and exit.
 
     Raises:
@@ -78,7 +82,6 @@ def fail(error: Exception, code: int) -> None:
     """
     if _debug:
         raise error
-    text = str(error) or type(error).__name__
     for line in text.splitlines():
         typer.echo(f"nino: error: {line}", err=True)
     sys.exit(code)
