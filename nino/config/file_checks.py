@@ -37,6 +37,8 @@ def _weights(run: Experiment) -> Iterator[str]:
 
 
 def _data(run: Experiment) -> Iterator[str]:
+    if run.data_dir is not None and run.data_dir.exists() and not run.data_dir.is_dir():
+        yield f"data_dir (={str(run.data_dir)!r}): a file, not a folder"
     for name in run.used:
         data = run.tasks[name].data
         if data.path is not None and data.source in LOCAL and not Path(data.path).exists():

@@ -141,7 +141,7 @@ Share = Annotated[float, Allowed(gt=0, le=1)]
 Probability = Annotated[float, Allowed(ge=0, lt=1)]
 YesNo = Annotated[bool, Allowed()]
 Word = Annotated[str, Allowed()]
-Text = Annotated[str, Allowed(min_length=1)]
+Text = Annotated[str, Allowed(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]  # of one line, as labels and paths are
 Name = Annotated[
     str,
     Allowed(

@@ -65,6 +65,13 @@ def test_local_data_are_there(config: dict[str, Any], folder: Path, source: str)
     assert missing(config) == []
 
 
+def test_the_folder_of_data_may_be_made_but_is_no_file(config: dict[str, Any], folder: Path) -> None:
+    config["data_dir"] = "images"
+    assert missing(config) == []
+    (folder / "images").touch()
+    assert missing(config) == ["data_dir (='images'): a file, not a folder"]
+
+
 def test_data_that_are_fetched_may_not_be_there_yet(config: dict[str, Any], folder: Path) -> None:
     config["tasks"]["digits-8"]["data"] = {"name": "fashion-mnist", "source": "torchvision", "path": "images"}
     assert missing(config) == []

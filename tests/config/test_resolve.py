@@ -83,6 +83,8 @@ def complaint(config: dict[str, Any]) -> str:
         ("metatrain.recipe.amp", True, 'metatrain.recipe.amp (="on"): allowed: auto, off'),
         ("run", "tiny\n", 'run (="tiny\\n") must match'),
         ("run", "x" * 300, "xxx...xxx"),
+        ("evaluate.methods.linear.label", "a\nb", 'evaluate.methods.linear.label (="a\\nb") must match'),
+        ("evaluate.methods.linear.label", "a\0", "must match"),
         ("evaluate.tasks", ["digits-8\n"], 'evaluate.tasks[0] (="digits-8\\n") must match'),
         ("evaluate.tasks", ["x" * 300], "must hold at most 100 characters"),
         ("evaluate.methods", {"a\nb": {"nowcaster": "none"}}, 'evaluate.methods (="a\\nb") must match'),
