@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nino.cli import select
+from nino.cli import check, select
 from nino.cli.options import ConfigFiles, DataDir, Device, SpecFile, TaskName, Threads
 from nino.cli.stages import device_of
 from nino.config.errors import ConfigError
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nino.nowcasters import Nowcaster
+    from nino.tasks import Task
 
 
 ModelFunction = Annotated[
@@ -37,7 +37,7 @@ UnknownParameters = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (graph, step, merge, check):
+    for command in (graph, step, merge, check.check):
         app.command()(command)
 
 
@@ -56,13 +56,15 @@ def graph(
     from nino.graphs import neural_graph
     from nino.graphs.recorded import guessed
 
+    loaded: Task | None = None
     if model is not None:
         name, network = model, build(model)
     else:
         from nino.tasks import load_task
 
         job = select.task_job(spec, config, task)
-        name, network = job.unit.id, load_task(job.unit, job.data_dir(data_dir)).build_model(0)
+        loaded = load_task(job.unit, job.data_dir(data_dir))
+        name, network = job.unit.id, loaded.build_model(0)
     if verify:
         recorded, example = guessed(network)
         typer.echo(recorded.summary())
@@ -71,7 +73,8 @@ def graph(
         if not checked:
             raise typer.Exit(1)
         return
-    drawn = neural_graph(network, topology)  # type: ignore[arg-type]  # checked there, with a clear error
+    asked: Any = topology  # checked there, with a clear error
+    drawn = neural_graph(network, asked) if loaded is None else loaded.graph(network, asked)
     typer.echo(f"{name}, topology {drawn.topology}: {drawn.num_nodes} nodes, {drawn.num_edges} edges,")
     typer.echo(f"{drawn.num_parameters} parameters in {len(drawn.parameters)} tensors")
     for group, nodes in drawn.groups.items():
@@ -186,37 +189,6 @@ def nowcaster_of(name: str) -> Nowcaster | str:
     from nino.nowcasters import LineFit
 
     return LineFit() if name == "linear" else name
-
-
-def check(
-    nowcaster: Annotated[str, typer.Argument(help="FILE.py:CLASS, MODULE:CLASS, a control, or a file of weights.")],
-    options: Annotated[str, typer.Option(help="Arguments of the class (JSON).")] = "{}",
-) -> None:
-    """Hold a nowcaster to what every one must do, on small networks; exit with 1 if it does not."""
-    try:
-        arguments = json.loads(options)
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            [f"--options (={options}) must be a JSON mapping, as '{{\"decay\": 0.5}}': {error}"]
-        ) from error
-    from nino.evaluate.user_class import build_user_nowcaster
-    from nino.nowcasters import NOWCASTERS, load_nowcaster
-    from nino.nowcasters.contract import violations
-
-    def make() -> Nowcaster:
-        if ":" in nowcaster:
-            return build_user_nowcaster(nowcaster, 0, **arguments)
-        return NOWCASTERS[nowcaster](**arguments) if nowcaster in NOWCASTERS else load_nowcaster(nowcaster)
-
-    make()  # what cannot be built is an error, not a violation
-    broken = violations(make)
-    for sentence in broken:
-        typer.echo(sentence)
-    typer.echo(
-        f"{nowcaster}: {len(broken)} violations" if broken else f"{nowcaster}: keeps the contract of a nowcaster"
-    )
-    if broken:
-        raise typer.Exit(1)
 
 
 def build(path: str) -> nn.Module:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nino.ensemble import Ensemble, members_at_once
-from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs import NeuralGraph
 from nino.measure import peak_bytes, seconds
 from nino.nowcasters.base import Nowcaster
 from nino.schedule import Schedule
@@ -190,7 +190,7 @@ def _nowcasts(
     if not nowcasters:
         return times, memory, []
     device = training.task.device
-    whole = neural_graph(training.model)
+    whole = training.task.graph(training.model)
     graph = _fewer_words(whole, CPU_PARAMETERS if device.type == "cpu" else GPU_PARAMETERS)
     share = whole.num_parameters / graph.num_parameters
     graph.lpe(8)  # of a network, once a run

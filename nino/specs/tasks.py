@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 from nino.specs.base import Spec
 from nino.specs.data_options import DATA_OPTIONS, SOURCES
+from nino.specs.model_options import MODEL_OPTIONS
 from nino.specs.outside import Outside, OwnOptions
+from nino.specs.targets import TargetSpec
 from nino.specs.values import (
     Allowed,
     Chosen,
@@ -18,7 +20,6 @@ from nino.specs.values import (
     NonNegative,
     Positive,
     Precision,
-    Probability,
     Word,
     YesNo,
 )
@@ -41,96 +42,6 @@ class DataSpec(Spec):
     source: Annotated[str, Allowed(names=dict.fromkeys(chain(*SOURCES.values())))] = "embedded"
     path: Word | None = None
     options: Annotated[Mapping[str, Any], Chosen("name", DATA_OPTIONS, OwnOptions)] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ConvnetOptions(Spec):
-    """Options of the architecture convnet.
-
-    Args:
-        channels: output channels of each 3x3 convolution [channels].
-    """
-
-    channels: Annotated[tuple[Count, ...], Allowed(min_length=1)]
-
-
-@dataclass(frozen=True)
-class TransformerOptions(Spec):
-    """Options of every transformer.
-
-    Args:
-        layers: transformer blocks [blocks].
-        width: width d of the residual stream, a multiple of heads [neurons].
-        heads: attention heads [heads].
-    """
-
-    layers: Count
-    width: Count
-    heads: Count
-
-
-@dataclass(frozen=True)
-class GPT2Options(TransformerOptions):
-    """Options of the architecture gpt2.
-
-    Args:
-        dropout: dropout of embeddings, attention and residual [fraction].
-    """
-
-    dropout: Probability = 0.0
-
-
-@dataclass(frozen=True)
-class LlamaOptions(TransformerOptions):
-    """Options of the architecture llama.
-
-    Args:
-        heads: query heads, a multiple of kv_heads [heads].
-        kv_heads: key and value heads, each shared by a group of query heads [heads; default as many as heads].
-        inner: width of the gated MLP [neurons; default four times width].
-        tied: whether the head is the word embedding [yes or no].
-    """
-
-    kv_heads: Count | None = None
-    inner: Count | None = None
-    tied: YesNo = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViTOptions(TransformerOptions):
-    """Options of the architecture vit.
-
-    Args:
-        patch: side of a patch, a divisor of the image's [pixels].
-        inner: width of the MLP [neurons; default four times width].
-        dropout: dropout of embeddings and residual [fraction].
-    """
-
-    patch: Count
-    inner: Count | None = None
-    dropout: Probability = 0.0
-
-
-@dataclass(frozen=True)
-class MLPOptions(Spec):
-    """Options of the architecture mlp.
-
-    Args:
-        hidden: widths of the hidden layers, from input to output; an empty list is a linear model [neurons].
-        activation: what follows each hidden layer [name].
-    """
-
-    hidden: tuple[Count, ...]
-    activation: Annotated[str, Allowed(names=("relu", "gelu", "silu", "tanh"))] = "relu"
-
-
-MODEL_OPTIONS: dict[str, type[Spec]] = {
-    "convnet": ConvnetOptions,
-    "gpt2": GPT2Options,
-    "llama": LlamaOptions,
-    "mlp": MLPOptions,
-    "vit": ViTOptions,
-}
 
 
 @dataclass(frozen=True)
@@ -170,30 +81,6 @@ class RecipeSpec(Spec):
     weight_decay: NonNegative = 0.0
     accumulate: Count = 1
     precision: Precision = "float32"
-
-
-@dataclass(frozen=True)
-class TargetSpec(Spec):
-    """The goal, fixed beforehand: reached at the first step at which its metric meets it.
-
-    Args:
-        metric: metric: accuracy (higher is better) or perplexity (lower is better) [name].
-        value: value to be met [percent, or perplexity].
-        split: data that it is checked on: test (the paper's vision tasks) or validation (language) [name].
-    """
-
-    metric: Annotated[str, Allowed(names=("accuracy", "perplexity"))]
-    value: Positive
-    split: Annotated[str, Allowed(names=("test", "validation"))] = "test"
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether larger values of the metric are better."""
-        return self.metric == "accuracy"
-
-    def met(self, value: float) -> bool:
-        """Whether ``value`` meets the target (NaN never does)."""
-        return value >= self.value if self.higher_is_better else value <= self.value
 
 
 @dataclass(frozen=True)

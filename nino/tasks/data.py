@@ -14,7 +14,10 @@ from torch import Tensor
 
 from nino.tasks.pieces import Pieces
 
-Batch = tuple[Tensor, Tensor]
+Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""What a model is called with: a tensor, several by position, or several by name; the first axis is the example."""
+
+Batch = tuple[Any, Tensor]
 """Inputs and targets: images and labels, tokens and the tokens that follow them, rows of numbers and what they mean."""
 
 

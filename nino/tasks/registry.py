@@ -13,6 +13,7 @@ from nino.tasks.data import Data
 from nino.tasks.imagenet import imagenet32
 from nino.tasks.images import images
 from nino.tasks.language import lm1b, pydoc, text, wikitext103
+from nino.tasks.libraries import timm, torchvision, transformers
 from nino.tasks.models import convnet, gpt2, llama, mlp, vit
 from nino.tasks.own_data import own_data
 from nino.tasks.tables import table
@@ -43,6 +44,9 @@ MODELS: dict[str, ModelBuilder] = {
     "gpt2": gpt2,
     "llama": llama,
     "mlp": mlp,
+    "timm": timm,
+    "torchvision": torchvision,
+    "transformers": transformers,
     "vit": vit,
 }
 

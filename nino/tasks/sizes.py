@@ -21,7 +21,7 @@ from nino.tasks.hub import HUB_TEXT, hub_folder
 from nino.tasks.image_folders import read_folder
 from nino.tasks.images import decoded
 from nino.tasks.language import text_files
-from nino.tasks.registry import MODELS
+from nino.tasks.making import sketch_model
 from nino.tasks.splitting import drawn
 from nino.tasks.task import load_task
 from nino.tasks.text import TextFiles, local_files, text_folder
@@ -202,8 +202,7 @@ def hub_bytes(name: str) -> tuple[int, int]:
 
 def parameter_shapes(spec: TaskSpec, sizes: DataSizes) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of each parameter tensor of a task's network, which is not allocated."""
-    with torch.device("meta"):
-        model = MODELS[spec.model.name](sizes.synthetic(1, 1, 1), spec.model.options)
+    model = sketch_model(spec.model, sizes.synthetic(1, 1, 1))
     return [(name, tuple(parameter.shape)) for name, parameter in model.named_parameters()]
 
 
