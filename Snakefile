@@ -31,7 +31,7 @@ except ConfigError as error:
 
 PATHS = Layout(RUN.run)
 write_units(RUN)
-write_versions(PATHS)
+write_versions(PATHS, packages=RUN.packages)
 
 
 # The first page shows the summary of all tasks; a report of a study's table alone (--report FILE -- TARGET) has none.

@@ -30,6 +30,7 @@ PACKAGES = (
     "matplotlib",
     "scikit-learn",
     "torchvision",
+    "timm",
     "transformers",
     "datasets",
     "snakemake",

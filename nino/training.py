@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from nino.device import same_rng, seed_generator
 from nino.seeding import derive
 from nino.tasks import Batch, Task, build_optimizer
+from nino.tasks.making import is_ours
 
 Wrapper = Callable[[Optimizer, nn.Module], Optimizer]
 
@@ -47,7 +48,10 @@ class Training:
         self.optimizer = base if wrap is None else wrap(base, self.model)
         self.steps = 0
         self._order = task.order(seed)
-        self._dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules())
+        # what a network from outside draws stands in no module that is known
+        self._dropout = not is_ours(task.spec.model) or any(
+            isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()
+        )
 
     @property
     def num_parameters(self) -> int:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nino.cli import select
+from nino.cli import check, select
 from nino.cli.options import (
     ConfigFiles,
     DataDir,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nino.nowcasters import Nowcaster
+    from nino.tasks import Task
 
 
 ModelFunction = Annotated[
@@ -49,7 +49,7 @@ UnknownParameters = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register this module's commands."""
-    for command in (graph, step, merge, check):
+    for command in (graph, step, merge, check.check):
         app.command()(command)
 
 
@@ -68,13 +68,15 @@ def graph(
     from nino.graphs import neural_graph
     from nino.graphs.recorded import guessed
 
+    loaded: Task | None = None
     if model is not None:
         name, network = model, build(model)
     else:
         from nino.tasks import load_task
 
         job = select.task_job(spec, config, task)
-        name, network = job.unit.id, load_task(job.unit, job.data_dir(data_dir)).build_model(0)
+        loaded = load_task(job.unit, job.data_dir(data_dir))
+        name, network = job.unit.id, loaded.build_model(0)
     if verify:
         recorded, example = guessed(network)
         typer.echo(recorded.summary())
@@ -83,7 +85,7 @@ def graph(
         if not checked:
             raise typer.Exit(1)
         return
-    drawn = neural_graph(network, topology)
+    drawn = neural_graph(network, topology) if loaded is None else loaded.graph(network, topology)
     typer.echo(f"{name}, topology {drawn.topology}: {drawn.num_nodes} nodes, {drawn.num_edges} edges,")
     typer.echo(f"{drawn.num_parameters} parameters in {len(drawn.parameters)} tensors")
     for group, nodes in drawn.groups.items():
@@ -203,57 +205,6 @@ def nowcaster_of(name: str) -> Nowcaster:
     from nino.nowcasters import LineFit, load_nowcaster
 
     return LineFit() if name == "linear" else load_nowcaster(name)
-
-
-def check(
-    nowcaster: Annotated[str, typer.Argument(help="FILE.py:CLASS, MODULE:CLASS, a control, or a file of weights.")],
-    options: Annotated[str, typer.Option(help="Arguments of the class (JSON).")] = "{}",
-) -> None:
-    """Hold a nowcaster to what every one must do, on small networks; exit with 1 if it does not."""
-    arguments = _arguments(options)
-    from nino.evaluate.user_class import build_user_nowcaster
-    from nino.nowcasters import NOWCASTERS, load_nowcaster
-    from nino.nowcasters.contract import violations
-
-    def make() -> Nowcaster:
-        if nowcaster not in NOWCASTERS and ":" not in nowcaster:
-            return load_nowcaster(nowcaster)
-        own = NOWCASTERS.get(nowcaster)
-        name = nowcaster if own is None else f"{own.__module__}:{own.__name__}"
-        return build_user_nowcaster(name, 0, **arguments)
-
-    if arguments and nowcaster not in NOWCASTERS and ":" not in nowcaster:
-        raise ConfigError([f"--options (={options}): a file of weights takes none; leave them out"])
-    make()  # what cannot be built is an error, not a violation
-    broken = violations(make)
-    for sentence in broken:
-        typer.echo(sentence)
-    typer.echo(
-        f"{nowcaster}: {len(broken)} violations" if broken else f"{nowcaster}: keeps the contract of a nowcaster"
-    )
-    if broken:
-        raise typer.Exit(1)
-
-
-def _arguments(options: str) -> dict[str, Any]:
-    """The mapping that ``--options`` holds.
-
-    Raises:
-        ConfigError: where it is none, or holds NaN or infinity.
-    """
-    try:
-        arguments = json.loads(options, parse_constant=_no_number)
-        problem = None if isinstance(arguments, dict) else f"it is a {type(arguments).__name__}"
-    except json.JSONDecodeError as error:
-        problem = str(error)
-    if problem is not None:
-        raise ConfigError([f"--options (={options}) must be a JSON mapping, as '{{\"decay\": 0.5}}': {problem}"])
-    return arguments
-
-
-def _no_number(name: str) -> NoReturn:
-    """Refuse NaN and infinity, which JSON does not have and Python's reader takes."""
-    raise json.JSONDecodeError(f"{name} is no finite number", name, 0)
 
 
 def build(path: str) -> nn.Module:

@@ -42,11 +42,11 @@ def figures(
     """Read a run's logs and draw its figures (SVG, PNG)."""
     job = select.report_job(spec, config)
     folder, where = _results(results, job, out), job.data_dir(data_dir)
-    from nino.graphs import neural_graph
     from nino.report.figures import write_figures
     from nino.tasks import load_task
 
-    graphs = {task.id: neural_graph(load_task(task, where).build_model(0)) for task in job.unit.tasks}
+    tasks = [load_task(task, where) for task in job.unit.tasks]
+    graphs = {task.spec.id: task.graph(task.build_model(0)) for task in tasks}
     write_figures(folder, job.unit, graphs, out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from nino.code_version import STAGES, stage_version
@@ -22,14 +23,15 @@ def data_checksum(record: Path | str) -> str:
     return str(json.loads(Path(record).read_text(encoding="utf-8"))["data"]["checksum"])
 
 
-def write_versions(layout: Layout, folder: Path = Path()) -> None:
+def write_versions(layout: Layout, folder: Path = Path(), packages: Iterable[str] = ()) -> None:
     """Write the version of each stage's code where its rule reads it; leave a file alone that says so already.
 
     Args:
         layout: paths of the run.
         folder: what they are relative to; default the working directory.
+        packages: name and version of those that define parts of the run's tasks, beside this one.
     """
     for stage in STAGES:
-        path, text = folder / layout.code(stage), stage_version(stage)
+        path, text = folder / layout.code(stage), stage_version(stage) + "".join(f"{name}\n" for name in packages)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)

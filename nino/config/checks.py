@@ -6,18 +6,24 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from nino.config.data_checks import data_checks
 from nino.config.fit_checks import fits
 from nino.config.load import read
 from nino.config.schedule_checks import schedules
-from nino.specs import L2OSpec, OverheadSpec, Reference, suggest
-from nino.specs.methods import APPROXIMATIONS, FITTED, OF_FITTED, MethodOptions
+from nino.specs import Config, L2OSpec, OverheadSpec, suggest
+from nino.specs.methods import APPROXIMATIONS, FITTED, NOWCASTERS
+from nino.specs.model_options import LIBRARIES
+from nino.specs.outside import uses
 from nino.specs.studies import STUDY_TABLES
+from nino.specs.targets import METRICS, told_of, unmeasured
 
 Values = Mapping[str, Any]
+TRANSFORMERS = ("gpt2", "llama", "vit")  # architectures of ours whose neurons are shared out to heads
+NO_FOLDERS = ("convnet", "timm", "torchvision")  # models without transformers' save_pretrained
+RULED_OUT = ("accuracy", "perplexity")  # metrics of which `nino.evaluate.target.first_hit` knows what to leave out
 
 
 def cross_checks(config: Values) -> list[str]:
@@ -122,6 +128,8 @@ def _names(config: Values) -> Iterator[str]:
             if task not in evaluate["tasks"]:
                 allowed = suggest(task, evaluate["tasks"])
                 yield f"evaluate.methods.{name}.tasks[{i}] (={task!r}): not among evaluate.tasks; {allowed}"
+    for use in uses(Config, config):
+        yield from use.problems()
     for name, entry in fit.get("optimizers", {}).items():
         key, task = f"metatrain.optimizers.{name}", entry["task"]
         if task not in config["tasks"]:
@@ -145,11 +153,7 @@ def _method(key: str, method: Values, fit: Values) -> Iterator[str]:
     if kind == "l2o":
         yield from _learned(key, method, fit.get("optimizers", {}))
         return
-    if reference := Reference.parse(kind):
-        common = {each.name for each in fields(MethodOptions)} - {*OF_FITTED}  # what every method may say
-        options = {name: value for name, value in method.get("options", {}).items() if name not in common}
-        yield from (f"{key} (={kind}): {problem}" for problem in reference.problems(options))
-    else:
+    if kind in NOWCASTERS:
         yield from _of_fitted(key, method, nowcasters)
     for needed, owner in (("source", "metatrained"), ("path", "checkpoint")):
         if kind == owner and needed not in method:
@@ -193,26 +197,48 @@ def _tasks(config: Values) -> Iterator[str]:
         every, coarse = evaluation["test_every"], evaluation["validation_every"]
         if coarse % every:
             yield f"{key}.validation_every (={coarse}) must be a multiple of {key}.test_every (={every})"
-        if evaluation.get("checkpoint_every") and task["model"]["name"] == "convnet":
+        if evaluation.get("checkpoint_every") and (model := task["model"]["name"]) in NO_FOLDERS:
             yield (
                 f"{key}.checkpoint_every (={evaluation['checkpoint_every']}) writes folders of Hugging Face models, "
-                f"and tasks.{name}.model.name (=convnet) is none: leave it out"
+                f"and tasks.{name}.model.name (={model}) is none: leave it out"
             )
+        yield from _target(f"tasks.{name}", task)
+        yield from data_checks(f"tasks.{name}.data", task["data"])
         target = task["target"]
         if target.get("split") == "validation" and (coarse != every or evaluation.get("hardest_first")):
             yield (
                 f"tasks.{name}.target.split (=validation) needs {key}.validation_every (={coarse}) to equal "
                 f"{key}.test_every (={every}), and {key}.hardest_first off"
             )
-        if target["metric"] == "accuracy" and target["value"] > 100:
-            yield f"tasks.{name}.target.value (={target['value']}) is an accuracy in percent: at most 100"
         options, key = task["model"].get("options", {}), f"tasks.{name}.model.options"
         for whole, part in (("width", "heads"), ("heads", "kv_heads")):
-            if part in options and options[whole] % options[part]:
+            if task["model"]["name"] in TRANSFORMERS and part in options and options[whole] % options[part]:
                 yield f"{key}.{whole} (={options[whole]}) must be a multiple of {key}.{part} (={options[part]})"
         recipe, key = task["recipe"], f"tasks.{name}.recipe"
         if recipe["batch_size"] % (parts := recipe.get("accumulate", 1)):
             yield f"{key}.batch_size (={recipe['batch_size']}) must be a multiple of {key}.accumulate (={parts})"
+
+
+def _target(key: str, task: Values) -> Iterator[str]:
+    """Metrics that the data cannot give, directions that go without saying, values that no run can meet."""
+    target, value = task["target"], task["target"]["value"]
+    metric = target["metric"]
+    if (what := told_of(task["data"])) is not None and (problem := unmeasured(target, *what)):
+        yield f"{key}.target.metric (={metric}) {problem}"
+    if metric in METRICS and "better" in target:
+        way = METRICS[metric].better
+        yield f"{key}.target.better (={target['better']}): {way} is better, as of every {metric}; leave it out"
+    if metric not in METRICS and "better" not in target:
+        yield f"{key}.target.better: missing; say which values of {metric} are better, higher or lower"
+    if metric == "accuracy" and value > 100:
+        yield f"{key}.target.value (={value}) is an accuracy in percent: at most 100"
+    if metric in METRICS and value <= (least := 1 if metric == "perplexity" else 0):
+        yield f"{key}.target.value (={value}): no {metric} is {least} or less; give one that a run can meet"
+    if task["evaluation"].get("hardest_first") and metric not in RULED_OUT:
+        yield f"{key}.evaluation.hardest_first: rules out targets of {' and '.join(RULED_OUT)} alone; leave it out"
+    model = task["model"]
+    if model["name"] in LIBRARIES and not isinstance(model.get("options", {}).get("model"), str):
+        yield f"{key}.model.options.model: missing; name one of the models of {model['name']}"
 
 
 def _studies(config: Values) -> Iterator[str]:

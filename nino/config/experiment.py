@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -14,12 +15,13 @@ from nino.specs import (
     L2OUnit,
     MetatrainUnit,
     MethodSpec,
-    Reference,
     ReportSpec,
     ScheduleSpec,
     TaskSpec,
     TrajectorySpec,
 )
+from nino.specs.local_files import own_files
+from nino.specs.outside import files, packages
 
 T = TypeVar("T")
 
@@ -153,9 +155,14 @@ class Experiment:
         return range(-(-spec.models // spec.models_per_shard))
 
     def data_files(self, task: str) -> list[str]:
-        """Local files that a task's data are read from, where its entry names one."""
-        path = self.tasks[task].data.path
-        return [path] if path is not None and Path(path).is_file() else []
+        """Local files that a task's data are read from: those that its entry names, the files of a folder, its code."""
+        data, named = self.tasks[task].data, []
+        if data.path is not None and data.name in ("table", "text") and Path(data.path).is_dir():
+            with suppress(FileNotFoundError, ValueError):  # what does not go together is the job's to say
+                named = [str(path) for paths in own_files(data).values() for path in paths]
+        elif data.path is not None and Path(data.path).is_file():
+            named = [data.path]
+        return [*named, *files(data)]
 
     def weights(self, method: str) -> list[str]:
         """The file that a method's nowcaster is read from, if it is one: fitted by this run, or given."""
@@ -167,10 +174,14 @@ class Experiment:
         given = spec.path if spec.nowcaster in ("checkpoint", "l2o") else None
         return [given] if given is not None and Path(given).is_file() else []
 
-    def sources(self, method: str) -> list[str]:
-        """The Python file that a method's nowcaster is defined in, where it is a class of the user's own."""
-        reference = Reference.parse(self.methods[method].nowcaster)
-        return [str(reference.file)] if reference is not None and reference.file is not None else []
+    def sources(self, task: str, *methods: str) -> list[str]:
+        """The Python files outside this package that define parts of a task, and of methods that it is trained with."""
+        return files(self.tasks[task], *(self.methods[method] for method in methods))
+
+    @property
+    def packages(self) -> list[str]:
+        """The installed packages that define parts of its tasks, as ``name version``."""
+        return packages(*(self.tasks[task] for task in self.used))
 
 
 def _chunks(items: Sequence[T], size: int) -> list[tuple[T, ...]]:

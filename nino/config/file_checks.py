@@ -10,7 +10,7 @@ from nino.config.experiment import Experiment
 from nino.specs import suggest
 from nino.specs.methods import PUBLISHED
 
-LOCAL = ("npz", "folder", "parquet", "text")  # sources of data that are read from `path`, and fetched by nobody
+LOCAL = ("npz", "folder", "csv", "parquet", "text")  # sources of data that are read from `path`, and fetched by nobody
 
 
 def require_files(run: Experiment) -> None:

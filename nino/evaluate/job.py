@@ -9,7 +9,8 @@ from typing import Any
 
 from nino.evaluate.methods import nowcaster_file
 from nino.evaluate.run_folder import LOG, NOWCASTS, CorruptRunError, check_files, read_result
-from nino.specs import MethodSpec, Reference, ScheduleSpec, Spec, TaskSpec
+from nino.specs import EvaluationUnit, MethodSpec, ScheduleSpec, Spec, TaskSpec
+from nino.specs.outside import records
 from nino.tasks import Task
 
 
@@ -48,8 +49,12 @@ def job_inputs(job: Job) -> dict[str, Any]:
     method = replace(job.method, label=None)
     inputs = {"task": job.task.spec, "data": job.task.data_checksum, "method": method, "seed": job.seed}
     inputs["schedule"] = job.schedule
-    if reference := Reference.parse(method.nowcaster):
-        return inputs | {"nowcaster": reference.record()}
+    own = records(EvaluationUnit(job.task.spec, method, job.schedule))
+    nowcaster = own.pop("method.nowcaster", None)
+    if own:
+        inputs["sources"] = own
+    if nowcaster is not None:
+        return inputs | {"nowcaster": nowcaster}
     file = nowcaster_file(method, job.nowcaster_path)
     # the name of a published nowcaster is not a file: the version of this package says which weights it stands for
     return inputs | {"nowcaster": file if file is None or file.exists() else file.as_posix()}
@@ -69,7 +74,10 @@ def finished_result(folder: Path, inputs: dict[str, Any]) -> dict[str, Any] | No
         return None
     if result["status"] == "failed" or not all((folder / name).is_file() for name in (LOG, NOWCASTS)):
         return None
-    return result if _in_todays_terms(result["provenance"]["inputs"]) == json.loads(json.dumps(inputs)) else None
+    asked, recorded = json.loads(json.dumps(inputs)), _in_todays_terms(result["provenance"]["inputs"])
+    if isinstance(now := asked["nowcaster"], dict) and "package" not in (recorded.get("nowcaster") or {}):
+        now.pop("package", None)  # earlier versions did not record it
+    return result if recorded == asked else None
 
 
 def _in_todays_terms(recorded: dict[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class EvaluatedTraining:
         self._jump_part = "free" if free else "nowcast"
         self._losses: list[tuple[int, Tensor | float]] = []
         self._steps = training.task.spec.recipe.steps
+        training.task.metric  # noqa: B018  # one that cannot be imported is an error before the first step
         self._every = training.task.spec.evaluation
         self._target = TargetCheck(training.task) if self._every.hardest_first else None
         self._hit = False

@@ -35,6 +35,7 @@ from nino.specs import MethodSpec, Reference, ScheduleSpec
 from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import APPROXIMATIONS, FITTED, FROM_FILE, OF_FITTED, WRAPPER_OPTIONS, MethodOptions
 from nino.tasks import Task
+from nino.tasks.making import is_ours
 from nino.training import Training
 
 
@@ -99,10 +100,10 @@ def build_nowcaster(
         return None
     if method.nowcaster == "oracle":
         return Oracle(method_schedule(method, schedule).spacing)
-    if Reference.parse(method.nowcaster):
-        return build_user_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
     if method.nowcaster not in NOWCASTERS:
-        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE, "FILE.py:CLASS"])
+        if Reference.find(method.nowcaster, "nowcaster"):
+            return build_user_nowcaster(method.nowcaster, derive(seed, "nowcaster"), **options)
+        allowed = ", ".join(["none", *sorted(NOWCASTERS), "oracle", *FROM_FILE, "FILE.py:NAME"])
         raise ValueError(f"method {method.name!r}: nowcaster is {method.nowcaster!r}; allowed are {allowed}")
     if method.nowcaster == "random":
         options["seed"] = derive(seed, "random")
@@ -178,7 +179,13 @@ def start_training(
 
     def wrap(base: Optimizer, model: nn.Module) -> Optimizer:
         bases.append(base)
-        return NiNo(base, model=model, nowcaster=nowcaster, max_train_steps=steps, verbose=False, **options)
+        # the graph of a network from outside is recorded on the task's data: stacked ones have no forward to watch
+        recorded = nowcaster.needs_graph and not is_ours(task.spec.model)
+        read = {name: options[name] for name in ("topology", "unknown") if name in options}
+        graph = task.graph(model, **read) if recorded else None
+        return NiNo(
+            base, model=model, nowcaster=nowcaster, graph=graph, max_train_steps=steps, verbose=False, **options
+        )
 
     training = Training(task, seed, wrap)
     if options.get("accept") == "loss":

@@ -190,7 +190,7 @@ class _Run:
         target, rows = self.job.task.spec.target, self.training.rows
         steps, done = self.job.task.spec.recipe.steps, self.training.training.steps
         if done * 10 // steps > (done - 1) * 10 // steps:
-            latest = f"{target.metric} {rows[-1][target.split]:.2f}" if rows else "not measured yet"
+            latest = f"{target.title} {rows[-1][target.split]:.5g}" if rows else "not measured yet"
             logger.info("%s: step %d of %d, %s", self.job.title, done, steps, latest)
         self._checkpoint.maybe_save(self.training)
 
@@ -253,7 +253,7 @@ def _train(runs: Sequence[_Run], trainings: Sequence[EvaluatedTraining]) -> None
         target = runs[0].job.task.spec.target
         while not trainings[0].finished:
             if trainings[0].advance():
-                bar.set_postfix({target.metric: f"{trainings[0].rows[-1][target.split]:.2f}"}, refresh=False)
+                bar.set_postfix({target.title: f"{trainings[0].rows[-1][target.split]:.5g}"}, refresh=False)
             stepped(0)
         trainings[0].pause()
 

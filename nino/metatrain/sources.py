@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs import NeuralGraph
 from nino.graphs.registry import Topology
 from nino.tasks import load_task
 from nino.trajectories import TrajectoryFileError, TrajectoryReader
@@ -35,6 +35,6 @@ def open_sources(
         reader = TrajectoryReader(path)
         if reader.task.id != task:
             raise TrajectoryFileError(path, f"holds task {reader.task.id!r}, not {task!r}")
-        model = load_task(reader.task, data_dir).build_model(0)
-        sources[task] = (neural_graph(model, topology), reader)
+        loaded = load_task(reader.task, data_dir)
+        sources[task] = (loaded.graph(loaded.build_model(0), topology), reader)
     return sources

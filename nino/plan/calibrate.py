@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nino.ensemble import Ensemble, members_at_once
-from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs import NeuralGraph
 from nino.measure import peak_bytes, seconds
 from nino.nowcasters.base import Nowcaster
 from nino.schedule import Schedule
@@ -94,7 +94,7 @@ def calibrate(
     """
     batch = _part_of_batch(spec, sizes, device)
     part = replace(spec, recipe=replace(spec.recipe, batch_size=batch, accumulate=1))
-    measured = min(sizes.examples["test"], IMAGES if sizes.kind == "vision" else max(2, _fitting(sizes, device) // 8))
+    measured = min(sizes.examples["test"], max(2, _fitting(sizes, device) // 8) if sizes.kind == "language" else IMAGES)
     task = Task(part, sizes.synthetic(batch, 1, measured), device)
     training = Training(task, 0)
     share = spec.recipe.batch_size / batch
@@ -121,7 +121,7 @@ def calibrate(
 def _part_of_batch(spec: TaskSpec, sizes: DataSizes, device: torch.device) -> int:
     """Examples of a step that a calibration can hold and compute in seconds, at most those computed at once."""
     fitting = _fitting(sizes, device)
-    if sizes.kind == "vision":  # the more parameters an image goes through, the longer it takes
+    if sizes.kind != "language":  # the more parameters an image goes through, the longer it takes
         fitting = min(fitting, _elements(device) // sum(tensor_sizes(spec, sizes)))
     return max(1, min(spec.recipe.batch_size // spec.recipe.accumulate, fitting))
 
@@ -190,7 +190,7 @@ def _nowcasts(
     if not nowcasters:
         return times, memory, []
     device = training.task.device
-    whole = neural_graph(training.model)
+    whole = training.task.graph(training.model)
     graph = _fewer_words(whole, CPU_PARAMETERS if device.type == "cpu" else GPU_PARAMETERS)
     share = whole.num_parameters / graph.num_parameters
     graph.lpe(8)  # of a network, once a run

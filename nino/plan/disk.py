@@ -16,11 +16,11 @@ from nino.evaluate.run_folder import RESULT
 from nino.files import existing_folder
 from nino.l2o import L2ONet
 from nino.specs import MetatrainSpec, TaskSpec, TrajectorySpec
+from nino.specs.local_files import SPLITS
 from nino.specs.method_schedule import method_schedule
 from nino.tasks import default_data_dir
 from nino.tasks.hub import HUB_TEXT
 from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes, hub_bytes, tensor_sizes
-from nino.tasks.text import SPLITS
 from nino.trajectories.format import chunk_size, num_shards, shard_seeds
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def needs(
 
 
 def _data(run: Experiment, sizes: Mapping[str, DataSizes]) -> Iterator[Need]:
-    """The hub's text and the token caches, once per data set; a cache exists where a task's record does."""
+    """The hub's text, tokens and decoded images, once per data set; a cache exists where a task's record does."""
     folder = run.data_dir or default_data_dir()
     hub = {run.tasks[task].data.name for task in sizes if run.tasks[task].data.source == "hub"}
     if hub:
@@ -157,11 +157,13 @@ def _data(run: Experiment, sizes: Mapping[str, DataSizes]) -> Iterator[Need]:
     seen = []
     for task, of_task in sizes.items():
         data = run.tasks[task].data
-        if of_task.kind == "vision" or data.source == "embedded" or data in seen:
+        decodes = of_task.kind == "vision" and data.source in ("folder", "parquet", "hub")
+        if not (decodes or of_task.kind == "language") or data.source == "embedded" or data in seen:
             continue
         seen.append(data)
-        size = token_bytes(of_task)
-        yield Need("data", task, folder / "tokens", size, 0 if Path(Layout(run.run).data(task)).is_file() else size)
+        size = of_task.held_bytes + FILE_BYTES if decodes else token_bytes(of_task)
+        path = folder / ("decoded" if decodes else "tokens")
+        yield Need("data", task, path, size, 0 if Path(Layout(run.run).data(task)).is_file() else size)
 
 
 def _trajectories(run: Experiment, tensors: Mapping[str, list[int]]) -> Iterator[Need]:

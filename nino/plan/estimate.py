@@ -15,7 +15,7 @@ from nino.config import Layout
 from nino.config.experiment import Experiment
 from nino.ensemble import GPU_MEMBERS
 from nino.files import existing_folder
-from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs import NeuralGraph
 from nino.measure import resident_bytes
 from nino.metatrain.loop import fresh_nowcaster
 from nino.nowcasters import NiNoNet, WNNPlus
@@ -30,7 +30,8 @@ from nino.plan.stand_ins import stand_in
 from nino.specs import MethodSpec, TaskSpec
 from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import WITHOUT_NOWCASTS
-from nino.tasks import MODELS, default_data_dir
+from nino.tasks import default_data_dir
+from nino.tasks.making import model_graph, sketch_model
 from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes, missing_file, tensor_sizes
 from nino.trajectories.format import num_shards
 
@@ -185,7 +186,8 @@ class _Planner:
 
     def _graph(self, task: str) -> NeuralGraph:
         spec, sizes = self.run.tasks[task].model, self.sizes[task]
-        return neural_graph(MODELS[spec.name](sizes.synthetic(1, 1, 1), spec.options))
+        data = sizes.synthetic(2, 1, 1)
+        return model_graph(spec, sketch_model(spec, data), data)
 
     def _runs(self) -> list[tuple[str, str]]:
         """Task and method of every run that is evaluated."""

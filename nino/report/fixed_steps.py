@@ -15,7 +15,7 @@ from nino.report.rendering import Table
 from nino.report.runs import Runs
 from nino.report.statistics import sample_mean, sample_std
 from nino.report.steps_to_target import absent
-from nino.report.task_descriptions import METRIC_UNITS
+from nino.report.task_descriptions import metric_digits
 from nino.specs import TaskSpec
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
@@ -31,12 +31,13 @@ def fixed_step_table(runs: Runs) -> Table:
         Column("Task", lambda row: _task_text(runs.spec.task(row["task"])), once=True),
         METHOD,
         *(Column(f"{100 * fraction:g} % of steps", _at(i)) for i, fraction in enumerate(FRACTIONS)),
-        Column("Best", lambda row: _spread_text(row, "best", 2)),
+        Column("Best", lambda row: _spread_text(row, "best", row["digits"])),
         Column("Half the steps are worth", lambda row: _worth_text(runs, row)),
     )
     rows = [
         head(runs, task.id, method)
         | {"part": runs.part(task.id, method), "at": [_at_step(runs, task, method, f) for f in FRACTIONS]}
+        | {"digits": metric_digits(task.target)}
         | {"empty": EMPTY if runs.keys(task.id, method) else absent(runs, task.id, method)}
         for task in runs.spec.tasks
         for method in runs.spec.row_order
@@ -85,12 +86,11 @@ def _read_at(runs: Runs) -> str:
 def _at(position: int) -> Callable[[Row], str]:
     """Show the metric at one of the steps; the first column says why a method has no run."""
     empty = (lambda row: row["empty"]) if position == 0 else (lambda row: EMPTY)
-    return lambda row: spread("mean", "std", 2)(at) if (at := row["at"][position])["seeds"] else empty(row)
+    return lambda row: spread("mean", "std", row["digits"])(at) if (at := row["at"][position])["seeds"] else empty(row)
 
 
 def _task_text(task: TaskSpec) -> str:
-    unit = METRIC_UNITS.get(task.target.metric, "")
-    return f"{task.id} ({task.target.metric}{', ' + unit if unit else ''})"
+    return f"{task.id} ({task.target.title}{', ' + task.target.unit if task.target.unit else ''})"
 
 
 def _spread_text(row: Row, name: str, digits: int = 0) -> str:

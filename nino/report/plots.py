@@ -20,7 +20,7 @@ from nino.specs import ReportSpec, TaskSpec
 
 AXIS_START = 0.1  # the axis of a training curve fits the baseline from this share of the steps on
 MOST_CURVES = 4  # methods in one panel
-WILD = 3.0  # a perplexity of this many times the baseline's is cut off instead of squeezing everything else
+WILD = 3.0  # where lower is better, this many times the baseline's is cut off instead of squeezing everything else
 
 
 def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
@@ -225,26 +225,26 @@ def _bottom_up(spec: ReportSpec) -> list[tuple[str, Look]]:
 
 
 def _metric_axis(axes: Axes, runs: Runs, task: TaskSpec) -> None:
-    """Label the metric's axis, logarithmic for perplexity, and let what matters fill it.
+    """Label the metric's axis, logarithmic where lower is better and all of it positive; let what matters fill it.
 
     The baseline's values after its first steps and the contenders' in the second half set its range. Controls extend
     it only if they are better, as the oracle is: one that diverges is cut off, and so are spikes after nowcasts.
     """
-    accuracy = task.target.higher_is_better
-    axes.set_ylabel(f"{task.target.split} {task.target.metric}" + (", %" if accuracy else ""))
+    target = task.target
+    axes.set_ylabel(f"{target.split} {target.title}" + (f", {target.unit}" if target.unit else ""))
     base = _mean_from(runs, task, runs.spec.baseline, AXIS_START)
     others = [_mean_from(runs, task, method, 0.5) for method in runs.spec.contenders]
     values = np.concatenate([base, *others])
     if not len(values):
         return
     controls = np.concatenate([values, *(_mean_from(runs, task, method, 0.5) for method in runs.spec.controls)])
-    values = np.append(values, controls.max() if accuracy else controls.min())
-    low, high = min(values.min(), task.target.value), max(values.max(), task.target.value)
-    if accuracy:
-        margin = 0.05 * (high - low)
-        axes.set_ylim(low - margin, min(high + margin, 100.5))
+    values = np.append(values, controls.max() if target.higher_is_better else controls.min())
+    low, high = min(values.min(), target.value), max(values.max(), target.value)
+    if target.higher_is_better or low <= 0:
+        margin = 0.05 * (high - low) or 1.0
+        axes.set_ylim(low - margin, min(high + margin, 100.5) if target.unit == "%" else high + margin)
     else:
-        high = min(high, WILD * max([*base, task.target.value]))
+        high = min(high, WILD * max([*base, target.value]))
         axes.set_yscale("log")
         axes.set_ylim(low / 1.05, high * 1.05)
         _plain_log(axes)

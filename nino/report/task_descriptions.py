@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from nino.report.rendering import Table
 from nino.report.runs import Runs
 from nino.specs import RecipeSpec, TargetSpec, TaskSpec
 
-METRIC_UNITS = {"accuracy": "%", "perplexity": ""}
 SPLITS = ("train", "validation", "test")
 
 
@@ -94,6 +94,15 @@ def recipe_text(recipe: RecipeSpec) -> str:
     return f"{recipe.optimizer}, lr {recipe.lr:g}, wd {recipe.weight_decay:g}, batch {recipe.batch_size}"
 
 
+def metric_digits(target: TargetSpec) -> int:
+    """Decimals that tables show of a metric: two, or as many more as three figures of the target need.
+
+    >>> metric_digits(TargetSpec("accuracy", 85.0)), metric_digits(TargetSpec("mse", 0.0125))
+    (2, 4)
+    """
+    return max(2, 2 - math.floor(math.log10(abs(target.value)))) if target.value else 2
+
+
 def target_text(target: TargetSpec) -> str:
     """A target: where it is checked, the metric, its direction and value.
 
@@ -101,4 +110,4 @@ def target_text(target: TargetSpec) -> str:
     'test accuracy ≥ 85 %'
     """
     bound = "≥" if target.higher_is_better else "≤"
-    return f"{target.split} {target.metric} {bound} {target.value:g} {METRIC_UNITS.get(target.metric, '')}".strip()
+    return f"{target.split} {target.title} {bound} {target.value:g} {target.unit}".strip()

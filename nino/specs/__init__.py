@@ -15,7 +15,8 @@ from nino.specs.report import ReportSpec
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.site import SiteSpec
 from nino.specs.studies import OverheadSpec, PermutationSpec
-from nino.specs.tasks import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSpec, TaskSpec
+from nino.specs.targets import TargetSpec
+from nino.specs.tasks import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TaskSpec
 from nino.specs.trajectories import TrajectorySpec, TrajectoryUnit
 
 __all__ = [

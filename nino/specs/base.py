@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic_core.core_schema import CoreSchema
 
 # Keys that came later: recorded specs from before do not hold them.
-LATER = ("checkpoint_every", "models", "start_within")
+LATER = ("better", "checkpoint_every", "models", "start_within")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from nino.schedule import Schedule
-from nino.specs.methods import MethodSpec
+from nino.specs.methods import NOWCASTERS, MethodSpec
 from nino.specs.references import Reference
 from nino.specs.schedule import ScheduleSpec
 
@@ -65,7 +65,7 @@ def known_fixed_horizon(method: MethodSpec) -> int | None:
     >>> known_fixed_horizon(MethodSpec("WNN", "checkpoint", path="wnn"))
     5
     """
-    if (reference := Reference.parse(method.nowcaster)) is not None:
+    if method.nowcaster not in NOWCASTERS and (reference := Reference.find(method.nowcaster, "nowcaster")):
         horizon = reference.constant("fixed_horizon")
         return horizon if isinstance(horizon, int) else None
     if method.nowcaster == "checkpoint" and method.path is not None and _is_wnn(method.path):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
+from nino.specs.outside import Outside, OwnOptions
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.tasks import TaskSpec
 from nino.specs.values import (
@@ -15,13 +16,11 @@ from nino.specs.values import (
     Count,
     Name,
     NonNegative,
-    Number,
     Several,
     Share,
     Text,
     Topology,
     Word,
-    YesNo,
 )
 
 CONTROLS = ("identity", "random", "linear", "oracle")  # nowcasters that bound a table from below and above
@@ -83,10 +82,8 @@ class MethodOptions(Spec):
     subgraphs: Annotated[str, Allowed(names=("block", "layer"))] | None = None
 
 
-Argument = Annotated[
-    Number | Word | YesNo | list[Any], Allowed(meaning="An argument of a class of your own [as it takes it; required]")
-]
-OwnOptions = dict[str, Argument]  # those that the constructor does not take are refused by `nino.specs.references`
+OF_ALL = tuple(each.name for each in fields(MethodOptions) if each.name not in OF_FITTED)
+"""Keys of ``MethodSpec.options`` that every method may say, beside arguments of a nowcaster of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,8 @@ class MethodSpec(Spec):
     Args:
         name: its key in the config [name].
         nowcaster: what forecasts: nothing, a control, a file, a nowcaster fitted by this run, or a class of your own
-            (FILE.py:CLASS, MODULE:CLASS); l2o forecasts nothing, a learned optimizer makes the steps [name].
+            (FILE.py:NAME, MODULE:NAME, or registered by a package); l2o forecasts nothing, a learned optimizer makes
+            the steps [name].
         label: how tables and figures call the method; without it the method's name [text].
         source: which of metatrain.nowcasters, for metatrained, or of metatrain.optimizers, for l2o [name].
         path: file or known name of the weights, for checkpoint; file of a learned optimizer, for l2o without a source
@@ -105,14 +103,7 @@ class MethodSpec(Spec):
     """
 
     name: Name
-    nowcaster: Annotated[
-        str,
-        Allowed(
-            names=NOWCASTERS,
-            pattern="^[^:]+:[A-Za-z_][A-Za-z0-9_]*$",
-            meaning="a class of your own: FILE.py:CLASS, MODULE:CLASS",
-        ),
-    ]
+    nowcaster: Annotated[str, Outside("nowcaster", NOWCASTERS, options="options", apart=OF_ALL)]
     label: Text | None = None
     source: Word | None = None
     path: Text | None = None

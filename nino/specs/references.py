@@ -1,28 +1,58 @@
-"""Names of classes outside this package: ``FILE.py:CLASS`` or ``MODULE:CLASS``, looked at before anything is run."""
+"""Names of functions and classes outside this package, looked at before anything is run.
+
+``FILE.py:NAME``, ``MODULE:NAME``, or a plain name that an installed package registers as an entry point.
+"""
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from nino.files import sha256
 from nino.specs.errors import suggest
+from nino.specs.syntax import Definitions, Signature, module_file
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of things that may come from outside.
+
+    Args:
+        group: of entry points that packages register theirs in.
+        given: what a function or class of this kind is called with by position.
+        offered: what it is called with by name if it takes an argument of that name.
+    """
+
+    group: str
+    given: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
+
+
+KINDS = {
+    "model": Kind("nino.models", given=("data",)),
+    "data": Kind("nino.data", offered=("path",)),
+    "metric": Kind("nino.metrics", given=("outputs", "targets")),
+    "nowcaster": Kind("nino.nowcasters", offered=("seed",)),
+    "optimizer": Kind("nino.optimizers", given=("params",), offered=("lr", "weight_decay")),
+}
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A class by the place it is defined in.
+    """A function or class by the place it is defined in.
 
     Args:
         where: a Python file (relative paths start at the working directory) or the name of an installed module.
-        name: the class in it.
+        name: the function or class in it.
 
     >>> Reference.parse("my_nowcaster.py:MedianSlope")
     Reference(where='my_nowcaster.py', name='MedianSlope')
@@ -35,83 +65,120 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference | None:
-        """Read ``WHERE:CLASS``; None for a plain name."""
+        """Read ``WHERE:NAME``; None for a plain name."""
         where, colon, name = text.rpartition(":")
         return cls(where, name) if colon else None
+
+    @classmethod
+    def find(cls, text: str, kind: str) -> Reference | None:
+        """Read ``WHERE:NAME``, or look a plain name up among the entry points of a kind; None for all other names.
+
+        Args:
+            text: as a config has it.
+            kind: a key of ``KINDS``.
+        """
+        return cls.parse(text) or cls.parse(registered(kind).get(text, ""))
 
     @property
     def file(self) -> Path | None:
         """The file, where it is one; None for a module."""
         return Path(self.where) if self.where.endswith(".py") else None
 
-    def source(self) -> Path | None:
-        """The file that the class is read from; None where there is none.
+    @property
+    def package(self) -> str | None:
+        """Name and version of the installed package that a module belongs to; None for a file."""
+        top = self.where.partition(".")[0]
+        return None if self.file is not None else _with_version(top)
 
-        Raises:
-            ModuleNotFoundError: for a module whose package is not installed.
-        """
+    def source(self) -> Path | None:
+        """The file that it is read from; None where there is none."""
         if self.file is not None:
             return self.file if self.file.is_file() else None
-        module = importlib.util.find_spec(self.where)
-        return None if module is None or module.origin is None else Path(module.origin)
+        return module_file(self.where)
 
     def record(self) -> dict[str, str]:
-        """What identifies the class in a run's record: where it is and the checksum of its file.
+        """What identifies it in a run's record: where it is, the checksum of its file, and its package's version.
 
         Raises:
             FileNotFoundError: where there is no such file.
         """
         source = self.source()
         if source is None:
-            raise FileNotFoundError(f"{self.where}: no such file or module, for class {self.name}")
-        return {"path": self.where, "sha256": sha256(source)}
+            raise FileNotFoundError(f"{self.where}: no such file or module, for {self.name}")
+        package = {} if self.package is None else {"package": self.package}
+        return {"path": self.where, "sha256": sha256(source), **package}
 
     def load(self) -> Any:
-        """Import the file or module and return what bears the name.
+        """Import the file or module, which runs it, and return what bears the name.
 
         Raises:
-            ValueError: where there is no such file, module or name.
+            ValueError: where there is no such file, module or name, and where importing fails.
         """
-        if problem := next(self.problems({}), None):
+        if problem := next(self.problems(), None):
             raise ValueError(f"{self.where}:{self.name}: {problem}")
-        module = importlib.import_module(self.where) if self.file is None else _import_file(self.file)
+        try:
+            module = importlib.import_module(self.where) if self.file is None else _import_file(self.file)
+        except Exception as error:  # whatever a foreign file raises is said in one line
+            raise ValueError(f"{self.where} cannot be imported: {type(error).__name__}: {error}") from error
         if not hasattr(module, self.name):
             raise ValueError(f"{self.where}:{self.name}: {suggest(self.name, _public(module))}")
         return getattr(module, self.name)
 
-    def problems(self, options: Mapping[str, Any]) -> Iterator[str]:
-        """What is wrong with the reference, and with options for the class, without running any of its code.
+    def call(self, *given: Any, offered: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """Load it and call it.
 
         Args:
-            options: what is to be passed to the class.
+            given: arguments by position.
+            offered: arguments by name, each passed if it takes an argument of that name which ``options`` do not set.
+            **options: further arguments by name.
+
+        Returns:
+            What it returns; an object, for a class.
+
+        Raises:
+            ValueError: as `load`, and for arguments that it does not take.
+        """
+        target = self.load()
+        if not callable(target):
+            raise ValueError(f"{self.where}:{self.name} is {type(target).__name__}, no function and no class")
+        signature = inspect.signature(target)
+        options = {name: value for name, value in (offered or {}).items() if name in signature.parameters} | options
+        try:
+            signature.bind(*given, **options)
+        except TypeError as error:
+            arguments = ", ".join(signature.parameters) or "none"
+            raise ValueError(f"{self.where}:{self.name}: {error}; its arguments are {arguments}") from error
+        return target(*given, **options)
+
+    def problems(self, options: Mapping[str, Any] | None = None, kind: str = "nowcaster") -> Iterator[str]:
+        """What is wrong with the reference, and with options for it, without running any of its code.
+
+        Args:
+            options: what is to be passed to it by name; None where only the name is looked for.
+            kind: of ``KINDS``, which says what else it is called with.
 
         Yields:
-            Ends of sentences on the file, the class and the first unknown option.
+            Ends of sentences on the file, the name, and each argument that is unknown or missing.
         """
-        try:
-            source = self.source()
-        except ModuleNotFoundError:
-            source = None
+        source = self.source()
         if source is None:
-            kind = "file" if self.file is not None else "installed module"
-            yield f"there is no {kind} {self.where} (relative paths start at {Path.cwd().name}/)"
+            what = "file" if self.file is not None else "installed module"
+            yield f"there is no {what} {self.where} (relative paths start at {Path.cwd().name}/)"
             return
-        if self.file is None:
-            return  # a module may get its classes from anywhere
+        if source.suffix != ".py":
+            return  # a compiled module
         try:
-            classes = _classes(source)
+            defined = Definitions.read(source, "" if self.file is not None else self.where)
         except (SyntaxError, UnicodeDecodeError) as error:
             yield f"{self.where} is no Python file ({error})"
             return
-        if self.name not in classes:
-            yield f"{self.where} defines no class {self.name}; {suggest(self.name, classes)}"
-        elif (allowed := classes[self.name]) is not None:
-            for option in options:
-                if option not in allowed:
-                    yield f"{self.name} takes no argument {option!r}; {suggest(option, allowed)}"
+        if self.name not in defined.nodes and not defined.every:
+            yield f"{self.where} defines no {self.name}; {suggest(self.name, defined.callables)}"
+        elif options is not None and (signature := defined.signature(self.name)) is not None:
+            yield from _misfits(self.name, signature, options, KINDS[kind])
 
     def constant(self, name: str) -> Any:
-        """What the class sets an attribute to in its body, read without running any of its code.
+        """What a class sets an attribute to in its body, read without running any of its code.
 
         Args:
             name: of the attribute, such as ``fixed_horizon``.
@@ -119,57 +186,56 @@ class Reference:
         Returns:
             The value; None where neither the class nor one that it derives from in the same file sets a plain value.
         """
-        source = None if next(self.problems({}), None) else self.source()
+        source = None if next(self.problems(), None) else self.source()
         if source is None or source.suffix != ".py":
             return None
-        tree = ast.parse(source.read_text(encoding="utf-8"))
-        classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-        waiting = [self.name]
-        while waiting:
-            if (node := classes.pop(waiting.pop(0), None)) is not None:
-                values = _assignments(node)
-                if name in values:
-                    value = values[name]
-                    return value.value if isinstance(value, ast.Constant) else None
-                waiting += [base.id for base in node.bases if isinstance(base, ast.Name)]
+        return Definitions.read(source).constant(self.name, name)
+
+
+@cache
+def registered(kind: str) -> Mapping[str, str]:
+    """The things of a kind that installed packages register: name -> ``MODULE:NAME``."""
+    return {entry.name: entry.value for entry in entry_points(group=KINDS[kind].group)}
+
+
+def _misfits(name: str, signature: Signature, options: Iterable[str], kind: Kind) -> Iterator[str]:
+    """Arguments that a function or class does not take, or needs and does not get."""
+    given = signature.positional[: len(kind.given)]
+    if len(given) < len(kind.given) and not signature.any_position:
+        yield f"{name} takes {len(given)} arguments by position; it is called with {', '.join(kind.given)}"
+    allowed = [each for each in (*signature.positional, *signature.keywords) if each not in given]
+    for option in options:
+        if option not in allowed and not signature.any_name:
+            yield f"{name} takes no argument {option!r}; {suggest(option, allowed)}"
+    if missing := [each for each in signature.required if each not in (*given, *kind.offered, *options)]:
+        yield f"{name} needs {', '.join(missing)}; set it in options"
+
+
+def _with_version(module: str) -> str | None:
+    """The installed package of a module, as ``name version``."""
+    try:
+        return f"{module} {version(module)}"
+    except PackageNotFoundError:
         return None
 
 
-def _assignments(node: ast.ClassDef) -> dict[str, ast.expr | None]:
-    """What the body of a class sets its attributes to."""
-    values: dict[str, ast.expr | None] = {}
-    for entry in node.body:
-        if isinstance(entry, ast.Assign | ast.AnnAssign):
-            targets = entry.targets if isinstance(entry, ast.Assign) else [entry.target]
-            values |= {target.id: entry.value for target in targets if isinstance(target, ast.Name)}
-    return values
-
-
 def _import_file(path: Path) -> ModuleType:
-    name = f"nino_own_{path.stem}"
+    """The module of a file, run once for each content that it has."""
+    name = f"nino_own_{path.stem}_{sha256(path)[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up there
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
-def _classes(path: Path) -> dict[str, list[str] | None]:
-    """The classes that a file defines, each with the arguments of its constructor; None where they are not told."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name: _arguments(node) for node in tree.body if isinstance(node, ast.ClassDef)}
-
-
-def _arguments(node: ast.ClassDef) -> list[str] | None:
-    for entry in node.body:
-        if isinstance(entry, ast.FunctionDef) and entry.name == "__init__":
-            signature = entry.args
-            given = [argument.arg for argument in (*signature.posonlyargs, *signature.args, *signature.kwonlyargs)]
-            return None if signature.kwarg else given[1:]
-    return None
-
-
 def _public(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if isinstance(value, type) and not name.startswith("_")]
+    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
+from nino.specs.data_options import DATA_OPTIONS, SOURCES
+from nino.specs.model_options import MODEL_OPTIONS
+from nino.specs.outside import Outside, OwnOptions
+from nino.specs.targets import TargetSpec
 from nino.specs.values import (
     Allowed,
     Chosen,
@@ -15,92 +20,9 @@ from nino.specs.values import (
     NonNegative,
     Positive,
     Precision,
-    Probability,
-    Several,
-    Text,
     Word,
     YesNo,
 )
-
-Files = Annotated[str | tuple[str, ...], Allowed()]
-
-
-@dataclass(frozen=True)
-class NoOptions(Spec):
-    """A data set without options."""
-
-
-@dataclass(frozen=True)
-class PydocOptions(Spec):
-    """Options of the data set pydoc.
-
-    Args:
-        block: length of a block, the context of the language model [tokens].
-    """
-
-    block: Several = 64
-
-
-@dataclass(frozen=True)
-class ImagenetOptions(Spec):
-    """Options of the data set imagenet32.
-
-    Args:
-        held_back: training images held back as validation split [images].
-        repository: name on the hub, for source hub [name].
-    """
-
-    held_back: Count = 10_000
-    repository: Text = "ILSVRC/imagenet-1k"
-
-
-@dataclass(frozen=True)
-class SplitFiles(Spec):
-    """File name, or names, of each split relative to path.
-
-    Args:
-        train: file or files of the train split, relative to path [file name; default train*].
-        validation: file or files of the validation split, relative to path [file name; default validation*].
-        test: file or files of the test split, relative to path [file name; default test*].
-    """
-
-    train: Files | None = None
-    validation: Files | None = None
-    test: Files | None = None
-
-
-@dataclass(frozen=True)
-class TextOptions(Spec):
-    """Options of the data sets of tokenized text: lm1b, wikitext-103 and text.
-
-    Args:
-        block: length of a block, the context of the language model [tokens].
-        tokenizer: local folder with vocab.json and merges.txt (or tokenizer.json), or a name on the hub [path or name].
-        group: rows concatenated before blocks are cut, the rest of each group is dropped [rows].
-        evaluation_blocks: use no more than the first blocks of the validation and of the test split
-            [blocks; default all].
-    """
-
-    block: Several = 1024
-    tokenizer: Word = "openai-community/gpt2"
-    group: Count = 1000
-    evaluation_blocks: Count | None = None
-    files: SplitFiles = field(default_factory=SplitFiles)
-
-
-DATA_OPTIONS: dict[str, type[Spec]] = {
-    "cifar10": NoOptions,
-    "cifar100": NoOptions,
-    "digits": NoOptions,
-    "fashion-mnist": NoOptions,
-    "imagenet32": ImagenetOptions,
-    "images": NoOptions,
-    "lm1b": TextOptions,
-    "pydoc": PydocOptions,
-    "text": TextOptions,
-    "wikitext-103": TextOptions,
-}
-SOURCES = ("embedded", "torchvision", "hub", "npz", "parquet", "text", "folder")
 
 
 @dataclass(frozen=True)
@@ -108,93 +30,18 @@ class DataSpec(Spec):
     """Which data set, and where it comes from.
 
     Args:
-        name: data set, a key of nino.tasks.DATASETS [name].
+        name: data set, a key of nino.tasks.DATASETS, or a function of your own that returns one (FILE.py:NAME,
+            MODULE:NAME, or registered by a package) [name].
         source: where it comes from: with a dependency (embedded), through torchvision or the hub, or from local files:
-            npz, a folder of image files, parquet or text [name].
-        path: local file or folder, for sources that read one [path].
+            npz, a folder of image files, csv, parquet or text [name].
+        path: local file or folder, for sources that read one, and for functions of your own that take it [path].
         options: what only this data set knows.
     """
 
-    name: Annotated[str, Allowed(names=DATA_OPTIONS)]
-    source: Annotated[str, Allowed(names=SOURCES)] = "embedded"
+    name: Annotated[str, Outside("data", DATA_OPTIONS, options="options")]
+    source: Annotated[str, Allowed(names=dict.fromkeys(chain(*SOURCES.values())))] = "embedded"
     path: Word | None = None
-    options: Annotated[Mapping[str, Any], Chosen("name", DATA_OPTIONS)] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ConvnetOptions(Spec):
-    """Options of the architecture convnet.
-
-    Args:
-        channels: output channels of each 3x3 convolution [channels].
-    """
-
-    channels: Annotated[tuple[Count, ...], Allowed(min_length=1)]
-
-
-@dataclass(frozen=True)
-class TransformerOptions(Spec):
-    """Options of every transformer.
-
-    Args:
-        layers: transformer blocks [blocks].
-        width: width d of the residual stream, a multiple of heads [neurons].
-        heads: attention heads [heads].
-    """
-
-    layers: Count
-    width: Count
-    heads: Count
-
-
-@dataclass(frozen=True)
-class GPT2Options(TransformerOptions):
-    """Options of the architecture gpt2.
-
-    Args:
-        dropout: dropout of embeddings, attention and residual [fraction].
-    """
-
-    dropout: Probability = 0.0
-
-
-@dataclass(frozen=True)
-class LlamaOptions(TransformerOptions):
-    """Options of the architecture llama.
-
-    Args:
-        heads: query heads, a multiple of kv_heads [heads].
-        kv_heads: key and value heads, each shared by a group of query heads [heads; default as many as heads].
-        inner: width of the gated MLP [neurons; default four times width].
-        tied: whether the head is the word embedding [yes or no].
-    """
-
-    kv_heads: Count | None = None
-    inner: Count | None = None
-    tied: YesNo = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViTOptions(TransformerOptions):
-    """Options of the architecture vit.
-
-    Args:
-        patch: side of a patch, a divisor of the image's [pixels].
-        inner: width of the MLP [neurons; default four times width].
-        dropout: dropout of embeddings and residual [fraction].
-    """
-
-    patch: Count
-    inner: Count | None = None
-    dropout: Probability = 0.0
-
-
-MODEL_OPTIONS: dict[str, type[Spec]] = {
-    "convnet": ConvnetOptions,
-    "gpt2": GPT2Options,
-    "llama": LlamaOptions,
-    "vit": ViTOptions,
-}
+    options: Annotated[Mapping[str, Any], Chosen("name", DATA_OPTIONS, OwnOptions)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -202,12 +49,13 @@ class ModelSpec(Spec):
     """Which architecture.
 
     Args:
-        name: architecture, a key of nino.tasks.MODELS [name].
+        name: architecture, a key of nino.tasks.MODELS, or a function of your own that makes one for the data
+            (FILE.py:NAME, MODULE:NAME, or registered by a package) [name].
         options: arguments of the architecture.
     """
 
-    name: Annotated[str, Allowed(names=MODEL_OPTIONS)]
-    options: Annotated[Mapping[str, Any], Chosen("name", MODEL_OPTIONS)] = field(default_factory=dict)
+    name: Annotated[str, Outside("model", MODEL_OPTIONS, options="options")]
+    options: Annotated[Mapping[str, Any], Chosen("name", MODEL_OPTIONS, OwnOptions)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -233,30 +81,6 @@ class RecipeSpec(Spec):
     weight_decay: NonNegative = 0.0
     accumulate: Count = 1
     precision: Precision = "float32"
-
-
-@dataclass(frozen=True)
-class TargetSpec(Spec):
-    """The goal, fixed beforehand: reached at the first step at which its metric meets it.
-
-    Args:
-        metric: metric: accuracy (higher is better) or perplexity (lower is better) [name].
-        value: value to be met [percent, or perplexity].
-        split: data that it is checked on: test (the paper's vision tasks) or validation (language) [name].
-    """
-
-    metric: Annotated[str, Allowed(names=("accuracy", "perplexity"))]
-    value: Positive
-    split: Annotated[str, Allowed(names=("test", "validation"))] = "test"
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether larger values of the metric are better."""
-        return self.metric == "accuracy"
-
-    def met(self, value: float) -> bool:
-        """Whether ``value`` meets the target (NaN never does)."""
-        return value >= self.value if self.higher_is_better else value <= self.value
 
 
 @dataclass(frozen=True)

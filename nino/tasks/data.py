@@ -1,4 +1,4 @@
-"""A data set in memory: images or blocks of tokens in three splits, and the sizes that its models need."""
+"""A data set in memory: images, blocks of tokens or rows of numbers in three splits, and the sizes that models need."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from torch import Tensor
 
 from nino.tasks.pieces import Pieces
 
-Batch = tuple[Tensor, Tensor]
-"""Inputs and targets: images and labels, or tokens and the tokens that follow them."""
+Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""What a model is called with: a tensor, several by position, or several by name; the first axis is the example."""
+
+Batch = tuple[Any, Tensor]
+"""Inputs and targets: images and labels, tokens and the tokens that follow them, rows of numbers and what they mean."""
 
 
 class Split(Protocol):
@@ -132,18 +135,55 @@ class Blocks:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows of numbers and what is to be predicted of each.
+
+    Args:
+        inputs: (n, features, ...) float32, as the model reads them.
+        targets: (n,) long classes, or (n, outputs) float32 numbers.
+        checksum: SHA-256 of the rows as they were before they were standardised; None takes that of the rows.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    checksum: str | None = None
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.targets)
+
+    def select(self, indices: Tensor) -> Batch:
+        """Inputs (B, features, ...) float32 and targets of (B,) long indices."""
+        indices = indices.to(self.targets.device)
+        return self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Inputs and targets of the rows ``start <= i < stop``."""
+        return self.inputs[start:stop], self.targets[start:stop]
+
+    def to(self, device: torch.device) -> Rows:
+        """The same rows on another device."""
+        return Rows(self.inputs.to(device), self.targets.to(device), self.checksum)
+
+    def digest(self) -> str:
+        """SHA-256 over inputs and targets."""
+        return self.checksum or tensor_digest(self.inputs, self.targets)
+
+
+@dataclass(frozen=True)
 class Data:
     """A data set in three disjoint splits.
 
     Args:
-        kind: ``vision`` or ``language``.
+        kind: ``vision``, ``language`` or ``table``.
         train: what the networks are trained on.
         validation: held back, for choices; used for the target only where the target says so.
         test: what the target is checked on.
-        shape: (channels, height, width) of an image, or (block,) tokens.
-        outputs: number of classes, or size of the vocabulary.
+        shape: (channels, height, width) of an image, (block,) tokens, or (features, ...) of a row of a table.
+        outputs: number of classes, size of the vocabulary, or numbers to predict.
         checksum: SHA-256 that identifies the data, the splits included.
         facts: further facts that are recorded with results (source, statistics, tokenizer ...), JSON values.
+        loss: ``cross_entropy`` (targets long) or ``mse`` (targets (n, outputs) float32).
     """
 
     kind: str
@@ -154,6 +194,7 @@ class Data:
     outputs: int
     checksum: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    loss: str = "cross_entropy"
 
     def split(self, name: str) -> Split:
         """The split of this name.

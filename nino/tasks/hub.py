@@ -1,12 +1,21 @@
-"""Text data sets from the Hugging Face hub, fetched once and kept as local Parquet files."""
+"""Data sets from the Hugging Face hub, fetched once and kept as local Parquet files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from nino.files import replacing
-from nino.tasks.text import SPLITS
+from nino.files import replacing, replacing_folder
+from nino.leases import lease, sweep
+from nino.specs import DataSpec
+from nino.specs.data_options import HubOptions
+from nino.specs.local_files import SPLITS
+
+# What repositories call the splits that ours stand for.
+SYNONYMS = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
 
 @dataclass(frozen=True)
@@ -84,3 +93,85 @@ def fetch(hub_text: HubText, folder: Path) -> None:
 
 def _file(folder: Path, split: str) -> Path:
     return folder / f"{split}.parquet"
+
+
+def fetched(spec: DataSpec, options: HubOptions, data_dir: Path, download: bool) -> Path:
+    """The folder of any data set of the hub, whose splits are fetched first where it does not exist.
+
+    Args:
+        spec: source ``hub``.
+        options: which repository, which of its configurations, and what it calls the splits.
+        data_dir: where what was fetched is kept, whole or not at all.
+        download: whether the hub may be asked.
+
+    Returns:
+        The folder: ``train.parquet``, and files of the other splits that the repository has.
+
+    Raises:
+        ValueError: where no repository is named.
+        FileNotFoundError: where it is not kept and may not be fetched, or the hub or the library refuses; says why.
+    """
+    if options.repository is None:
+        raise ValueError(f"data {spec.name!r}: data.source is 'hub': name a data set of it in data.options.repository")
+    folder = hub_folder(options, data_dir)
+    if folder.is_dir():
+        return folder
+    if not download:
+        raise FileNotFoundError(
+            f"data {spec.name!r}: {options.repository} is not in {folder}; run `nino data` with network access, or put "
+            "train.parquet there, and validation.parquet and test.parquet where it has these splits"
+        )
+    with lease(folder, wait=True):
+        if not folder.is_dir():
+            sweep(folder.parent, folder.name)
+            with replacing_folder(folder) as part:
+                _fetch_splits(spec, options, part)
+    return folder
+
+
+def hub_folder(options: HubOptions, data_dir: Path) -> Path:
+    """Where a repository is kept: one folder a repository, configuration, revision and choice of splits."""
+    what = {key: value for key, value in asdict(options).items() if key in ("subset", "revision", "splits")}
+    key = hashlib.sha256(f"{options.repository} {what}".encode()).hexdigest()[:8]
+    return data_dir / "hub" / f"{str(options.repository).strip('/').replace('/', '--')}-{key}"
+
+
+def _fetch_splits(spec: DataSpec, options: HubOptions, folder: Path) -> None:
+    import datasets
+
+    where, splits = str(options.repository), options.splits
+    with TemporaryDirectory(prefix=".cache-", dir=folder) as cache:  # the library's own copy, of the same size
+        try:
+            if Path(where, "dataset_dict.json").is_file():
+                found = datasets.load_from_disk(where)
+            else:
+                found = datasets.load_dataset(where, name=options.subset, revision=options.revision, cache_dir=cache)
+            for split, part in _chosen(splits.train, splits.validation, splits.test, found).items():
+                whole = found[part] if part in found else _part_of(options, part, cache)
+                whole.to_parquet(str(folder / f"{split}.parquet"))
+        except (OSError, ValueError, RuntimeError, KeyError, datasets.exceptions.DatasetsError) as error:
+            raise FileNotFoundError(
+                f"data {spec.name!r}: could not fetch {where} from the hub: {' '.join(str(error).split())}; see to the "
+                "network, data.options.repository, subset and splits (gated: `hf auth login`), or fetch it elsewhere, "
+                "save its splits as Parquet files and set data.source to parquet and data.path to their folder"
+            ) from error
+
+
+def _chosen(train: str, validation: str | None, test: str | None, found: Any) -> dict[str, str]:
+    """What the repository calls those of our splits that it has."""
+    if train not in found and "[" not in train:
+        raise ValueError(f"it has no split {train!r}; data.options.splits.train may be {', '.join(found)}")
+    chosen = {"train": train}
+    for split, given in (("validation", validation), ("test", test)):
+        names = (given,) if given else tuple(name for name in SYNONYMS[split] if name in found)
+        chosen |= {split: names[0]} if names else {}
+    return chosen
+
+
+def _part_of(options: HubOptions, part: str, cache: str) -> Any:
+    """A part of a split, in the library's syntax; an unknown one is an error that lists those there are."""
+    import datasets
+
+    return datasets.load_dataset(
+        options.repository, name=options.subset, revision=options.revision, split=part, cache_dir=cache
+    )

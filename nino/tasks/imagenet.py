@@ -51,7 +51,7 @@ def imagenet32(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         FileNotFoundError: where files are missing, or the hub refuses; says which belong where.
         ValueError: for another source or option, or files that hold something else.
     """
-    expect_source(spec, "npz", "folder", "hub")
+    expect_source(spec)
     expect_options(spec, "held_back", "repository")
     folder = Path(spec.path) if spec.path else data_dir / spec.name
     facts: dict[str, Any] = {"source": spec.source}

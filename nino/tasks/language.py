@@ -10,10 +10,12 @@ import torch
 
 from nino.seeding import derive
 from nino.specs import DataSpec
+from nino.specs.data_options import OwnTextOptions
+from nino.tasks.cut_text import CutText, own_text
 from nino.tasks.data import Blocks, Data, joint_digest
-from nino.tasks.hub import LM1B, WIKITEXT_103, HubText, fetch
-from nino.tasks.text import local_files, sentence_row, text_folder, wiki_row
-from nino.tasks.tokenizers import GPT2_TOKENIZER, load_tokenizer
+from nino.tasks.hub import LM1B, WIKITEXT_103, HubText, fetch, fetched
+from nino.tasks.text import TextFiles, local_files, plain_row, sentence_row, text_folder, wiki_row
+from nino.tasks.tokenizers import BYTES, GPT2_TOKENIZER, load_tokenizer
 from nino.tasks.tokens import cached_blocks
 from nino.tasks.vision import expect_options, expect_source
 
@@ -37,7 +39,7 @@ def pydoc(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """
     from pydoc_data.topics import topics
 
-    expect_source(spec, "embedded")
+    expect_source(spec)
     expect_options(spec, "block")
     block = int(spec.options.get("block", 64))
     texts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
@@ -89,18 +91,45 @@ def lm1b(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
 
 
 def text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """Any text from local files, lines treated as WikiText's."""
-    return tokenized(spec, data_dir, download, wiki_row, None)
+    """Any text: local files, a file or a folder, or a data set of the hub; lines are treated as WikiText's.
+
+    With the tokenizer ``bytes`` lines stay as they are. Files whose names start with ``train``, ``validation`` and
+    ``test`` are these splits. A single file, and a folder without such names, is cut into consecutive parts: 80 %
+    train, 10 % validation, 10 % test, unless option ``cut`` says otherwise.
+
+    Args:
+        spec: source ``text`` (.txt, .txt.gz), ``parquet`` (option ``column``) or ``hub`` (option ``repository``);
+            ``path`` names a file or folder (default ``text`` in ``data_dir``); other options as in `tokenized`.
+        data_dir: where fetched files, tokenizers and tokens are kept.
+        download: whether the hub may be asked.
+
+    Returns:
+        The blocks of three splits.
+
+    Raises:
+        FileNotFoundError: where files are missing; says which belong where.
+        ValueError: for another source or option, or a split shorter than a block.
+    """
+    expect_source(spec)
+    return _in_blocks(spec, data_dir, download, text_files(spec, data_dir, download))
 
 
-def tokenized(
-    spec: DataSpec, data_dir: Path, download: bool, row: Callable[[str], str], hub_text: HubText | None
-) -> Data:
-    """A data set of tokenized text in blocks; tokens are made once and memory-mapped from then on.
+def text_files(spec: DataSpec, data_dir: Path, download: bool = False) -> TextFiles | CutText:
+    """The files of a text of one's own; arguments and errors are those of `text`."""
+    options = OwnTextOptions.from_dict(spec.options)
+    row = plain_row if options.tokenizer == BYTES else wiki_row
+    hub = spec.source == "hub"
+    folder = fetched(spec, options, data_dir, download) if hub else text_folder(spec, data_dir)
+    return own_text(spec, options, row, folder, partial=hub)
 
-    Options: ``block`` (tokens, default 1024), ``tokenizer`` (a folder or a name on the hub, default GPT-2's),
-    ``group`` (rows concatenated before blocks are cut, default 1000, as ``run_clm`` does), ``files`` (file name or
-    names of each split, relative to ``path``) and ``evaluation_blocks`` (use no more of validation and of test).
+
+def tokenized(spec: DataSpec, data_dir: Path, download: bool, row: Callable[[str], str], hub_text: HubText) -> Data:
+    """A published text in blocks; tokens are made once and memory-mapped from then on.
+
+    Options: ``block`` (tokens, default 1024), ``tokenizer`` (a folder, a name on the hub or ``bytes``, default
+    GPT-2's), ``group`` (rows concatenated before blocks are cut, default 1000, as ``run_clm`` does), ``files`` (file
+    name or names of each split, relative to ``path``) and ``evaluation_blocks`` (use no more of validation and of
+    test).
 
     Args:
         spec: source ``hub`` (kept as Parquet in ``data_dir/<name>``), ``parquet`` or ``text`` (.txt, .txt.gz);
@@ -108,7 +137,7 @@ def tokenized(
         data_dir: where fetched files, tokenizers and tokens are kept.
         download: whether the hub may be asked.
         row: turns a line of a text file into a row.
-        hub_text: where the hub has it; None where it has not.
+        hub_text: where the hub has it.
 
     Returns:
         The blocks of three splits.
@@ -117,12 +146,15 @@ def tokenized(
         FileNotFoundError: where files are missing; says which belong where.
         ValueError: for another source or option.
     """
-    expect_source(spec, *(["hub"] if hub_text else []), "parquet", "text")
+    expect_source(spec)
     expect_options(spec, *TEXT_OPTIONS)
-    block, group = (int(spec.options.get(key, default)) for key, default in (("block", 1024), ("group", 1000)))
-    if hub_text and spec.source == "hub" and download:
+    if spec.source == "hub" and download:
         fetch(hub_text, text_folder(spec, data_dir))
-    files = local_files(spec, data_dir, row)
+    return _in_blocks(spec, data_dir, download, local_files(spec, data_dir, row))
+
+
+def _in_blocks(spec: DataSpec, data_dir: Path, download: bool, files: TextFiles | CutText) -> Data:
+    block, group = (int(spec.options.get(key, default)) for key, default in (("block", 1024), ("group", 1000)))
     checksums = files.checksums()
     tokenizer = str(spec.options.get("tokenizer", GPT2_TOKENIZER))
     encode, vocabulary, definition = load_tokenizer(tokenizer, data_dir, download)

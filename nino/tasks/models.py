@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import nn
@@ -148,6 +150,40 @@ def llama(data: Data, options: Mapping[str, Any]) -> nn.Module:
     )
     model: nn.Module = LlamaForCausalLM(config)
     return model
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
+
+
+def mlp(data: Data, options: Mapping[str, Any]) -> nn.Module:
+    """A multilayer perceptron: linear layers with an activation between them, on rows of any shape, flattened.
+
+    Args:
+        data: a table, or images.
+        options: ``hidden``, widths of the hidden layers (none for a linear model), and ``activation``, a key of
+            ``ACTIVATIONS`` (default ``relu``).
+
+    Returns:
+        The network, initialised by PyTorch's defaults; (B, ...) -> (B, outputs).
+
+    Raises:
+        ValueError: for missing, unknown or unusable options, or data of tokens.
+    """
+    check_options("mlp", options, required=("hidden",), optional=("activation",))
+    if data.kind == "language":
+        raise ValueError("model 'mlp' reads rows of numbers, and the data are tokens: use gpt2 or llama")
+    name = options.get("activation", "relu")
+    if name not in ACTIVATIONS:
+        raise ValueError(f"model.options.activation is {name!r}; allowed are {', '.join(ACTIVATIONS)}")
+    widths = [math.prod(data.shape), *options["hidden"], data.outputs]
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if len(data.shape) > 1:
+        layers["flatten"] = nn.Flatten()
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
+        if i > 1:
+            layers[f"{name}{i - 1}"] = ACTIVATIONS[name]()
+        layers[f"fc{i}"] = nn.Linear(fan_in, fan_out)
+    return nn.Sequential(layers)
 
 
 def vit(data: Data, options: Mapping[str, Any]) -> nn.Module:

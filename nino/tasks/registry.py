@@ -8,12 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from nino.specs import DataSpec
+from nino.specs import DataSpec, Reference
 from nino.tasks.data import Data
 from nino.tasks.imagenet import imagenet32
+from nino.tasks.images import images
 from nino.tasks.language import lm1b, pydoc, text, wikitext103
-from nino.tasks.models import convnet, gpt2, llama, vit
-from nino.tasks.vision import cifar10, cifar100, digits, fashion_mnist, images
+from nino.tasks.libraries import timm, torchvision, transformers
+from nino.tasks.models import convnet, gpt2, llama, mlp, vit
+from nino.tasks.own_data import own_data
+from nino.tasks.tables import table
+from nino.tasks.vision import cifar10, cifar100, digits, fashion_mnist
 
 DataLoader = Callable[[DataSpec, Path, bool], Data]
 """``(spec, data_dir, download) -> Data``: read what ``spec`` names, keep files in ``data_dir``, fetch if allowed."""
@@ -30,6 +34,7 @@ DATASETS: dict[str, DataLoader] = {
     "images": images,
     "lm1b": lm1b,
     "pydoc": pydoc,
+    "table": table,
     "text": text,
     "wikitext-103": wikitext103,
 }
@@ -38,5 +43,33 @@ MODELS: dict[str, ModelBuilder] = {
     "convnet": convnet,
     "gpt2": gpt2,
     "llama": llama,
+    "mlp": mlp,
+    "timm": timm,
+    "torchvision": torchvision,
+    "transformers": transformers,
     "vit": vit,
 }
+
+
+def load_data(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
+    """Read a data set: one of ours, or what a function of the user's own returns.
+
+    Args:
+        spec: which, and where it comes from.
+        data_dir: where downloaded and decoded data are kept.
+        download: whether data that is not there may be fetched.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: for an unknown name, source or option.
+        FileNotFoundError: where data is missing; says which file belongs where.
+    """
+    if spec.name in DATASETS:
+        return DATASETS[spec.name](spec, data_dir, download)
+    reference = Reference.find(spec.name, "data")
+    if reference is None:
+        allowed = ", ".join(sorted(DATASETS))
+        raise ValueError(f"data.name is {spec.name!r}; allowed are {allowed}, FILE.py:NAME and MODULE:NAME")
+    return own_data(spec, reference)

@@ -12,13 +12,20 @@ from typing import Any
 import torch
 
 from nino.specs import DataSpec, TaskSpec
+from nino.specs.data_options import DATA_OPTIONS, HubOptions, ImagesOptions
+from nino.specs.local_files import SPLITS, own_files
 from nino.tasks import imagenet
-from nino.tasks.data import Blocks, Data, Images
-from nino.tasks.hub import HUB_TEXT
-from nino.tasks.registry import MODELS
+from nino.tasks.cut_text import CutText
+from nino.tasks.data import Blocks, Data, Images, Rows, Split
+from nino.tasks.hub import HUB_TEXT, hub_folder
+from nino.tasks.image_folders import read_folder
+from nino.tasks.images import decoded
+from nino.tasks.language import text_files
+from nino.tasks.making import sketch_model
+from nino.tasks.splitting import drawn
 from nino.tasks.task import load_task
-from nino.tasks.text import SPLITS, local_files, text_folder
-from nino.tasks.tokenizers import GPT2_TOKENIZER, tokenizer_folder, vocabulary_size
+from nino.tasks.text import TextFiles, local_files, text_folder
+from nino.tasks.tokenizers import BYTES, GPT2_TOKENIZER, tokenizer_folder, vocabulary_size
 from nino.tasks.vision import TORCHVISION, ImageSizes
 
 PUBLISHED_IMAGES: dict[str, ImageSizes] = {name: each.sizes for name, each in TORCHVISION.items()}
@@ -36,11 +43,12 @@ class DataSizes:
     """The sizes on which a task's networks and jobs depend.
 
     Args:
-        kind: ``vision`` or ``language``.
-        shape: (channels, height, width) of an image, or (block,) tokens.
-        outputs: classes, or size of the vocabulary.
-        examples: images or blocks of ``train``, ``validation`` and ``test``.
+        kind: ``vision``, ``language`` or ``table``.
+        shape: (channels, height, width) of an image, (block,) tokens, or (features, ...) of a row.
+        outputs: classes, size of the vocabulary, or numbers to predict.
+        examples: images, blocks or rows of ``train``, ``validation`` and ``test``.
         basis: where the numbers come from, for messages.
+        loss: ``cross_entropy`` or ``mse``.
     """
 
     kind: str
@@ -48,11 +56,13 @@ class DataSizes:
     outputs: int
     examples: Mapping[str, int]
     basis: str
+    loss: str = "cross_entropy"
 
     @property
     def held_bytes(self) -> int:
-        """Memory of the data during training [bytes]: images are held, blocks of tokens are memory-mapped."""
-        return math.prod(self.shape) * sum(self.examples.values()) if self.kind == "vision" else 0
+        """Memory of the data during training [bytes]: images and rows are held, blocks of tokens memory-mapped."""
+        element = {"vision": 1, "table": 4, "language": 0}[self.kind]
+        return element * math.prod(self.shape) * sum(self.examples.values())
 
     def synthetic(self, train: int, validation: int, test: int) -> Data:
         """Random data of the same shape.
@@ -64,15 +74,20 @@ class DataSizes:
         """
         generator = torch.Generator().manual_seed(0)
 
-        def split(count: int) -> Images | Blocks:
+        def split(count: int) -> Split:
             if self.kind == "language":
                 return Blocks(torch.randint(self.outputs, (count, *self.shape), generator=generator))
-            raw = torch.randint(256, (count, *self.shape), generator=generator, dtype=torch.uint8)
             labels = torch.randint(self.outputs, (count,), generator=generator)
+            if self.kind == "table":
+                numbers = torch.randn(count, self.outputs, generator=generator)
+                rows = torch.randn(count, *self.shape, generator=generator)
+                return Rows(rows, numbers if self.loss == "mse" else labels)
+            raw = torch.randint(256, (count, *self.shape), generator=generator, dtype=torch.uint8)
             channels = torch.ones(self.shape[0], 1, 1)
             return Images(raw, labels, 128 * channels, 74 * channels)
 
-        return Data(self.kind, split(train), split(validation), split(test), self.shape, self.outputs, "synthetic")
+        splits = split(train), split(validation), split(test)
+        return Data(self.kind, *splits, self.shape, self.outputs, "synthetic", loss=self.loss)
 
 
 def data_sizes(spec: TaskSpec, data_dir: Path, record: Path | None = None) -> DataSizes:
@@ -100,11 +115,13 @@ def data_sizes(spec: TaskSpec, data_dir: Path, record: Path | None = None) -> Da
     if data.name in HUB_TEXT or data.name == "text":
         return _of_text(data, data_dir)
     try:
+        if data.name == "images" and data.source == "folder":
+            return _of_image_folder(data)
         loaded = load_task(spec, data_dir).data
     except FileNotFoundError as error:
         raise UnknownSizesError(f"task {spec.id!r}: {error}") from error
     examples = {split: len(loaded.split(split)) for split in SPLITS}
-    return DataSizes(loaded.kind, loaded.shape, loaded.outputs, examples, "the data")
+    return DataSizes(loaded.kind, loaded.shape, loaded.outputs, examples, "the data", loaded.loss)
 
 
 def _recorded(spec: TaskSpec, record: Path) -> DataSizes | None:
@@ -116,16 +133,33 @@ def _recorded(spec: TaskSpec, record: Path) -> DataSizes | None:
     if content["task"]["data"] != json.loads(json.dumps(spec.data.to_dict())):
         return None
     data = content["data"]
-    kind = "vision" if len(data["shape"]) == 3 else "language"
-    return DataSizes(kind, tuple(data["shape"]), data["outputs"], data["examples"], "the data")
+    kind = data.get("kind", "vision" if len(data["shape"]) == 3 else "language")
+    loss = data.get("loss", DataSizes.loss)
+    return DataSizes(kind, tuple(data["shape"]), data["outputs"], data["examples"], "the data", loss)
+
+
+def _of_image_folder(spec: DataSpec) -> DataSizes:
+    """Exact sizes from the names of the files and, where no size is set, the first image."""
+    options, folder = ImagesOptions.from_dict(spec.options), read_folder(spec)
+    labels = torch.from_numpy(folder.labels["train"])
+    absent = [split for split in ("validation", "test") if split not in folder.files]
+    examples = {split: len(each) for split, each in folder.labels.items()}
+    examples |= {
+        split: len(rows) for split, rows in drawn(spec.name, labels, len(labels), options.draw, absent).items()
+    }
+    height, width, channels = decoded(spec.name, folder.files["train"][:1], options).shape[1:]
+    return DataSizes("vision", (channels, height, width), len(folder.classes), examples, "the data")
 
 
 def _of_text(spec: DataSpec, data_dir: Path) -> DataSizes:
     """Estimates from the size of local files, else from the published corpus."""
     block = int(spec.options.get("block", 1024))
+    tokenizer, basis = str(spec.options.get("tokenizer", GPT2_TOKENIZER)), "the size of its files"
     try:
-        files, basis = local_files(spec, data_dir).files, "the size of its files"
-        tokens = [int(sum(path.stat().st_size / BYTES_PER_TOKEN[path.suffix] for path in files[s])) for s in SPLITS]
+        files = text_files(spec, data_dir) if spec.name == "text" else local_files(spec, data_dir)
+        tokens = [
+            int(_tokens(files, split) * (BYTES_PER_TOKEN[".txt"] if tokenizer == BYTES else 1)) for split in SPLITS
+        ]
     except FileNotFoundError as error:
         if spec.name not in HUB_TEXT:
             raise UnknownSizesError(
@@ -136,10 +170,23 @@ def _of_text(spec: DataSpec, data_dir: Path) -> DataSizes:
     counts = {split: max(1, count // block) for split, count in zip(SPLITS, tokens, strict=True)}
     counts |= {split: int(min(counts[split], limit)) for split in ("validation", "test")}
     try:
-        vocabulary = vocabulary_size(str(spec.options.get("tokenizer", GPT2_TOKENIZER)), data_dir)
+        vocabulary = vocabulary_size(tokenizer, data_dir)
     except FileNotFoundError as error:
         raise UnknownSizesError(f"data {spec.name!r}: {error}") from error
     return DataSizes("language", (block,), vocabulary, counts, basis)
+
+
+def _tokens(files: TextFiles | CutText, split: str) -> float:
+    """About how many GPT-2 tokens a split has, by the size of its files, or by its part of them."""
+    if isinstance(files, TextFiles):
+        return sum(path.stat().st_size / BYTES_PER_TOKEN[path.suffix] for path in files.files[split])
+    lengths: dict[Path, int] = {}
+    for part in (part for each in files.parts.values() for part in each):
+        lengths[part.path] = lengths.get(part.path, 0) + part.stop - part.start
+    return sum(
+        (part.stop - part.start) / lengths[part.path] * part.path.stat().st_size / BYTES_PER_TOKEN[part.path.suffix]
+        for part in files.parts[split]
+    )
 
 
 def hub_bytes(name: str) -> tuple[int, int]:
@@ -155,8 +202,7 @@ def hub_bytes(name: str) -> tuple[int, int]:
 
 def parameter_shapes(spec: TaskSpec, sizes: DataSizes) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of each parameter tensor of a task's network, which is not allocated."""
-    with torch.device("meta"):
-        model = MODELS[spec.model.name](sizes.synthetic(1, 1, 1), spec.model.options)
+    model = sketch_model(spec.model, sizes.synthetic(1, 1, 1))
     return [(name, tuple(parameter.shape)) for name, parameter in model.named_parameters()]
 
 
@@ -184,6 +230,8 @@ def missing_file(spec: DataSpec, data_dir: Path) -> str | None:
         return _first_missing([data_dir / expected.folder / name for name in expected.files])
     if spec.name == "imagenet32" and spec.source != "npz":
         return None if spec.source == "hub" or folder.is_dir() else f"no folder {folder}"
+    if spec.name in ("images", "table", "text") and spec.source != "npz":
+        return _missing_own(spec, data_dir)
     if spec.source == "npz":
         archive = Path(spec.path) if spec.path else data_dir / f"{spec.name}.npz"
         batches = spec.name == "imagenet32"
@@ -192,6 +240,28 @@ def missing_file(spec: DataSpec, data_dir: Path) -> str | None:
         local_files(spec, data_dir)
     except FileNotFoundError as error:
         return str(error).partition(";")[0]
+    return _missing_tokenizer(spec, data_dir)
+
+
+def _missing_own(spec: DataSpec, data_dir: Path) -> str | None:
+    """The same for what has no name of its own."""
+    options = DATA_OPTIONS[spec.name].from_dict(spec.options)
+    assert isinstance(options, HubOptions)
+    try:
+        if spec.source == "hub":
+            folder = hub_folder(options, data_dir)
+            if not folder.is_dir():
+                return f"{options.repository}, to be fetched into {folder}"
+        elif spec.source == "folder":
+            read_folder(spec)
+        else:
+            own_files(spec, text_folder(spec, data_dir) if spec.name == "text" else None)
+    except FileNotFoundError as error:
+        return str(error).partition(";")[0]
+    return _missing_tokenizer(spec, data_dir) if spec.name == "text" else None
+
+
+def _missing_tokenizer(spec: DataSpec, data_dir: Path) -> str | None:
     tokenizer = str(spec.options.get("tokenizer", GPT2_TOKENIZER))
     expected_at, complete = tokenizer_folder(tokenizer, data_dir)
     return None if complete else f"no tokenizer {tokenizer} at {expected_at}"

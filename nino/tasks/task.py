@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,20 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
+from nino.graphs import NeuralGraph
+from nino.graphs.registry import Topology, Unknown
 from nino.seeding import derive
 from nino.specs import TaskSpec
-from nino.tasks.data import Batch, Data
+from nino.specs.targets import unmeasured
+from nino.tasks.calls import call, predictions
+from nino.tasks.data import Batch, Data, Inputs
+from nino.tasks.making import make_model, model_graph, sketch_model
+from nino.tasks.metrics import Measure, Parts, metric, shaped
 from nino.tasks.order import BatchOrder
-from nino.tasks.registry import DATASETS, MODELS
+from nino.tasks.registry import load_data
 
-METRICS = {"vision": "accuracy", "language": "perplexity"}
 PRECISIONS = ("float32", "bfloat16")
 
 # Elements of a layer's output held at once while measuring: what fits a CPU's cache, and what keeps a GPU busy.
@@ -43,11 +50,8 @@ class Task:
         self.device = torch.device(device)
         self.spec = spec
         self.data = data.to(self.device)
-        if spec.target.metric != METRICS[data.kind]:
-            raise ValueError(
-                f"task {spec.id!r}: target.metric is {spec.target.metric!r}, but {spec.data.name!r} is {data.kind} "
-                f"data: use {METRICS[data.kind]!r}"
-            )
+        if problem := unmeasured(spec.target.to_dict(), data.kind, data.loss):
+            raise ValueError(f"task {spec.id!r}: target.metric (={spec.target.metric}) {problem}")
         recipe = spec.recipe
         if recipe.batch_size % recipe.accumulate:
             raise ValueError(
@@ -80,6 +84,7 @@ class Task:
                 "examples": sizes,
                 "shape": list(self.data.shape),
                 "outputs": self.data.outputs,
+                **({"kind": "table", "loss": self.data.loss} if self.data.kind == "table" else {}),
                 **self.data.facts,
             },
             "parameters": self.num_parameters(),
@@ -87,10 +92,8 @@ class Task:
         }
 
     def num_parameters(self) -> int:
-        """Number of parameters of the task's network, counted without allocating it."""
-        with torch.device("meta"):
-            model = self._fresh_model()
-        return sum(p.numel() for p in model.parameters())
+        """Number of parameters of the task's network, counted without allocating it where it can be sketched."""
+        return sum(p.numel() for p in sketch_model(self.spec.model, self.data).parameters())
 
     def build_model(self, seed: int) -> nn.Module:
         """A freshly initialised network in training mode, on the task's device.
@@ -106,7 +109,7 @@ class Task:
         """
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive(seed, "init"))
-            model = self._fresh_model()
+            model = make_model(self.spec.model, self.data)
         return model.to(self.device).train()
 
     def order(self, seed: int) -> BatchOrder:
@@ -131,23 +134,36 @@ class Task:
 
     def parts(self, batch: Batch) -> list[Batch]:
         """A batch in the recipe's ``accumulate`` parts of equal size: the mean of their losses is the batch's."""
-        inputs, targets = (tensor.chunk(self.spec.recipe.accumulate) for tensor in batch)
-        return list(zip(inputs, targets, strict=True))
+        size = len(batch[1]) // self.spec.recipe.accumulate
+        return [
+            tree_map(lambda tensor, start=start: tensor[start : start + size], batch)
+            for start in range(0, len(batch[1]), size)
+        ]
 
-    def outputs(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        """Class scores (B, classes) of images, or next-token scores (B, length, vocabulary) of tokens; float32."""
+    def outputs(self, model: nn.Module, inputs: Inputs) -> Tensor:
+        """What a model says, in float32.
+
+        Args:
+            model: called with a tensor, with a tuple's tensors by position or with a mapping's by name.
+            inputs: of a batch.
+
+        Returns:
+            Class scores (B, classes), next-token scores (B, length, vocabulary), or predicted numbers (B, outputs).
+        """
         if self.spec.recipe.precision == "float32":
-            outputs = model(inputs)
-        else:
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                outputs = model(inputs)
-        scores: Tensor = outputs if isinstance(outputs, Tensor) else outputs.logits
-        return scores.float()
+            return predictions(call(model, inputs)).float()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            return predictions(call(model, inputs)).float()
+
+    def graph(self, model: nn.Module, topology: Topology = "released", unknown: Unknown = "error") -> NeuralGraph:
+        """The neural graph of a network of this task, see `nino.tasks.making.model_graph`."""
+        return model_graph(self.spec.model, model, self.data, topology, unknown)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy of a batch, in nats an image or a token; a scalar to be differentiated.
+        """Mean loss of a batch, a scalar to be differentiated: what the data's ``loss`` says.
 
-        Where no gradient is recorded, a batch is taken in the recipe's parts, as training takes it.
+        Cross-entropy is in nats a class or a token, ``mse`` the mean square over all numbers to predict. Where no
+        gradient is recorded, a batch is taken in the recipe's parts, as training takes it.
         """
         if self.spec.recipe.accumulate > 1 and not torch.is_grad_enabled():
             return torch.stack([self._loss(model, part) for part in self.parts(batch)]).mean()
@@ -155,62 +171,50 @@ class Task:
 
     def _loss(self, model: nn.Module, batch: Batch) -> Tensor:
         inputs, targets = batch
-        return F.cross_entropy(self.outputs(model, inputs).flatten(0, -2), targets.flatten())
+        outputs = self.outputs(model, inputs)
+        if self.data.loss == "mse":
+            return F.mse_loss(shaped(outputs, targets), targets)
+        return F.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+
+    @cached_property
+    def metric(self) -> Measure:
+        """What computes the target's metric; asking for one from outside this package runs its file."""
+        return metric(self.spec.target)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, split: str) -> float:
-        r"""The target's metric over a whole split, in evaluation mode.
+        """The target's metric over a whole split, in evaluation mode; see `nino.tasks.metrics`.
 
-        Accuracy is :math:`100 \cdot \text{correct} / n`; perplexity is :math:`\exp` of the mean cross-entropy over all
-        predicted tokens. The model is left in the mode it came in.
+        The model is left in the mode it came in.
 
         Args:
             model: the network, on the task's device.
             split: ``validation`` or ``test``.
 
         Returns:
-            Percent, or perplexity; NaN or infinity where the network's outputs are NaN or infinite.
+            Percent for accuracy, else the metric's value; NaN where the network's outputs are NaN.
         """
-        data = self.data.split(split)
+        data, chunk = self.data.split(split), self._chunk()
+
+        def parts() -> Parts:
+            for start in range(0, len(data), chunk):
+                inputs, targets = data.slice(start, start + chunk)
+                yield self.outputs(model, inputs), targets
+
         was_training = model.training
         model.eval()
-        chunk = self._chunk()
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        count = 0
-        for start in range(0, len(data), chunk):
-            inputs, targets = data.slice(start, start + chunk)
-            scores = self.outputs(model, inputs).flatten(0, -2)
-            if self.data.kind == "vision":
-                total += _correct(scores, targets)
-            else:
-                total += F.cross_entropy(scores, targets.flatten(), reduction="sum")
-            count += targets.numel()
+        value = self.metric(parts())
         model.train(was_training)
-        mean = float(total) / count
-        if self.data.kind == "vision":
-            return 100.0 * mean
-        return math.exp(mean) if mean < 700 else math.inf if mean == mean else math.nan
-
-    def _fresh_model(self) -> nn.Module:
-        spec = self.spec.model
-        if spec.name not in MODELS:
-            raise ValueError(f"model.name is {spec.name!r}; registered are {', '.join(sorted(MODELS))}")
-        return MODELS[spec.name](self.data, spec.options)
+        return value
 
     def _chunk(self) -> int:
         """The number of examples that are measured at once."""
         budget = _CPU_ELEMENTS if self.device.type == "cpu" else _GPU_ELEMENTS
-        # a vision network's first layer is taken to have 16 outputs a pixel; a language model's scores are the most
-        an_example = 16 * math.prod(self.data.shape[1:]) if self.data.kind == "vision" else self.data.outputs
+        # a network's first layer is taken to have 16 outputs a pixel or number; a language model's scores are the most
+        an_example = 16 * math.prod(self.data.shape[1:])
         if self.data.kind == "language":
-            an_example *= self.data.shape[0]
+            an_example = self.data.outputs * self.data.shape[0]
         return max(1, budget // an_example)
-
-
-def _correct(scores: Tensor, targets: Tensor) -> Tensor:
-    """How many rows of (n, classes) have their largest finite score at the target; a NaN in a row makes it NaN."""
-    correct = (scores.argmax(1) == targets).sum().to(torch.float64)
-    return correct + 0.0 * scores.sum()
 
 
 def default_data_dir() -> Path:
@@ -246,7 +250,4 @@ def load_task(
     >>> tuple(images.shape), tuple(labels.shape)
     ((128, 1, 8, 8), (128,))
     """
-    if spec.data.name not in DATASETS:
-        raise ValueError(f"data.name is {spec.data.name!r}; registered are {', '.join(sorted(DATASETS))}")
-    data = DATASETS[spec.data.name](spec.data, data_dir or default_data_dir(), download)
-    return Task(spec, data, device)
+    return Task(spec, load_data(spec.data, data_dir or default_data_dir(), download), device)

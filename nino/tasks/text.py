@@ -10,9 +10,8 @@ from pathlib import Path
 
 from nino.files import sha256
 from nino.specs import DataSpec
-
-SPLITS = ("train", "validation", "test")
-SUFFIXES = {"parquet": (".parquet",), "text": (".txt", ".txt.gz")}
+from nino.specs.data_options import SUFFIXES
+from nino.specs.local_files import SPLITS
 
 
 @dataclass(frozen=True)
@@ -23,21 +22,23 @@ class TextFiles:
         files: the files of each split, in their order.
         row: turns a line of a text file, newline included, into a row; Parquet files hold rows already.
         folder: what the files' names in records are relative to.
+        column: of Parquet files that holds the rows.
     """
 
     files: Mapping[str, tuple[Path, ...]]
     row: Callable[[str], str]
     folder: Path
+    column: str = "text"
 
     def rows(self, split: str) -> Iterator[str]:
         """The rows of a split, in order.
 
         Raises:
-            ValueError: for a Parquet file without a column ``text``.
+            ValueError: for a Parquet file without the column.
         """
         for path in self.files[split]:
             if path.suffix == ".parquet":
-                yield from _parquet_rows(path)
+                yield from parquet_rows(path, self.column)
             else:
                 with (
                     gzip.open(path, "rt", encoding="utf-8")
@@ -53,7 +54,8 @@ class TextFiles:
     def identity(self, checksums: Mapping[str, str]) -> str:
         """SHA-256 over the files' checksums, split by split, and the way their lines become rows."""
         parts = [f"{split}:{checksums[self._name(path)]}" for split in SPLITS for path in self.files[split]]
-        return hashlib.sha256("\n".join([self.row.__name__, *parts]).encode()).hexdigest()
+        rows = [self.row.__name__, *([] if self.column == "text" else [self.column])]
+        return hashlib.sha256("\n".join([*rows, *parts]).encode()).hexdigest()
 
     def _name(self, path: Path) -> str:
         return (path.relative_to(self.folder) if path.is_relative_to(self.folder) else path).as_posix()
@@ -66,6 +68,15 @@ def wiki_row(line: str) -> str:
     (' = Title = \n', '')
     """
     return line if line.strip() else ""
+
+
+def plain_row(line: str) -> str:
+    r"""A line as it stands, newline included.
+
+    >>> plain_row(" \n")
+    ' \n'
+    """
+    return line
 
 
 def sentence_row(line: str) -> str:
@@ -128,11 +139,22 @@ def find_files(
     return TextFiles(files, row, folder)
 
 
-def _parquet_rows(path: Path) -> Iterator[str]:
+def parquet_rows(path: Path, column: str = "text", start: int = 0, stop: int | None = None) -> Iterator[str]:
+    """The rows ``start <= i < stop`` of a Parquet file's column of texts.
+
+    Raises:
+        ValueError: for a file without that column, or one that holds no texts.
+    """
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        if "text" not in file.schema_arrow.names:
-            raise ValueError(f"{path}: no column 'text', found {', '.join(file.schema_arrow.names)}")
-        for batch in file.iter_batches(columns=["text"]):
-            yield from batch.column(0).to_pylist()
+        if column not in file.schema_arrow.names:
+            raise ValueError(f"{path}: no column {column!r}, found {', '.join(file.schema_arrow.names)}")
+        first = 0
+        for batch in file.iter_batches(columns=[column]):
+            rows = batch.column(0).to_pylist()
+            for row in rows[max(start - first, 0) : None if stop is None else max(stop - first, 0)]:
+                if not isinstance(row, str):
+                    raise ValueError(f"{path}: column {column!r} holds {row!r}, which is no text")
+                yield row
+            first += len(rows)

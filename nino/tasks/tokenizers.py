@@ -11,15 +11,17 @@ from nino.tasks.tokens import Encode
 from nino.tasks.torchvision_ops import declare_missing_operators
 
 GPT2_TOKENIZER = "openai-community/gpt2"
-# Those of the benchmark, whose sizes are known before they are fetched.
-VOCABULARIES = {GPT2_TOKENIZER: 50_257, "meta-llama/Meta-Llama-3-8B": 128_256}
+BYTES = "bytes"
+# Those whose sizes are known before they are fetched.
+VOCABULARIES = {BYTES: 256, GPT2_TOKENIZER: 50_257, "meta-llama/Meta-Llama-3-8B": 128_256}
 
 
 def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, int, str]:
     """A tokenizer as a function.
 
     Args:
-        name: a local folder (``vocab.json`` and ``merges.txt``, or ``tokenizer.json``), else a name on the hub.
+        name: ``bytes`` (of UTF-8, needs no files), a local folder (``vocab.json`` and ``merges.txt``, or
+            ``tokenizer.json``), else a name on the hub.
         data_dir: where a downloaded tokenizer is kept.
         download: whether it may be fetched from the hub.
 
@@ -30,6 +32,8 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
         FileNotFoundError: where it is neither a folder nor kept in ``data_dir`` nor may or can be fetched, or lacks a
             file; says how to get a gated one.
     """
+    if name == BYTES:
+        return lambda rows: [row.encode() for row in rows], VOCABULARIES[BYTES], hashlib.sha256(b"bytes").hexdigest()
     declare_missing_operators()
     from transformers import AutoTokenizer, GPT2TokenizerFast
 
@@ -38,13 +42,13 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
         if folder == Path(name):
             raise FileNotFoundError(
                 f"no tokenizer in {folder}: it holds neither tokenizer.json nor vocab.json and merges.txt; put them "
-                f"there, or name another folder or tokenizer in data.options.tokenizer"
+                f"there, or name another folder or tokenizer in data.options.tokenizer, or bytes, which needs none"
             )
         if not download:
             raise FileNotFoundError(
                 f"no tokenizer {name!r}: it is no folder, and {folder} holds none; put tokenizer.json, or vocab.json "
-                f"and merges.txt, there, or name another folder in data.options.tokenizer, or run `nino data` with "
-                f"network access"
+                f"and merges.txt, there, or name another folder in data.options.tokenizer, or bytes, which needs none, "
+                f"or run `nino data` with network access"
             )
         try:
             _keep(AutoTokenizer.from_pretrained(name), folder)
@@ -67,7 +71,9 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
 
 
 def tokenizer_folder(name: str, data_dir: Path) -> tuple[Path, bool]:
-    """The folder that holds, or would hold, a tokenizer, and whether it holds a whole one."""
+    """The folder that holds, or would hold, a tokenizer, and whether it holds a whole one; bytes need none."""
+    if name == BYTES:
+        return Path(name), True
     folder = Path(name) if Path(name).is_dir() else data_dir / "tokenizers" / name.replace("/", "--")
     return folder, holds_tokenizer(folder)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from tqdm import tqdm
 
 from nino.files import replacing_folder, write_text
 from nino.leases import lease, sweep
+from nino.specs.local_files import SPLITS
 from nino.tasks.data import Blocks
 from nino.tasks.pieces import Pieces, damaged, measure
-from nino.tasks.text import SPLITS
 
 logger = logging.getLogger(__name__)
 
-Encode = Callable[[list[str]], list[list[int]]]
+Encode = Callable[[list[str]], Sequence[Sequence[int]]]
 
 META = "meta.json"
 # Increased whenever the same text and tokenizer would give other blocks.
@@ -98,7 +98,10 @@ def _write_cache(
         shown = tqdm(groups, desc=f"tokenizing {split}", unit=f" x {key['group']} rows", disable=None)
         count, checksum = write_array(folder / f"{split}.npy", shown, key["block"], dtype)
         if count == 0:
-            raise ValueError(f"the {split} split has fewer than {key['block']} tokens a group of {key['group']} rows")
+            raise ValueError(
+                f"the {split} split has fewer than {key['block']} tokens a group of {key['group']} rows: choose a "
+                "smaller data.options.block, a larger data.options.group, or more text"
+            )
         splits[split] = {"blocks": count, "sha256": checksum}
         logger.info("%s: %d blocks of %d tokens", split, count, key["block"])
     _write_meta(folder, key, splits, dtype)

@@ -13,6 +13,7 @@ from torch import Tensor
 from nino.files import sha256
 from nino.seeding import derive
 from nino.specs import DataSpec
+from nino.specs.data_options import SOURCES
 from nino.tasks.archives import LAYOUTS, ImageArrays, channels_first, read_archive
 from nino.tasks.data import Data, image_data
 from nino.tasks.torchvision_ops import declare_missing_operators
@@ -31,7 +32,7 @@ def digits(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     Returns:
         Images of 1 x 8 x 8, 10 classes.
     """
-    expect_source(spec, "embedded")
+    expect_source(spec)
     expect_options(spec)
     table = _digits_table()
     pixels = torch.from_numpy(table[:, :-1].reshape(-1, 1, 8, 8).astype(np.uint8))
@@ -71,11 +72,6 @@ def cifar10(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
 def cifar100(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """CIFAR-100 (Krizhevsky, 2009): 3 x 32 x 32, 100 classes; 45,834 train, 4,166 validation, 10,000 test."""
     return standard(spec, data_dir, download, TORCHVISION["cifar100"])
-
-
-def images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """Any images in an ``.npz`` file (source ``npz``), with as many classes as the labels name."""
-    return standard(spec, data_dir, download, None)
 
 
 class ImageSizes(NamedTuple):
@@ -142,7 +138,7 @@ def standard(spec: DataSpec, data_dir: Path, download: bool, torchvision_set: To
         FileNotFoundError: where files are missing; says which belong where.
         ValueError: for another source, or files that hold something else.
     """
-    expect_source(spec, *(["torchvision"] if torchvision_set else []), "npz")
+    expect_source(spec)
     expect_options(spec)
     facts: dict[str, Any] = {"source": spec.source}
     if torchvision_set and spec.source == "torchvision":
@@ -219,8 +215,9 @@ def stratified(labels: Tensor, fractions: tuple[float, ...], seed: int) -> list[
     return [torch.cat(part).sort().values for part in parts]
 
 
-def expect_source(spec: DataSpec, *allowed: str) -> None:
+def expect_source(spec: DataSpec) -> None:
     """Raise a ``ValueError`` unless the data set can come from ``spec.source``."""
+    allowed = SOURCES[spec.name]
     if spec.source not in allowed:
         raise ValueError(f"data.source is {spec.source!r}, but {spec.name!r} comes from: {', '.join(allowed)}")
 

@@ -62,8 +62,8 @@ def _contents(reader: TrajectoryReader) -> list[tuple[object, ...]]:
 
 def _metrics(reader: TrajectoryReader) -> list[tuple[object, ...]]:
     """A row a metric: mean and range over networks at its first and last measured state, range over all."""
-    names = {"train_loss": "training loss", "validation": f"validation {reader.task.target.metric}"}
-    names["test"] = f"test {reader.task.target.metric}"
+    names = {"train_loss": "training loss", "validation": f"validation {reader.task.target.title}"}
+    names["test"] = f"test {reader.task.target.title}"
     rows: list[tuple[object, ...]] = []
     for name, label in names.items():
         values = reader.metrics[name]

@@ -58,7 +58,7 @@ def test_the_workflow_plans_its_runs(folder: Path) -> None:
     code, said = preloaded.call("snakemake", given, folder, dict(os.environ))
     assert code == 0 and "evaluation: digits-8, median-half, seed 2000" in said, said
     run = resolve(load([folder / "mine.yaml"]))
-    assert run.sources("median") == ["my_nowcaster.py"] and run.sources("base") == []
+    assert run.sources("digits-8", "median") == ["my_nowcaster.py"] and run.sources("digits-8", "base") == []
 
 
 def test_it_becomes_a_row_of_table_2_and_of_the_profile(folder: Path) -> None:
@@ -78,11 +78,11 @@ def test_it_becomes_a_row_of_table_2_and_of_the_profile(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("was", "now", "says"),
     [
-        ("my_nowcaster.py:MedianSlope", "my_nowcaster.py:MedianSlop", "defines no class MedianSlop; did you mean"),
+        ("my_nowcaster.py:MedianSlope", "my_nowcaster.py:MedianSlop", "defines no MedianSlop; did you mean"),
         ("my_nowcaster.py:MedianSlope", "nowcaster.py:MedianSlope", "there is no file nowcaster.py"),
         ("my_nowcaster.py:MedianSlope", "no_such_module:MedianSlope", "there is no installed module no_such_module"),
         ("{decay: 0.5}", "{decai: 0.5}", "MedianSlope takes no argument 'decai'; did you mean 'decay'?"),
-        ('nowcaster: "my_nowcaster.py:MedianSlope"', "nowcaster: mediann", "or a class of your own: FILE.py:CLASS"),
+        ('nowcaster: "my_nowcaster.py:MedianSlope"', "nowcaster: mediann", "or a nowcaster of your own: FILE.py:NAME"),
     ],
 )
 def test_slips_are_named_before_anything_runs(folder: Path, was: str, now: str, says: str) -> None:

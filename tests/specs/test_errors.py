@@ -61,7 +61,7 @@ def values() -> dict[str, Any]:
             "x (={}) must be a number or text or yes",
         ),
         ("evaluate.methods.m", {"nowcaster": "a.py:A", "options": {"x": [1], "y": "z"}}, ""),
-        ("evaluate.methods.m", {"nowcaster": "a.py:9"}, "random; or a class of your own: FILE.py:CLASS"),
+        ("evaluate.methods.m", {"nowcaster": "a.py:9"}, "random; or a nowcaster of your own: FILE.py:NAME"),
         ("evaluate.methods.m", {"nowcaster": "linear", "name": "x"}, "methods.m.name: unknown key; allowed: label"),
     ],
 )

@@ -76,11 +76,21 @@ def test_every_mapping_is_closed() -> None:
     assert seen == 4  # of data, model, method and nowcaster
 
 
+def ours(leaf: dict[str, Any]) -> list[str]:
+    """The names of this package that a value may be."""
+    names: list[str] = leaf.get("anyOf", [leaf])[0]["enum"]
+    return names
+
+
 def test_every_name_has_options_of_its_own() -> None:
     for owner, by in (("DataSpec", "name"), ("ModelSpec", "name"), ("NowcasterEntry", "kind")):
         node = ROOTS["config"]["$defs"][owner]
-        named = [name for case in node["allOf"] for name in case["if"]["properties"][by]["enum"]]
-        assert sorted(named) == sorted(node["properties"][by]["enum"])
+        tests = [case["if"]["properties"][by] for case in node["allOf"]]
+        named = [name for test in tests for name in test.get("enum", ())]
+        assert sorted(named) == sorted(ours(node["properties"][by]))
+        outside = [test["not"]["enum"] for test in tests if "not" in test]  # those of names that are not ours
+        assert all(sorted(names) == sorted(named) for names in outside)
+        assert bool(outside) == ("anyOf" in node["properties"][by])
 
 
 def test_every_mapping_says_what_it_is() -> None:
@@ -123,7 +133,7 @@ def test_names_are_those_of_the_code() -> None:
     definitions = ROOTS["config"]["$defs"]
 
     def names(definition: str, key: str) -> set[str]:
-        return set(definitions[definition]["properties"][key]["enum"])
+        return set(ours(definitions[definition]["properties"][key]))
 
     assert names("DataSpec", "name") == set(DATASETS)
     assert names("ModelSpec", "name") == set(MODELS)

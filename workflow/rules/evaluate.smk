@@ -10,7 +10,7 @@ rule evaluate:
         spec=PATHS.evaluation_spec("{task}", "{method}"),
         data=PATHS.data("{task}"),
         weights=lambda wildcards: RUN.weights(wildcards.method),
-        source=lambda wildcards: RUN.sources(wildcards.method),  # changed code is another method
+        source=lambda wildcards: RUN.sources(wildcards.task, wildcards.method),  # changed code is another method
     output:
         multiext(PATHS.evaluation("{task}", "{method}", "{seed}") + "/", *RUN_FILES),
     log:
@@ -53,7 +53,7 @@ for number, job in enumerate(TOGETHER):
             specs=[PATHS.evaluation_spec("{task}", method) for method in job.methods],
             data=PATHS.data("{task}"),
             weights=[path for method in job.methods for path in RUN.weights(method)],
-            source=[path for method in job.methods for path in RUN.sources(method)],
+            source=lambda wildcards, methods=job.methods: RUN.sources(wildcards.task, *methods),
         output:
             [f"{PATHS.evaluation('{task}', *run)}/{name}" for run in job.runs for name in RUN_FILES],
         log:

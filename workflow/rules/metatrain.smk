@@ -9,6 +9,7 @@ rule metatrain:
         shards=lambda wildcards: [
             PATHS.shard(t, i) for t in RUN.nowcasters[wildcards.nowcaster].tasks for i in RUN.shards(t)
         ],
+        source=lambda wildcards: [path for t in RUN.nowcasters[wildcards.nowcaster].tasks for path in RUN.sources(t)],
         code=ancient(PATHS.code("metatrain")),
     output:
         multiext(
@@ -67,6 +68,7 @@ rule l2o:
     input:
         spec=PATHS.l2o_spec("{optimizer}"),
         data=lambda wildcards: PATHS.data(RUN.optimizers[wildcards.optimizer].task.id),
+        source=lambda wildcards: RUN.sources(RUN.optimizers[wildcards.optimizer].task.id),
     output:
         best=PATHS.l2o_checkpoint("{optimizer}"),
         rest=multiext(

@@ -5,6 +5,7 @@ rule collect:
     input:
         spec=PATHS.trajectory_spec("{task}"),
         data=PATHS.data("{task}"),
+        source=lambda wildcards: RUN.sources(wildcards.task),
         code=ancient(PATHS.code("collect")),
     output:
         PATHS.shard("{task}", "{shard}"),

@@ -35,7 +35,8 @@ class TargetCheck:
 
     A check never says that the target *is* met. If it cannot rule the target out, ``Task.evaluate`` decides. So no hit
     is false, and the first one is that of a full evaluation at every step, up to the test's error probability.
-    Perplexities are never ruled out: no block of text weighs enough.
+    Of other metrics no target is ever ruled out: no block of text weighs enough in a perplexity, and of a metric from
+    outside nothing is known before all examples are.
 
     Args:
         task: whose target is checked on its test images.
@@ -49,8 +50,8 @@ class TargetCheck:
         """See the class."""
         self.images = 0
         self._task = task
-        self._vision = task.data.kind == "vision"
-        if self._vision:
+        self._counts = task.spec.target.metric == "accuracy"
+        if self._counts:
             total = len(task.data.split("test"))
             self._allowed = total - needed(task.spec.target, total)
             self._forecast = MissForecast(task.data.split("test").slice(0, total)[1], task.data.outputs)
@@ -68,7 +69,7 @@ class TargetCheck:
         Returns:
             True if the target is out of reach; False if only a full evaluation can tell.
         """
-        if not self._vision:
+        if not self._counts:
             return False
         was_training = model.training
         model.eval()
@@ -78,11 +79,11 @@ class TargetCheck:
 
     def state_dict(self) -> dict[str, Tensor]:
         """What earlier checks learned; it decides what a check costs, not what it says."""
-        return self._forecast.state_dict() if self._vision else {}
+        return self._forecast.state_dict() if self._counts else {}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state_dict` returned."""
-        if self._vision:
+        if self._counts:
             self._forecast.load_state_dict(state)
 
     def _check(self, model: nn.Module) -> bool:
