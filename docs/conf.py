@@ -6,15 +6,17 @@ Docstrings are read, not imported: the site needs none of the packages that nino
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
-from posixpath import normpath
 from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.errors import ExtensionError
 
 ROOT = Path(__file__).resolve().parents[1]
-LINK = re.compile(r"(?<!!)\[(?P<text>(?:[^\[\]]|\\[\[\]])+)\]\((?P<target>[^)\s]+)\)")
+sys.path.insert(0, str(ROOT / "docs"))
+from linked_files import LINK, address, inside, publish, targets  # noqa: E402
 
 project = "nino"
 extensions = ["myst_parser", "autoapi.extension", "sphinx.ext.napoleon"]
@@ -37,17 +39,22 @@ exclude_patterns = ["modules/index.rst"]  # the generated index of all packages,
 
 
 def redirect(docname: str, markdown: str) -> str:
-    """Let links of the repository lead to the site's pages; those to what is not on the site become plain text."""
+    """Let links of the repository lead to the site's pages, and to its copies of the files that are no pages."""
     folder = "" if docname == "index" else "docs"
 
     def replace(match: re.Match[str]) -> str:
         text, target = match["text"], match["target"]
-        if "://" in target or target.startswith("#"):
+        path = inside(target, folder)
+        if path is None:
             return match[0]
-        path, _, anchor = target.replace("\\", "").partition("#")
-        inside = normpath(f"{folder}/{path}")
-        page = page_of(inside.lstrip("/"))
-        return f"[{text}]({page}{'#' + anchor if anchor else ''})" if page else text
+        if match["image"]:
+            return f"![{text}](../{path})"
+        if page := page_of(path):
+            _, sharp, anchor = target.partition("#")
+            return f"[{text}]({page}{sharp}{anchor})"
+        if (there := address(path)) is None:
+            raise ExtensionError(f"{docname}: there is no {path}, which it links to")
+        return f'<a href="{there}">{text}</a>'
 
     return LINK.sub(replace, markdown)
 
@@ -70,6 +77,14 @@ def read(app: Any, docname: str, source: list[str]) -> None:
         source[0] = redirect(docname, source[0])
 
 
+def finish(app: Any, error: Exception | None) -> None:
+    """Lay what the pages link to beside them."""
+    if error is None and app.builder.format == "html":
+        pages = {ROOT / "README.md": "", **dict.fromkeys((ROOT / "docs").glob("*.md"), "docs")}
+        linked = [path for page, folder in pages.items() for path in targets(page.read_text("utf-8"), folder)]
+        publish([path for path in linked if page_of(path) is None], Path(app.outdir))
+
+
 def inline_math(translator: Any, node: nodes.math) -> None:
     """Write a formula as MathML."""
     translator.body.append(convert(node.astext()))
@@ -85,4 +100,5 @@ def block_math(translator: Any, node: nodes.math_block) -> None:
 def setup(app: Any) -> None:
     """Register the above with Sphinx."""
     app.connect("source-read", read)
+    app.connect("build-finished", finish)
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))

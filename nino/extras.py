@@ -24,10 +24,10 @@ def advice(error: ModuleNotFoundError) -> str:
     >>> advice(ModuleNotFoundError("No module named 'h5py'", name="h5py"))
     "this needs h5py, which is not installed: pip install 'nino-nowcast[benchmark]'"
     >>> advice(ModuleNotFoundError("No module named 'mine'", name="mine"))
-    "No module named 'mine'"
+    "No module named 'mine': install it into the environment of this command"
     """
     package = (error.name or "").partition(".")[0]
     for extra, packages in EXTRAS.items():
         if package in packages:
             return f"this needs {package}, which is not installed: pip install '{DISTRIBUTION}[{extra}]'"
-    return str(error)
+    return f"{error}: install it into the environment of this command"

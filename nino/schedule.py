@@ -5,6 +5,7 @@ Pure arithmetic: the optimizer, the config's checks, the evaluation, the report 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,8 +44,10 @@ def horizons(total_steps: int, period: int, max_horizon: int = 40, power: float 
         )
     if max_horizon < 1:
         raise ValueError(f"`max_horizon` (={max_horizon}) must be at least 1 state")
-    if power < 0:
-        raise ValueError(f"`power` (={power}) must not be negative; 0 keeps the horizon fixed, 2 is the paper's decay")
+    if not 0 <= power < math.inf:
+        raise ValueError(
+            f"`power` (={power}) must be a number from 0; 0 keeps the horizon fixed, 2 is the paper's decay"
+        )
     n = total_steps // period
     if power == 0:
         return [max_horizon] * n

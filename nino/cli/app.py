@@ -18,8 +18,8 @@ import typer
 from nino import __version__
 from nino.allocator import keep_freed_memory
 from nino.cli import config, convert, init, models, plan, reports, stages, studies
+from nino.cli.messages import message
 from nino.config.errors import ConfigError
-from nino.extras import advice
 from nino.kernels import choose_kernels
 from nino.threads import from_environment
 
@@ -77,22 +77,22 @@ def main() -> None:
             os.environ.setdefault("OMP_NUM_THREADS", str(threads))
         app()
     except ConfigError as error:
-        fail(error, 2)
-    except (ValueError, OSError, MemoryError, FloatingPointError) as error:
-        fail(error, 1)
-    except ModuleNotFoundError as error:
-        fail(error, 1, advice(error))
+        fail(error, str(error), 2)
+    except Exception as error:
+        text = message(error)
+        if text is None:
+            raise  # a fault of this package, whose traceback its authors want
+        fail(error, text, 1)
 
 
-def fail(error: Exception, code: int, text: str = "") -> None:
-    """Print an error, in the words of ``text`` if there are any, its traceback only if asked for, and exit.
+def fail(error: Exception, text: str, code: int) -> None:
+    """Print an error, its traceback only if asked for, and exit.
 
     Raises:
         SystemExit: always.
     """
     if _debug:
         raise error
-    text = text or str(error) or type(error).__name__
     for line in text.splitlines():
         typer.echo(f"nino: error: {line}", err=True)
     sys.exit(code)

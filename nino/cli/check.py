@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -140,12 +140,17 @@ def _known(kind: str) -> str:
 def _mapping(option: str, text: str) -> dict[str, Any]:
     """A JSON mapping."""
     try:
-        values = json.loads(text)
+        values = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         raise ConfigError([f"{option} (={text}) must be a JSON mapping, as '{{\"decay\": 0.5}}': {error}"]) from error
     if not isinstance(values, dict):
         raise ConfigError([f"{option} (={text}) must be a JSON mapping, as '{{\"decay\": 0.5}}'"])
     return values
+
+
+def _no_number(name: str) -> NoReturn:
+    """Refuse NaN and infinity, which JSON does not have and Python's reader takes."""
+    raise json.JSONDecodeError(f"{name} is no finite number", name, 0)
 
 
 def _nowcaster(subject: Subject) -> list[str]:
@@ -155,10 +160,12 @@ def _nowcaster(subject: Subject) -> list[str]:
     from nino.specs import Reference
 
     def make() -> Nowcaster:
-        if subject.text in NOWCASTERS:
-            return NOWCASTERS[subject.text](**subject.options)
+        if (ours := NOWCASTERS.get(subject.text)) is not None:
+            return build_user_nowcaster(f"{ours.__module__}:{ours.__name__}", 0, **subject.options)
         if Reference.find(subject.text, "nowcaster"):
             return build_user_nowcaster(subject.text, 0, **subject.options)
+        if subject.options:
+            raise ConfigError(["--options: a file of weights takes none; leave them out"])
         return load_nowcaster(subject.text)
 
     make()  # what cannot be built is an error, not a violation

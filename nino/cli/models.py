@@ -6,14 +6,25 @@ import importlib
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from nino.cli import check, select
-from nino.cli.options import ConfigFiles, DataDir, Device, SpecFile, TaskName, Threads
+from nino.cli.options import (
+    ConfigFiles,
+    DataDir,
+    Device,
+    SpecFile,
+    TaskName,
+    Threads,
+    TopologyName,
+    UpdateScale,
+    finite,
+)
 from nino.cli.stages import device_of
 from nino.config.errors import ConfigError
+from nino.specs import suggest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +42,8 @@ ModelFunction = Annotated[
     ),
 ]
 UnknownParameters = Annotated[
-    str, typer.Option("--unknown", help="Parameters that the graph does not know: error, carry or order.")
+    Literal["error", "carry", "order"],
+    typer.Option("--unknown", help="What becomes of parameters that the graph does not know."),
 ]
 
 
@@ -48,7 +60,7 @@ def graph(
     spec: SpecFile = None,
     config: ConfigFiles = None,
     task: TaskName = None,
-    topology: str = typer.Option("released", help="released, exact or naive."),
+    topology: TopologyName = "released",
     data_dir: DataDir = None,
     verify: bool = typer.Option(False, "--verify", help="Record the exact graph, renumber neurons, compare outputs."),
 ) -> None:
@@ -73,8 +85,7 @@ def graph(
         if not checked:
             raise typer.Exit(1)
         return
-    asked: Any = topology  # checked there, with a clear error
-    drawn = neural_graph(network, asked) if loaded is None else loaded.graph(network, asked)
+    drawn = neural_graph(network, topology) if loaded is None else loaded.graph(network, topology)
     typer.echo(f"{name}, topology {drawn.topology}: {drawn.num_nodes} nodes, {drawn.num_edges} edges,")
     typer.echo(f"{drawn.num_parameters} parameters in {len(drawn.parameters)} tensors")
     for group, nodes in drawn.groups.items():
@@ -107,27 +118,31 @@ def step(
         typer.Option("--period", min=1, help="Steps between nowcasts, for k by the decay; default all read."),
     ] = None,
     max_horizon: Annotated[int, typer.Option("--max-horizon", min=1, help="k of the first nowcast of the decay.")] = 40,
-    power: Annotated[float, typer.Option("--power", min=0, help="Exponent of the decay of k; 0 keeps it.")] = 2.0,
+    power: Annotated[
+        float, typer.Option("--power", min=0, callback=finite, help="Exponent of the decay of k; 0 keeps it.")
+    ] = 2.0,
     pattern: Annotated[str | None, typer.Option("--pattern", help="Shell pattern of the checkpoints' names.")] = None,
-    topology: Annotated[str, typer.Option("--topology", help="released, exact or naive.")] = "released",
+    topology: TopologyName = "released",
     unknown: UnknownParameters = "error",
-    update_scale: Annotated[float, typer.Option("--update-scale", help="Factor on the change.")] = 1.0,
+    update_scale: UpdateScale = 1.0,
     out: Annotated[
         Path | None, typer.Option("--out", help="Checkpoint to write; default nowcast/ beside the last, its name.")
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
     still: Annotated[
-        str, typer.Option("--still", help="keep (elements equal in all checkpoints stay) or predict (they move, too).")
+        Literal["keep", "predict"],
+        typer.Option("--still", help="Whether elements that are equal in all checkpoints stay, or move, too."),
     ] = "keep",
 ) -> None:
     """Nowcast once, offline, from a run's last checkpoints; write one that training resumes from."""
     from nino.offline import step
 
+    forecast, place = nowcaster_of(nowcaster), device_of(device)
     network, example = (None, None) if model is None else build_with_example(model)
     done = step(
         checkpoints if len(checkpoints) > 1 else checkpoints[0],
-        nowcaster_of(nowcaster),
+        forecast,
         k,
         max_train_steps=max_train_steps,
         model=network,
@@ -141,7 +156,7 @@ def step(
         unknown=unknown,
         update_scale=update_scale,
         out=out,
-        device=device_of(device),
+        device=place,
         threads=threads,
         still=still,
     )
@@ -154,9 +169,9 @@ def merge(
     nowcaster: Annotated[str, typer.Option("--nowcaster", help="File, known name (nino_no_posw), or: linear.")],
     out: Annotated[Path, typer.Option("--out", help="File or folder to write.")],
     horizons: Annotated[str, typer.Option("--horizons", help="First-last k whose predictions are averaged.")] = "1-5",
-    update_scale: Annotated[float, typer.Option("--update-scale", help="Factor on the change.")] = 0.3,
+    update_scale: UpdateScale = 0.3,
     model: ModelFunction = None,
-    topology: Annotated[str, typer.Option("--topology", help="released, exact or naive.")] = "released",
+    topology: TopologyName = "released",
     unknown: UnknownParameters = "error",
     device: Device = "auto",
 ) -> None:
@@ -167,11 +182,12 @@ def merge(
     if match is None:
         raise ConfigError([f"--horizons (={horizons}) must be k or first-last, as 1-5"])
     first, last = int(match[1]), int(match[2] or match[1])
+    forecast, place = nowcaster_of(nowcaster), device_of(device)
     network, example = (None, None) if model is None else build_with_example(model)
     done = merge(
         base,
         finetuned,
-        nowcaster_of(nowcaster),
+        forecast,
         out,
         horizons=range(first, last + 1),
         update_scale=update_scale,
@@ -179,16 +195,16 @@ def merge(
         example=example,
         topology=topology,
         unknown=unknown,
-        device=device_of(device),
+        device=place,
     )
     typer.echo(f"{done.path}: {len(finetuned)} models merged, averaged: {', '.join(done.averaged) or 'none'}")
 
 
-def nowcaster_of(name: str) -> Nowcaster | str:
-    """A nowcaster without a file by its name, or a file or known name as it is."""
-    from nino.nowcasters import LineFit
+def nowcaster_of(name: str) -> Nowcaster:
+    """A nowcaster without a file by its name, or that of a file or known name."""
+    from nino.nowcasters import LineFit, load_nowcaster
 
-    return LineFit() if name == "linear" else name
+    return LineFit() if name == "linear" else load_nowcaster(name)
 
 
 def build(path: str) -> nn.Module:
@@ -207,17 +223,33 @@ def build_with_example(path: str) -> tuple[nn.Module, Any]:
     """
     from torch import nn
 
-    module, _, function = path.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        made = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            [f"--model (={path}) must be package.module:function, importable from here: {error}"]
-        ) from error
+        made = _function(path)()
     finally:
         sys.path.pop(0)
     model, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
         raise ConfigError([f"--model (={path}) gave {type(model).__name__}, not a torch module"])
     return model, example
+
+
+def _function(path: str) -> Any:
+    """What ``package.module:function`` names.
+
+    Raises:
+        ConfigError: where there is no such module, or it has no such function.
+    """
+    name, _, function = path.partition(":")
+    if not (name and function):
+        raise ConfigError([f"--model (={path}) must be package.module:function, importable from here"])
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # one that the module itself imports
+        raise ConfigError([f"--model (={path}): there is no module {error.name} here ({Path.cwd()})"]) from None
+    if not hasattr(module, function):
+        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ConfigError([f"--model (={path}): {name} has no {function}; {suggest(function, own)}"])
+    return getattr(module, function)

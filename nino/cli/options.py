@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,6 +12,13 @@ import typer
 def _at_home(path: Path | None) -> Path | None:
     """The path with ``~`` spelled out: shells leave that in ``--out=~/x`` as it is."""
     return None if path is None else path.expanduser()
+
+
+def finite(value: float) -> float:
+    """A number; NaN and infinity are none."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number.")
+    return value
 
 
 SpecFile = Annotated[
@@ -38,6 +46,10 @@ Device = Annotated[
     str,
     typer.Option("--device", help="auto (the GPU if there is one), cpu, or torch's name: cuda:1, xpu, mps, ..."),
 ]
+TopologyName = Annotated[
+    Literal["released", "exact", "naive"], typer.Option("--topology", help="Which neural graph is read.")
+]
+UpdateScale = Annotated[float, typer.Option("--update-scale", callback=finite, help="Factor on the change.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; default NINO_THREADS, else torch's own number.")
 ]

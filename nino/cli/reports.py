@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nino.cli import select
 from nino.cli.options import ConfigFiles, DataDir, OutFolder, SpecFile
+from nino.config.errors import ConfigError
 
 Results = Annotated[
     Path | None, typer.Option("--results", help="Folder of the run; default results/<run> of the spec or config.")
@@ -39,10 +41,10 @@ def figures(
 ) -> None:
     """Read a run's logs and draw its figures (SVG, PNG)."""
     job = select.report_job(spec, config)
+    folder, where = _results(results, job, out), job.data_dir(data_dir)
     from nino.report.figures import write_figures
     from nino.tasks import load_task
 
-    folder, where = _results(results, job, out), job.data_dir(data_dir)
     tasks = [load_task(task, where) for task in job.unit.tasks]
     graphs = {task.spec.id: task.graph(task.build_model(0)) for task in tasks}
     write_figures(folder, job.unit, graphs, out)
@@ -60,7 +62,7 @@ def manifest(
     job = select.report_job(spec, config)
     from nino.release.manifest import write_manifest
 
-    merged = job.experiment.config if job.experiment else json.loads(resolved.read_text()) if resolved else None
+    merged = job.experiment.config if job.experiment else _read(resolved) if resolved else None
     write_manifest(_results(results, job), job.unit, merged)
 
 
@@ -122,9 +124,23 @@ def leaderboard(
         typer.echo(path)
 
 
+def _read(resolved: Path) -> Mapping[str, Any]:
+    """The config as resolved.
+
+    Raises:
+        ConfigError: where the file is missing or no JSON.
+    """
+    try:
+        return json.loads(resolved.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"--resolved (={resolved}): {error}"]) from None
+
+
 def _results(given: Path | None, job: select.Job[select.ReportSpec], out: Path | None = None) -> Path:
     """The folder of the run; refused where it is a release, which never changes, and nothing else is written to."""
     results = given or Path("results", job.unit.run)
+    if not results.is_dir():
+        raise ConfigError([f"{results}: there is no such folder; nothing of this run has been made here"])
     if out is None and (results / "RELEASE.json").exists():
         raise ValueError(f"{results} is a release, which never changes; write elsewhere (--out), or copy it to a run")
     return results

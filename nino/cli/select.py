@@ -61,11 +61,19 @@ class Job(Generic[T]):
         return Layout(self.experiment.run if self.experiment else "-")
 
 
-def experiment(config: Sequence[Path] | None) -> Experiment:
-    """The run that ``config.yaml`` with these overlays describes."""
-    from nino.config import load, resolve
+def experiment(config: Sequence[Path] | None, files: bool = True) -> Experiment:
+    """The run that ``config.yaml`` with these overlays describes.
 
-    return resolve(load(config or ()), config or ())
+    Args:
+        config: the overlays.
+        files: whether the files that it reads must be there; what reads results alone does without them.
+    """
+    from nino.config import load, require_files, resolve
+
+    run = resolve(load(config or ()), config or ())
+    if files:
+        require_files(run)
+    return run
 
 
 def task_job(spec: Path | None, config: Sequence[Path] | None, task: str | None) -> Job[TaskSpec]:
@@ -121,7 +129,7 @@ def report_job(spec: Path | None, config: Sequence[Path] | None) -> Job[ReportSp
     """Tables and figures of a run."""
     if from_file := _from_file(spec, config, ReportSpec, {}):
         return from_file
-    run = experiment(config)
+    run = experiment(config, files=False)
     return Job(run.report, run)
 
 

@@ -11,6 +11,7 @@ import typer
 from nino.cli import select
 from nino.cli.options import ConfigFiles, DataDir, Device, OutFile, OutFolder, SpecFile, TaskName
 from nino.config.errors import ConfigError
+from nino.specs.values import MOST_SEED
 
 if TYPE_CHECKING:
     from nino.evaluate import Job as Run
@@ -55,8 +56,9 @@ def collect(
     job = select.trajectory_job(spec, config, task)
     path = job.out(out, job.layout.shard(job.unit.task.id, shard))
     from nino.tasks import load_task
-    from nino.trajectories import collect_shard
+    from nino.trajectories import collect_shard, shard_seeds
 
+    shard_seeds(job.unit.trajectories, shard)  # refuses a shard that there is not, before data are loaded
     loaded = load_task(job.unit.task, job.data_dir(data_dir), device=device_of(device))
     collect_shard(loaded, job.unit.trajectories, shard, path)
 
@@ -128,8 +130,9 @@ def metatrain(
 
     paths = dict(zip(unit.tasks, trajectories or (), strict=True))
     topology: Any = unit.metatrain.topology  # one of those that the config's schema allows
+    asked = device_of(device)
     sources = open_sources(paths, data_dir=job.data_dir(data_dir), topology=topology)
-    with joined(device_of(device)) as (ranks, place):
+    with joined(asked) as (ranks, place):
         fit(unit.metatrain, sources, folder, device=place, ranks=ranks)
 
 
@@ -165,7 +168,9 @@ def l2o(
 def evaluate(
     seed: Annotated[
         list[int],
-        typer.Option(help="Seed of the run; the same for every method of a comparison. May be repeated.", min=0),
+        typer.Option(
+            help="Seed of the run; the same for every method of a comparison. May be repeated.", min=0, max=MOST_SEED
+        ),
     ],
     spec: Annotated[
         list[Path] | None,
@@ -202,6 +207,9 @@ def evaluate(
     """
     jobs = select.evaluation_jobs(spec, config, task, method)
     files = _weights([job.unit.method.name for job in jobs], nowcaster or [])
+    asked = device_of(device)
+    for job in jobs:
+        _check_nowcaster(job, files)
     loaded: Task | None = None
     for job in jobs:
         unit, name = job.unit, job.unit.method.name
@@ -213,9 +221,8 @@ def evaluate(
         from nino.tasks import load_task
 
         if loaded is None or loaded.spec != unit.task:
-            loaded = load_task(unit.task, job.data_dir(data_dir), device=device_of(device))
-        fitted = job.experiment.weights(name) if job.experiment else ()
-        path = files.get(name, *map(Path, fitted))
+            loaded = load_task(unit.task, job.data_dir(data_dir), device=asked)
+        path = _file(job, files)
         runs = [Job(loaded, unit.method, each, unit.schedule, folder, path) for each, folder in left.items()]
         _make(runs, members, attempt if attempts is not None else None)
 
@@ -268,6 +275,20 @@ def _weights(methods: list[str], given: list[str]) -> dict[str, Path]:
     if strange := [name for name in files if name not in methods]:
         raise ConfigError([f"--nowcaster (={strange[0]}): must be METHOD=FILE of one of {', '.join(methods)}"])
     return {name: Path(file) for name, file in files.items()}
+
+
+def _file(job: select.Job[EvaluationUnit], given: dict[str, Path]) -> Path | None:
+    """The file of weights that a method reads: as given, else what the run fitted; None for what its spec says."""
+    name = job.unit.method.name
+    fitted = job.experiment.weights(name) if job.experiment else ()
+    return given.get(name, *map(Path, fitted))
+
+
+def _check_nowcaster(job: select.Job[EvaluationUnit], given: dict[str, Path]) -> None:
+    """Refuse a method whose nowcaster cannot be built, before any data are loaded."""
+    from nino.evaluate.methods import build_nowcaster
+
+    build_nowcaster(job.unit.method, 0, job.unit.schedule, _file(job, given))
 
 
 def device_of(name: str) -> str:

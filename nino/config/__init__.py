@@ -3,6 +3,7 @@
 from nino.config.cache import data_checksum, write_versions
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
+from nino.config.file_checks import require_files
 from nino.config.layout import Layout
 from nino.config.load import load, merge
 from nino.config.resolve import resolve
@@ -19,6 +20,7 @@ __all__ = [
     "merge",
     "read_site",
     "read_unit",
+    "require_files",
     "resolve",
     "write_units",
     "write_versions",

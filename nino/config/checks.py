@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nino.config.data_checks import data_checks
 from nino.config.fit_checks import fits
+from nino.config.load import read
 from nino.config.recipe_checks import recipes
 from nino.config.schedule_checks import schedules
 from nino.specs import Config, L2OSpec, OverheadSpec, suggest
@@ -66,6 +70,47 @@ def row_checks(config: Values) -> list[str]:
     if not problems and baseline in methods and baseline not in rows:
         problems = [f"evaluate.rows: every task is compared with report.baseline (={baseline!r}); list it"]
     return problems
+
+
+def left_out(config: Values, overlays: Sequence[Path]) -> Iterator[str]:
+    """Methods that an overlay says something of and its own rows, or those of an earlier one, leave out.
+
+    Rows of a later overlay choose among the methods of those before it, which is what rows are for.
+
+    Args:
+        config: what the overlays give.
+        overlays: the files, in the order in which they were laid over the base.
+
+    Yields:
+        Sentences that name the method and the rows.
+    """
+    if (rows := config["evaluate"].get("rows")) is None:
+        return
+    files = [read(path).get("evaluate") or {} for path in overlays]
+    last = max((i for i, said in enumerate(files) if said.get("rows")), default=len(files))
+    for said in files[last:]:
+        for name, method in (said.get("methods") or {}).items():
+            if method is not None and name not in rows:
+                yield (
+                    f"evaluate.methods.{name}: not one of evaluate.rows (={', '.join(rows)}), so it would not be run; "
+                    f"list it there, or leave it out here"
+                )
+
+
+def not_finite(values: Any, key: str = "") -> Iterator[str]:
+    """NaN and infinity wherever they stand, also where a class of the user's own takes any value.
+
+    >>> [*not_finite({"options": {"scale": [1.0, float("nan")]}})]
+    ['options.scale[1] (=NaN) must be a finite number']
+    """
+    if isinstance(values, float) and not math.isfinite(values):
+        yield f"{key} (={json.dumps(values)}) must be a finite number"
+    elif isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from not_finite(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(values, list | tuple):
+        for i, value in enumerate(values):
+            yield from not_finite(value, f"{key}[{i}]")
 
 
 def _names(config: Values) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nino.specs import MetatrainSpec
+from nino.specs.values import MOST_SEED
 
 Values = Mapping[str, Any]
 
@@ -20,6 +21,8 @@ def fits(config: Values) -> Iterator[str]:
         key, each, models = f"trajectories.{task}", entry["models_per_shard"], entry["models"]
         if each > models:
             yield f"{key}.models_per_shard (={each}) must be at most {key}.models (={models})"
+        if (first := entry.get("first_seed", 0)) + models > MOST_SEED + 1:
+            yield f"{key}.first_seed (={first}) and {models} models need seeds above {MOST_SEED}, the largest"
 
 
 def _fit_to_task(config: Values, key: str, fit: MetatrainSpec, task: str) -> Iterator[str]:
@@ -57,4 +60,4 @@ def fit_of(config: Values, name: str) -> MetatrainSpec:
 
 def fit_spec(recipe: Values, entry: Values) -> MetatrainSpec:
     """How one entry of ``metatrain.nowcasters`` is fitted: the recipe, with what the entry says laid over it."""
-    return MetatrainSpec(**{**recipe, **{key: value for key, value in entry.items() if key != "tasks"}})
+    return MetatrainSpec.from_dict({**recipe, **{key: value for key, value in entry.items() if key != "tasks"}})

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nino.config.checks import cross_checks, row_checks
+from nino.config.checks import cross_checks, left_out, not_finite, row_checks
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.config.fit_checks import fit_spec
@@ -43,7 +43,9 @@ def resolve(config: Mapping[str, Any], overlays: Sequence[Path] | None = None) -
             every problem with its key and what is allowed.
     """
     given = without_nulls(config)
-    if wrong := problems(Config, given, CONFIG) or row_checks(config):
+    if wrong := problems(Config, given, CONFIG) or [*not_finite(given)] or row_checks(config):
+        raise ConfigError(wrong)
+    if wrong := [*left_out(given, overlays or ())]:
         raise ConfigError(wrong)
     config = _of_rows(at_home(given))
     if wrong := cross_checks(config):

@@ -107,7 +107,7 @@ def _fetch_one(name: str, published: Published) -> Path:
             raise ConnectionError(
                 f"cannot download {name!r} from {published.url} ({error}). Without a network: put the file at {path} "
                 f"(SHA-256 {published.sha256}), or set NINO_CACHE to a folder that holds {published.file}"
-            ) from error
+            ) from None  # its reason is in the sentence: three chained tracebacks would hide that
     _verify(path, published, str(path))
     return path
 

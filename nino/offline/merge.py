@@ -19,6 +19,7 @@ from nino.graphs import EdgeType, NeuralGraph
 from nino.nowcasters import FileStates, Nowcaster, load_nowcaster
 from nino.offline.checkpoints import Checkpoint, Copy, write_like
 from nino.offline.network import model_and_graph, names_of, predict
+from nino.optim.checks import check_update_scale
 
 log = logging.getLogger("nino.optim")
 
@@ -92,6 +93,7 @@ def merge(
             not finite; each names what is wrong.
     """
     clock = perf_counter()
+    check_update_scale(update_scale)
     if isinstance(nowcaster, str | Path):
         nowcaster = load_nowcaster(nowcaster)
     order = _order(len(finetuned), nowcaster)

@@ -18,6 +18,7 @@ from nino.graphs import NeuralGraph
 from nino.nowcasters import FileStates, Nowcaster, load_nowcaster
 from nino.offline.checkpoints import Checkpoint, Copy, numbered, step_of, write_like
 from nino.offline.network import model_and_graph, names_of, predict
+from nino.optim.checks import check_update_scale
 from nino.optim.still import check_still, unmoved
 from nino.schedule import Schedule
 
@@ -113,6 +114,7 @@ def step(
     """
     clock = perf_counter()
     check_still(still)
+    check_update_scale(update_scale)
     if isinstance(nowcaster, str | Path):
         nowcaster = load_nowcaster(nowcaster)
     if isinstance(checkpoints, str | Path):

@@ -30,9 +30,14 @@ def check_arguments(
             f"`resume_schedule` (={resume_schedule!r}) must be 'saved' (a loaded state's schedule takes over) or "
             f"'given' (the constructor's stays)"
         )
+    check_update_scale(update_scale)
+    return model
+
+
+def check_update_scale(update_scale: float) -> None:
+    """Refuse a factor that would write NaN or infinity into a model."""
     if not math.isfinite(update_scale):
         raise ValueError(f"`update_scale` (={update_scale}) must be a finite number; 1 takes the prediction itself")
-    return model
 
 
 def check_accept(accept: str) -> str:

@@ -37,6 +37,7 @@ LATEX = {
     "∞": r"$\infty$",
 }
 RULE = ' class="rule"'
+LONG = ' class="long"'  # of a cell that is broken into lines, such as a command: in one line it would be out of sight
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Table:
     def html(self) -> str:
         """A page of its own that works offline and on a phone."""
         rows = self._cells(html.escape, lambda value: f"<strong>{value}</strong>")
-        cells = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
+        cells = ["".join(f"<td{LONG if len(cell) > 40 else ''}>{cell}</td>" for cell in row) for row in rows]
         body = "\n".join(f"<tr{RULE if i in self.rules else ''}>{row}</tr>" for i, row in enumerate(cells))
         return _page().substitute(
             title=html.escape(self.title),

@@ -82,7 +82,17 @@ def _sentence(error: dict[str, Any], root: Node, values: Any) -> tuple[str, str]
         return dotted(above), f"{dotted([*above, str(key)])}: unknown key; {allowed}"
     if not path and rule == "value_error":
         return "", str(error["ctx"]["error"])
-    return dotted(path), f"{dotted(path)} (={json.dumps(value, default=str)}){_fault(error, leaf, value)}".lstrip()
+    shown = _short(json.dumps(value, default=str))
+    return dotted(path), f"{dotted(path)} (={shown}){_fault(error, leaf, value)}".lstrip()
+
+
+def _short(text: str) -> str:
+    """A value as people can read it in a line.
+
+    >>> _short("x" * 300)
+    'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'
+    """
+    return text if len(text) <= 80 else f"{text[:30]}...{text[-30:]}"
 
 
 def _fault(error: dict[str, Any], leaf: Node, value: Any) -> str:

@@ -37,6 +37,7 @@ SCHEDULE_OPTIONS = ("period", "context", "spacing", "max_horizon", "power", "hor
 WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", "still", *SCHEDULE_OPTIONS)
 """Keys of ``MethodSpec.options`` that are ``NiNo``'s; all others are the nowcaster's."""
 
+PUBLISHED = ("nino_no_posw", "nino_mlp", "nino_mlp_h32", "wnn")  # weights with a name: keys of nino.nowcasters.KNOWN
 PUBLISHED_CONTEXT = 5  # states that each of the published nowcasters reads
 _PUBLISHED = ("fm-16", "c10-16", "lm1b-3-24", "lm1b-2-32")
 FITTED_TO = {"nino_no_posw": _PUBLISHED, "nino_mlp": _PUBLISHED, "nino_mlp_h32": _PUBLISHED}

@@ -48,7 +48,9 @@ class Allowed:
         if schema["type"] == "float":
             return make.no_info_wrap_validator_function(_as_given, schema | {"allow_inf_nan": False})
         if self.names or self.unique:
-            return make.with_info_after_validator_function(self._check, schema)
+            schema = make.with_info_after_validator_function(self._check, schema)
+        if "off" in self.names:
+            return make.no_info_before_validator_function(_as_written, schema)
         return schema
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -106,6 +108,11 @@ def _as_given(value: Any, validate: Any) -> Any:
     return value
 
 
+def _as_written(value: Any) -> Any:
+    """The word that YAML 1.1 took for yes or no: ``amp: off`` is read as false."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
 def first_repeated(values: Iterable[Any]) -> Any | None:
     """The first value that stands twice, None where none does.
 
@@ -122,9 +129,11 @@ def first_repeated(values: Iterable[Any]) -> Any | None:
 
 RUN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-Count = Annotated[int, Allowed(ge=1)]
-Several = Annotated[int, Allowed(ge=2)]
-Seed = Annotated[int, Allowed(ge=0, le=2**63 - 1)]  # what logs and tables can hold
+MOST = 10**9  # of anything that is counted: more is a slip of the keyboard, and schedules list their nowcasts
+Count = Annotated[int, Allowed(ge=1, le=MOST)]
+Several = Annotated[int, Allowed(ge=2, le=MOST)]
+MOST_SEED = 2**63 - 1  # that logs and tables can hold
+Seed = Annotated[int, Allowed(ge=0, le=MOST_SEED)]
 Number = Annotated[float, Allowed()]
 Positive = Annotated[float, Allowed(gt=0)]
 NonNegative = Annotated[float, Allowed(ge=0)]
@@ -132,7 +141,7 @@ Share = Annotated[float, Allowed(gt=0, le=1)]
 Probability = Annotated[float, Allowed(ge=0, lt=1)]
 YesNo = Annotated[bool, Allowed()]
 Word = Annotated[str, Allowed()]
-Text = Annotated[str, Allowed(min_length=1)]
+Text = Annotated[str, Allowed(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]  # of one line, as labels and paths are
 Name = Annotated[
     str,
     Allowed(

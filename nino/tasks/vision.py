@@ -147,8 +147,9 @@ def standard(spec: DataSpec, data_dir: Path, download: bool, torchvision_set: To
     else:
         path = Path(spec.path) if spec.path else data_dir / f"{spec.name}.npz"
         if not path.is_file():
+            fetched = ", or data.source to torchvision, which fetches it" if torchvision_set else ""
             raise FileNotFoundError(
-                f"data {spec.name!r}: no file {path}; put an .npz there ({LAYOUTS}) or set data.path"
+                f"data {spec.name!r}: no file {path}; put an .npz there ({LAYOUTS}), set data.path{fetched}"
             )
         facts["files"] = {path.name: sha256(path)}
         arrays = read_archive(path, data_dir)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from nino.config import ConfigError, Layout, data_checksum, read_site, resolve, write_units, write_versions
+from nino.config import ConfigError, Layout, data_checksum, read_site, require_files, resolve, write_units, write_versions
 from nino.evaluate.run_folder import FILES as RUN_FILES
 from nino.specs import report as names
 from nino.specs import studies
@@ -28,6 +28,7 @@ configfile: own("config.yaml", *WORKSPACE) or FOLDER / "config.yaml"
 
 try:
     RUN = resolve(config, workflow.overwrite_configfiles)
+    require_files(RUN)
     SITE = read_site((own("slurm/site.yaml", *WORKSPACE) or FOLDER / "slurm" / "site.yaml").parent)
 except ConfigError as error:
     raise WorkflowError("The config cannot be run:", *error.problems) from None

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from nino.config import ConfigError, Layout, load, resolve
+from nino.config import ConfigError, Layout, load, merge, resolve
 from nino.config.experiment import EvaluationJob
+from nino.config.load import read
 from nino.config.units import units
 from nino.nowcasters.download import KNOWN
 
@@ -60,6 +63,35 @@ def complaint(config: dict[str, Any]) -> str:
         ("evaluate.seeds", [1000, 2000, 1000], "evaluate.seeds (=[1000, 2000, 1000]) holds 1000 twice"),
         ("evaluate.seeds", [], "evaluate.seeds (=[]) must hold at least 1 entry"),
         ("evaluate.seeds", [-1], "evaluate.seeds[0] (=-1) must be at least 0"),
+        ("evaluate.seeds", [1000.0], "evaluate.seeds[0] (=1000.0) must be a whole number"),
+        ("evaluate.seeds", [2**64], "(=18446744073709551616) must be at most 9223372036854775807"),
+        (
+            "trajectories.digits-8.first_seed",
+            2**63 - 3,
+            "and 5 models need seeds above 9223372036854775807",
+        ),
+        (
+            "tasks.digits-8.recipe.steps",
+            2**70,
+            "steps (=1180591620717411303424) must be at most 1000",
+        ),
+        ("tasks.digits-8.recipe.lr", math.nan, "tasks.digits-8.recipe.lr (=NaN) must be a finite number"),
+        ("report.confidence", math.nan, "report.confidence (=NaN) must be a finite number"),
+        ("evaluate.schedule.power", math.inf, "evaluate.schedule.power (=Infinity) must be a finite number"),
+        ("evaluate.methods.linear.options", {"update_scale": math.nan}, "options.update_scale (=NaN) must be a finite"),
+        (
+            "evaluate.methods.linear",
+            {"nowcaster": "torch:Own", "options": {"weights": [1.0, -math.inf]}},
+            "evaluate.methods.linear.options.weights[1] (=-Infinity) must be a finite number",
+        ),
+        ("metatrain.recipe.amp", True, 'metatrain.recipe.amp (="on"): allowed: auto, off'),
+        ("run", "tiny\n", 'run (="tiny\\n") must match'),
+        ("run", "x" * 300, "xxx...xxx"),
+        ("evaluate.methods.linear.label", "a\nb", 'evaluate.methods.linear.label (="a\\nb") must match'),
+        ("evaluate.methods.linear.label", "a\0", "must match"),
+        ("evaluate.tasks", ["digits-8\n"], 'evaluate.tasks[0] (="digits-8\\n") must match'),
+        ("evaluate.tasks", ["x" * 300], "must hold at most 100 characters"),
+        ("evaluate.methods", {"a\nb": {"nowcaster": "none"}}, 'evaluate.methods (="a\\nb") must match'),
         ("evaluate.tasks", ["digits-8", "digits-8"], "holds 'digits-8' twice"),
         ("run", "a/b", 'run (="a/b") must match'),
         ("run", "smoke-v1", "run (='smoke-v1'): names that end in -v<number> are those of releases"),
@@ -162,6 +194,38 @@ def test_what_is_wrong_is_named_with_what_is_allowed(config: dict[str, Any], key
     resolve(copy.deepcopy(config))
     put(config, key, value)
     assert says in complaint(config)
+
+
+def test_off_is_the_word_that_yaml_reads_as_no(config: dict[str, Any]) -> None:
+    config["metatrain"]["recipe"] |= yaml.safe_load("amp: off")
+    config["metatrain"]["nowcasters"]["wnn+"] |= yaml.safe_load("amp: auto")
+    run = resolve(config)
+    assert [run.nowcasters[name].metatrain.amp for name in ("nino", "wnn+")] == ["off", "auto"]
+
+
+def test_an_overlay_s_method_that_its_rows_leave_out_is_refused(config: dict[str, Any], tmp_path: Path) -> None:
+    def refused(*overlays: str) -> str:
+        files = [tmp_path / f"{i}.yaml" for i in range(len(overlays))]
+        merged = copy.deepcopy(config)
+        for file, text in zip(files, overlays, strict=True):
+            file.write_text(f"evaluate: {text}", encoding="utf-8")
+            merged = merge(merged, read(file))
+        try:
+            resolve(merged, files)
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    mine = "{methods: {mine: {nowcaster: identity}}, rows: [base, %s]}"
+    assert refused(mine % "mine") == "" and refused("{rows: [base]}") == ""
+    assert refused(mine % "linear") == (
+        "evaluate.methods.mine: not one of evaluate.rows (=base, linear), so it would not be run; list it there, or "
+        "leave it out here"
+    )
+    assert "evaluate.methods.mine" in refused("{rows: [base]}", "{methods: {mine: {nowcaster: identity}}}")
+    assert "evaluate.methods.linear" in refused("{rows: [base]}", "{methods: {linear: {label: a line}}}")
+    assert refused(mine % "mine", "{rows: [base, linear]}") == ""  # a choice among the rows of another overlay
+    assert refused("{methods: {linear: null}, rows: [base]}") == ""
 
 
 def test_every_problem_is_listed(config: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,9 +14,7 @@ from typer.testing import CliRunner
 
 from nino.cli.app import app
 from nino.config import load, resolve
-from nino.nowcasters import Pointwise
 from nino.nowcasters.base import Nowcaster
-from nino.nowcasters.contract import violations
 from nino.report.figures import write_figures
 from nino.specs import ReportSpec
 from tests.workflow import preloaded
@@ -112,11 +109,3 @@ def test_it_is_a_nowcaster(folder: Path) -> None:
     from nino.evaluate.user_class import build_user_nowcaster
 
     assert isinstance(build_user_nowcaster("my_nowcaster.py:MedianSlope", decay=0.5), Nowcaster)
-
-
-def test_the_class_in_the_readme_keeps_the_contract() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "class Damped" in block)
-    names: dict[str, Any] = {"Pointwise": Pointwise}
-    exec(code, names)
-    assert violations(names["Damped"]) == []

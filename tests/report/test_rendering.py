@@ -97,3 +97,22 @@ class Balance(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+def test_no_text_of_a_page_is_wider_than_a_phone(table: Table) -> None:
+    """A long cell and a heading are broken into lines; the table scrolls in its own frame, the page does not."""
+    command = "nino evaluate --config tiny.yaml --task digits-2 --method base --seed 1000"
+    text = Table("t", "T", table.data, table.text.assign(Command=command)).html()
+    assert text.count(f'<td class="long">{command}</td>') == len(table.text)
+    rules = dict(re.findall(r"^([\w. ]+) \{ ([^}]*)\}", text, re.MULTILINE))
+    assert "overflow-x: auto" in rules[".wide"]
+    assert "white-space: normal" in rules["td.long"] and "white-space: normal" in rules["th"]
+    assert 'class="wide">\n<table>' in text and "width=device-width" in text
+
+
+def test_the_report_s_own_text_is_no_wider_than_a_phone() -> None:
+    """Snakemake's first page is a column of flex items, each as wide as its widest table unless told not to be."""
+    style = (Path(__file__).parents[2] / "workflow" / "report" / "style.css").read_text(encoding="utf-8")
+    phone = style[style.index("@media (max-width: 700px) {") :].partition("\n}\n")[0]
+    assert "#app > div > nav + div > div > * { max-width: 100%; }" in phone
+    assert "#app .prose table { display: block; overflow-x: auto; }" in style

@@ -11,11 +11,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from nino.config.load import load, without_nulls
-from nino.nowcasters import NOWCASTERS
+from nino.nowcasters import KNOWN, NOWCASTERS
 from nino.report.published import published
 from nino.report.studies import study, study_names
 from nino.specs import Config, SiteSpec, problems
-from nino.specs.methods import FITTED_TO
+from nino.specs.methods import FITTED_TO, PUBLISHED
 from nino.specs.schema import leaves, resolved, schema
 from nino.specs.studies import OVERHEAD_METHODS, OVERHEAD_MODELS, STUDY_FIGURES, STUDY_TABLES
 from nino.specs.values import CONFIG
@@ -142,6 +142,7 @@ def test_names_are_those_of_the_code() -> None:
     assert set(named["enum"]) == {"none", "oracle", "checkpoint", "metatrained", "l2o", *NOWCASTERS}
     assert not any(re.search(other["pattern"], name) for name in named["enum"])
     assert set(OVERHEAD_MODELS) == set(overhead.MODELS) and set(OVERHEAD_METHODS) == set(overhead.METHODS)
+    assert set(PUBLISHED) == set(KNOWN) and set(FITTED_TO) < set(PUBLISHED)
     assert STUDY_TABLES == study_names()
     assert STUDY_FIGURES == tuple(name for name in study_names() if study(name).x_title)
     trajectories = published("trajectories")

@@ -104,6 +104,16 @@ def test_a_deleted_run_is_redone_alone(finished: Finished) -> None:
     assert finished.path("tables", "table2.csv").read_bytes() == before
 
 
+def test_one_table_can_be_asked_for(finished: Finished, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    gone = folder / RUN / "tables" / "table2.md"
+    gone.unlink()
+    made = snakemake(folder, "--cores", 1, "--", RUN / "tables" / "table2.md")
+    assert made.code == 0 and made.jobs == {"tables": 1}
+    assert gone.read_bytes() == finished.path("tables", "table2.md").read_bytes()
+
+
 def test_a_fresh_clone_runs_everything_though_its_tables_are_there(finished: Finished, tmp_path: Path) -> None:
     for part in ("tables", "figures"):
         shutil.copytree(finished.path(part), tmp_path / RUN / part)
