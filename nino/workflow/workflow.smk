@@ -7,7 +7,16 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from nino.config import ConfigError, Layout, data_checksum, read_site, require_files, resolve, write_units, write_versions
+from nino.config import (
+    ConfigError,
+    Layout,
+    data_checksum,
+    read_site,
+    require_files,
+    resolve,
+    write_units,
+    write_versions,
+)
 from nino.evaluate.run_folder import FILES as RUN_FILES
 from nino.specs import report as names
 from nino.specs import studies
