@@ -44,7 +44,7 @@ def test_all_data_of_a_config(table: dict[str, object]) -> None:
         "csv": {**task, "data": table, "model": model},
         "own": {**task, "data": {"name": "bad.py:load"}, "model": model},
     }
-    evaluate = {"tasks": ["csv", "own"], "rows": ["base"]}
+    evaluate = {"tasks": ["csv", "own"], "rows": ["base", "linear"], "schedule": {"period": 10, "max_horizon": 8}}
     Path("mine.yaml").write_text(yaml.safe_dump({"run": "mine", "tasks": tasks, "evaluate": evaluate}))
     code, said = check("--config", "mine.yaml")
     assert code == 1 and "tasks.csv.data (=table): keeps the contract of data" in said
