@@ -108,7 +108,8 @@ def check(
         sentences = CONTRACTS[subject.kind](subject)
         for sentence in sentences:
             typer.echo(sentence)
-        end = f"{len(sentences)} violations" if sentences else f"keeps the contract of a {subject.kind}"
+        article = "an" if subject.kind[0] in "aeiou" else "a"
+        end = f"{len(sentences)} violations" if sentences else f"keeps the contract of {article} {subject.kind}"
         typer.echo(f"{title}: {end}")
         broken += len(sentences)
     if broken:

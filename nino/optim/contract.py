@@ -103,7 +103,7 @@ class _Jump(Nowcaster):
 
     context = 5
 
-    def predict(self, graph: NeuralGraph, states: Tensor, k: int, **_: Any) -> Tensor:  # type: ignore[override]
+    def predict(self, graph: NeuralGraph, states: Tensor, k: int, **_: Any) -> Tensor:
         return states[:, -1].float() + JUMP
 
 

@@ -57,7 +57,6 @@ class ModelSpec(Spec):
 
 
 @dataclass(frozen=True)
-@dataclass(frozen=True)
 class EvaluationSpec(Spec):
     """How often a run is measured.
 
