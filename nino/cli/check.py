@@ -111,11 +111,8 @@ def check(
         sentences = CONTRACTS[subject.kind](subject)
         for sentence in sentences:
             typer.echo(sentence)
-        end = (
-            f"{len(sentences)} violations"
-            if sentences
-            else f"keeps the contract of {'' if subject.kind == 'data' else 'a '}{subject.kind}"
-        )
+        article = {"data": "", "optimizer": "an "}.get(subject.kind, "a ")
+        end = f"{len(sentences)} violations" if sentences else f"keeps the contract of {article}{subject.kind}"
         typer.echo(f"{title}: {end}")
         broken += len(sentences)
     if broken:

@@ -53,8 +53,7 @@ class Outside(Allowed):
         """How a value is validated, also where no name is ours."""
         from pydantic_core import core_schema as make
 
-        text: Any = handler(source)
-        text |= {"strict": True}
+        text: Any = {**handler(source), "strict": True}
         return make.with_info_after_validator_function(self._check, text)
 
     def _check(self, value: Any, info: ValidationInfo) -> Any:

@@ -117,7 +117,7 @@ class LearningRateSpec(Spec):
             return step / self.warmup
         if self.kind == "constant":
             return 1.0
-        done = (step - 1 - self.warmup) / (steps - self.warmup)
+        done = min(1.0, (step - 1 - self.warmup) / (steps - self.warmup))  # trajectories may go on for longer
         left = 1 - done if self.kind == "linear" else (1 + math.cos(math.pi * done)) / 2
         return self.final + (1 - self.final) * left
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,6 +56,8 @@ def _from_outside(key: str, name: str, first: Any, options: Mapping[str, Any]) -
         raise ValueError(f"recipe.{key} (={name}): {error}") from error
     if lacks := [needed for needed in INTERFACE if not hasattr(made, needed)]:
         raise ValueError(f"recipe.{key} (={name}) gives {type(made).__name__}, which has no `{lacks[0]}`: no optimizer")
+    if needed := [each.name for each in inspect.signature(made.step).parameters.values() if each.default is each.empty]:
+        raise ValueError(f"recipe.{key} (={name}): its steps need {needed[0]!r}, and recipes take steps without")
     return made
 
 

@@ -47,9 +47,10 @@ def test_a_command_names_configs_that_are_there_and_targets_that_are_made(
     _, asked = parse_args(shlex.split(line, comments=True)[1:])
     configs = [file for file in asked.configfile or [] if file.name != "mine.yaml"]  # a file of the reader's
     assert [file for file in configs if not file.is_file()] == []
-    run = resolve(load(configs)).run
+    experiment = resolve(load(configs))
+    runs = {f"evaluate/{task}/{method}/seed={seed}/run.json" for task, method, seed in experiment.evaluations}
     for target in asked.targets:
-        assert target.startswith(f"results/{run}/") and target.removeprefix(f"results/{run}/") in MADE
+        assert target.startswith(root := f"results/{experiment.run}/") and target.removeprefix(root) in MADE | runs
 
 
 def test_every_overlay_of_a_study_names_its_own_table() -> None:

@@ -17,7 +17,7 @@ from nino.plan import Plan, as_dict, as_text, calibrate, estimate, plan
 from nino.plan.calibrate import Calibration
 from nino.plan.fits import FitCalibration, synthetic_windows
 from nino.plan.stand_ins import stand_in
-from nino.specs import DataSpec, EvaluationSpec, MetatrainSpec, MethodSpec, ScheduleSpec
+from nino.specs import DataSpec, EvaluationSpec, MetatrainSpec, MethodRecipe, MethodSpec, ScheduleSpec
 from nino.tasks import MODELS, DataSizes, load_task
 from nino.training import Training
 
@@ -91,6 +91,32 @@ def test_the_oracles_and_the_hardest_images_count(
     base = 40 * 2 + 40 * 4 + 2 * (20 + 10)
     reach = [8, 5, 3, 1]  # of four nowcasts, states two steps apart
     assert row(plan(changed, progress=False), "evaluate").seconds == 2 * base + 2 * sum(reach) * 2
+
+
+def test_a_row_with_a_recipe_of_its_own_is_timed_by_it_and_named(
+    run: Experiment, fixed: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {}
+
+    def calibration(*given: Any) -> Calibration:
+        asked.update(given[-1])
+        return replace(fixed, own_steps={"soap": 5.0})
+
+    monkeypatch.setattr(estimate, "calibrate", calibration)
+    own = MethodSpec("soap", "none", label="SOAP", recipe=MethodRecipe(optimizer="pytorch_optimizer:SOAP", lr=0.01))
+    found = plan(replace(run, methods={"base": run.methods["base"], "soap": own}, seeds=(1000,)), progress=False)
+    assert {name: (recipe.optimizer, recipe.steps) for name, recipe in asked.items()} == {
+        "soap": (own.recipe.optimizer, 40)
+    }
+    assert row(found, "evaluate").seconds == 40 * (2 + 5) + 2 * (4 * 20 + 2 * 10)
+    assert "In place of the task's recipe: SOAP: pytorch_optimizer:SOAP, lr 0.01." in found.notes
+
+
+def test_steps_of_own_recipes_are_timed(digits: DataSizes, run: Experiment, tmp_path: Path) -> None:
+    task = run.tasks["digits-2"]
+    recipes = {"soap": replace(task.recipe, optimizer="pytorch_optimizer:SOAP")}
+    timed = calibrate.calibrate(task, digits, CPU, {}, {}, tmp_path, None, recipes)
+    assert timed.own_steps.keys() == {"soap"} and timed.own_steps["soap"] > 0
 
 
 def test_what_is_not_known_is_named_and_left_open(run: Experiment, fixed: Calibration) -> None:

@@ -132,6 +132,7 @@ def test_every_measure_of_known_runs(runs: Runs) -> None:
     logs = [runs.grid(key).set_index("step").test for key in runs.keys("digits-8", "nino")]
     assert value("value_at", step=1000).mean == pytest.approx(np.mean([log[990] for log in logs])), "1000 is a nowcast"
     assert value("value_at", step=2000).seeds == 0, "the runs do not go so far"
+    assert value("last_quarter").mean == pytest.approx(np.mean([log[log.index > 750].mean() for log in logs]))
     assert value("peak_gb").mean == pytest.approx(0.5)
     assert value("seconds_per_step").mean == pytest.approx(10.0 / 1000)
     assert value("seconds_per_nowcast").mean == pytest.approx(0.05)

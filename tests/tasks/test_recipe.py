@@ -1,12 +1,15 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from nino.specs import RecipeSpec
+from nino.specs.recipe import AroundSpec
 from nino.tasks import build_optimizer
 from nino.tasks.muon import MuonAdamW, hidden_weights
+from nino.tasks.recipe import decay_groups
 
 
 class Net(nn.Module):
@@ -118,6 +121,48 @@ def test_muon_follows_a_scheduler():
     train(model, optimizer, 1)
     scheduler.step()
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_optimizers_from_outside_get_groups_rate_decay_and_options():
+    model = net()
+    made = build_optimizer(replace(recipe("torch.optim:RMSprop", 0.3), options={"alpha": 0.5}), model)
+    assert type(made) is torch.optim.RMSprop
+    assert [(g["weight_decay"], g["lr"], g["alpha"]) for g in made.param_groups] == [(0.3, 1e-2, 0.5), (0.0, 1e-2, 0.5)]
+    plain = net()
+    train(model, made, 5)
+    train(plain, torch.optim.RMSprop(decay_groups(plain, 0.3), lr=1e-2, alpha=0.5), 5)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
+    around = AroundSpec("pytorch_optimizer:Lookahead", {"k": 3})
+    outer = build_optimizer(replace(recipe("adamw", 0.3), around=around), net())
+    assert type(outer.optimizer) is torch.optim.AdamW and outer.k == 3
+
+
+def test_our_optimizers_take_their_options():
+    groups = build_optimizer(replace(recipe("adam"), options={"betas": [0.8, 0.9], "eps": 1e-3}), net()).param_groups
+    assert (*groups[0]["betas"], groups[0]["eps"]) == (0.8, 0.9, 1e-3)
+    assert build_optimizer(recipe("sgd"), net()).param_groups[0]["momentum"] == 0.9
+    assert build_optimizer(replace(recipe("sgd"), options={"momentum": 0.5}), net()).param_groups[0]["momentum"] == 0.5
+    assert (
+        build_optimizer(replace(recipe("muon"), options={"nesterov": False}), net()).param_groups[0]["nesterov"]
+        is False
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("torch.optim:LBFGS", {}, "recipe.optimizer .=torch.optim:LBFGS.: its steps need 'closure'"),
+        ("torch.optim:RMSprop", {"alpha": -1.0}, "recipe.optimizer .=torch.optim:RMSprop.: Invalid alpha value: -1.0"),
+        ("torch.optim:RMSprop", {"beta": 1.0}, "got an unexpected keyword argument 'beta'"),
+        ("torch.nn:Linear", {}, "recipe.optimizer .=torch.nn:Linear.: "),
+        ("types:SimpleNamespace", {}, "recipe.optimizer .=types:SimpleNamespace.: "),
+        ("no_such_module:Lion", {}, "there is no installed module no_such_module"),
+    ],
+)
+def test_unusable_optimizers_from_outside_are_refused_in_one_line(name, options, says):
+    with pytest.raises(ValueError, match=says) as error:
+        build_optimizer(replace(recipe(name), options=options), net())
+    assert "\n" not in str(error.value)
 
 
 def test_unusable_recipes_are_refused():
