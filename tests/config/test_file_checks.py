@@ -55,9 +55,9 @@ def test_of_methods_that_are_not_run_nothing_is_needed(config: dict[str, Any], f
     assert missing(config) == []
 
 
-@pytest.mark.parametrize("source", ["npz", "parquet", "text", "folder"])
-def test_local_data_are_there(config: dict[str, Any], folder: Path, source: str) -> None:
-    data = {"name": "fashion-mnist", "source": source, "path": "images"}
+@pytest.mark.parametrize(("name", "source"), [("fashion-mnist", "npz"), ("images", "parquet"), ("images", "folder")])
+def test_local_data_are_there(config: dict[str, Any], folder: Path, name: str, source: str) -> None:
+    data = {"name": name, "source": source, "path": "images"}
     config["tasks"]["digits-8"]["data"] = data
     [problem] = missing(config)
     assert problem.startswith("tasks.digits-8.data.path (='images'): no such file or folder (relative paths start at")

@@ -1,0 +1,98 @@
+"""docs/ten-minutes.md, block by block: the files are written, the commands run, the rows looked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from nino.cli.app import app
+from tests.workflow import preloaded
+from tests.workflow.driver import with_preloaded_jobs
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "ten-minutes.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with the complete config, where the guide's files are written."""
+    place = tmp_path_factory.mktemp("guide")
+    (place / "config.yaml").write_text((ROOT / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return place
+
+
+@pytest.fixture
+def follow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Do what a section says, and give what its commands print."""
+    monkeypatch.chdir(folder)
+
+    def done(section: str, **environment: str) -> str:
+        text = SECTIONS[section]
+        for name, content in re.findall(r"```\w+ title=\"(\S+)\"\n(.*?)```", text, re.DOTALL):
+            (folder / name).write_text(content, encoding="utf-8")
+        lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+        return "".join(_run(shlex.split(line), folder, environment) for line in lines)
+
+    return done
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
+    program, *arguments = command
+    if program == "python":
+        subprocess.run([sys.executable, *arguments], cwd=folder, check=True)
+        return ""
+    if program == "nino":
+        ended = CliRunner().invoke(app, arguments)
+        assert ended.exit_code == 0, (arguments, ended.output, ended.exception)
+        return ended.output
+    # a checkout has the Snakefile in its root, this folder has not
+    given = ["--snakefile", str(ROOT / "Snakefile"), *arguments]
+    path = f"{folder}{os.pathsep}{ROOT}"
+    code, said = preloaded.call(program, given, folder, with_preloaded_jobs() | {"PYTHONPATH": path} | environment)
+    assert code == 0, said
+    return said
+
+
+def rows(folder: Path, run: str) -> pd.DataFrame:
+    return pd.read_csv(folder / "results" / run / "tables" / "table2.csv").set_index("method")
+
+
+def test_a_table_and_a_perceptron_become_rows(follow: Callable[..., str], folder: Path) -> None:
+    said = follow("A table and a perceptron")
+    assert "mine: 0 shards of trajectories (none), 0 nowcasters to fit (none), 4 evaluations" in said
+    assert list(rows(folder, "mine").index) == ["base", "linear"]
+    assert (rows(folder, "mine").seeds_reached == 2).all()
+    assert (folder / "results" / "mine" / "tables" / "table2.md").is_file()
+
+
+@pytest.mark.shared
+def test_nino_is_one_more(follow: Callable[..., str], folder: Path, shared: Path) -> None:
+    if not (folder / "results").is_dir():
+        follow("A table and a perceptron")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
+    follow("NiNo", NINO_CACHE=str(shared / "pretrained"))
+    assert set(rows(folder, "mine").index) == {"base", "linear", "nino-released"}
+    assert before and {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_model_and_a_metric_of_ones_own_become_rows(follow: Callable[..., str], folder: Path) -> None:
+    if not (folder / "cells.csv").is_file():
+        follow("A table and a perceptron")
+    follow("A model of your own")
+    said = follow("A metric of your own")
+    assert "keeps the contract of a model" in said and "keeps the contract of a metric" in said
+    assert list(rows(folder, "own").index) == ["base", "linear"]
+    assert (rows(folder, "own").seeds_reached == 2).all()
+    assert "f1" in (folder / "results" / "own" / "tables" / "table1.md").read_text(encoding="utf-8")
