@@ -131,7 +131,7 @@ class FigureName:
     """One figure.
 
     Args:
-        kind: what it shows, and the name of its caption in ``workflow/report/``.
+        kind: what it shows, and the name of its caption in ``nino/workflow/report/``.
         task: id of its task; empty for a figure over all tasks.
     """
 

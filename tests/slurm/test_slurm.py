@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
+import subprocess
 
 import pytest
 
 from nino.release.releases import verify
 from tests.slurm.conftest import OnCluster, Record
+from tests.workflow.driver import ROOT
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 
@@ -50,6 +54,15 @@ def test_jobs_ask_for_the_gpu_of_their_rule(on_cluster: OnCluster) -> None:
         assert of(on_cluster, name)
         for record in of(on_cluster, name):
             assert "TresPerJob" not in record and record["Partition"] == "cpu"
+
+
+def test_the_documented_column_shows_the_gpu_of_a_job(on_cluster: OnCluster) -> None:
+    (command,) = re.findall(r"^squeue --me .*$", (ROOT / "docs" / "cluster.md").read_text(), re.MULTILINE)
+    shown = subprocess.run([*shlex.split(command), "--states=all"], capture_output=True, text=True, timeout=20).stdout
+    heading, *lines = shown.splitlines()
+    column = slice(heading.index("TRES_PER_JOB"), heading.index("COMMENT"))
+    assert {line[column].strip() for line in lines if "rule_metatrain_" in line} == {"gres:gpu:rtx8000:1"}
+    assert {line[column].strip() for line in lines if "rule_data_" in line} == {"N/A"}
 
 
 def test_trainings_share_entries_that_a_node_can_hold(on_cluster: OnCluster) -> None:
