@@ -119,7 +119,7 @@ def check(
 
 
 def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Subject]:
-    """Everything from outside that a config names, with the data of its task, and data of the user's own; by its key."""
+    """What comes from outside in a config, with the data of its task, and data of the user's own; by its key."""
     run = select.experiment(config)
     found = {}
     for use in uses(Config, run.config):
