@@ -120,7 +120,7 @@ def check(
 
 
 def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Subject]:
-    """Everything from outside that a config names, with the data of its task, and the user's own data; by key."""
+    """What comes from outside in a config, with the data of its task, and data of the user's own; by its key."""
     run = select.experiment(config)
     found = {}
     for use in uses(Config, run.config):
@@ -133,7 +133,9 @@ def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Su
     for name in run.used:
         data = run.tasks[name].data
         if data.name in OWN_DATA:
-            found[f"tasks.{name}.data (={data.name})"] = Subject(data.name, "data", data=data, data_dir=run.data_dir)
+            found[f"tasks.{name}.data (={data.name})"] = Subject(
+                data.name, "data", data=data, data_dir=data_dir or run.data_dir
+            )
     if not found:
         raise ConfigError(["--config: it names nothing from outside this package, and no data of your own"])
     return found
