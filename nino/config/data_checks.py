@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nino.specs.data_options import SOURCES, Cut
+from nino.specs.data_options import OWN_DATA, SOURCES, Cut
 
 Values = Mapping[str, Any]
 
@@ -31,7 +31,7 @@ def data_checks(key: str, data: Values) -> Iterator[str]:
     if name == "images" and source == "npz":
         for option in options:
             yield f"{key}.options.{option}: images of an .npz file have no options; leave it out, or set source: folder"
-    if source == "hub" and name in ("images", "table", "text") and not options.get("repository"):
+    if source == "hub" and name in OWN_DATA and not options.get("repository"):
         yield f"{key}.options.repository: missing; with source: hub, the name of a data set on the hub"
     if source in ("csv", "parquet", "folder") and name in ("images", "table") and not data.get("path"):
         yield f"{key}.path: missing; with source: {source}, the file or folder that {name} are read from"

@@ -219,6 +219,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "text": ("text", "parquet", "hub"),
     "wikitext-103": ("hub", "parquet", "text"),
 }
+OWN_DATA = ("images", "table", "text")
+"""Data sets whose content a user brings."""
 SUFFIXES = {
     "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
     "parquet": (".parquet",),

@@ -142,7 +142,7 @@ def test_a_missing_tokenizer_says_what_belongs_where(tmp_path, text_folder):
     [
         ("pydoc", "text", {}, "'pydoc' comes from: embedded"),
         ("pydoc", "embedded", {"tokens": 1}, "has no data.options.tokens; its option is block"),
-        ("text", "hub", {}, "'text' comes from: parquet, text"),
+        ("text", "npz", {}, "'text' comes from: text, parquet, hub"),
         ("lm1b", "text", {"blocks": 1}, "has no data.options.blocks; its options are block, tokenizer"),
     ],
 )

@@ -127,7 +127,7 @@ def test_loading_twice_gives_the_same_data(make_vision, digits):
 
 def test_unusable_specs_are_refused(make_vision, digits):
     spec = make_vision()
-    with pytest.raises(ValueError, match="data.name is 'mnist'; registered are cifar10, .*wikitext-103"):
+    with pytest.raises(ValueError, match="data.name is 'mnist'; allowed are cifar10, .*wikitext-103, FILE.py:NAME"):
         load_task(replace(spec, data=DataSpec("mnist")))
     with pytest.raises(ValueError, match="model.name is 'mlp': allowed: convnet, gpt2"):
         load_task(replace(spec, model=ModelSpec("mlp"))).build_model(0)
