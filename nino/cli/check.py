@@ -78,7 +78,7 @@ def check(
             "outside this package that --config names."
         ),
     ] = None,
-    kind: Annotated[str, typer.Option(help=f"What it is: {', '.join(KINDS)}.")] = "nowcaster",
+    kind: Annotated[str, typer.Option(help="What it is: " + ", ".join(KINDS) + ".")] = "nowcaster",
     options: Annotated[str, typer.Option(help="Its arguments (JSON).")] = "{}",
     data: Annotated[
         str, typer.Option(help="Data that a model or metric is tried on: a name, or an entry `data` of a task (JSON).")
