@@ -12,7 +12,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
-from nino.graphs.recorded.rules.views import joined, reshaped, taken
+from nino.graphs.recorded.rules.concatenations import joined
+from nino.graphs.recorded.rules.views import reshaped, taken
 from nino.graphs.recorded.values import Value
 
 

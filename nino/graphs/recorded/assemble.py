@@ -15,7 +15,8 @@ from nino.graphs.core import EdgeType, Nodes, Parameter
 from nino.graphs.graph import NeuralGraph
 from nino.graphs.recorded.blocks import Piece, auxiliary, blocks_of, roles_of
 from nino.graphs.recorded.neurons import Labels, Universe
-from nino.graphs.recorded.reading import End, Placement, Reading
+from nino.graphs.recorded.placing import End, Placement
+from nino.graphs.recorded.reading import Reading
 
 _ATTENTION = (EdgeType.QUERY, EdgeType.KEY, EdgeType.VALUE)
 

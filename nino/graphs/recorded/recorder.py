@@ -17,6 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from nino.graphs.recorded.aliasing import Aliases, View
 from nino.graphs.recorded.calls import by_name, name_of, plain_stride, strides_of, tensors_in, written_by
+from nino.graphs.recorded.names import ARRANGED, COPIES, FILLED, PICKED, RANDOM, VIEWS
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
 from nino.graphs.recorded.rules.views import reshaped
@@ -26,20 +27,6 @@ log = logging.getLogger("nino.graphs")
 
 #: Constants of more elements are not computed; they are taken to tell everything apart.
 KNOWN = 1 << 24
-
-_VIEWS = {"view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze", "squeeze",
-          "expand", "slice", "select", "split", "split_with_sizes", "unbind", "narrow", "alias", "detach",
-          "unsafe_split", "unsafe_chunk", "chunk", "unsafe_split_with_sizes", "numpy_T"}  # fmt: skip
-#: Views that take some of a dimension's elements.
-_PICKED = {"slice", "select", "split", "split_with_sizes", "unbind", "narrow", "unsafe_split", "unsafe_chunk", "chunk",
-           "unsafe_split_with_sizes"}  # fmt: skip
-_ARRANGED = _VIEWS | {"cat", "concat", "stack", "repeat", "flip", "roll", "constant_pad_nd", "index_select"}
-_COPIES = {"clone", "contiguous", "_to_copy", "lift_fresh", "lift_fresh_copy", "alias", "detach"}
-_RANDOM = {"bernoulli", "native_dropout", "rand_like", "randn_like", "normal", "uniform", "exponential", "random",
-           "rand", "randn", "randint", "randperm", "empty", "empty_like", "new_empty", "empty_strided",
-           "new_empty_strided", "multinomial", "rrelu_with_noise", "dropout"}  # fmt: skip
-_FILLED = {"zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "fill",
-           "zero", "scalar_tensor"}  # fmt: skip
 
 
 class Recorder(TorchDispatchMode):
@@ -149,7 +136,7 @@ class Recorder(TorchDispatchMode):
                 self._write(func, args, kwargs, made)
             first = args[0] if args and isinstance(args[0], Tensor) else None
             return first if first is not None and isinstance(result, Tensor) and "out" not in kwargs else result
-        if name in _VIEWS and args and isinstance(args[0], Tensor):
+        if name in VIEWS and args and isinstance(args[0], Tensor):
             for i, tensor in enumerate(outputs):
                 if tensor is not None:
                     given = by_name(func, *call_args)
@@ -170,7 +157,7 @@ class Recorder(TorchDispatchMode):
         values = call.values
         if all(v.kind == "constant" for v in values) and name not in ("empty",):
             made: Any = self._constant(call)
-        elif len(values) and values[0].window is not None and name in _VIEWS | _COPIES and values[0].kind == "weight":
+        elif len(values) and values[0].window is not None and name in VIEWS | COPIES and values[0].kind == "weight":
             made = self._window(call, values[0])
         else:
             made = self._ruled(call)
@@ -201,8 +188,8 @@ class Recorder(TorchDispatchMode):
         paths = dict.fromkeys(v.path for v in values)
         if call.name == "copy":
             return values[-1].path
-        if len(paths) == 1 and call.name in _ARRANGED | _COPIES:
-            if call.name not in _PICKED or all(v.fields for v in values):
+        if len(paths) == 1 and call.name in ARRANGED | COPIES:
+            if call.name not in PICKED or all(v.fields for v in values):
                 return values[0].path
         plain = [(name, a) for name, a in call.args.items() if not isinstance(a, Value)]
         return hash((call.name, tuple(v.path for v in values), repr([x for x in plain if not _holds_values(x[1])])))
@@ -223,7 +210,7 @@ class Recorder(TorchDispatchMode):
 
     def _constant(self, call: Call) -> list[Value | None]:
         """Constants of constants: positions, or, if drawn at random or filled, all alike."""
-        filled = call.name in _FILLED or call.name in _RANDOM
+        filled = call.name in FILLED or call.name in RANDOM
         alike = filled or bool(call.values) and all(x.uniform for v in call.values for x in v.axes)
         return [
             None if t is None else Value(axes_for(tuple(t.shape), uniform=alike), kind="constant") for t in call.outputs
@@ -232,7 +219,7 @@ class Recorder(TorchDispatchMode):
     def _window(self, call: Call, weight: Value) -> list[Value | None]:
         """A view of a parameter that nothing has met: a window on it."""
         assert weight.window is not None
-        if call.name in _COPIES:
+        if call.name in COPIES:
             return [weight] * len(call.outputs)
         named = {name: weight.window if isinstance(a, Value) else a for name, a in call.args.items()}
         by_key = {a.name for a in call.func._schema.arguments if a.kwarg_only}
@@ -263,7 +250,7 @@ class Recorder(TorchDispatchMode):
             return None
         tensors = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
         values = [self.value(t) for t in tensors]
-        if name in _RANDOM and name not in ("rand", "randn", "randint", "randperm", "normal", "uniform"):
+        if name in RANDOM and name not in ("rand", "randn", "randint", "randperm", "normal", "uniform"):
             return None
         if any(v.known is None for v in values) or (not values and name in ("empty", "empty_strided")):
             return None

@@ -171,3 +171,8 @@ def refine(dim: Dim, sizes: list[int]) -> dict[Axis, Dim]:
 def flat_labels(f: Field, dim: Dim) -> Labels:
     """Labels of a field over exactly a dimension's axes, as one row."""
     return np.ascontiguousarray(f.along(dim)).reshape(-1)
+
+
+def with_dim(dims: tuple[Dim, ...], d: int, dim: Dim) -> tuple[Dim, ...]:
+    """Dimensions of a tensor with another one in place of the d-th."""
+    return (*dims[:d], dim, *dims[d + 1 :])
