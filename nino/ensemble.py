@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map
 
+from nino.device import same_rng
 from nino.tasks import Task, build_optimizer
+from nino.tasks.making import is_ours
 from nino.training import Training
 
 log = logging.getLogger(__name__)
@@ -23,6 +26,9 @@ STACKABLE = ("adam", "adamw", "sgd")
 
 GPU_MEMBERS = 8
 """Networks trained at once on a GPU by default; one of the paper's networks fills a small part of it."""
+
+
+TRIED = 4  # examples on which networks from outside are tried together and alone
 
 
 class Ensemble:
@@ -115,16 +121,16 @@ class Ensemble:
         """(M,) losses of the members' next batches."""
         task, count = self.members[0].task, len(self.members)
         indices = torch.cat([member.next_indices() for member in self.members])
-        inputs, targets = (t.unflatten(0, (count, -1)) for t in task.data.train.select(indices))
+        inputs, targets = tree_map(lambda t: t.unflatten(0, (count, -1)), task.data.train.select(indices))
         # fused attention has no rule for stacked inputs: it would be computed one by one
         with sdpa_kernel(SDPBackend.MATH):
             losses: Tensor = vmap(self._loss)(self._named, inputs, targets)
         return losses
 
-    def _loss(self, parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+    def _loss(self, parameters: dict[str, Tensor], inputs: Any, targets: Tensor) -> Tensor:
         assert self._stack is not None
         stack = self._stack
-        forward = _Forward(lambda x: functional_call(stack, parameters, (x,)))
+        forward = _Forward(lambda *x, **named: functional_call(stack, parameters, x, named))
         return self.members[0].task.loss(forward, (inputs, targets))
 
     def _gather(self) -> None:
@@ -164,12 +170,12 @@ class Ensemble:
 class _Forward(nn.Module):
     """A function as a module, which is what ``Task.loss`` takes."""
 
-    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self.function = function
 
-    def forward(self, inputs: Tensor) -> Any:
-        return self.function(inputs)
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
+        return self.function(*inputs, **named)
 
 
 def obstacle(task: Task) -> str | None:
@@ -191,6 +197,30 @@ def obstacle(task: Task) -> str | None:
             return f"its dropout ({module.p}) draws masks from one generator, which no member would draw alone"
         if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats:
             return f"{type(module).__name__} keeps running statistics"
+    return None if is_ours(task.spec.model) else _unstackable(task)
+
+
+def _unstackable(task: Task) -> str | None:
+    """Why two networks from outside this package do not compute at once what they compute alone, found by trying."""
+    models = [task.build_model(seed) for seed in range(2)]
+    batch = tree_map(lambda tensor: torch.stack([tensor, tensor]), task.data.train.slice(0, TRIED))
+    stacked = {
+        name: torch.stack([model.get_parameter(name).detach() for model in models])
+        for name, _ in models[0].named_parameters()
+    }
+
+    def loss(parameters: dict[str, Tensor], inputs: Any, targets: Tensor) -> Tensor:
+        forward = _Forward(lambda *x, **named: functional_call(models[0], parameters, x, named))
+        return task.loss(forward, (inputs, targets))
+
+    try:
+        with sdpa_kernel(SDPBackend.MATH), same_rng([task.device]):
+            together = vmap(loss)(stacked, *batch).detach()
+            alone = torch.stack([task.loss(model, task.data.train.slice(0, TRIED)).detach() for model in models])
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        return f"its forward cannot be vectorised: {str(error).splitlines()[0]}"
+    if not torch.allclose(together, alone, rtol=1e-3):
+        return "together its networks have other losses than alone"
     return None
 
 

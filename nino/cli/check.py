@@ -25,6 +25,7 @@ from nino.specs import (
     TargetSpec,
     TaskSpec,
 )
+from nino.specs.data_options import OWN_DATA
 from nino.specs.outside import uses
 from nino.specs.references import KINDS
 from nino.specs.targets import measurable
@@ -74,8 +75,8 @@ def check(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="FILE.py:NAME, MODULE:NAME, a known name, or a nowcaster's file of weights; left out: everything from "
-            "outside this package that --config names."
+            help="FILE.py:NAME, MODULE:NAME, a known name, a nowcaster's file of weights, or an entry `data` of a task "
+            "(JSON); left out: everything from outside this package, and all data of your own, that --config names."
         ),
     ] = None,
     kind: Annotated[str, typer.Option(help="What it is: " + ", ".join(KINDS) + ".")] = "nowcaster",
@@ -95,6 +96,8 @@ def check(
         raise ConfigError(["NAME: give either it or --config, which names what to check"])
     if name is not None:
         own = {"name": name, "options": _mapping("--options", options)}
+        if kind == "data" and name.startswith("{"):
+            own = _mapping("NAME", name)
         other = _mapping("--data", data) if data.startswith("{") else {"name": data}
         given = DataSpec.from_dict(own if kind == "data" else other)
         target = TargetSpec.from_dict({"metric": name, "value": 0.0, "better": better}) if kind == "metric" else None
@@ -108,7 +111,11 @@ def check(
         sentences = CONTRACTS[subject.kind](subject)
         for sentence in sentences:
             typer.echo(sentence)
-        end = f"{len(sentences)} violations" if sentences else f"keeps the contract of a {subject.kind}"
+        end = (
+            f"{len(sentences)} violations"
+            if sentences
+            else f"keeps the contract of {'' if subject.kind == 'data' else 'a '}{subject.kind}"
+        )
         typer.echo(f"{title}: {end}")
         broken += len(sentences)
     if broken:
@@ -116,7 +123,7 @@ def check(
 
 
 def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Subject]:
-    """Everything from outside that a config names, by its key, with the data of its task."""
+    """Everything from outside that a config names, with the data of its task, and the user's own data; by key."""
     run = select.experiment(config)
     found = {}
     for use in uses(Config, run.config):
@@ -126,8 +133,12 @@ def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Su
             task = run.tasks[name]
             subject = replace(subject, data=task.data, target=task.target)
         found[f"{use.key} (={use.text})"] = subject
+    for name in run.used:
+        data = run.tasks[name].data
+        if data.name in OWN_DATA:
+            found[f"tasks.{name}.data (={data.name})"] = Subject(data.name, "data", data=data, data_dir=run.data_dir)
     if not found:
-        raise ConfigError(["--config: it names nothing from outside this package"])
+        raise ConfigError(["--config: it names nothing from outside this package, and no data of your own"])
     return found
 
 

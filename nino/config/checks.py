@@ -227,7 +227,7 @@ def _target(key: str, task: Values) -> Iterator[str]:
         yield f"{key}.target.metric (={metric}) {problem}"
     if metric in METRICS and "better" in target:
         way = METRICS[metric].better
-        yield f"{key}.target.better (={target['better']}): {way} is better, as of every {metric}; leave it out"
+        yield f"{key}.target.better (={target['better']}): of {metric}, {way} is better; leave it out"
     if metric not in METRICS and "better" not in target:
         yield f"{key}.target.better: missing; say which values of {metric} are better, higher or lower"
     if metric == "accuracy" and value > 100:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 
 from nino.specs.local_files import SPLITS
 from nino.tasks.data import Batch, Data, Split
@@ -36,8 +37,10 @@ def violations(load: Load) -> list[str]:
         return form  # the other checks rely on it
     sentences: list[str] = []
     for check in (_examples, _loss, _selects):
+        if sentences:
+            break  # what is not finite equals nothing, and labels out of range have no loss
         try:
-            sentences += [] if sentences and check is _loss else check(data)  # labels out of range have no loss
+            sentences += check(data)
         except Exception as error:
             sentences.append(f"{check.__name__.strip('_')}: raised {type(error).__name__}: {error}")
     return sentences + list(_repeatable(data, load))
@@ -83,6 +86,8 @@ def _form(data: Data) -> Iterator[str]:
             numbers = ((count, data.outputs), torch.float32)
             sizes = [((count, *data.shape), torch.float32), numbers if data.loss == "mse" else ((count,), torch.long)]
         for what, found, (size, dtype) in zip(("inputs", "targets"), data.split(split).slice(0, 2), sizes, strict=True):
+            if what == "inputs" and not isinstance(found, Tensor):
+                continue  # several tensors, of which only the model knows what they are
             if tuple(found.shape) != size or found.dtype != dtype:
                 yield (
                     f"form: {split}: {what} of {count} examples are {found.dtype} {tuple(found.shape)}; by kind, "
@@ -93,8 +98,8 @@ def _form(data: Data) -> Iterator[str]:
 def _examples(data: Data) -> Iterator[str]:
     """All numbers are finite, and all labels and tokens in range."""
     for split in SPLITS:
-        for inputs, targets in _pieces(data.split(split)):
-            for what, found in (("inputs", inputs), ("targets", targets)):
+        for batch in _pieces(data.split(split)):
+            for what, found in _tensors(batch):
                 if found.is_floating_point() and not found.isfinite().all():
                     bad = int((~found.isfinite()).sum())
                     yield f"examples: {split}: {bad:,} of {found.numel():,} {what} in a piece are not finite"
@@ -123,12 +128,13 @@ def _selects(data: Data) -> Iterator[str]:
     for split in SPLITS:
         part = data.split(split)
         count = min(5, len(part))
-        whole = [each.clone() for each in part.slice(0, count)]
+        whole = [each.clone() for _, each in _tensors(part.slice(0, count))]
         order = torch.arange(count).flip(0)
-        picked = part.select(order)
+        picked = [each for _, each in _tensors(part.select(order))]
+        again = [each for _, each in _tensors(part.slice(0, count))]
         if not all(torch.equal(a[order], b) for a, b in zip(whole, picked, strict=True)):
             yield f"select: {split}: select([{count - 1}, ..., 0]) gives other examples than slice(0, {count})"
-        if not all(torch.equal(a, b) for a, b in zip(whole, part.slice(0, count), strict=True)):
+        if not all(torch.equal(a, b) for a, b in zip(whole, again, strict=True)):
             yield f"select: {split}: examples are others when they are asked for again; leave chance to the order"
 
 
@@ -142,6 +148,12 @@ def _repeatable(data: Data, load: Load) -> Iterator[str]:
             yield f"repeatable: loaded again, the {split} split is another; draw splits and noise with a fixed seed"
 
 
+def _tensors(batch: Batch) -> list[tuple[str, Tensor]]:
+    """The tensors of a batch, and what each is; a model's inputs may be several."""
+    inputs, targets = batch
+    return [*(("inputs", tensor) for tensor in tree_leaves(inputs)), ("targets", targets)]
+
+
 def _pieces(split: Split) -> Iterator[Batch]:
     for start in range(0, len(split), PIECE):
         yield split.slice(start, start + PIECE)
@@ -150,8 +162,8 @@ def _pieces(split: Split) -> Iterator[Batch]:
 def _digests(split: Split) -> dict[bytes, int]:
     """How often each example, inputs and targets, stands in a split, by a digest of its bytes."""
     counts: dict[bytes, int] = {}
-    for inputs, targets in _pieces(split):
-        for row in zip(_bytes(inputs), _bytes(targets), strict=True):
+    for batch in _pieces(split):
+        for row in zip(*(_bytes(tensor) for _, tensor in _tensors(batch)), strict=True):
             digest = hashlib.blake2b(b"".join(row), digest_size=16).digest()
             counts[digest] = counts.get(digest, 0) + 1
     return counts

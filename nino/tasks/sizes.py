@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nino.specs import DataSpec, TaskSpec
-from nino.specs.data_options import DATA_OPTIONS, HubOptions, ImagesOptions
+from nino.specs.data_options import DATA_OPTIONS, OWN_DATA, HubOptions, ImagesOptions
 from nino.specs.local_files import SPLITS, own_files
 from nino.tasks import imagenet
 from nino.tasks.cut_text import CutText
@@ -105,9 +106,9 @@ def data_sizes(spec: TaskSpec, data_dir: Path, record: Path | None = None) -> Da
     Raises:
         UnknownSizesError: where nothing says; names the data and what is missing.
     """
-    if record is not None and (recorded := _recorded(spec, record)):
-        return recorded
     data = spec.data
+    if data.name in DATA_OPTIONS and record is not None and (recorded := _recorded(spec, record)):
+        return recorded
     if data.name in PUBLISHED_IMAGES and data.source != "folder" and "repository" not in data.options:
         images = PUBLISHED_IMAGES[data.name]
         examples = dict(zip(SPLITS, images.examples, strict=True))
@@ -120,6 +121,8 @@ def data_sizes(spec: TaskSpec, data_dir: Path, record: Path | None = None) -> Da
         loaded = load_task(spec, data_dir).data
     except FileNotFoundError as error:
         raise UnknownSizesError(f"task {spec.id!r}: {error}") from error
+    if not isinstance(loaded.train.slice(0, 1)[0], Tensor):
+        raise UnknownSizesError(f"task {spec.id!r}: its models are called with more than one tensor")
     examples = {split: len(loaded.split(split)) for split in SPLITS}
     return DataSizes(loaded.kind, loaded.shape, loaded.outputs, examples, "the data", loaded.loss)
 
@@ -222,7 +225,7 @@ def missing_file(spec: DataSpec, data_dir: Path) -> str | None:
         The first missing file, in words; None where all are there, where the data ships with a dependency, and for
         images of the hub, of which only reading them tells.
     """
-    if spec.source == "embedded":
+    if spec.source == "embedded":  # with a dependency, or from a function of the user's own
         return None
     folder = Path(spec.path) if spec.path else data_dir / spec.name
     if spec.source == "torchvision":
@@ -230,7 +233,7 @@ def missing_file(spec: DataSpec, data_dir: Path) -> str | None:
         return _first_missing([data_dir / expected.folder / name for name in expected.files])
     if spec.name == "imagenet32" and spec.source != "npz":
         return None if spec.source == "hub" or folder.is_dir() else f"no folder {folder}"
-    if spec.name in ("images", "table", "text") and spec.source != "npz":
+    if spec.name in OWN_DATA and spec.source != "npz":
         return _missing_own(spec, data_dir)
     if spec.source == "npz":
         archive = Path(spec.path) if spec.path else data_dir / f"{spec.name}.npz"

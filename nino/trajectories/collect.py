@@ -14,6 +14,7 @@ from nino.ensemble import Ensemble, members_at_once
 from nino.graphs.core import Parameter
 from nino.provenance import git_commit, versions
 from nino.specs import TrajectorySpec
+from nino.specs.outside import records
 from nino.tasks import Task
 from nino.training import Training
 from nino.trajectories.format import Header, flat_order, shard_seeds
@@ -123,7 +124,7 @@ def make_header(task: Task, spec: TrajectorySpec) -> Header:
     model = task.build_model(spec.first_seed)
     shapes: list[tuple[str, tuple[int, ...]]] = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
     parameters: tuple[Parameter, ...] = flat_order(shapes)
-    return Header(task.spec, spec, parameters, task.data_checksum, versions(), code_version())
+    return Header(task.spec, spec, parameters, task.data_checksum, versions(), code_version(), records(task.spec))
 
 
 def code_version() -> str:

@@ -14,7 +14,7 @@ A *shard* stores ``params`` itself, a *joined* file maps it onto its shards (an 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,6 +64,7 @@ class Header:
     data_checksum: str
     versions: dict[str, str]
     code_version: str
+    sources: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def num_parameters(self) -> int:
@@ -87,6 +88,7 @@ class Header:
 
     def to_attributes(self) -> dict[str, str]:
         """The header as HDF5 attributes."""
+        sources = {"sources": dumps(self.sources)} if self.sources else {}
         return {
             "task": self.task.id,
             "task_spec": dumps(self.task.to_dict()),
@@ -95,6 +97,7 @@ class Header:
             "data_checksum": self.data_checksum,
             "versions": dumps(self.versions),
             "code_version": self.code_version,
+            **sources,
         }
 
     @classmethod
@@ -112,6 +115,7 @@ class Header:
             data_checksum=values["data_checksum"],
             versions=json.loads(values["versions"]),
             code_version=values["code_version"],
+            sources=json.loads(values.get("sources", "{}")),
         )
 
 
