@@ -136,7 +136,9 @@ def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Su
     for name in run.used:
         data = run.tasks[name].data
         if data.name in OWN_DATA:
-            found[f"tasks.{name}.data (={data.name})"] = Subject(data.name, "data", data=data, data_dir=run.data_dir)
+            found[f"tasks.{name}.data (={data.name})"] = Subject(
+                data.name, "data", data=data, data_dir=data_dir or run.data_dir
+            )
     if not found:
         raise ConfigError(["--config: it names nothing from outside this package, and no data of your own"])
     return found
