@@ -61,6 +61,8 @@ def redirect(docname: str, markdown: str) -> str:
 
 def page_of(path: str) -> str | None:
     """The page of a file of the repository, None where it has none."""
+    if path == "README.md":
+        return "index.md"
     if path.startswith("docs/") and path.endswith(".md"):
         return path.removeprefix("docs/")
     source = ROOT / path

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = "files"
 AS_THEY_ARE = (".png", ".svg", ".html")
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\\[\[\]])+)\]\((?P<target>[^)\s]+)\)")
+HREF = re.compile(r'href="([^"]+)"')
 PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>
@@ -56,6 +57,10 @@ def address(path: str) -> str | None:
     source = ROOT / path
     if not source.is_file():
         return None
+    if path == "README.md":
+        return "index.html"
+    if path.endswith(".md") and dirname(path) == "docs":
+        return f"{source.stem}.html"
     if source.suffix == ".md" and source.with_suffix(".html").is_file():  # a result's table, as the report shows it
         return f"{FOLDER}/{path.removesuffix('.md')}.html"
     return f"{FOLDER}/{path}" if source.suffix in AS_THEY_ARE else f"{FOLDER}/{path}.html"
@@ -89,7 +94,7 @@ def publish(paths: list[str], site: Path) -> None:
     waiting, done = list(paths), set()
     while waiting:
         path = waiting.pop()
-        if path in done or (where := address(path)) is None:
+        if path in done or (where := address(path)) is None or not where.startswith(f"{FOLDER}/"):
             continue
         done.add(path)
         shown = ROOT / where.removeprefix(f"{FOLDER}/")
@@ -97,6 +102,9 @@ def publish(paths: list[str], site: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         if shown.is_file():
             shutil.copyfile(shown, out)
+            if shown.suffix == ".html":
+                linked = HREF.findall(shown.read_text(encoding="utf-8"))
+                waiting += [target for each in linked if (target := inside(each, dirname(path))) is not None]
         elif path.endswith(".md"):
             text = (ROOT / path).read_text(encoding="utf-8")
             waiting += targets(text, dirname(path))

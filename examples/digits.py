@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nino import NiNo
+from nino.nowcasters import load_nowcaster
 
 BATCH, TEST_EVERY = 128, 5
 
@@ -77,6 +78,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("digits.png"))
     args = parser.parse_args()
+    try:
+        load_nowcaster(args.ckpt)  # before the minutes that Adam alone takes
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     images, labels = load_digits(return_X_y=True)
     x, y = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8) / 16, torch.tensor(labels)
     data = (x[:1438], y[:1438], x[1438:], y[1438:])

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu, scaled_dot_product_attention
 
 from nino import NiNo
+from nino.nowcasters import load_nowcaster
 
 BLOCK, BATCH, BYTES, HEADS = 64, 16, 256, 4
 
@@ -102,6 +103,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("text.png"))
     args = parser.parse_args()
+    try:
+        load_nowcaster(args.ckpt)  # before the minutes that Adam alone takes
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    if not args.file.is_file():
+        parser.error(f"{args.file}: no such file")
     text = torch.frombuffer(bytearray(args.file.read_bytes()), dtype=torch.uint8)
     if len(text) < 20 * BLOCK:
         parser.error(f"{args.file} has {len(text)} bytes: too few to train on, take 100 kB or more")

@@ -79,7 +79,7 @@ def check(
             "(JSON); left out: everything from outside this package, and all data of your own, that --config names."
         ),
     ] = None,
-    kind: Annotated[str, typer.Option(help=f"What it is: {', '.join(KINDS)}.")] = "nowcaster",
+    kind: Annotated[str, typer.Option(help="What it is: " + ", ".join(KINDS) + ".")] = "nowcaster",
     options: Annotated[str, typer.Option(help="Its arguments (JSON).")] = "{}",
     data: Annotated[
         str, typer.Option(help="Data that a model or metric is tried on: a name, or an entry `data` of a task (JSON).")
@@ -120,7 +120,7 @@ def check(
 
 
 def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Subject]:
-    """What comes from outside in a config, with the data of its task, and data of the user's own; by its key."""
+    """Everything from outside that a config names, with the data of its task, and the user's own data; by key."""
     run = select.experiment(config)
     found = {}
     for use in uses(Config, run.config):

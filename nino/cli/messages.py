@@ -29,13 +29,15 @@ def message(error: Exception) -> str | None:
     if (place := _in_own_code(error)) is not None:
         return f"{place}: {type(error).__name__}: {_one_line(error)}"
     if isinstance(error, TOLD) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
-        return str(error) or type(error).__name__
+        text = str(error) or type(error).__name__
+        cause = error.__cause__ and _in_own_code(error.__cause__)  # of importing a file of the user's own
+        return f"{text} ({cause})" if cause else text
     if isinstance(error, ModuleNotFoundError):
         return advice(error)
     return None
 
 
-def _in_own_code(error: Exception) -> str | None:
+def _in_own_code(error: BaseException) -> str | None:
     """File and line of the user's own code that an error came through last; None where it came through none."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{_near(Path(error.filename))}:{error.lineno}"

@@ -47,9 +47,9 @@ def files(workplace: Path) -> Path:
 
 
 WRONG: list[tuple[tuple[object, ...], str]] = [
-    (("check", "name_error.py:Own"), "name_error.py:8: NameError: name 'no_such_name' is not defined"),
+    (("check", "name_error.py:Own"), "NameError: name 'no_such_name' is not defined (name_error.py:8)"),
     (("check", "syntax_error.py:Own"), "syntax_error.py"),
-    (("check", "no_import.py:Own"), "no_import.py:1: ModuleNotFoundError: No module named 'no_such_module'"),
+    (("check", "no_import.py:Own"), "ModuleNotFoundError: No module named 'no_such_module' (no_import.py:1)"),
     (("check", "raises.py:Own"), "raises.py:6: KeyError: 'key'"),
     (("check", "abstract.py:Own"), "does not define update"),
     (("check", "other.py:Own"), "is no nowcaster"),
@@ -62,7 +62,7 @@ WRONG: list[tuple[tuple[object, ...], str]] = [
     (("check", "weights.pt"), "weights.pt cannot be read"),
     (("check", "weights.safetensors"), "weights.safetensors is not a whole safetensors file"),
     (("check", "nino_no_pos"), "no known nowcaster of this name"),
-    (("check",), "Missing argument"),
+    (("check",), "NAME: give either it or --config"),
     (("graph", "models"), "must be package.module:function"),
     (("graph", "models:nett"), "did you mean 'net'?"),
     (("graph", "no_models:net"), "there is no module no_models here"),

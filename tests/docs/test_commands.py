@@ -45,8 +45,12 @@ def test_a_command_names_configs_that_are_there_and_targets_that_are_made(
 ) -> None:
     monkeypatch.chdir(ROOT)
     _, asked = parse_args(shlex.split(line, comments=True)[1:])
-    configs = [file for file in asked.configfile or [] if file.name != "mine.yaml"]  # a file of the reader's
+    named = asked.configfile or []
+    of_the_reader = re.findall(r'title="(\S+)"', path.read_text(encoding="utf-8"))
+    configs = [file for file in named if file.name not in of_the_reader]
     assert [file for file in configs if not file.is_file()] == []
+    if len(configs) < len(named):
+        return  # the page's own test writes these files, and runs or resolves them
     experiment = resolve(load(configs))
     runs = {f"evaluate/{task}/{method}/seed={seed}/run.json" for task, method, seed in experiment.evaluations}
     for target in asked.targets:

@@ -40,3 +40,23 @@ def test_text(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         (tmp_path / "short.txt").write_text("too short")
         _run("text.py", [str(tmp_path / "short.txt"), "--ckpt", ckpt], monkeypatch)
     assert "too few to train on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["digits.py", "--ckpt", "gone.pt"], "no file gone.pt"),
+        (["text.py", "my.txt", "--ckpt", "gone.pt"], "no file gone.pt"),
+        (["text.py", "gone.txt"], "gone.txt: no such file"),
+    ],
+)
+def test_mistakes_end_in_one_line(
+    arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from nino import nowcasters
+
+    if "--ckpt" not in arguments:
+        monkeypatch.setattr(nowcasters, "load_nowcaster", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        _run(arguments[0], arguments[1:], monkeypatch)
+    assert ended.value.code == 2 and says in capsys.readouterr().err.splitlines()[-1]
