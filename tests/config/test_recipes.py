@@ -146,6 +146,6 @@ def test_the_referees_rows_are_planned() -> None:
             base = next(run.methods[row] for row in (f"adam-{name[5:]}", name[5:]) if row in run.methods)
             assert base.recipe == method.recipe and base.nowcaster == "none"
     assert {task.data.source for task in run.report.tasks} == {"npz"}
-    tuning = resolve(load([configs / "cpu.yaml", configs / "studies" / "tuning.yaml"], ROOT / "config.yaml"))
+    tuning = resolve(load([configs / "studies" / "tuning.yaml"], ROOT / "config.yaml"))
     assert {task.target.split for task in tuning.report.tasks} == {"validation"}
     assert not {*tuning.seeds} & {*run.seeds}
