@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nino.version import __version__
+
 if TYPE_CHECKING:
     from nino.optim import NiNo
 
 __all__ = ["NiNo", "__version__"]
-__version__ = "0.1.0"  # the package's metadata are made from it
 
 
 def __getattr__(name: str) -> Any:

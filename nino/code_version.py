@@ -32,7 +32,12 @@ from nino.provenance import versions
 
 PACKAGE = Path(__file__).parent
 STAGES = {
-    "collect": ("nino.specs.TrajectorySpec", "nino.tasks.load_task", "nino.trajectories.collect_shard"),
+    "collect": (
+        "nino.specs.TrajectorySpec",
+        "nino.tasks.load_task",
+        "nino.trajectories.collect_shard",
+        "nino.trajectories.shard_seeds",
+    ),
     "metatrain": (
         "nino.specs.MetatrainSpec",
         "nino.metatrain.metatrain",
@@ -43,6 +48,7 @@ STAGES = {
 """What a stage runs, by its name: the spec that its command reads, and what the command calls."""
 
 HARMLESS = ("nino", "pandas", "matplotlib", "snakemake")  # packages whose version changes no bytes of a result
+VERSION = "nino.version.__version__"  # the package's own, which changes no bytes of a result either
 LOGGERS = ("log", "logger")  # what modules call theirs
 SILENT = ("ctx", "kind", "type_comment")  # fields of a syntax tree that say again what its shape says
 
@@ -145,7 +151,7 @@ def _parse(text: str) -> _Module:
     _keep_what_computes(tree)
     imports, names = _imports_and_names(tree)
     run = {(bound, target) for bound, target in imports if bound in names or bound not in all_names}
-    ours = frozenset(pair for pair in run if pair[1].startswith("nino."))
+    ours = frozenset(pair for pair in run if pair[1].startswith("nino.") and pair[1] != VERSION)
     exports = {bound: target for bound, target in all_imports if target.startswith("nino.")}
     return _Module(_digest((sorted(run - ours), _plain(tree))), ours, exports)
 

@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nino import __version__
 from nino.files import sha256
 from nino.kernels import kernels
+from nino.version import __version__
 
 PACKAGES = (
     "torch",

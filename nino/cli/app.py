@@ -15,13 +15,13 @@ from typing import Annotated
 
 import typer
 
-from nino import __version__
 from nino.allocator import keep_freed_memory
 from nino.cli import config, convert, init, models, plan, reports, stages, studies
 from nino.cli.messages import message
 from nino.config.errors import ConfigError
 from nino.kernels import choose_kernels
 from nino.threads import from_environment
+from nino.version import __version__
 
 app = typer.Typer(
     name="nino",

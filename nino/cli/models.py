@@ -85,7 +85,9 @@ def graph(
         if not checked:
             raise typer.Exit(1)
         return
-    drawn = neural_graph(network, topology) if loaded is None else loaded.graph(network, topology)
+    from nino.tasks.model_graphs import task_graph
+
+    drawn = neural_graph(network, topology) if loaded is None else task_graph(loaded, network, topology)
     typer.echo(f"{name}, topology {drawn.topology}: {drawn.num_nodes} nodes, {drawn.num_edges} edges,")
     typer.echo(f"{drawn.num_parameters} parameters in {len(drawn.parameters)} tensors")
     for group, nodes in drawn.groups.items():

@@ -1,0 +1,3 @@
+"""The version of this package, from which its metadata are made."""
+
+__version__ = "0.1.0"
