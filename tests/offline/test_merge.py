@@ -105,8 +105,10 @@ def test_what_cannot_be_merged_is_refused_and_nothing_is_written(tmp_path: Path)
         merge(paths[0], paths[1:], net, out, horizons=[41], **options)
     with pytest.raises(FileExistsError, match="exists already"):
         merge(paths[0], paths[1:], net, paths[1], **options)
-    with pytest.raises(ValueError, match="is not finite"):
+    with pytest.raises(ValueError, match=r"`update_scale` \(=inf\) must be a finite number"):
         merge(paths[0], paths[1:], net, out, update_scale=float("inf"), **options)
+    with pytest.raises(ValueError, match="is not finite"):
+        merge(paths[0], paths[1:], net, out, update_scale=1e300, **options)
     torch.save({"words.weight": torch.zeros(7, 6)}, paths[2])
     with pytest.raises(ValueError, match="modelc.pt lacks parameter"):
         merge(paths[0], paths[1:], net, out, **options)

@@ -208,6 +208,9 @@ def test_bad_checkpoints_are_refused_by_name_and_nothing_is_written(tmp_path):
         step(tmp_path, LineFit(), model=model_of())
     with pytest.raises(ValueError, match="nowcast of parameter '0.weight' is not finite"):
         step(tmp_path, LineFit(), 1, model=model_of(), update_scale=1e39)
+    for scale in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"`update_scale` \(=(nan|inf)\) must be a finite number"):
+            step(tmp_path, LineFit(), 1, model=model_of(), update_scale=scale)
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"step_{n:06}.pt" for n in range(20, 101, 20)]
 
 
