@@ -111,8 +111,8 @@ def check(
         sentences = CONTRACTS[subject.kind](subject)
         for sentence in sentences:
             typer.echo(sentence)
-        article = "an" if subject.kind[0] in "aeiou" else "a"
-        end = f"{len(sentences)} violations" if sentences else f"keeps the contract of {article} {subject.kind}"
+        article = "" if subject.kind == "data" else "an " if subject.kind[0] in "aeiou" else "a "
+        end = f"{len(sentences)} violations" if sentences else f"keeps the contract of {article}{subject.kind}"
         typer.echo(f"{title}: {end}")
         broken += len(sentences)
     if broken:
@@ -120,7 +120,7 @@ def check(
 
 
 def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Subject]:
-    """What comes from outside in a config, with the data of its task, and data of the user's own; by its key."""
+    """Everything from outside that a config names, with the data of its task, and the user's own data; by key."""
     run = select.experiment(config)
     found = {}
     for use in uses(Config, run.config):

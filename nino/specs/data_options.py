@@ -154,6 +154,7 @@ class ImagesOptions(HubOptions):
         colours: rgb, three channels, or grey, one [name].
         image: column of Parquet files and of the hub that holds the images [name].
         label: column of Parquet files and of the hub that holds the classes [name].
+        files: names of Parquet files of splits.
         draw: how images without splits are split.
     """
 
@@ -161,6 +162,7 @@ class ImagesOptions(HubOptions):
     colours: Annotated[str, Allowed(names=("rgb", "grey"))] = "rgb"
     image: Text = "image"
     label: Text = "label"
+    files: SplitFiles = field(default_factory=SplitFiles)
     draw: Draw = field(default_factory=Draw)
 
 

@@ -163,7 +163,7 @@ class Rows:
 
     def to(self, device: torch.device) -> Rows:
         """The same rows on another device."""
-        return Rows(self.inputs.to(device), self.targets.to(device), self.checksum)
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
 
     def digest(self) -> str:
         """SHA-256 over inputs and targets."""

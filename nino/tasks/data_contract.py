@@ -37,8 +37,10 @@ def violations(load: Load) -> list[str]:
         return form  # the other checks rely on it
     sentences: list[str] = []
     for check in (_examples, _loss, _selects):
+        if sentences:
+            break  # what is not finite equals nothing, and labels out of range have no loss
         try:
-            sentences += [] if sentences and check is _loss else check(data)  # labels out of range have no loss
+            sentences += check(data)
         except Exception as error:
             sentences.append(f"{check.__name__.strip('_')}: raised {type(error).__name__}: {error}")
     return sentences + list(_repeatable(data, load))

@@ -37,6 +37,13 @@ TABLE = {"options": {"target": "y"}}
         ("images", {"source": "npz", "options": {"size": 3}}, "options.size: images of an .npz file have no options"),
         ("text", {"source": "hub"}, "tasks.t.data.options.repository: missing"),
         ("table", {"source": "csv", "path": "a", "options": {"target": ["a", "b"]}}, "with predict: number only"),
+        (
+            "table",
+            {"source": "csv", "path": "a", "options": {"target": "y", "subset": "b"}},
+            "goes with source: hub; this",
+        ),
+        ("images", {"source": "folder", "path": "a", "options": {"label": "b"}}, "goes with source: parquet or hub"),
+        ("text", {"source": "hub", "path": "a", "options": {"repository": "a/b"}}, "t.data.path (=a) goes with local"),
         ("text", {"source": "text", "options": {"cut": {"test": 0.95}}}, "leave nothing for training"),
         ("images", {"source": "folder", "path": "a", "options": {"draw": {"validation": 0.9}}}, "options.draw"),
     ],

@@ -140,6 +140,10 @@ def test_parquet_holds_image_files_and_labels(tmp_path: Path) -> None:
     rows_of(tmp_path / "p" / "train.parquet", [{"pic": png(p), "kind": "xy"[i % 2]} for i, p in enumerate(kept)])
     data = load(tmp_path / "p" / "train.parquet", tmp_path / "d", "parquet", image="pic", label="kind")
     assert data.shape == (3, 6, 5) and data.facts["classes"] == ["x", "y"] and len(data.train) == 16
+    rows_of(tmp_path / "p" / "other.parquet", [{"pic": png(p), "kind": "xy"[i % 2]} for i, p in enumerate(kept[:4])])
+    files = {"train": "train.parquet", "test": "other.parquet"}
+    named = load(tmp_path / "p", tmp_path / "d", "parquet", image="pic", label="kind", files=files)
+    assert [len(named.split(split)) for split in ("train", "validation", "test")] == [18, 2, 4]
     with pytest.raises(ValueError, match="no column 'image', which data.options.image names; it has pic, kind"):
         load(tmp_path / "p" / "train.parquet", tmp_path / "d", "parquet")
     rows_of(tmp_path / "q.parquet", [{"image": "a path", "label": 1}])

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from nino.graphs import neural_graph
-from nino.tasks import Data
+from nino.tasks import MODELS, Data, DataSizes
 from nino.tasks.models import convnet, gpt2, llama, vit
 
 
@@ -125,3 +125,23 @@ def test_gpt2_dropout_is_the_option(dropout):
 def test_unusable_options_are_refused(build, options, message):
     with pytest.raises(ValueError, match=message):
         build(data("vision", (1, 8, 8), 10), options)
+
+
+def test_an_mlp_fits_rows_of_any_shape():
+    rows = DataSizes("table", (3, 2), 4, {"train": 8, "validation": 1, "test": 1}, "x").synthetic(8, 1, 1)
+    net = MODELS["mlp"](rows, {"hidden": [5, 7], "activation": "tanh"})
+    assert net(rows.train.slice(0, 8)[0]).shape == (8, 4)
+    assert [tuple(p.shape) for p in net.parameters()] == [(5, 6), (5,), (7, 5), (7,), (4, 7), (4,)]
+    assert neural_graph(net).num_parameters == sum(p.numel() for p in net.parameters())
+    linear = MODELS["mlp"](rows, {"hidden": []})
+    assert [tuple(p.shape) for p in linear.parameters()] == [(4, 6), (4,)]
+    for options, says in [
+        ({}, "needs model.options.hidden"),
+        ({"hidden": [3], "activation": "sine"}, "model.options.activation is 'sine'; allowed are relu"),
+        ({"hidden": [3], "depth": 2}, "has no model.options.depth"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            MODELS["mlp"](rows, options)
+    words = DataSizes("language", (8,), 11, {"train": 8, "validation": 1, "test": 1}, "x").synthetic(8, 1, 1)
+    with pytest.raises(ValueError, match="the data are tokens: use gpt2 or llama"):
+        MODELS["mlp"](words, {"hidden": [3]})

@@ -66,6 +66,13 @@ def test_a_path_reaches_a_function_that_takes_it(file: Path, tmp_path: Path) -> 
     assert torch.equal(moved.train.slice(0, 9)[0], plain.train.slice(0, 9)[0] + 7)
 
 
+def test_packages_register_functions(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(file.parent))
+    monkeypatch.setattr("nino.specs.references.registered", lambda kind: {"steps": "mydata:load"})
+    data = load_data(DataSpec("steps", options={"count": 30}), Path())
+    assert len(data.train) == 24 and data.facts["loader"]["path"] == "mydata"
+
+
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
