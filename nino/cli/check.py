@@ -111,7 +111,7 @@ def check(
         sentences = CONTRACTS[subject.kind](subject)
         for sentence in sentences:
             typer.echo(sentence)
-        article = {"data": "", "optimizer": "an "}.get(subject.kind, "a ")
+        article = "" if subject.kind == "data" else "an " if subject.kind[0] in "aeiou" else "a "
         end = f"{len(sentences)} violations" if sentences else f"keeps the contract of {article}{subject.kind}"
         typer.echo(f"{title}: {end}")
         broken += len(sentences)
