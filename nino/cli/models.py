@@ -55,6 +55,7 @@ def graph(
     """Print the neural graph of a network: groups of neurons and the blocks that join them."""
     from nino.graphs import neural_graph
     from nino.graphs.recorded import guessed
+    from nino.tasks.recording import task_graph
 
     loaded: Task | None = None
     if model is not None:
@@ -74,7 +75,7 @@ def graph(
             raise typer.Exit(1)
         return
     asked: Any = topology  # checked there, with a clear error
-    drawn = neural_graph(network, asked) if loaded is None else loaded.graph(network, asked)
+    drawn = neural_graph(network, asked) if loaded is None else task_graph(loaded, network, asked)
     typer.echo(f"{name}, topology {drawn.topology}: {drawn.num_nodes} nodes, {drawn.num_edges} edges,")
     typer.echo(f"{drawn.num_parameters} parameters in {len(drawn.parameters)} tensors")
     for group, nodes in drawn.groups.items():

@@ -41,10 +41,11 @@ def figures(
     job = select.report_job(spec, config)
     from nino.report.figures import write_figures
     from nino.tasks import load_task
+    from nino.tasks.recording import task_graph
 
     folder, where = _results(results, job, out), job.data_dir(data_dir)
     tasks = [load_task(task, where) for task in job.unit.tasks]
-    graphs = {task.spec.id: task.graph(task.build_model(0)) for task in tasks}
+    graphs = {task.spec.id: task_graph(task, task.build_model(0)) for task in tasks}
     write_figures(folder, job.unit, graphs, out)
 
 
