@@ -67,6 +67,7 @@ def graph(
     """Print the neural graph of a network: groups of neurons and the blocks that join them."""
     from nino.graphs import neural_graph
     from nino.graphs.recorded import guessed
+    from nino.tasks.recording import task_graph
 
     loaded: Task | None = None
     if model is not None:

@@ -1,4 +1,4 @@
-"""The neural graph of a task's network: a room of its own, for what trains networks alone needs no graphs."""
+"""The neural graph of a task's network; apart from `Task`, so that trajectories do not depend on the code of graphs."""
 
 from __future__ import annotations
 
