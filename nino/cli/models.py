@@ -67,7 +67,7 @@ def graph(
     """Print the neural graph of a network: groups of neurons and the blocks that join them."""
     from nino.graphs import neural_graph
     from nino.graphs.recorded import guessed
-    from nino.tasks.recording import task_graph
+    from nino.tasks.model_graphs import task_graph
 
     loaded: Task | None = None
     if model is not None:
@@ -86,8 +86,6 @@ def graph(
         if not checked:
             raise typer.Exit(1)
         return
-    from nino.tasks.model_graphs import task_graph
-
     drawn = neural_graph(network, topology) if loaded is None else task_graph(loaded, network, topology)
     typer.echo(f"{name}, topology {drawn.topology}: {drawn.num_nodes} nodes, {drawn.num_edges} edges,")
     typer.echo(f"{drawn.num_parameters} parameters in {len(drawn.parameters)} tensors")
