@@ -46,7 +46,7 @@ def test_a_gap_and_a_wrong_model_are_errors_in_one_line(nino, run):
     ended = nino("step", run, "--nowcaster", "linear", "--k", 3, "--model", "ownnet:nothing")
     assert ended.code == 2 and "--model (=ownnet:nothing)" in ended.err and "Traceback" not in ended.err
     ended = nino("step", run, "--nowcaster", "linear", "--k", 3, "--model", "ownnet:build", "--still", "stay")
-    assert ended.code == 1 and "`still` (='stay') must be 'keep'" in ended.err and "Traceback" not in ended.err
+    assert ended.code == 2 and "'stay' is not one of 'keep', 'predict'" in ended.err and "Traceback" not in ended.err
     (run / "step_60.pt").unlink()
     ended = nino("step", run, "--nowcaster", "linear", "--k", 3, "--model", "ownnet:build")
     assert ended.code == 1 and "only 4 checkpoints" in ended.err
