@@ -67,6 +67,7 @@ def graph(
     """Print the neural graph of a network: groups of neurons and the blocks that join them."""
     from nino.graphs import neural_graph
     from nino.graphs.recorded import guessed
+    from nino.tasks.recording import task_graph
 
     loaded: Task | None = None
     if model is not None:
@@ -85,7 +86,7 @@ def graph(
         if not checked:
             raise typer.Exit(1)
         return
-    drawn = neural_graph(network, topology) if loaded is None else loaded.graph(network, topology)
+    drawn = neural_graph(network, topology) if loaded is None else task_graph(loaded, network, topology)
     typer.echo(f"{name}, topology {drawn.topology}: {drawn.num_nodes} nodes, {drawn.num_edges} edges,")
     typer.echo(f"{drawn.num_parameters} parameters in {len(drawn.parameters)} tensors")
     for group, nodes in drawn.groups.items():

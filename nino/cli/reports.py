@@ -44,9 +44,10 @@ def figures(
     folder, where = _results(results, job, out), job.data_dir(data_dir)
     from nino.report.figures import write_figures
     from nino.tasks import load_task
+    from nino.tasks.recording import task_graph
 
     tasks = [load_task(task, where) for task in job.unit.tasks]
-    graphs = {task.spec.id: task.graph(task.build_model(0)) for task in tasks}
+    graphs = {task.spec.id: task_graph(task, task.build_model(0)) for task in tasks}
     write_figures(folder, job.unit, graphs, out)
 
 

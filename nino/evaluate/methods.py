@@ -36,6 +36,7 @@ from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import APPROXIMATIONS, FITTED, FROM_FILE, OF_FITTED, WRAPPER_OPTIONS, MethodOptions
 from nino.tasks import Task
 from nino.tasks.making import is_ours
+from nino.tasks.recording import task_graph
 from nino.training import Training
 
 
@@ -182,7 +183,7 @@ def start_training(
         # the graph of a network from outside is recorded on the task's data: stacked ones have no forward to watch
         recorded = nowcaster.needs_graph and not is_ours(task.spec.model)
         read = {name: options[name] for name in ("topology", "unknown") if name in options}
-        graph = task.graph(model, **read) if recorded else None
+        graph = task_graph(task, model, **read) if recorded else None
         return NiNo(
             base, model=model, nowcaster=nowcaster, graph=graph, max_train_steps=steps, verbose=False, **options
         )

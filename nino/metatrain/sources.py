@@ -8,6 +8,7 @@ from pathlib import Path
 from nino.graphs import NeuralGraph
 from nino.graphs.registry import Topology
 from nino.tasks import load_task
+from nino.tasks.recording import task_graph
 from nino.trajectories import TrajectoryFileError, TrajectoryReader
 
 
@@ -36,5 +37,5 @@ def open_sources(
         if reader.task.id != task:
             raise TrajectoryFileError(path, f"holds task {reader.task.id!r}, not {task!r}")
         loaded = load_task(reader.task, data_dir)
-        sources[task] = (loaded.graph(loaded.build_model(0), topology), reader)
+        sources[task] = (task_graph(loaded, loaded.build_model(0), topology), reader)
     return sources

@@ -22,6 +22,7 @@ from nino.nowcasters.base import Nowcaster
 from nino.schedule import Schedule
 from nino.specs import TaskSpec, TrajectorySpec
 from nino.tasks import DataSizes, Task
+from nino.tasks.recording import task_graph
 from nino.tasks.sizes import tensor_sizes
 from nino.training import Training
 from nino.trajectories import writing_shard
@@ -190,7 +191,7 @@ def _nowcasts(
     if not nowcasters:
         return times, memory, []
     device = training.task.device
-    whole = training.task.graph(training.model)
+    whole = task_graph(training.task, training.model)
     graph = _fewer_words(whole, CPU_PARAMETERS if device.type == "cpu" else GPU_PARAMETERS)
     share = whole.num_parameters / graph.num_parameters
     graph.lpe(8)  # of a network, once a run

@@ -31,7 +31,8 @@ from nino.specs import MethodSpec, TaskSpec
 from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import WITHOUT_NOWCASTS
 from nino.tasks import default_data_dir
-from nino.tasks.making import model_graph, sketch_model
+from nino.tasks.making import sketch_model
+from nino.tasks.recording import model_graph
 from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes, missing_file, tensor_sizes
 from nino.trajectories.format import num_shards
 

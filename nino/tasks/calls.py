@@ -23,6 +23,7 @@ def predictions(outputs: Any) -> Tensor:
     Raises:
         ValueError: for outputs without any of these.
 
+    >>> import torch
     >>> predictions({"loss": None, "logits": torch.ones(2)}).shape
     torch.Size([2])
     """

@@ -1,4 +1,4 @@
-"""From a task's data and the name of a model to the network and its neural graph."""
+"""From a task's data and the name of a model to the network."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
-from torch.utils._pytree import tree_map
 
-from nino.graphs import NeuralGraph, neural_graph
-from nino.graphs.registry import Topology, Unknown, known_graph
 from nino.specs import ModelSpec, Reference, suggest
 from nino.specs.model_options import LIBRARIES
 from nino.specs.references import registered
 from nino.tasks.data import Data
 from nino.tasks.registry import MODELS
-
-EXAMPLES = 2  # that a graph is recorded on: enough for layers that normalise over a batch
 
 
 def is_ours(spec: ModelSpec) -> bool:
@@ -56,27 +51,3 @@ def sketch_model(spec: ModelSpec, data: Data) -> nn.Module:
     except (NotImplementedError, RuntimeError):
         with torch.random.fork_rng(devices=[]):
             return make_model(spec, data)
-
-
-def model_graph(
-    spec: ModelSpec, model: nn.Module, data: Data, topology: Topology = "released", unknown: Unknown = "error"
-) -> NeuralGraph:
-    """The neural graph of a network: of an architecture of ours as ever, else declared, traced, or recorded on data.
-
-    Args:
-        spec: what made the network.
-        model: the network.
-        data: two training examples of which a forward is recorded with.
-        topology: of the graph.
-        unknown: what to do with parameters that a declaration does not place.
-
-    Raises:
-        ValueError: as `nino.graphs.neural_graph`.
-    """
-    if is_ours(spec):
-        return neural_graph(model, topology, unknown)
-    if (known := known_graph(model, topology, unknown)) is not None:
-        return known
-    inputs, _ = data.train.slice(0, EXAMPLES)
-    device = next(model.parameters()).device
-    return neural_graph(model, topology, unknown, example=tree_map(lambda tensor: tensor.to(device), inputs))

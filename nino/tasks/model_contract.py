@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 from nino.device import same_rng
 from nino.tasks.calls import call, predictions
 from nino.tasks.data import Inputs
+from nino.tasks.recording import task_graph
 from nino.tasks.task import Task
 
 BATCH = 4  # examples that a model is tried on
@@ -42,7 +43,7 @@ def violations(task: Task) -> list[str]:
 
 def described(task: Task) -> str:
     """The graph of a task's model in words: its size, and each parameter that is left to the base optimizer."""
-    return task.graph(task.build_model(0)).summary()
+    return task_graph(task, task.build_model(0)).summary()
 
 
 def _same_for_a_seed(task: Task, model: nn.Module) -> Iterator[str]:
@@ -119,7 +120,7 @@ def _looks_back(task: Task, model: nn.Module) -> Iterator[str]:
 
 def _graph(task: Task, model: nn.Module) -> Iterator[str]:
     """Some of the parameters lie on the neural graph, so that there is something to nowcast."""
-    graph = task.graph(model)
+    graph = task_graph(task, model)
     if len(graph.carried) == len(graph.parameters):
         yield f"graph: no parameter lies on it ({graph.reasons.get(graph.carried[0], 'not placed')})"
 

@@ -14,14 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-from nino.graphs import NeuralGraph
-from nino.graphs.registry import Topology, Unknown
 from nino.seeding import derive
 from nino.specs import TaskSpec
 from nino.specs.targets import unmeasured
 from nino.tasks.calls import call, predictions
 from nino.tasks.data import Batch, Data, Inputs
-from nino.tasks.making import make_model, model_graph, sketch_model
+from nino.tasks.making import make_model, sketch_model
 from nino.tasks.metrics import Measure, Parts, metric, shaped
 from nino.tasks.order import BatchOrder
 from nino.tasks.registry import load_data
@@ -154,10 +152,6 @@ class Task:
             return predictions(call(model, inputs)).float()
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             return predictions(call(model, inputs)).float()
-
-    def graph(self, model: nn.Module, topology: Topology = "released", unknown: Unknown = "error") -> NeuralGraph:
-        """The neural graph of a network of this task, see `nino.tasks.making.model_graph`."""
-        return model_graph(self.spec.model, model, self.data, topology, unknown)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean loss of a batch, a scalar to be differentiated: what the data's ``loss`` says.

@@ -129,9 +129,9 @@ def test_unusable_specs_are_refused(make_vision, digits):
     spec = make_vision()
     with pytest.raises(ValueError, match="data.name is 'mnist'; allowed are cifar10, .*wikitext-103, FILE.py:NAME"):
         load_task(replace(spec, data=DataSpec("mnist")))
-    with pytest.raises(ValueError, match="model.name is 'mlp': allowed: convnet, gpt2"):
-        load_task(replace(spec, model=ModelSpec("mlp"))).build_model(0)
-    with pytest.raises(ValueError, match="target.metric is 'perplexity', but 'digits' is vision data: use 'accuracy'"):
+    with pytest.raises(ValueError, match="model.name is 'perceptron': allowed: convnet, gpt2"):
+        load_task(replace(spec, model=ModelSpec("perceptron"))).build_model(0)
+    with pytest.raises(ValueError, match=r"target.metric \(=perplexity\) measures no vision data; use accuracy"):
         load_task(replace(spec, target=TargetSpec("perplexity", 3.0)))
     with pytest.raises(ValueError, match="`batch_size` is 5000"):
         Task(make_vision(batch_size=5000), digits.data)
