@@ -34,7 +34,8 @@ def test_a_wrong_config_stops_before_any_job(tmp_path: Path, text: str, says: st
 
 def test_a_disk_that_is_too_small_stops_before_any_job(tmp_path: Path) -> None:
     overlay = tmp_path / "overlay.yaml"
-    overlay.write_text("trajectories: {digits-2: {state_every: 1, steps: 1000000000000}}")
+    large = "state_every: 1, steps: 1000000000, models: 3000, models_per_shard: 2000, first_seed: 5000"
+    overlay.write_text(f"trajectories: {{digits-2: {{{large}}}}}")
     planned = snakemake(tmp_path, "--cores", 1, "--dry-run", overlays=(TINY, overlay))
     assert planned.code == 0 and planned.jobs["collect"] == 2
     ended = snakemake(tmp_path, "--cores", 1, overlays=(TINY, overlay))
