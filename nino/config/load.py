@@ -15,14 +15,17 @@ from nino.workflow import FOLDER, own
 # Keys whose values name files and folders, some beside other things.
 PATHS = ("data_dir", "path", "files", "tokenizer", "nowcaster")
 BASE = "config.yaml"
+MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Strict(yaml.SafeLoader):
-    """YAML that refuses a key that stands twice in one mapping (the last would win in silence)."""
+    """YAML that refuses a key that stands twice in one mapping: the last would win in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == MERGE:
+                continue  # what another mapping brings may be said anew
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(

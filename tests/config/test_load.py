@@ -36,6 +36,12 @@ def test_merging_leaves_its_arguments_alone() -> None:
     assert (base, overlay) == ({"a": {"b": 1}}, {"a": {"c": 2}})
 
 
+def test_a_mapping_can_begin_as_another_one(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("a: &a {b: 1, c: 2}\nd: {<<: *a, c: 3}\n")
+    assert read(file)["d"] == {"b": 1, "c": 3}
+
+
 def test_null_takes_an_entry_away() -> None:
     assert without_nulls({"a": {"b": None, "c": 0}, "d": [None]}) == {"a": {"c": 0}, "d": [None]}
 

@@ -68,7 +68,7 @@ def test_the_plan_charges_the_nowcasts_that_a_run_takes() -> None:
     charged = {}
     for name, method in run.methods.items():
         if method.nowcaster not in ("none", "l2o"):
-            times = SimpleNamespace(check=0, test=0, step=0, validation=0, nowcasts={name: 1.0})
+            times = SimpleNamespace(check=0, test=0, step=0, own_steps={}, validation=0, nowcasts={name: 1.0})
             charged[name] = _Planner._run_seconds(SimpleNamespace(run=run), task, method, times)  # type: ignore[arg-type]
     assert charged["nino"] == 10 and charged["period-500"] == 20 and charged["period-2000"] == 5
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from nino.report.rendering import Table, latex_escape
+from nino.workflow import FOLDER
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_no_text_of_a_page_is_wider_than_a_phone(table: Table) -> None:
 
 def test_the_report_s_own_text_is_no_wider_than_a_phone() -> None:
     """Snakemake's first page is a column of flex items, each as wide as its widest table unless told not to be."""
-    style = (Path(__file__).parents[2] / "workflow" / "report" / "style.css").read_text(encoding="utf-8")
+    style = (FOLDER / "report" / "style.css").read_text(encoding="utf-8")
     phone = style[style.index("@media (max-width: 700px) {") :].partition("\n}\n")[0]
     assert "#app > div > nav + div > div > * { max-width: 100%; }" in phone
     assert "#app .prose table { display: block; overflow-x: auto; }" in style
