@@ -178,8 +178,8 @@ class _Planner:
         spec, sizes = self.run.tasks[task], self.sizes[task]
         own = {name: self.run.methods[name] for name in built if self.run.methods[name].on(task).recipe is not None}
         recipes = {name: method.recipe_of(spec) for name, method in own.items()}
-        what = (spec, sizes, self.device, nowcasters, schedules, folder, collected, recipes)
-        self.plan.calibrations[task] = calibrate(*what)
+        calibrations = self.plan.calibrations
+        calibrations[task] = calibrate(spec, sizes, self.device, nowcasters, schedules, folder, collected, recipes)
 
     def _nowcaster(self, method: MethodSpec) -> Nowcaster | None:
         if method.nowcaster == "metatrained":

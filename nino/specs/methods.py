@@ -39,8 +39,8 @@ WRAPPER_OPTIONS = ("topology", "unknown", "update_scale", "accept", "still", *SC
 
 PUBLISHED = ("nino_no_posw", "nino_mlp", "nino_mlp_h32", "wnn")  # weights with a name: keys of nino.nowcasters.KNOWN
 PUBLISHED_CONTEXT = 5  # states that each of the published nowcasters reads
-_PUBLISHED = ("fm-16", "c10-16", "lm1b-3-24", "lm1b-2-32")
-FITTED_TO = {"nino_no_posw": _PUBLISHED, "nino_mlp": _PUBLISHED, "nino_mlp_h32": _PUBLISHED}
+_OF_THE_PAPER = ("fm-16", "c10-16", "lm1b-3-24", "lm1b-2-32")
+FITTED_TO = {"nino_no_posw": _OF_THE_PAPER, "nino_mlp": _OF_THE_PAPER, "nino_mlp_h32": _OF_THE_PAPER}
 """Of weights with a name, the benchmark's tasks whose trajectories they were fitted to; WNN's were to others."""
 
 

@@ -39,13 +39,14 @@ def timm(data: Data, options: Mapping[str, Any]) -> nn.Module:
     sizes = {"in_chans": channels, "num_classes": data.outputs}
     try:
         try:
-            return _module(library.create_model(name, **{**sizes, "img_size": (height, width), **given}))
+            model: nn.Module = library.create_model(name, **{**sizes, "img_size": (height, width), **given})
         except TypeError as error:
             if "img_size" in given or "img_size" not in str(error):
                 raise
-            return _module(library.create_model(name, **{**sizes, **given}))
+            model = library.create_model(name, **{**sizes, **given})
     except Exception as error:  # each model refuses arguments in its own way
         raise ValueError(f"model.options of timm's {name}: {_line(error)}") from error
+    return model
 
 
 def torchvision(data: Data, options: Mapping[str, Any]) -> nn.Module:
@@ -184,11 +185,6 @@ def _library(name: str) -> Any:
     except ModuleNotFoundError as error:
         package = name.partition(".")[0]
         raise ValueError(f"model {package!r} needs the package {package}: pip install {package}") from error
-
-
-def _module(made: Any) -> nn.Module:
-    model: nn.Module = made
-    return model
 
 
 def _line(error: Exception) -> str:

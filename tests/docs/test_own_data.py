@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from nino.cli.app import app
 from nino.config.data_checks import data_checks
 from nino.specs import DataSpec, problems
 from nino.specs.values import CONFIG
+from tests.docs.guide import commands, nino, read, write_files
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
+GUIDE = read("own-data.md")
 ENTRIES = [yaml.safe_load(block)["data"] for block in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)]
 
 
@@ -26,8 +24,6 @@ def test_entries_are_allowed(entry: dict[str, object]) -> None:
 
 def test_the_function_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python title=\"mydata.py\"\n(.*?)```", GUIDE, re.DOTALL)
-    Path("mydata.py").write_text(code)
-    (line,) = [line for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
-    result = CliRunner().invoke(app, shlex.split(line)[1:])
-    assert result.exit_code == 0 and "keeps the contract of data" in result.output, result.output
+    write_files(GUIDE, tmp_path)
+    ((_, *arguments),) = commands(GUIDE)
+    assert "keeps the contract of data" in nino(*arguments)

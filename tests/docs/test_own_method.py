@@ -4,48 +4,32 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from nino.cli.app import app
 from nino.config import load, resolve
 from nino.nowcasters.base import Nowcaster
 from nino.report.figures import write_figures
 from nino.specs import ReportSpec
+from tests.docs.guide import ROOT, commands, lay_out, nino, read
 from tests.workflow import preloaded
 
-ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "own-method.md").read_text(encoding="utf-8")
+GUIDE = read("own-method.md")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory with the guide's files and the complete config."""
-    for name, text in re.findall(r"```\w+ title=\"(\S+)\"\n(.*?)```", GUIDE, re.DOTALL):
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    lay_out(GUIDE, tmp_path)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
 
 
-def nino(*arguments: str) -> str:
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, (arguments, result.output, result.exception)
-    return result.output
-
-
-def commands() -> list[list[str]]:
-    blocks = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
-
-
 def test_the_commands_run(folder: Path) -> None:
-    said = [nino(*arguments) for program, *arguments in commands() if program == "nino"]
+    said = [nino(*arguments) for program, *arguments in commands(GUIDE) if program == "nino"]
     assert [text.count("keeps the contract") for text in said] == [1, 1, 0, 0]
     assert "8 evaluations" in said[2]
     assert (folder / "results/mine/evaluate/digits-8/median/seed=1000/run.json").is_file()
@@ -53,7 +37,7 @@ def test_the_commands_run(folder: Path) -> None:
 
 @pytest.mark.xdist_group("workflow")
 def test_the_workflow_plans_its_runs(folder: Path) -> None:
-    (command,) = [arguments for program, *arguments in commands() if program == "snakemake"]
+    (command,) = [arguments for program, *arguments in commands(GUIDE) if program == "snakemake"]
     given = [*command, "-n", "--snakefile", str(ROOT / "Snakefile")]
     code, said = preloaded.call("snakemake", given, folder, dict(os.environ))
     assert code == 0 and "evaluation: digits-8, median-half, seed 2000" in said, said

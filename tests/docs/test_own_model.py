@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from nino.cli.app import app
 from nino.config import load, resolve
+from tests.docs.guide import commands, lay_out, nino, read
 
-ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "own-model.md").read_text(encoding="utf-8")
-
-
-def write_files(folder: Path) -> None:
-    """The guide's files."""
-    for name, text in re.findall(r"```\w+ title=\"(\S+)\"\n(.*?)```", GUIDE, re.DOTALL):
-        (folder / name).write_text(text, encoding="utf-8")
+GUIDE = read("own-model.md")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the guide's files and the complete config."""
-    write_files(tmp_path)
-    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    lay_out(GUIDE, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_the_commands_run(folder: Path) -> None:
     """All but snakemake's, which tests/workflow/test_own_model.py runs."""
-    blocks = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
-    said = []
-    for program, *arguments in (shlex.split(line) for block in blocks for line in block.splitlines()):
-        if program == "nino":
-            result = CliRunner().invoke(app, arguments)
-            assert result.exit_code == 0, (arguments, result.output, result.exception)
-            said.append(result.output)
+    said = [nino(*arguments) for program, *arguments in commands(GUIDE) if program == "nino"]
     assert [text.count("keeps the contract") for text in said] == [1, 1, 2, 0]
     assert "100.0% of 754 parameters on edges, 0 of 6 tensors carried" in said[0]
     assert "tasks.digits-shortcut.target.metric (=my_metric.py:f1): keeps the contract of a metric" in said[2]

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from nino.cli.app import app
+from tests.docs.guide import ROOT, commands, lay_out, nino, read
 from tests.workflow import preloaded
 
-ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-COMMANDS = [
-    shlex.split(line) for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()
-]
+GUIDE = read("recipes.md")
+COMMANDS = commands(GUIDE)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the guide's files and the complete config."""
-    for name, text in re.findall(r"```\w+ title=\"(\S+)\"\n(.*?)```", GUIDE, re.DOTALL):
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    lay_out(GUIDE, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def nino(*arguments: str) -> str:
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, (arguments, result.output, result.exception)
-    return result.output
 
 
 def test_the_commands_run(folder: Path) -> None:
@@ -41,7 +27,6 @@ def test_the_commands_run(folder: Path) -> None:
     kept = [text for text in said if "keeps the contract of" in text]
     assert len(kept) == 3 and "my_optimizer.py:Sign: keeps the contract of an optimizer" in kept[0]
     assert (folder / "results/mine/evaluate/digits-8/schedule-free/seed=1000/run.json").is_file()
-    (folder / "my_optimizer.py").write_text(GUIDE.partition('title="my_optimizer.py"\n')[2].partition("```")[0])
     nino("evaluate", "--config", "mine.yaml", "--task", "digits-8", "--method", "linear-on-sign", "--seed", "1000")
     record = folder / "results/mine/evaluate/digits-8/linear-on-sign/seed=1000/run.json"
     assert '"method.recipe.optimizer": {' in record.read_text() and '"path": "my_optimizer.py"' in record.read_text()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,16 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from nino.cli.app import app
+from tests.docs.guide import ROOT, commands, lay_out, nino, read, write_files
 from tests.workflow import preloaded
 from tests.workflow.driver import with_preloaded_jobs
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
-ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "ten-minutes.md").read_text(encoding="utf-8")
+GUIDE = read("ten-minutes.md")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE))
 
 
@@ -29,7 +26,7 @@ SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with the complete config, where the guide's files are written."""
     place = tmp_path_factory.mktemp("guide")
-    (place / "config.yaml").write_text((ROOT / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    lay_out("", place)
     return place
 
 
@@ -40,10 +37,8 @@ def follow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
     def done(section: str, **environment: str) -> str:
         text = SECTIONS[section]
-        for name, content in re.findall(r"```\w+ title=\"(\S+)\"\n(.*?)```", text, re.DOTALL):
-            (folder / name).write_text(content, encoding="utf-8")
-        lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-        return "".join(_run(shlex.split(line), folder, environment) for line in lines)
+        write_files(text, folder)
+        return "".join(_run(command, folder, environment) for command in commands(text))
 
     return done
 
@@ -54,9 +49,7 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
         subprocess.run([sys.executable, *arguments], cwd=folder, check=True)
         return ""
     if program == "nino":
-        ended = CliRunner().invoke(app, arguments)
-        assert ended.exit_code == 0, (arguments, ended.output, ended.exception)
-        return ended.output
+        return nino(*arguments)
     # a checkout has the Snakefile in its root, this folder has not
     given = ["--snakefile", str(ROOT / "Snakefile"), *arguments]
     path = f"{folder}{os.pathsep}{ROOT}"

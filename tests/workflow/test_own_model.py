@@ -10,7 +10,7 @@ import pytest
 
 from nino.files import sha256
 from nino.trajectories import TrajectoryReader
-from tests.docs.test_own_model import write_files
+from tests.docs.guide import read, write_files
 from tests.workflow.driver import snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
@@ -34,7 +34,7 @@ report: {resamples: 100}
 
 
 def test_from_a_file_to_a_row(tmp_path: Path) -> None:
-    write_files(tmp_path)
+    write_files(read("own-model.md"), tmp_path)
     (tmp_path / "fit.yaml").write_text(WITH_A_FIT, encoding="utf-8")
     overlays = (tmp_path / "mine.yaml", tmp_path / "fit.yaml")
     ended = snakemake(tmp_path, "--cores", 1, overlays=overlays)
