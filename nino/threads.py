@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock, Thread
+from threading import Barrier, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:  # the `nino` command reads the variable before torch is loaded, which then heeds it
@@ -67,12 +67,15 @@ class Workers:
     """
 
     def __init__(self, threads: int, device: torch.device | str = "cpu") -> None:
-        """Start no thread yet: each starts with the first piece that finds none idle."""
+        """Start the threads, and wait until each has set itself up: the process's setting changes at no later time."""
         import torch
 
         self.threads = threads
         alone = torch.device(device).type != "cpu" or threads == torch.get_num_threads() == 1
         self._pool = None if alone else ThreadPoolExecutor(threads, "nino", _take_one_thread)
+        if self._pool is not None:
+            started = Barrier(threads)
+            deque(self._pool.map(lambda _: started.wait(), range(threads)), maxlen=0)
 
     def __enter__(self) -> Self:
         """Nothing more."""

@@ -41,10 +41,12 @@ def test_results_come_in_order_and_each_thread_computes_alone(three: None) -> No
 
 
 def test_settings_stay(three: None) -> None:
-    with Workers(2) as workers:
-        workers.run(lambda _: None, range(10))
+    for _ in range(30):
+        with Workers(8) as workers:
+            assert (torch.get_num_threads(), default()) == (3, 3)  # before any piece, whichever thread begins last
+            workers.run(lambda _: None, range(10))
+            assert (torch.get_num_threads(), default()) == (3, 3)
         assert (torch.get_num_threads(), default()) == (3, 3)
-    assert (torch.get_num_threads(), default()) == (3, 3)
 
 
 def test_settings_stay_where_several_threads_begin_at_once(three: None) -> None:
