@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from nino.allocator import keep_freed_memory
-from nino.cli import config, convert, init, models, plan, reports, stages, studies
+from nino.cli import config, convert, evaluate, init, models, plan, reports, stages, studies
 from nino.cli.messages import message
 from nino.config.errors import ConfigError
 from nino.kernels import choose_kernels
@@ -34,6 +34,7 @@ app = typer.Typer(
 init.add_to(app)
 plan.add_to(app)
 stages.add_to(app)
+evaluate.add_to(app)
 convert.add_to(app)
 reports.add_to(app)
 models.add_to(app)

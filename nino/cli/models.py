@@ -20,9 +20,9 @@ from nino.cli.options import (
     Threads,
     TopologyName,
     UpdateScale,
+    device_of,
     finite,
 )
-from nino.cli.stages import device_of
 from nino.config.errors import ConfigError
 from nino.specs import suggest
 

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from nino.config.errors import ConfigError
+
 
 def _at_home(path: Path | None) -> Path | None:
     """The path with ``~`` spelled out: shells leave that in ``--out=~/x`` as it is."""
@@ -53,3 +55,17 @@ UpdateScale = Annotated[float, typer.Option("--update-scale", callback=finite, h
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; default NINO_THREADS, else torch's own number.")
 ]
+
+
+def device_of(name: str) -> str:
+    """What ``--device`` means here.
+
+    Raises:
+        ConfigError: for a device that is not there.
+    """
+    from nino.device import named
+
+    try:
+        return str(named(name))
+    except ValueError as error:
+        raise ConfigError([str(error).replace("`device`", "--device")]) from error

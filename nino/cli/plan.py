@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from nino.cli import select
-from nino.cli.options import DataDir, Device
+from nino.cli.options import DataDir, Device, device_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,7 +36,6 @@ def plan(
     run = select.experiment(configs)
     if data_dir is not None:
         run = replace(run, data_dir=data_dir)
-    from nino.cli.stages import device_of
     from nino.plan import Measured, as_dict, as_text, shortage
     from nino.plan import plan as estimate
 

@@ -8,8 +8,7 @@ from typing import TypeVar
 import typer
 
 from nino.cli import select
-from nino.cli.options import ConfigFiles, Device, OutFolder, SpecFile
-from nino.cli.stages import device_of
+from nino.cli.options import ConfigFiles, Device, OutFolder, SpecFile, device_of
 from nino.config.errors import ConfigError
 from nino.specs import OverheadSpec, PermutationSpec, Spec
 
