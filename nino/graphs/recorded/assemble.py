@@ -34,8 +34,7 @@ def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
             held[placement.name].append(placement)
     for p in parameters:
         windows = held.get(p.name, [])
-        covered = sum(w.window.numel() for w in windows)
-        if covered == p.numel and p.numel and p.name not in reasons:
+        if p.numel and p.name not in reasons and _once([w.window for w in windows], p):
             for placement in windows:
                 pieces.extend(_pieces(placement, neurons))
         elif p.numel:
@@ -67,6 +66,22 @@ def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
     )
 
 
+def _once(windows: Sequence[Tensor], p: Parameter) -> bool:
+    """Whether each element of a parameter is in exactly one of the windows."""
+    if sum(w.numel() for w in windows) != p.numel:
+        return False
+    if len(windows) == 1 and windows[0].is_contiguous() and windows[0].storage_offset() == p.offset:
+        return True
+    met = torch.zeros(p.numel, dtype=torch.bool)
+    for w in windows:
+        start = w.storage_offset() - p.offset
+        last = start + sum((size - 1) * stride for size, stride in zip(w.shape, w.stride(), strict=True))
+        if start < 0 or last >= p.numel:
+            return False
+        met.as_strided(w.shape, w.stride(), start).fill_(True)
+    return bool(met.all())
+
+
 def _pieces(placement: Placement, neurons: Universe) -> Iterator[Piece]:
     """A placement as rows of neurons: roles of attention, own nodes of biases, shared dimensions one by one."""
     window, name = placement.window, placement.name
@@ -91,9 +106,9 @@ def _pieces(placement: Placement, neurons: Universe) -> Iterator[Piece]:
     n = len(shared)
     if not only_s and not only_t and n:
         for index in product(*(range(k) for k in s.shape[:-1])):
-            yield Piece(
-                name, np.asarray(s[index]), np.asarray(t[index]), placement.edge_type, True, _features(w[index], 1)
-            )
+            one, other = np.asarray(s[index]), np.asarray(t[index])
+            for part in _features(w[index], 1):
+                yield Piece(name, one, other, placement.edge_type, True, part)
         return
     for index in product(*(range(k) for k in s.shape[:n])):
         yield from _dense(name, np.asarray(s[index]), np.asarray(t[index]), w[index], placement.edge_type)
@@ -101,10 +116,8 @@ def _pieces(placement: Placement, neurons: Universe) -> Iterator[Piece]:
 
 def _dense(name: str, s: Labels, t: Labels, w: Tensor, edge_type: EdgeType) -> Iterator[Piece]:
     """Every source to every target; neurons along several dimensions are one row where strides allow."""
-    ns, nt = s.ndim, t.ndim
     w, s = _rowed(w, s, 0)
-    extra = s.ndim
-    if extra > 1:
+    if s.ndim > 1:
         for i in range(s.shape[0]):
             yield from _dense(name, s[i], t, w[i], edge_type)
         return
@@ -113,8 +126,8 @@ def _dense(name: str, s: Labels, t: Labels, w: Tensor, edge_type: EdgeType) -> I
         for i in range(t.shape[0]):
             yield from _dense(name, s, t[i], w.select(1, i), edge_type)
         return
-    assert ns >= 0 and nt >= 0
-    yield Piece(name, s, t, edge_type, False, _features(w, 2))
+    for part in _features(w, 2):
+        yield Piece(name, s, t, edge_type, False, part)
 
 
 def _rowed(w: Tensor, labels: Labels, at: int) -> tuple[Tensor, Labels]:
@@ -130,17 +143,21 @@ def _rowed(w: Tensor, labels: Labels, at: int) -> tuple[Tensor, Labels]:
         return w, labels
 
 
-def _features(w: Tensor, neurons: int) -> Tensor:
-    """The dimensions after the neurons' as one (kernel positions)."""
+def _features(w: Tensor, neurons: int) -> Iterator[Tensor]:
+    """The dimensions after the neurons' as one (kernel positions); several windows where strides do not allow one."""
     if w.ndim == neurons:
-        return w.unsqueeze(-1)
-    try:
-        return w.view(*w.shape[:neurons], -1)
-    except RuntimeError:
-        sizes = w.shape[neurons:]
-        strides = w.stride()
-        order = sorted(range(neurons, w.ndim), key=lambda d: -strides[d])
-        return w.permute([*range(neurons), *order]).reshape(*w.shape[:neurons], -1) if sizes else w
+        yield w.unsqueeze(-1)
+        return
+    order = sorted(range(neurons, w.ndim), key=lambda d: -w.stride(d))
+    for dims in (range(neurons, w.ndim), order):
+        try:
+            flat = w.permute(*range(neurons), *dims).view(*w.shape[:neurons], -1)
+        except RuntimeError:
+            continue
+        yield flat
+        return
+    for part in w.unbind(order[0]):  # a copy would lie elsewhere on the flat vector
+        yield from _features(part, neurons)
 
 
 def _stars(placement: Placement, target: End, neurons: Universe) -> Iterator[Piece]:

@@ -35,6 +35,7 @@ def convolution(r: Reading, call: Call) -> Value:
         return Value((x.dims[0], *axes_for(call.shape[1:])))
     sources = r.row(x, 1)
     r.neurons.read(sources)
+    r.neurons.meet(sources)  # the channels of a learned constant too
     out_dim, targets = _kernels(r, call, weight, sources, groups, transposed)
     gone = set(x.dims[1])
     left = tuple(f for f in r.reduce(x, gone, "slices") if f.axes or x.dims[1])
