@@ -14,7 +14,7 @@ from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
 from nino.graphs.recorded.rules.concatenations import joined
 from nino.graphs.recorded.rules.views import reshaped, taken
-from nino.graphs.recorded.values import Value
+from nino.graphs.recorded.values import Axis, Value, substitute
 
 
 @dataclass(slots=True)
@@ -134,19 +134,27 @@ class Aliases:
             if found is not None and written is not None and {written.kind, found.kind} != {"constant"}:
                 found = self.views[view].back(self.reading, found, written)
                 self.give(tensor, found)
-        if tensor in self.views and self._written.get(self._root(tensor), -1) > self._made.get(tensor, 0):
+        if tensor in self.views and self._stale(tensor):
             view = self.views[tensor]
             base = self.get(view.base)
             if base is not None and base.window is None and base.kind != "constant":
                 # written through another view, or as a whole; what is known of constants shares memory itself
                 found = view.of(self.reading, base)
                 self.give(tensor, found)
+        if found is not None and found.kind == "constant" and self._stale(tensor):
+            alike = {x: (Axis(x.size, place=x.place),) for x in found.axes if x.uniform}  # one part of it is written
+            found = substitute(found, alike)
+            self.give(tensor, found)
         return found
+
+    def _stale(self, tensor: Tensor) -> bool:
+        """Whether memory that a tensor sees has been written since it was said what the tensor is."""
+        return self._written.get(self.root(tensor), -1) > self._made.get(tensor, 0)
 
     def write(self, tensor: Tensor, value: Value) -> None:
         """Say what has been written into a tensor."""
         self.give(tensor, value)
-        self._written[self._root(tensor)] = self._clock
+        self._written[self.root(tensor)] = self._clock
         while tensor in self.views:
             base = self.views[tensor].base
             waiting = self._pending.setdefault(base, [])
@@ -154,7 +162,8 @@ class Aliases:
                 waiting.append(tensor)
             tensor = base
 
-    def _root(self, tensor: Tensor) -> Tensor:
+    def root(self, tensor: Tensor) -> Tensor:
+        """The tensor that one is a view of in the end."""
         while tensor in self.views:
             tensor = self.views[tensor].base
         return tensor

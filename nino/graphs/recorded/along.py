@@ -139,8 +139,8 @@ class Along:
     def summed(self, value: Value, axes: set[Axis]) -> tuple[Field, ...]:
         """As ``reduce``, where no parameter reads what is summed over: what is left out of the sum is told apart."""
         for f in value.fields:
-            if set(f.axes) <= axes and self.parts.is_cut(f.labels):
-                self.neurons.derived(f.labels, (), "slices")
+            if set(f.axes) <= axes and self.parts.is_cut(f.labels):  # no two parts' sums are exchanged
+                self.neurons.fix(self.neurons.derived(f.labels, (), "slices"), "a sum over a part")
         return self.reduce(value, axes, "slices")
 
     def _tie_overlaps(self, fields: tuple[Field, ...], axes: set[Axis]) -> None:

@@ -41,8 +41,8 @@ def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
             for end in (end for placement in windows for end in placement.ends):
                 if neurons.met(end.labels).any():  # what a carried parameter reads or makes keeps its order
                     neurons.fix(end.labels, f"{p.name} is carried")
-            used = "it is used in parts that overlap or leave some out" if windows else "no operation reads it"
-            reasons.setdefault(p.name, used)
+            unused = reading.readers.get(p.name, "no operation reads it")
+            reasons.setdefault(p.name, "it is used in parts that overlap or leave some out" if windows else unused)
     carried = [p.name for p in parameters if p.name in reasons and p.numel]
     if topology == "released":
         pieces = _released(pieces, neurons)

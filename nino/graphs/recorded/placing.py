@@ -58,6 +58,7 @@ class Placing(Along):
         self.placements: dict[tuple[int, ...], Placement] = {}
         self.regrouped: dict[tuple[int, ...], Placement] = {}
         self.stopped: dict[str, str] = {}
+        self.readers: dict[str, str] = {}
 
     def settle(self, weight: Value, edge_type: EdgeType = EdgeType.LINEAR) -> Value:
         """A parameter with neurons along its dimensions: those that it lies between, or loose ones."""

@@ -17,7 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from nino.graphs.recorded.aliasing import Aliases, View
 from nino.graphs.recorded.calls import by_name, name_of, plain_stride, strides_of, tensors_in, written_by
-from nino.graphs.recorded.names import ARRANGED, COPIES, FILLED, PICKED, RANDOM, VIEWS
+from nino.graphs.recorded.names import ALIKE, ARRANGED, COPIES, FILLED, PICKED, RANDOM, VIEWS
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
 from nino.graphs.recorded.rules.views import reshaped
@@ -86,6 +86,8 @@ class Recorder(TorchDispatchMode):
             self.give(tensor, found)
         for name in found.made_of:
             self.seen.add(name)
+        if "numbered" in found.extra:  # the numbers of largest elements, which somebody reads
+            self.reading.tell_apart(*found.extra["numbered"])
         return found
 
     def stand_in(self, tensor: Tensor) -> Tensor:
@@ -161,6 +163,7 @@ class Recorder(TorchDispatchMode):
             made = self._window(call, values[0])
         else:
             made = self._ruled(call)
+        self._note_readers(call)
         path = self._path(call)
         made = [made] * len(outputs) if isinstance(made, Value) else list(made)
         made += [None] * (len(outputs) - len(made))
@@ -181,6 +184,14 @@ class Recorder(TorchDispatchMode):
                 value = replace(value, extra={**value.extra, "bool": True})
             out.append(value)
         return out
+
+    def _note_readers(self, call: Call) -> None:
+        """Which operations have read parameters without saying where these lie."""
+        if call.name not in ARRANGED | COPIES | FILLED | RANDOM:
+            for value in call.values:
+                if value.window is not None and not self.reading.placed(value):
+                    for name in value.made_of:
+                        self.reading.readers.setdefault(name, call.name)
 
     def _path(self, call: Call) -> int:
         """What tells apart how slices of one tensor are treated: rearranging neurons is no treatment."""
@@ -210,8 +221,9 @@ class Recorder(TorchDispatchMode):
 
     def _constant(self, call: Call) -> list[Value | None]:
         """Constants of constants: positions, or, if drawn at random or filled, all alike."""
-        filled = call.name in FILLED or call.name in RANDOM
-        alike = filled or bool(call.values) and all(x.uniform for v in call.values for x in v.axes)
+        alike = call.name in FILLED | RANDOM
+        if call.name in VIEWS | COPIES | ALIKE or torch.Tag.pointwise in call.func.tags:
+            alike |= bool(call.values) and all(x.uniform for v in call.values for x in v.axes)
         return [
             None if t is None else Value(axes_for(tuple(t.shape), uniform=alike), kind="constant") for t in call.outputs
         ]

@@ -11,7 +11,7 @@ from nino.graphs.core import EdgeType
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules.base import Call, blank, rule
 from nino.graphs.recorded.rules.views import taken
-from nino.graphs.recorded.values import Axis, Dim, Field, Value
+from nino.graphs.recorded.values import Axis, Dim, Field, Value, substitute
 
 
 @rule("embedding", "embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
@@ -124,6 +124,7 @@ def along(r: Reading, call: Call) -> Value:
         dims.append(value.dims[d] if same else ((Axis(size),) if size != 1 else ()))
     here = {x for dim in dims for x in dim}
     out = value.but(dims=tuple(dims), fields=tuple(f for f in fields if set(f.axes) <= here))
+    out = substitute(out, {x: (Axis(x.size),) for x in here if x.uniform})  # what is written is not alike everywhere
     source = call.get("src", call.get("source", call.get("values")))
     if isinstance(source, Value) and source.kind != "constant":
         out = _written(r, out, r.settle(source), set(gone_dims))

@@ -37,7 +37,7 @@ def reduction(r: Reading, call: Call) -> list[Value | None]:
     left: list[Dim] = [() if d in dims else dim for d, dim in enumerate(value.dims) if d not in dims or keep]
     out = value.but(dims=tuple(left), fields=fields, fresh=0)
     if len(call.outputs) == 2 and call.name in ("max", "min", "median", "nanmedian"):
-        return [out, Value(tuple(left))]
+        return [out, Value(tuple(left), extra={"numbered": (value, gone, f"the indices of a {call.name} are used")})]
     return [out if t is not None else None for t in call.outputs]
 
 
@@ -57,7 +57,7 @@ def softmax(r: Reading, call: Call) -> Value:
 
 
 @rule("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "sort", "topk", "argsort", "kthvalue", "_unique2",
-      "msort", "multinomial", "searchsorted", "bucketize", "histc", "bincount", "_cdist_forward")  # fmt: skip
+      "msort", "multinomial", "bucketize", "histc", "bincount")  # fmt: skip
 def ordered(r: Reading, call: Call) -> list[Value | None]:
     """Operations that see the order along a dimension."""
     value = r.settle(call.first)
@@ -78,6 +78,21 @@ def ordered(r: Reading, call: Call) -> list[Value | None]:
         new: Dim = (Axis(size),) if size != 1 else ()
         out.append(value.but(dims=(*value.dims[:d], new, *value.dims[d + 1 :]), fields=fields))
     return out
+
+
+@rule("_cdist_forward", "_euclidean_dist")
+def distances(r: Reading, call: Call) -> Value:
+    """Distances of rows (..., n, k) and (..., m, k): symmetric in k, where both differ in the same neurons."""
+    one, other = (_widened(value, d) for value, d in zip(call.values, (-1, -2), strict=True))
+    both = r.combine(one, other, "sum")
+    return both.but(dims=both.dims[:-1], fields=r.summed(both, set(both.dims[-1])), fresh=0)
+
+
+def _widened(value: Value, d: int) -> Value:
+    """A tensor with a dimension of size 1 before its d-th from the end."""
+    at = len(value.dims) + d
+    window = None if value.window is None else value.window.unsqueeze(at)
+    return value.but(dims=(*value.dims[:at], (), *value.dims[at:]), window=window)
 
 
 _SPATIAL = {"1d": 1, "2d": 2, "3d": 3}
