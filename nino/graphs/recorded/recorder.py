@@ -316,8 +316,9 @@ class Recorder(TorchDispatchMode):
         if name is not None:
             self.written.add(name)
             return
-        old = self.aliases.values.get(tensor)
-        if isinstance(tensor, nn.Parameter) and old is not None and tensor in self.originals:
+        root = self.aliases.root(tensor)  # a parameter is written through its ``data`` and other views of it too
+        old = self.aliases.values.get(root)
+        if isinstance(root, nn.Parameter) and old is not None and root in self.originals:
             self.reading.stop(old.made_of | value.made_of, "written in place")
         self.aliases.write(tensor, value)
         twin = self.twins.get(tensor)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -29,3 +32,18 @@ def test_kernel_positions_that_strides_keep_apart_are_not_copied() -> None:
     summed = Apply(outer, w=nn.Parameter(torch.randn(5, 8, 3)))
     graph = neural_graph(summed, "exact", example=torch.randn(2, 8))
     assert not graph.carried
+
+
+TOKENS = (4, 7, 6)
+
+
+@pytest.mark.parametrize("write", [lambda w: w.data.div_(w.data.norm()), lambda w: w.detach().view(-1)[:6].mul_(2.0)])
+def test_parameters_written_through_views_are_carried(write: Callable[[Tensor], Tensor]) -> None:
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        write(m.a.weight)
+        return m.b(torch.relu(m.a(x)))
+
+    model = Apply(forward, a=nn.Linear(6, 8), b=nn.Linear(8, 3))
+    graph = neural_graph(model, "exact", example=torch.randn(TOKENS))
+    assert graph.reasons == {"a.weight": "written in place"}
+    assert graph.verify(model, torch.randn(TOKENS))
