@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nino.graphs.core import EdgeType
 from nino.graphs.recorded.along import Along
-from nino.graphs.recorded.neurons import Labels
+from nino.graphs.recorded.neurons import Labels, Universe
 from nino.graphs.recorded.values import Axis, Dim, Field, Value
 from nino.graphs.weights import Weights
 
@@ -59,6 +59,7 @@ class Placing(Along):
         self.regrouped: dict[tuple[int, ...], Placement] = {}
         self.stopped: dict[str, str] = {}
         self.readers: dict[str, str] = {}
+        self._arrays: dict[tuple[bytes, ...], Labels] = {}
 
     def settle(self, weight: Value, edge_type: EdgeType = EdgeType.LINEAR) -> Value:
         """A parameter with neurons along its dimensions: those that it lies between, or loose ones."""
@@ -91,6 +92,40 @@ class Placing(Along):
         ends = self.placements[key].ends
         fields = tuple(Field(tuple(axes[d] for d in end.dims), end.labels) for end in ends)
         return weight.but(fields=fields)
+
+    def jointly(self, weight: Value, axes: Dim) -> Value:
+        """A weight whose loose neurons along several axes are one array, since a contraction reads or makes them so."""
+        n = self.neurons
+        fields = [f for f in weight.fields if set(f.axes) & set(axes)]
+        if len(fields) < 2 or any(not set(f.axes) <= set(axes) or n.met(f.labels).any() for f in fields):
+            return weight
+        fields.sort(key=lambda f: int(n.find(f.labels).flat[0]))
+        keys = tuple(_row(n, f.labels) for f in fields)
+        if keys not in self._arrays and not self._join_ends(keys, [f.labels.size for f in fields]):
+            return weight
+        inside = tuple(axis for f in fields for axis in f.axes)
+        joint = Field(inside, self._arrays[keys].reshape([axis.size for axis in inside]))
+        return replace(weight, fields=(*(f for f in weight.fields if f not in fields), joint))
+
+    def _join_ends(self, keys: tuple[bytes, ...], sizes: list[int]) -> bool:
+        """Give the placements between loose neurons one array in their stead."""
+        n = self.neurons
+        parts: dict[int, Labels] = {}
+        for key, place in self.placements.items():
+            ends = {_row(n, end.labels): end for end in place.ends}
+            mine = [ends[k] for k in keys if k in ends]
+            if len(mine) == len(keys):
+                joint = self._arrays.setdefault(keys, n.new(place.name, tuple(sizes)))
+                shape = [size for end in mine for size in end.labels.shape]
+                end = End(tuple(d for end in mine for d in end.dims), joint.reshape(shape))
+                others = (other for other in place.ends if all(other is not one for one in mine))
+                self.placements[key] = replace(place, ends=(end, *others))
+            else:
+                parts |= {i: ends[k].labels for i, k in enumerate(keys) if k in ends}
+        if keys in self._arrays:
+            for i, labels in parts.items():  # a scale of each head, or what else lies along some of the axes
+                n.merge(labels.reshape(-1), n.derived(self._arrays[keys], (i,), "heads"))
+        return keys in self._arrays
 
     def stop(self, names: frozenset[str], reason: str) -> None:
         """Say which operation keeps parameters off the graph."""
@@ -156,6 +191,11 @@ def significant(weight: Value) -> tuple[Tensor, Dim]:
     strides = window.stride()
     order = sorted(range(window.ndim), key=lambda d: (-strides[d], d))
     return window.permute(order), tuple(axes[d] for d in order)
+
+
+def _row(neurons: Universe, labels: Labels) -> bytes:
+    """What tells neurons from others by now, in their order."""
+    return neurons.find(labels).reshape(-1).tobytes()
 
 
 def _key(window: Tensor) -> tuple[int, ...]:

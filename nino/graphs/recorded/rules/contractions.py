@@ -134,8 +134,11 @@ def project(r: Reading, x: Value, w: Value, nb: int) -> Value:
     batch = tuple(axis for dim in w.dims[:nb] for axis in dim if not axis.uniform)
     if virgin:
         w = _place(r, x, w, k, batch, sources)
-    elif sources is not None:
-        _meet(r, x, w, k, sources)
+    else:
+        own = batch if not any(set(f.axes) & set(batch) for f in x.fields) else ()
+        w = r.jointly(r.jointly(w, (*own, *w.dims[-1])), w.dims[k])
+        if sources is not None:
+            _meet(r, x, w, k, sources)
     targets = tuple(f for f in w.fields if not set(f.axes) & set(w.dims[k]))
     if not w.dims[k]:
         targets = tuple(f for f in targets if f.axes or not w.dims[-1])
@@ -173,7 +176,7 @@ def _meet(r: Reading, x: Value, w: Value, k: int, sources: Labels) -> None:
     read = next((f for f in w.fields if set(f.axes) & set(w.dims[k]) or not (f.axes or w.dims[k])), None)
     if read is None:
         return
-    mine = tuple(axis for axis in read.axes if axis in w.dims[k])
+    mine = tuple(axis for axis in w.dims[k] if axis in read.axes)
     outer = tuple(axis for axis in read.axes if axis not in mine)
     labels = read.along((*outer, *mine))
     labels = labels.reshape(*labels.shape[: len(outer)], -1) if mine else labels.reshape(*labels.shape, 1)
