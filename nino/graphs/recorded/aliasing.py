@@ -14,7 +14,7 @@ from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
 from nino.graphs.recorded.rules.concatenations import joined
 from nino.graphs.recorded.rules.views import reshaped, taken
-from nino.graphs.recorded.values import Axis, Value, substitute
+from nino.graphs.recorded.values import Axis, Dim, Value, substitute
 
 
 @dataclass(slots=True)
@@ -142,7 +142,9 @@ class Aliases:
                 found = view.of(self.reading, base)
                 self.give(tensor, found)
         if found is not None and found.kind == "constant" and self._stale(tensor):
-            alike = {x: (Axis(x.size, place=x.place),) for x in found.axes if x.uniform}  # one part of it is written
+            alike: dict[Axis, Dim] = {
+                x: (Axis(x.size, place=x.place),) for x in found.axes if x.uniform
+            }  # one part of it is written
             found = substitute(found, alike)
             self.give(tensor, found)
         return found

@@ -148,7 +148,8 @@ def _features(w: Tensor, neurons: int) -> Iterator[Tensor]:
     if w.ndim == neurons:
         yield w.unsqueeze(-1)
         return
-    order = sorted(range(neurons, w.ndim), key=lambda d: -w.stride(d))
+    strides = w.stride()
+    order = sorted(range(neurons, w.ndim), key=lambda d: -strides[d])
     for dims in (range(neurons, w.ndim), order):
         try:
             flat = w.permute(*range(neurons), *dims).view(*w.shape[:neurons], -1)
