@@ -139,6 +139,9 @@ class Nowcasting(SharedStates):
 
         Returns:
             The whole record.
+
+        Raises:
+            Exception: what the nowcaster or ``measure`` raised; the parameters are as they were.
         """
         clock = perf_counter()
         targets = self.targets()
@@ -149,20 +152,25 @@ class Nowcasting(SharedStates):
         jump, finite, norm = proposal
         accepted, after = finite, None
         if finite:
-            restore = snapshot(targets) if decides else None
-            carried, self.watch = self._notes(targets)
+            restore = snapshot(targets) if measure is not None else None
+            carried, watch = self._notes(targets)
             write(jump, targets)
             for device in {t.parameter.device for t in targets}:
                 synchronize(device)  # so that timings are true
             written = perf_counter()
-            if measure is not None:
-                after = measure()
-            if restore is not None and not _not_above(after, record.loss_before):
-                accepted, self.watch = False, None
-                restore()
-            else:
+            if measure is not None and restore is not None:
+                try:
+                    after = measure()
+                except BaseException:
+                    restore()
+                    raise
+                if decides and not _not_above(after, record.loss_before):
+                    accepted = False
+                    restore()
+            if accepted:
                 carried.shift()
-                self.watch.jumped(carried.copies)
+                watch.jumped(carried.copies)
+                self.watch = watch
             # A loss that is only reported is no part of the nowcast's cost.
             seconds += (perf_counter() if decides else written) - clock
         else:

@@ -145,8 +145,8 @@ class NowcastSteps(OptimizerView):
             The closure's loss before the nowcast; None without a closure.
 
         Raises:
-            ValueError: if ``accept="loss"`` has no loss to go by. Like every error of the nowcaster, it leaves the
-                parameters as they were, and the step may be taken again.
+            ValueError: if ``accept="loss"`` has no loss to go by. Like every error of the nowcaster and of the
+                loss, it leaves the parameters as they were, and the step may be taken again.
         """
         require_training_mode(self.base)
         self.nowcasting.save(step)

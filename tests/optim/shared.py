@@ -231,12 +231,12 @@ class Fails(LineFit):
 
 
 def leaves_out_together(kind: str) -> None:
-    world = dist.get_world_size()
+    rank, world = dist.get_rank(), dist.get_world_size()
     run = Run(kind, Fails(world - 1), lr=0.0).without_training(5)
     assert run.opt.counts == {"kept": 0, "put back": 0, "left out": 1} and run.opt.steps == 5
     network = nowcaster("nino")
     run = Run(kind, network, lr=0.0)
-    if dist.get_rank() == world - 1:
+    if rank == world - 1:
         network.check_graph = lambda graph: 1 / 0
     run.without_training(5)
     assert run.opt.counts["left out"] == 1
@@ -246,9 +246,26 @@ def leaves_out_together(kind: str) -> None:
         pass
     else:
         raise AssertionError("what fails everywhere is an error, as in one process")
+    run = Run(kind, lr=0.0, accept="loss").without_training(4)
+    kept, asked = whole(run.model), []
+
+    def loss() -> float:
+        asked.append(rank)
+        if len(asked) == 2 and rank == world - 1:
+            raise MemoryError("too large")
+        return 1.0
+
+    run.opt.loss = loss
+    try:
+        run.opt.step()
+    except (MemoryError, RuntimeError):
+        assert len(asked) == 2 and run.opt.steps == 4
+    else:
+        raise AssertionError("the loss's error was lost")
+    assert all(torch.equal(p, kept[name]) for name, p in whole(run.model).items())
     for when in (1, 4):  # the step from which on one rank holds NaN: in an earlier state, and in the last one alone
         run = Run(kind, lr=0.0).without_training(when - 1)
-        if dist.get_rank() == world - 1:
+        if rank == world - 1:
             spoilt = next(p for p in run.model.parameters() if local(p).numel() and p.requires_grad)
             spoilt.grad = torch.full_like(spoilt, float("nan"))
         run.opt.step()
