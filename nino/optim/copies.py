@@ -20,6 +20,7 @@ from torch import Tensor
 
 from nino.optim.shards import is_sharded
 
+TINY = 1e-12  # of the mean square: rounding, where all elements are equal
 NEAR = 0.5  # a copy's distance from the weights, relative to their norm: what does not follow them is at 1 or beyond
 
 # Names that well-known optimizers give to their copies, which may lie further away.
@@ -29,6 +30,11 @@ COPIES = (
     *("master", "master_param", "master_params", "master_weight", "master_weights", "fp32_param", "fp32_params"),
     *("param_groups_master", "fp32_from_float16_groups", "fp32_from_fp16_groups"),  # apex, Megatron
     *("ema_params", "param_ema", "shadow_params"),
+)
+# What torch's optimizers and their like add up from gradients, which may lie near the weights by chance.
+ACCUMULATORS = (
+    *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer"),
+    *("sum", "square_avg", "grad_avg", "acc_delta", "step_size", "prev"),
 )
 
 
@@ -57,7 +63,8 @@ def copies_of(base: Any, parameters: Sequence[Tensor]) -> list[Kept]:
     """The copies of the parameters' values that an optimizer keeps.
 
     A kind of entry (all parameters' ``z``) is a copy if its name is a known one's, or if it lies near the parameters:
-    at less than half of their norm from them, taken over all of them together. Moments of gradients lie at one or more.
+    at less than half of their norm from them, taken over all of them together, and so without the means of both, which
+    a constant may share. Moments of gradients lie at one or more; those with well-known names are never copies.
 
     Args:
         base: the optimizer, before the parameters change.
@@ -68,14 +75,27 @@ def copies_of(base: Any, parameters: Sequence[Tensor]) -> list[Kept]:
         kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
     free = any("train_mode" in group for group in base.param_groups) or hasattr(base, "train_mode")
     known = (*COPIES, *(SCHEDULE_FREE if free else ()))
-    return [kept for (_, name), kind in kinds.items() if name in known or distance(kind) < NEAR for kept in kind]
+    found = {key for key, kind in kinds.items() if key[1] in known or distance(kind) < NEAR}
+    return [kept for key in kinds if key in found for kept in kinds[key]]
 
 
 def distance(kind: Sequence[Kept]) -> float:
-    """How far tensors lie from their parameters, relative to the norm of these; infinite for parameters that are 0."""
-    apart = sum(_norm(kept.tensor, kept.parameter) ** 2 for kept in kind)
-    size = sum(_norm(kept.parameter) ** 2 for kept in kind)
-    return (apart / size) ** 0.5 if size > 0 else float("inf")
+    r"""How far tensors s lie from their parameters w, over all their elements together.
+
+    It is the larger one of
+
+    .. math:: \frac{\lVert s - w \rVert}{\lVert w \rVert} \quad\text{and}\quad
+        \frac{\lVert (s - w) - \overline{s - w} \rVert}{\lVert w - \overline{w} \rVert};
+
+    infinite where a denominator is 0, and for accumulators of gradients.
+    """
+    if any(kept.name in ACCUMULATORS for kept in kind):
+        return float("inf")
+    count, total, square, apart, apart_square = sum(map(_sums, kind), torch.zeros(5, dtype=torch.float64)).tolist()
+    spread, apart_spread = square - total**2 / max(count, 1), apart_square - apart**2 / max(count, 1)
+    if spread <= TINY * square:
+        return float("inf")
+    return max(apart_square / square, apart_spread / spread) ** 0.5
 
 
 def kept_tensors(base: Any, parameters: Sequence[Tensor]) -> Iterator[Kept]:
@@ -119,11 +139,14 @@ def _alike(tensor: Any, parameter: Tensor) -> bool:
     return isinstance(tensor, Tensor) and tensor.shape == parameter.shape and tensor.is_floating_point()
 
 
-def _norm(tensor: Tensor, start: Tensor | None = None) -> float:
-    wide = tensor.detach().to(torch.float32)
-    wide = wide if start is None else wide - start.detach().to(wide)
-    norm = torch.linalg.vector_norm(wide, dtype=torch.float64)
-    return float(norm.full_tensor() if is_sharded(norm) else norm)
+def _sums(kept: Kept) -> Tensor:
+    """How many elements a parameter has, the sums of them and of their squares, and those of its distance."""
+    weights = kept.parameter.detach().to(torch.float32)
+    values = [torch.tensor(float(weights.numel()), dtype=torch.float64)]
+    for each in (weights, kept.tensor.detach().to(weights) - weights):
+        for value in (each.sum(dtype=torch.float64), torch.linalg.vector_norm(each, dtype=torch.float64) ** 2):
+            values.append((value.full_tensor() if is_sharded(value) else value).cpu())
+    return torch.stack(values)
 
 
 class Carried:

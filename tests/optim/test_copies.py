@@ -160,6 +160,27 @@ def test_moments_are_no_copies(tools):
         assert copies_of(twin.opt.base, list(twin.model.parameters())) == []
 
 
+class Scales(Master):
+    """Accumulates beginning at one, under a name of its own."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            state = self.state[p]
+            state.setdefault("total", torch.ones_like(p)).addcmul_(p.grad, p.grad)
+            p.addcdiv_(p.grad, state["total"].sqrt(), value=-1e-2)
+
+
+@pytest.mark.parametrize("make", [lambda ps: torch.optim.Adagrad(ps, lr=1e-2, initial_accumulator_value=1.0), Scales])
+def test_what_lies_near_the_weights_by_its_mean_alone_is_no_copy(make):
+    weights = [nn.Parameter(torch.ones(8)), nn.Parameter(torch.linspace(0.98, 1.02, 8))]
+    base = make(weights)
+    for p in weights:
+        p.grad = torch.linspace(-0.1, 0.1, 8)
+    base.step()
+    assert copies_of(base, weights) == []
+
+
 def test_a_jump_that_is_put_back_leaves_the_copies_alone(training, tools):
     def run(nowcaster, **options):
         return training(make_base=Master, nowcaster=nowcaster, **options).run(15)
