@@ -128,6 +128,7 @@ class NowcastSteps(OptimizerView):
             else:
                 nowcasting.save(step)
             watch, nowcasting.watch = nowcasting.watch, None
+            watch = watch if watch is not None and watch.lasts() else None
             result = self.base.step() if closure is None else self.base.step(closure)
             if watch is not None and not watch.check(step):
                 nowcasting.counts["kept"] -= 1

@@ -43,6 +43,10 @@ class JumpWatch:
         self._after = {name: _sample(p) for name, p in self._named.items()}
         self._carried = carried
 
+    def lasts(self) -> bool:
+        """Whether the weights are those after the nowcast still: they may have been loaded since, or set."""
+        return all(torch.equal(_sample(p), self._after[name]) for name, p in self._named.items())
+
     def check(self, step: int) -> bool:
         """Compare the weights after the base optimizer's step ``step``, and warn where it took the nowcast back.
 

@@ -238,6 +238,20 @@ def test_a_jump_that_the_next_step_takes_back_is_noticed_and_said(tools, caplog,
     assert twin.opt.counts == {"kept": 0, "put back": 0, "left out": 0, "taken back": 1}
 
 
+@pytest.mark.parametrize("loads_optimizer", [True, False])
+def test_a_training_that_is_rolled_back_after_a_jump_took_nothing_back(tools, caplog, loads_optimizer):
+    twin = Twin(tools, adamw, jump=True).run(9)
+    stored = copy.deepcopy((twin.model.state_dict(), twin.opt.state_dict()))
+    twin.run(1)
+    twin.model.load_state_dict(stored[0])
+    if loads_optimizer:
+        twin.opt.load_state_dict(stored[1])
+        twin.opt.enabled = False
+    twin.run(1)
+    assert "took back" not in caplog.text
+    assert twin.opt.counts == {"kept": int(not loads_optimizer), "put back": 0, "left out": 0}
+
+
 def test_in_evaluation_mode_there_is_no_nowcast(tools):
     twin = Twin(tools, BASES["schedulefree adamw"], jump=True).run(9)
     twin.opt.eval()
