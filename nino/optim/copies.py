@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nino.optim.shards import is_sharded
+from nino.optim.shards import local
 
 TINY = 1e-12  # of the mean square: rounding, where all elements are equal
 NEAR = 0.5  # a copy's distance from the weights, relative to their norm: what does not follow them is at 1 or beyond
@@ -60,26 +60,18 @@ class Kept:
 
 
 def copies_of(base: Any, parameters: Sequence[Tensor]) -> list[Kept]:
-    """The copies of the parameters' values that an optimizer keeps.
-
-    A kind of entry (all parameters' ``z``) is a copy if its name is a known one's, or if it lies near the parameters:
-    at less than half of their norm from them, taken over all of them together, and so without the means of both, which
-    a constant may share. Moments of gradients lie at one or more; those with well-known names are never copies.
+    """The copies of the parameters' values that an optimizer keeps, in one process; see ``Carried``.
 
     Args:
         base: the optimizer, before the parameters change.
         parameters: that may change.
     """
-    kinds: dict[tuple[str, str], list[Kept]] = {}
-    for kept in kept_tensors(base, parameters):
-        kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
-    free = any("train_mode" in group for group in base.param_groups) or hasattr(base, "train_mode")
-    known = (*COPIES, *(SCHEDULE_FREE if free else ()))
-    found = {key for key, kind in kinds.items() if key[1] in known or distance(kind) < NEAR}
-    return [kept for key in kinds if key in found for kept in kinds[key]]
+    carried = Carried(base, parameters)
+    carried.choose([carried.sums])
+    return carried.copies
 
 
-def distance(kind: Sequence[Kept]) -> float:
+def distance(sums: Sequence[Tensor]) -> float:
     r"""How far tensors s lie from their parameters w, over all their elements together.
 
     It is the larger one of
@@ -87,11 +79,12 @@ def distance(kind: Sequence[Kept]) -> float:
     .. math:: \frac{\lVert s - w \rVert}{\lVert w \rVert} \quad\text{and}\quad
         \frac{\lVert (s - w) - \overline{s - w} \rVert}{\lVert w - \overline{w} \rVert};
 
-    infinite where a denominator is 0, and for accumulators of gradients.
+    infinite where a denominator is 0.
+
+    Args:
+        sums: what ``sums_of`` returns, of any number of processes.
     """
-    if any(kept.name in ACCUMULATORS for kept in kind):
-        return float("inf")
-    count, total, square, apart, apart_square = sum(map(_sums, kind), torch.zeros(5, dtype=torch.float64)).tolist()
+    count, total, square, apart, apart_square = sum(sums, torch.zeros(5, dtype=torch.float64)).tolist()
     spread, apart_spread = square - total**2 / max(count, 1), apart_square - apart**2 / max(count, 1)
     if spread <= TINY * square:
         return float("inf")
@@ -139,28 +132,53 @@ def _alike(tensor: Any, parameter: Tensor) -> bool:
     return isinstance(tensor, Tensor) and tensor.shape == parameter.shape and tensor.is_floating_point()
 
 
-def _sums(kept: Kept) -> Tensor:
-    """How many elements a parameter has, the sums of them and of their squares, and those of its distance."""
-    weights = kept.parameter.detach().to(torch.float32)
+def sums_of(kept: Kept) -> Tensor:
+    """How many elements of a parameter lie here, the sums of them and of their squares, and those of its distance."""
+    weights = local(kept.parameter).to(torch.float32)
     values = [torch.tensor(float(weights.numel()), dtype=torch.float64)]
-    for each in (weights, kept.tensor.detach().to(weights) - weights):
-        for value in (each.sum(dtype=torch.float64), torch.linalg.vector_norm(each, dtype=torch.float64) ** 2):
-            values.append((value.full_tensor() if is_sharded(value) else value).cpu())
-    return torch.stack(values)
+    for each in (weights, local(kept.tensor).to(weights) - weights):
+        values += [each.sum(dtype=torch.float64), torch.linalg.vector_norm(each, dtype=torch.float64) ** 2]
+    return torch.stack([value.cpu() for value in values])
 
 
 class Carried:
     """The copies of parameters about to change, and what these were.
 
+    A kind of entry (all parameters' ``z``) is a copy if its name is a known one's, or if it lies near the parameters:
+    at less than half of their norm from them, taken over all of them together, and so without the means of both, which
+    a constant may share. Moments of gradients lie at one or more; those with well-known names are never copies.
+
     Args:
         base: the optimizer that keeps them.
         parameters: that may change.
+
+    Attributes:
+        sums: of each kind that may be a copy, what lies here; see ``sums_of``.
+        copies: once they are chosen.
     """
 
     def __init__(self, base: Any, parameters: Sequence[Tensor]) -> None:
-        """Find the copies, and keep the present values of the parameters that have any."""
-        self.copies = copies_of(base, parameters)
-        self._before = {id(kept.parameter): kept.parameter.detach().clone() for kept in self.copies}
+        """Find what may be a copy; this asks no other process."""
+        free = any("train_mode" in group for group in base.param_groups) or hasattr(base, "train_mode")
+        self._known = (*COPIES, *(SCHEDULE_FREE if free else ()))
+        self._kinds: dict[tuple[str, str], list[Kept]] = {}
+        for kept in kept_tensors(base, parameters):
+            if kept.name not in ACCUMULATORS:
+                self._kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
+        self.sums = {
+            key: torch.stack([sums_of(kept) for kept in kind]).sum(0)
+            for key, kind in self._kinds.items()
+            if key[1] not in self._known
+        }
+        self.copies: list[Kept] = []
+        self._before: dict[int, Tensor] = {}
+
+    def choose(self, everywhere: Sequence[Mapping[tuple[str, str], Tensor]]) -> None:
+        """Say which kinds are copies, by all processes' sums, and keep the present values of their parameters."""
+        for key, kind in self._kinds.items():
+            if key[1] in self._known or distance([sums[key] for sums in everywhere if key in sums]) < NEAR:
+                self.copies += kind
+        self._before = {id(kept.parameter): local(kept.parameter).clone() for kept in self.copies}
 
     @torch.no_grad()
     def shift(self) -> None:
@@ -169,10 +187,11 @@ class Carried:
         An element of a copy in higher precision (a master) that rounded to the parameter before does so afterwards.
         """
         for kept in self.copies:
-            copy, new = kept.tensor, kept.parameter.detach().to(kept.tensor.device)
+            copy = local(kept.tensor)
+            new = local(kept.parameter).to(copy.device)
             old = self._before[id(kept.parameter)].to(copy.device)
             wide = torch.promote_types(torch.promote_types(copy.dtype, new.dtype), torch.float32)
-            shifted = (copy.detach().to(wide) + (new.to(wide) - old.to(wide))).to(copy.dtype)
+            shifted = (copy.to(wide) + (new.to(wide) - old.to(wide))).to(copy.dtype)
             if copy.dtype.itemsize > new.dtype.itemsize:
                 lost = (copy.to(new.dtype) == old) & (shifted.to(new.dtype) != new)
                 shifted = torch.where(lost, new.to(copy.dtype), shifted)

@@ -172,6 +172,10 @@ class History:
         if saved and rows is not None:
             self._allocated()[:saved].copy_(rows)
 
+    def allocate(self) -> None:
+        """Make room for the states, where there is none."""
+        self._allocated()
+
     def _wait(self) -> None:
         """Wait for the copies into page-locked memory, which the host is about to read."""
         for device in self._devices():

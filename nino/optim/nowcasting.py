@@ -101,8 +101,19 @@ class Nowcasting(SharedStates):
     def save(self, step: int) -> None:
         """Save the state that step ``step`` starts from, if the schedule asks for it and no earlier one is missing."""
         slot = self.schedule.slot(step)
-        if slot is not None and slot <= len(self.history) and self.settle():
-            self.history.save(slot)
+        if slot is None or slot > len(self.history) or not self.settle():
+            return
+        if slot == 0:  # the largest allocation of all
+            try:
+                self.history.allocate()
+                self.ranks.agree(None)
+            except Exception as error:
+                self.history.clear()
+                if not self.ranks.fail(error):
+                    raise
+                log.warning("step %d: no state saved on any rank: %s: %s", step, type(error).__name__, error)
+                return
+        self.history.save(slot)
 
     def leave_out(self, step: int) -> None:
         """Count a nowcast that is due but not ready, and say why."""
@@ -145,15 +156,13 @@ class Nowcasting(SharedStates):
         """
         clock = perf_counter()
         targets = self.targets()
-        proposal = self._proposal(record, targets)
+        proposal = self._proposal(record, targets, measured=measure is not None)
         if proposal is None:
             self.counts["left out"] += 1
             return replace(record, seconds=seconds + perf_counter() - clock, accepted=False)
-        jump, finite, norm = proposal
+        jump, finite, norm, restore, carried, watch = proposal
         accepted, after = finite, None
         if finite:
-            restore = snapshot(targets) if measure is not None else None
-            carried, watch = self._notes(targets)
             write(jump, targets)
             for device in {t.parameter.device for t in targets}:
                 synchronize(device)  # so that timings are true
@@ -181,12 +190,6 @@ class Nowcasting(SharedStates):
         log.log(shown if accepted else logging.WARNING, "%s", record)
         return record
 
-    def _notes(self, targets: list[Target]) -> tuple[Carried, JumpWatch]:
-        """What must be known before the jump: the optimizer's copies of the weights, and a sample of these."""
-        written = {id(t.parameter) for t in targets}
-        named = {name: p for name, p in self.named.items() if id(p) in written}
-        return Carried(self.base, list(named.values())), JumpWatch(self.base, named)
-
     def targets(self) -> list[Target]:
         """The parameters that nowcasts write: trained by the base optimizer, not frozen, on an edge of the graph."""
         assert self.graph is not None  # no nowcast is due without
@@ -202,8 +205,13 @@ class Nowcasting(SharedStates):
                 targets.append(Target(parameter, places[i].offset, present, shard))
         return targets
 
-    def _proposal(self, record: NowcastRecord, targets: list[Target]) -> tuple[Jump, bool, float] | None:
-        """The jump, or this process's part of it, whether all of it is finite, and its norm.
+    def _proposal(
+        self, record: NowcastRecord, targets: list[Target], *, measured: bool
+    ) -> tuple[Jump, bool, float, Callable[[], None] | None, Carried, JumpWatch] | None:
+        """The jump, or this process's part of it, whether all of it is finite, its norm, and what precedes it.
+
+        That is all that may fail for want of memory: a copy of the parameters, where the jump will be measured, the
+        base optimizer's copies of them, and a sample.
 
         Returns:
             None where some processes could not do their part, and so all leave the nowcast out.
@@ -212,11 +220,19 @@ class Nowcasting(SharedStates):
             Exception: what the nowcaster raised, where no process could do its part.
         """
         ranks, shards = self.ranks, self.history.shards
+        if len(self.history) < self.schedule.context:  # there was no room for them
+            return None
+        written = {id(t.parameter) for t in targets}
+        named = {name: p for name, p in self.named.items() if id(p) in written}
         try:
             with torch.no_grad(), same_rng(), _full_precision(self.named.values()):
                 jump = self._predict(record)
                 mine = jump.measure(targets)
-            everywhere = ranks.agree(mine)
+            restore = snapshot(targets) if measured else None
+            carried, watch = Carried(self.base, list(named.values())), JumpWatch(self.base, named)
+            everywhere = ranks.agree((*mine, carried.sums))
+            carried.choose([sums for *_, sums in everywhere])
+            ranks.agree(None)
         except Exception as error:
             others = ranks.fail(error)
             alone = shards is not None and not shards.even  # rank 0, for all
@@ -226,8 +242,8 @@ class Nowcasting(SharedStates):
                 raise RuntimeError(f"step {record.step}: the nowcast failed on {error}") from error
             log.warning("step %d: nowcast left out on all ranks: %s: %s", record.step, type(error).__name__, error)
             return None
-        norm = sum(square for _, square in everywhere) ** 0.5
-        return jump, all(finite for finite, _ in everywhere), norm
+        norm = sum(square for _, square, _ in everywhere) ** 0.5
+        return jump, all(finite for finite, *_ in everywhere), norm, restore, carried, watch
 
     def _predict(self, record: NowcastRecord) -> Jump:
         assert self.nowcaster is not None and self.graph is not None

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nino.optim.copies import Kept, distance, kept_tensors
+from nino.optim.copies import Kept, distance, kept_tensors, sums_of
 from nino.optim.shards import local
 
 log = logging.getLogger("nino.optim")
@@ -84,8 +83,7 @@ class JumpWatch:
         """The tensor of its shape in the optimizer, not carried along, that lies nearest to it; no moment does."""
         carried = {id(kept.tensor) for kept in self._carried}
         others = [kept for kept in kept_tensors(self._base, [parameter]) if id(kept.tensor) not in carried]
-        here = [replace(kept, tensor=local(kept.tensor), parameter=local(parameter)) for kept in others]
-        near = [(apart, kept) for kept in here if (apart := distance([kept])) < 0.9]
+        near = [(apart, kept) for kept in others if (apart := distance([sums_of(kept)])) < 0.9]
         return min(near, key=lambda pair: pair[0])[1] if near else None
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import sys
+from contextlib import nullcontext
 from datetime import timedelta
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -25,6 +27,9 @@ from torch.nn.parallel import DistributedDataParallel
 from nino import NiNo
 from nino.graphs import neural_graph
 from nino.nowcasters import LineFit, Nowcaster, build_nowcaster
+from nino.optim import nowcasting
+from nino.optim.copies import Carried
+from nino.optim.history import History
 from nino.optim.shards import local
 
 SECONDS = 300  # after which a process that waits for another one gives up
@@ -234,6 +239,14 @@ def leaves_out_together(kind: str) -> None:
     rank, world = dist.get_rank(), dist.get_world_size()
     run = Run(kind, Fails(world - 1), lr=0.0).without_training(5)
     assert run.opt.counts == {"kept": 0, "put back": 0, "left out": 1} and run.opt.steps == 5
+    for where, name in ((History, "_allocate"), (Carried, "choose"), (nowcasting, "snapshot")):
+        run = Run(kind, LineFit(), lr=0.0, loss=lambda: 1.0)
+        with mock.patch.object(where, name, lambda *_: 1 / 0) if rank == world - 1 else nullcontext():
+            before = whole(run.without_training(4).model)
+            run.opt.step()
+        assert run.opt.counts == {"kept": 0, "put back": 0, "left out": 1}, (kind, name, run.opt.counts)
+        assert all(torch.equal(p, before[key]) for key, p in whole(run.model).items()), (kind, name)
+        assert run.without_training(5).opt.counts["kept"] == 1, (kind, name)
     network = nowcaster("nino")
     run = Run(kind, network, lr=0.0)
     if rank == world - 1:
