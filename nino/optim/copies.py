@@ -11,13 +11,13 @@ was: from then on the training is the same one, translated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nino.optim.kept import Kept, kept_tensors
 from nino.optim.shards import local
 
 TINY = 1e-12  # of the mean square: rounding, where all elements are equal
@@ -31,32 +31,6 @@ COPIES = (
     *("param_groups_master", "fp32_from_float16_groups", "fp32_from_fp16_groups"),  # apex, Megatron
     *("ema_params", "param_ema", "shadow_params"),
 )
-# What torch's optimizers and their like add up from gradients, which may lie near the weights by chance.
-ACCUMULATORS = (
-    *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer"),
-    *("sum", "square_avg", "grad_avg", "acc_delta", "step_size", "prev"),
-)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A tensor of a parameter's shape in an optimizer.
-
-    Args:
-        optimizer: the class that holds it.
-        name: of the entry in the parameter's state, or of the list that it stands in.
-        parameter: whose shape it has.
-        tensor: it itself.
-    """
-
-    optimizer: str
-    name: str
-    parameter: Tensor
-    tensor: Tensor
-
-    def __str__(self) -> str:
-        """As a warning names it."""
-        return f"{self.optimizer}'s {self.name!r}"
 
 
 def copies_of(base: Any, parameters: Sequence[Tensor]) -> list[Kept]:
@@ -91,47 +65,6 @@ def distance(sums: Sequence[Tensor]) -> float:
     return max(apart_square / square, apart_spread / spread) ** 0.5
 
 
-def kept_tensors(base: Any, parameters: Sequence[Tensor]) -> Iterator[Kept]:
-    """Every floating-point tensor of a parameter's shape that an optimizer, or one inside it, keeps for it."""
-    seen = {id(p) for p in parameters}
-    for optimizer in _within(base):
-        name = type(optimizer).__name__
-        for parameter in parameters:
-            entries = optimizer.state[parameter] if parameter in optimizer.state else {}
-            items = entries.items() if isinstance(entries, Mapping) else ()
-            for key, tensor in [*items, *_parallel(optimizer, parameter)]:
-                if _alike(tensor, parameter) and id(tensor) not in seen and key != "step":
-                    seen.add(id(tensor))
-                    yield Kept(name, str(key), parameter, tensor)
-
-
-def _within(base: Any) -> Iterator[Any]:
-    """An optimizer and those that it wraps, such as Lookahead's."""
-    waiting, seen = [base], set()
-    while waiting:
-        optimizer = waiting.pop(0)
-        if id(optimizer) in seen or not isinstance(getattr(optimizer, "state", None), Mapping):
-            continue
-        seen.add(id(optimizer))
-        yield optimizer
-        waiting += [value for value in vars(optimizer).values() if hasattr(value, "param_groups")]
-
-
-def _parallel(optimizer: Any, parameter: Tensor) -> Iterator[tuple[str, Any]]:
-    """What stands at the parameter's place in lists built like ``param_groups``: masters of apex and Megatron."""
-    for name, groups in vars(optimizer).items():
-        if not isinstance(groups, list) or groups is optimizer.param_groups:
-            continue
-        for group, other in zip(optimizer.param_groups, groups, strict=False):
-            tensors = other.get("params") if isinstance(other, Mapping) else other
-            if isinstance(tensors, list | tuple) and len(tensors) == len(group["params"]):
-                yield from ((name, t) for p, t in zip(group["params"], tensors, strict=True) if p is parameter)
-
-
-def _alike(tensor: Any, parameter: Tensor) -> bool:
-    return isinstance(tensor, Tensor) and tensor.shape == parameter.shape and tensor.is_floating_point()
-
-
 def sums_of(kept: Kept) -> Tensor:
     """How many elements of a parameter lie here, the sums of them and of their squares, and those of its distance."""
     weights = local(kept.parameter).to(torch.float32)
@@ -160,15 +93,15 @@ class Carried:
     def __init__(self, base: Any, parameters: Sequence[Tensor]) -> None:
         """Find what may be a copy; this asks no other process."""
         free = any("train_mode" in group for group in base.param_groups) or hasattr(base, "train_mode")
-        self._known = (*COPIES, *(SCHEDULE_FREE if free else ()))
+        known = {*COPIES, *(SCHEDULE_FREE if free else ())}
         self._kinds: dict[tuple[str, str], list[Kept]] = {}
         for kept in kept_tensors(base, parameters):
-            if kept.name not in ACCUMULATORS:
-                self._kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
+            self._kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
+        self._named = {key for key, kind in self._kinds.items() if not known.isdisjoint(kind[0].names)}
         self.sums = {
             key: torch.stack([sums_of(kept) for kept in kind]).sum(0)
             for key, kind in self._kinds.items()
-            if key[1] not in self._known
+            if key not in self._named
         }
         self.copies: list[Kept] = []
         self._before: dict[int, Tensor] = {}
@@ -176,7 +109,7 @@ class Carried:
     def choose(self, everywhere: Sequence[Mapping[tuple[str, str], Tensor]]) -> None:
         """Say which kinds are copies, by all processes' sums, and keep the present values of their parameters."""
         for key, kind in self._kinds.items():
-            if key[1] in self._known or distance([sums[key] for sums in everywhere if key in sums]) < NEAR:
+            if key in self._named or distance([sums[key] for sums in everywhere if key in sums]) < NEAR:
                 self.copies += kind
         self._before = {id(kept.parameter): local(kept.parameter).clone() for kept in self.copies}
 

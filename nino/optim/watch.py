@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nino.optim.copies import Kept, distance, kept_tensors, sums_of
+from nino.optim.copies import distance, sums_of
+from nino.optim.kept import Kept, kept_tensors
 from nino.optim.shards import local
 
 log = logging.getLogger("nino.optim")
@@ -80,9 +81,9 @@ class JumpWatch:
         return -along / size if straight and -MOST * size <= along < 0 else 0.0
 
     def _suspect(self, parameter: Tensor) -> Kept | None:
-        """The tensor of its shape in the optimizer, not carried along, that lies nearest to it; no moment does."""
-        carried = {id(kept.tensor) for kept in self._carried}
-        others = [kept for kept in kept_tensors(self._base, [parameter]) if id(kept.tensor) not in carried]
+        """The tensor of its size in the optimizer, not carried along, that lies nearest to it; no moment does."""
+        carried = {kept.place for kept in self._carried}
+        others = [kept for kept in kept_tensors(self._base, [parameter]) if kept.place not in carried]
         near = [(apart, kept) for kept in others if (apart := distance([sums_of(kept)])) < 0.9]
         return min(near, key=lambda pair: pair[0])[1] if near else None
 

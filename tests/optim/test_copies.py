@@ -197,13 +197,14 @@ class OutOfSight(Master):
 
     def __init__(self, params, lr=1e-3):
         super().__init__(params, lr)
-        self.hidden = {i: p.detach().clone().flatten() for i, p in enumerate(self.param_groups[0]["params"])}
+        copies = [p.detach().clone() for p in self.param_groups[0]["params"]]
+        self.hidden = lambda: copies
 
     @torch.no_grad()
     def step(self, closure=None):
-        for i, p in enumerate(self.param_groups[0]["params"]):
-            self.hidden[i].add_(p.grad.flatten(), alpha=-1e-3)
-            p.copy_(self.hidden[i].view_as(p))
+        for p, hidden in zip(self.param_groups[0]["params"], self.hidden(), strict=True):
+            hidden.add_(p.grad, alpha=-1e-3)
+            p.copy_(hidden)
 
 
 class FarAway(Master):
