@@ -11,7 +11,7 @@ was: from then on the training is the same one, translated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +43,28 @@ def copies_of(base: Any, parameters: Sequence[Tensor]) -> list[Kept]:
     carried = Carried(base, parameters)
     carried.choose([carried.sums])
     return carried.copies
+
+
+def masters_of(base: Any, parameters: Sequence[Tensor]) -> dict[int, Tensor]:
+    """What an optimizer keeps of bfloat16 and float16 parameters in higher precision, by the parameter's ``id``.
+
+    Such a kind of entry rounds to all of its parameters, element by element; zeros beside zeros say nothing.
+
+    Args:
+        base: the optimizer.
+        parameters: of the model, in one process.
+    """
+    low = [p for p in parameters if p.dtype in (torch.bfloat16, torch.float16)]
+    kinds: dict[tuple[str, str], list[Kept]] = {}
+    for kept in kept_tensors(base, low) if low else ():
+        if kept.tensor.dtype.itemsize >= 4:
+            kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
+    masters: dict[int, Tensor] = {}
+    for kind in kinds.values():
+        rounds = all(torch.equal(kept.tensor.to(kept.parameter), kept.parameter) for kept in kind)
+        if rounds and any(bool(kept.parameter.any()) for kept in kind):
+            masters = {id(kept.parameter): kept.tensor.detach() for kept in kind} | masters
+    return masters
 
 
 def distance(sums: Sequence[Tensor]) -> float:
@@ -114,13 +136,15 @@ class Carried:
         self._before = {id(kept.parameter): local(kept.parameter).clone() for kept in self.copies}
 
     @torch.no_grad()
-    def shift(self) -> None:
-        """Shift every copy by its parameter's change.
+    def shift(self, written: Container[int] = ()) -> None:
+        """Shift every copy by its parameter's change, but those whose first element's address is in ``written``.
 
         An element of a copy in higher precision (a master) that rounded to the parameter before does so afterwards.
         """
         for kept in self.copies:
             copy = local(kept.tensor)
+            if copy.data_ptr() in written:
+                continue
             new = local(kept.parameter).to(copy.device)
             old = self._before[id(kept.parameter)].to(copy.device)
             wide = torch.promote_types(torch.promote_types(copy.dtype, new.dtype), torch.float32)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from nino.device import same_rng, synchronize
-from nino.optim.copies import Carried
+from nino.optim.copies import Carried, masters_of
 from nino.optim.history import History, largest, within
-from nino.optim.jump import Jump, Target, snapshot, write
+from nino.optim.jump import Jump, Target, snapshot, write, write_masters
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.optimizer_view import OptimizerLike
 from nino.optim.shards import local
@@ -113,7 +113,13 @@ class Nowcasting(SharedStates):
                     raise
                 log.warning("step %d: no state saved on any rank: %s: %s", step, type(error).__name__, error)
                 return
-        self.history.save(slot)
+        self.history.save(slot, self._precise())
+
+    def _precise(self) -> list[Tensor]:
+        """The parameters of a process on its own, in the precision in which the base optimizer keeps them."""
+        parameters = list(self.named.values())
+        masters = {} if self.apart else masters_of(self.base, parameters)
+        return [masters.get(id(p), p.detach()) for p in parameters]
 
     def leave_out(self, step: int) -> None:
         """Count a nowcast that is due but not ready, and say why."""
@@ -177,7 +183,7 @@ class Nowcasting(SharedStates):
                     accepted = False
                     restore()
             if accepted:
-                carried.shift()
+                carried.shift(write_masters(jump, targets))
                 watch.jumped(carried.copies)
                 self.watch = watch
             # A loss that is only reported is no part of the nowcast's cost.
@@ -196,13 +202,14 @@ class Nowcasting(SharedStates):
         held = {id(p) for group in self.base.param_groups for p in group["params"]}
         carried = set(self.graph.carried)
         shards = self.history.shards
-        targets = []
+        precise, targets = self._precise(), []
         for i, (name, parameter) in enumerate(self.named.items()):
             if parameter.requires_grad and id(parameter) in held and name not in carried:
                 places = (self.graph if shards is None else shards.graph).parameters
-                present = parameter.detach() if shards is None else shards[i]
+                present = precise[i] if shards is None else shards[i]
                 shard = None if shards is None else shards.shards[i]
-                targets.append(Target(parameter, places[i].offset, present, shard))
+                master = shards is None and present.data_ptr() != parameter.data_ptr()
+                targets.append(Target(parameter, places[i].offset, present, shard, master))
         return targets
 
     def _proposal(
@@ -226,7 +233,7 @@ class Nowcasting(SharedStates):
         named = {name: p for name, p in self.named.items() if id(p) in written}
         try:
             with torch.no_grad(), same_rng(), _full_precision(self.named.values()):
-                jump = self._predict(record)
+                jump = self._predict(record, targets)
                 mine = jump.measure(targets)
             restore = snapshot(targets) if measured else None
             carried, watch = Carried(self.base, list(named.values())), JumpWatch(self.base, named)
@@ -245,7 +252,7 @@ class Nowcasting(SharedStates):
         norm = sum(square for _, square, _ in everywhere) ** 0.5
         return jump, all(finite for finite, *_ in everywhere), norm, restore, carried, watch
 
-    def _predict(self, record: NowcastRecord) -> Jump:
+    def _predict(self, record: NowcastRecord, targets: list[Target]) -> Jump:
         assert self.nowcaster is not None and self.graph is not None
         parameters = list(self.named.values())
         if isinstance(self.nowcaster, nn.Module):
@@ -261,7 +268,7 @@ class Nowcasting(SharedStates):
             prediction = self.nowcaster.predict(graph, states, record.k, memory_budget=self.memory_budget, **asked)
         else:
             prediction = torch.empty(0)
-        exact = states.dtype == torch.float32 and all(p.dtype.itemsize <= 4 for p in parameters)
+        exact = states.dtype == torch.float32 and all(t.present.dtype.itemsize <= 4 for t in targets)
         seen = states if self.still == "keep" else None
         return HeldJump(prediction, None if exact else states[:, -1], self.update_scale, seen, self.frozen)
 
