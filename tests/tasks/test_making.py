@@ -22,6 +22,7 @@ from nino.training import Training
 GREY = DataSizes("vision", (1, 28, 28), 5, {}, "drawn").synthetic(8, 4, 4)
 COLOURS = DataSizes("vision", (3, 32, 32), 5, {}, "drawn").synthetic(8, 4, 4)
 TOKENS = DataSizes("language", (12,), 31, {}, "drawn").synthetic(8, 4, 4)
+ROWS = DataSizes("table", (5,), 3, {}, "drawn").synthetic(8, 4, 4)
 
 SOURCE = """
 import random
@@ -137,7 +138,10 @@ def test_models_of_libraries_take_their_sizes_from_the_data(
     [
         ("timm", GREY, {"model": "resnet19"}, r"timm has no such model; did you mean 'resnet18'\?"),
         ("timm", GREY, {"model": "resnet10t", "widht": 1}, "unexpected keyword argument 'widht'"),
-        ("timm", TOKENS, {"model": "resnet10t"}, "'timm' is for vision data, and these are language data"),
+        ("timm", TOKENS, {"model": "resnet10t"}, r"timm\) is for vision data, and these are language data; use gpt2"),
+        ("gpt2", GREY, {}, r"model.name \(=gpt2\) is for language data, and these are vision data; use convnet, timm"),
+        ("convnet", ROWS, {}, "is for vision data, and these are table data; use mlp or one of your own"),
+        ("mlp", TOKENS, {}, "is for vision and table data, and these are language data; use gpt2, llama"),
         ("torchvision", GREY, {}, "needs model.options.model"),
         ("torchvision", GREY, {"model": "fcn_resnet50"}, "torchvision has no such classifier"),
         ("transformers", TOKENS, {"model": "gpt3"}, "no model type of transformers and no path; did you mean"),
