@@ -11,11 +11,12 @@ from torch import nn
 
 from nino.ensemble import Ensemble, obstacle
 from nino.specs import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSpec, TaskSpec
-from nino.specs.model_options import LIBRARIES
+from nino.specs.model_options import LIBRARIES, MODEL_KINDS
 from nino.tasks import Data, Task
 from nino.tasks.calls import call, predictions
 from nino.tasks.making import is_ours, make_model, sketch_model
 from nino.tasks.model_contract import described, violations
+from nino.tasks.registry import MODELS
 from nino.tasks.sizes import DataSizes
 from nino.training import Training
 
@@ -131,6 +132,13 @@ def test_models_of_libraries_take_their_sizes_from_the_data(
         assert made.outputs(model, inputs).shape == (*targets.shape, data.outputs)
     if data.kind == "language":
         assert violations(made) == []  # nothing looks ahead, not even BERT
+
+
+def test_rows_that_lie_as_images_do_are_images_to_a_model() -> None:
+    assert MODEL_KINDS.keys() == MODELS.keys()
+    pixels = DataSizes("table", (2, 8, 8), 3, {}, "drawn").synthetic(8, 4, 4)
+    model = make_model(ModelSpec("convnet", {"channels": [4, 4]}), pixels)
+    assert model(pixels.train.slice(0, 2)[0]).shape == (2, 3)
 
 
 @pytest.mark.parametrize(
