@@ -7,6 +7,7 @@ import importlib.util
 import symtable
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
@@ -74,14 +75,7 @@ class Definitions:
         Raises:
             SyntaxError, ValueError, RecursionError: for what Python cannot read either.
         """
-        source = file.read_bytes()  # Python itself decodes it, as it does when it imports the file
-        nodes = _nodes(ast.parse(source).body)
-        symbols = symtable.symtable(source, str(file), "exec").get_symbols()
-        found = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_declared_global()]
-        used = {s.get_name() for s in symbols if s.is_referenced()}
-        every = not nodes.keys().isdisjoint(("*", "__getattr__")) or not used.isdisjoint(DYNAMIC)
-        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-        return cls(dict.fromkeys(found) | nodes, every, package)
+        return _parsed(file.read_bytes(), module if file.name == "__init__.py" else module.rpartition(".")[0])
 
     @property
     def public(self) -> list[str]:
@@ -163,6 +157,17 @@ def module_file(name: str) -> Path | None:
         spec = PathFinder.find_spec(".".join([top, *parts[:i]]), spec.submodule_search_locations)
     origin = None if spec is None or spec.origin is None else Path(spec.origin)
     return origin if origin is not None and origin.is_file() else None
+
+
+@lru_cache(maxsize=8)  # rows of a config name the same class again and again
+def _parsed(source: bytes, package: str) -> Definitions:
+    """Read a file's content, which Python itself decodes, as it does when it imports the file."""
+    nodes = _nodes(ast.parse(source).body)
+    symbols = symtable.symtable(source, "<file>", "exec").get_symbols()
+    found = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_declared_global()]
+    used = {s.get_name() for s in symbols if s.is_referenced()}
+    every = not nodes.keys().isdisjoint(("*", "__getattr__")) or not used.isdisjoint(DYNAMIC)
+    return Definitions(dict.fromkeys(found) | nodes, every, package)
 
 
 def _nodes(body: list[ast.stmt]) -> dict[str, ast.stmt | None]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,10 +198,16 @@ def test_arguments_that_the_config_leaves_empty_are_missing(folder: Path) -> Non
     assert [*optimizer.problems({}, "optimizer", offered=())] == ["Decayed needs weight_decay; set it beside options"]
 
 
-def test_packages_are_found_whatever_their_modules_are_called(folder: Path) -> None:
-    version = importlib.metadata.version("pyyaml")
-    assert Reference("yaml.nodes", "Node").package == f"PyYAML {version}"
-    assert Reference("json", "loads").package is None and Reference("own", "make").package is None
+def test_packages_are_found_whatever_their_modules_are_called(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, module in (("Lab-Tools", "labtools"), ("shared-b", "shared"), ("shared-a", "shared")):
+        info = folder / "site" / f"{name}-2.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.0\n", encoding="utf-8")
+        (info / "top_level.txt").write_text(f"{module}\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(folder / "site")])  # those of this interpreter are many
+    assert Reference("labtools.nets", "Node").package == "Lab-Tools 2.0"
+    assert Reference("shared.nets", "Node").package == "shared-a 2.0, shared-b 2.0"
+    assert Reference("json", "loads").package is None and Reference("nobody", "make").package is None
 
 
 def test_a_module_is_found_without_importing_its_package(folder: Path) -> None:
