@@ -98,14 +98,17 @@ class Definitions:
         here = self
         for _ in range(DEEPEST):
             found = here._found(name)
-            if found is None or not isinstance(found[1], ast.ClassDef):
+            if found is None:
                 return None
             here, node = found
+            if not isinstance(node, ast.ClassDef):
+                return None
             entries = _nodes(node.body)
             if method in entries:
                 entry = entries[method]
-                known = isinstance(entry, ast.FunctionDef) and all(map(_keeps_arguments, entry.decorator_list))
-                return Signature.of(entry, method=True) if known else None
+                if isinstance(entry, ast.FunctionDef) and all(map(_keeps_arguments, entry.decorator_list)):
+                    return Signature.of(entry, method=True)
+                return None
             if node.decorator_list or not node.bases or not isinstance(node.bases[0], ast.Name):
                 return None
             name = node.bases[0].id
@@ -163,7 +166,7 @@ def module_file(name: str) -> Path | None:
 def _parsed(source: bytes, package: str) -> Definitions:
     """Read a file's content, which Python itself decodes, as it does when it imports the file."""
     nodes = _nodes(ast.parse(source).body)
-    symbols = symtable.symtable(source, "<file>", "exec").get_symbols()
+    symbols = symtable.symtable(source, "<file>", "exec").get_symbols()  # type: ignore[arg-type]  # it takes bytes, too
     found = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_declared_global()]
     used = {s.get_name() for s in symbols if s.is_referenced()}
     every = not nodes.keys().isdisjoint(("*", "__getattr__")) or not used.isdisjoint(DYNAMIC)

@@ -200,7 +200,7 @@ def test_arguments_that_the_config_leaves_empty_are_missing(folder: Path) -> Non
 
 def test_packages_are_found_whatever_their_modules_are_called(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in (("Lab-Tools", "labtools"), ("shared-b", "shared"), ("shared-a", "shared")):
-        info = folder / "site" / f"{name}-2.0.dist-info"
+        info = folder / "site" / f"{name.replace('-', '_')}-2.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.0\n", encoding="utf-8")
         (info / "top_level.txt").write_text(f"{module}\n", encoding="utf-8")
