@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.docs.guide import ROOT, commands, lay_out, nino, read, write_files
+from nino.workflow.workspace import lay_out
+from tests.docs.guide import commands, nino, read, write_files
 from tests.workflow import preloaded
 from tests.workflow.driver import with_preloaded_jobs
 
@@ -24,9 +24,9 @@ SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with the complete config, where the guide's files are written."""
+    """A workspace, where the guide's files are written."""
     place = tmp_path_factory.mktemp("guide")
-    lay_out("", place)
+    lay_out(place)
     return place
 
 
@@ -50,10 +50,7 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
         return ""
     if program == "nino":
         return nino(*arguments)
-    # a checkout has the Snakefile in its root, this folder has not
-    given = ["--snakefile", str(ROOT / "Snakefile"), *arguments]
-    path = f"{folder}{os.pathsep}{ROOT}"
-    code, said = preloaded.call(program, given, folder, with_preloaded_jobs() | {"PYTHONPATH": path} | environment)
+    code, said = preloaded.call(program, arguments, folder, with_preloaded_jobs() | environment)
     assert code == 0, said
     return said
 
