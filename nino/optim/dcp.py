@@ -30,6 +30,7 @@ from torch import Tensor
 
 from nino.device import same_rng
 from nino.optim.nowcasting import Nowcasting
+from nino.optim.optimizer_view import is_fresh
 
 CALLER = "torch.distributed.checkpoint.state_dict"
 ABOUT, STATE, REST = "nino_about", "nino_state_", "nino_rest_"
@@ -51,7 +52,8 @@ class StateNames(Mapping[Tensor, dict[str, None]]):
     def __init__(self, nowcasting: Nowcasting) -> None:
         """Find out which entries a fresh base optimizer will have."""
         self._nowcasting, self._first = nowcasting, next(iter(_carriers(nowcasting).values()), None)
-        self._fresh = {} if nowcasting.base.state else _names_after_a_step(nowcasting.base, len(_held(nowcasting)))
+        base = nowcasting.base
+        self._fresh = _names_after_a_step(base, len(_held(nowcasting))) if is_fresh(base) else {}
 
     def __getitem__(self, parameter: Tensor) -> dict[str, None]:
         """The names of a parameter's entries, as keys."""
@@ -93,7 +95,7 @@ def spread(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
         )
     nowcasts = dict(state["nino"])
     rows, context = nowcasts.pop("states"), nowcasting.history.context
-    fresh = not nowcasting.base.state
+    fresh = is_fresh(nowcasting.base)
     base = _state_after_a_step(nowcasting.base) if fresh else state
     schedule = nowcasts["schedule"]
     nowcasts |= {"fresh": fresh, "schedule": {**schedule, "horizons": _runs(schedule["horizons"])}}

@@ -32,6 +32,13 @@ BASES = {
 FLAT = [False, True]
 
 
+def schedule_free(params):
+    """In training mode, as its documentation asks for; that touches the state of every parameter."""
+    base = of_schedulefree("AdamWScheduleFree")(params)
+    base.train()
+    return base
+
+
 def options(flat):
     return StateDictOptions(flatten_optimizer_state_dict=flat)
 
@@ -51,13 +58,14 @@ def test_asking_for_the_state_takes_no_step(training, name, flat):
 
 @pytest.mark.parametrize("flat", FLAT)
 @pytest.mark.parametrize("stop", [0, 1, 9, 10, 15])
-@pytest.mark.parametrize("name", ["adamw", "sgd", "part"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "part", "schedule_free"])
 def test_loading_into_a_fresh_state_goes_on_with_the_same_bits(training, tmp_path, name, stop, flat):
     """The natural way: the fresh optimizer's own state says what is loaded."""
-    whole, first = training(make_base=BASES[name]).run(34), training(make_base=BASES[name]).run(stop)
+    make = BASES.get(name, schedule_free)
+    whole, first = training(make_base=make).run(34), training(make_base=make).run(stop)
     model, optimizer = get_state_dict(first.model, first.opt, options=options(flat))
     dcp.save({"model": model, "optimizer": optimizer}, checkpoint_id=tmp_path / "dcp", no_dist=True)
-    second = training(make_base=BASES[name], seed=0)
+    second = training(make_base=make, seed=0)
     with torch.no_grad():
         second.model[0].weight.zero_()
     model, optimizer = get_state_dict(second.model, second.opt, options=options(flat))
@@ -97,19 +105,26 @@ def test_numbers_in_it_can_be_printed(training):
     assert "nino_about" in str(get_optimizer_state_dict(run.model, run.opt))
 
 
-def test_schedule_free_trainings_round_trip(training):
-    make = of_schedulefree("AdamWScheduleFree")
+@pytest.mark.parametrize("of_base", [False, True])
+def test_schedule_free_trainings_round_trip(training, of_base):
+    """Also the base optimizer's part alone, for which torch decides whether the optimizer is fresh."""
 
     def start():
-        run = training(make_base=make)
+        run = training(make_base=of_schedulefree("AdamWScheduleFree"))
         run.opt.train()
-        return run
+        return run, run.opt.base if of_base else run.opt
 
-    first, second = start().run(15), start()
+    (first, asked), (second, fresh) = start(), start()
+    first.run(15)
     second.model.load_state_dict(first.model.state_dict())
-    state = copy.deepcopy(get_optimizer_state_dict(first.model, first.opt))
-    set_optimizer_state_dict(second.model, second.opt, state)
+    state = copy.deepcopy(get_optimizer_state_dict(first.model, asked))
+    assert (
+        get_optimizer_state_dict(second.model, fresh)["state"]["0.weight"].keys() == state["state"]["0.weight"].keys()
+    )
+    set_optimizer_state_dict(second.model, fresh, state)
     second.done = 15
+    if of_base:
+        second.opt.resume(first.opt.state_dict()["nino"])
     assert torch.equal(first.run(10).flat(), second.run(10).flat())
 
 
