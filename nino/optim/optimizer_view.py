@@ -28,6 +28,7 @@ class OptimizerView(torch.optim.Optimizer):
     def __init__(self, base: OptimizerLike) -> None:
         """See the class."""
         self.base = base
+        forget_touched(base)
         self.__setstate__({})  # torch's way of making the hook registries without groups of one's own
 
     def __getstate__(self) -> dict[str, Any]:

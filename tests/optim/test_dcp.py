@@ -105,13 +105,14 @@ def test_numbers_in_it_can_be_printed(training):
     assert "nino_about" in str(get_optimizer_state_dict(run.model, run.opt))
 
 
-@pytest.mark.parametrize("of_base", [False, True])
-def test_schedule_free_trainings_round_trip(training, of_base):
+@pytest.mark.parametrize(("of_base", "early"), [(False, False), (True, False), (True, True)])
+def test_schedule_free_trainings_round_trip(training, of_base, early):
     """Also the base optimizer's part alone, for which torch decides whether the optimizer is fresh."""
 
     def start():
-        run = training(make_base=of_schedulefree("AdamWScheduleFree"))
-        run.opt.train()
+        run = training(make_base=schedule_free if early else of_schedulefree("AdamWScheduleFree"))
+        if not early:
+            run.opt.train()
         return run, run.opt.base if of_base else run.opt
 
     (first, asked), (second, fresh) = start(), start()
