@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -98,6 +99,33 @@ def test_a_state_dict_goes_from_one_optimizer_to_another(training, flat):
     a, b = first.opt.state_dict(), second.opt.state_dict()
     assert torch.equal(a["nino"].pop("states"), b["nino"].pop("states")) and a["nino"] == b["nino"]
     assert torch.equal(first.run(19).flat(), second.run(19).flat())
+
+
+@pytest.mark.parametrize("flat", FLAT)
+@pytest.mark.parametrize("context", [2, 10])
+def test_another_context_drops_the_states_or_is_named(training, tmp_path, context, flat):
+    first = training().run(9)
+    dcp.save(get_optimizer_state_dict(first.model, first.opt, options=options(flat)), checkpoint_id=tmp_path / "dcp")
+
+    def resumed(rule):
+        run = training(total=80, context=context, resume_schedule=rule)
+        run.model.load_state_dict(first.model.state_dict())
+        target = get_optimizer_state_dict(run.model, run.opt, options=options(flat))
+        planner = DefaultLoadPlanner(allow_partial_load=context > 5)  # else torch asks for states that were not saved
+        dcp.load(target, checkpoint_id=tmp_path / "dcp", planner=planner)
+        set_optimizer_state_dict(run.model, run.opt, target, options=options(flat))
+        run.done = 9
+        return run
+
+    run = resumed("given")
+    assert run.opt.steps == 9 and len(run.opt.history) == 0 and run.opt.schedule.context == context
+    assert torch.equal(run.opt.state[run.model[0].weight]["exp_avg"], first.opt.state[first.model[0].weight]["exp_avg"])
+    assert run.run(11).opt.counts == {"kept": 1, "put back": 0, "left out": 1}
+    if context < 5:
+        with pytest.raises(ValueError, match="lacks some of the 4 saved states: .* context=5, .* has context=2"):
+            resumed("saved")
+    else:
+        assert resumed("saved").opt.schedule.context == 5
 
 
 def test_numbers_in_it_can_be_printed(training):
