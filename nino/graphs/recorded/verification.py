@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from nino.device import same_rng
 from nino.graphs.recorded.atoms import Renumbering, renumberings
 from nino.graphs.recorded.exchanges import Exchange, exchanges
 
@@ -76,7 +77,7 @@ def verify(graph: NeuralGraph, model: nn.Module, example: Any, *, fix: bool = Fa
     Raises:
         ValueError: if the graph is not that of the model.
     """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with same_rng(), torch.no_grad(), torch.autocast("cpu", enabled=False):
         torch.manual_seed(seed)
         twin = _copy(model, torch.float64)
         names = [name for name, _ in twin.named_parameters()]

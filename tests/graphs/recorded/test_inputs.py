@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from nino import device
 from nino.graphs import neural_graph
 from nino.graphs.recorded import record_graph
 from tests.graphs.recorded.networks import exact_cases
@@ -206,3 +209,58 @@ def test_heads_that_are_treated_apart_do_not_change_places() -> None:
     loose = replace(graph, fixed=graph.fixed - parts, _cache={})  # as if the two treatments had not been seen
     checked = loose.verify(model, example)
     assert not checked and len(checked.changing) == 1
+
+
+class MixedPrecision(nn.Module):
+    """Casts by itself, with an autocast that was made before any other was entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.cast = perceptron(), torch.autocast("cpu", torch.bfloat16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with self.cast:
+            return self.net(x)
+
+
+@pytest.mark.parametrize("make", [perceptron, MixedPrecision])
+def test_a_recording_under_autocast_leaves_no_weights_in_its_cache(make: Callable[[], nn.Module]) -> None:
+    model = make()
+    with torch.autocast("cpu", torch.bfloat16):
+        neural_graph(model, "exact", example=X)
+        assert torch.is_autocast_cache_enabled()
+        loss = model(X).float().pow(2).mean()
+    assert type(loss) is Tensor
+    loss.backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in list(model.parameters())[2:])
+
+
+class Noisy(Counting):
+    """Draws as it runs on real tensors, whose values it looks at."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + torch.rand_like(x))
+
+
+def test_random_numbers_of_all_accelerators_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, fork = [], torch.random.fork_rng
+
+    def fork_rng(devices: list[int], device_type: str) -> AbstractContextManager[None]:
+        kept.append((devices, device_type))
+        return fork(devices=[])
+
+    two_gpus = SimpleNamespace(
+        device=torch.device,
+        accelerator=SimpleNamespace(device_count=lambda: 2),
+        get_device_module=lambda place: SimpleNamespace(is_initialized=lambda: True),
+        random=SimpleNamespace(fork_rng=fork_rng),
+    )
+    monkeypatch.setattr(device, "default", lambda: torch.device("cuda"))
+    monkeypatch.setattr(device, "torch", two_gpus)
+    model = Noisy()
+    before = torch.get_rng_state()
+    graph = record_graph(model, X)
+    recorded = len(kept)
+    assert graph.verify(model, X)
+    assert len(kept) > recorded > 0 and all(args == ([0, 1], "cuda") for args in kept)
+    assert torch.equal(torch.get_rng_state(), before)
