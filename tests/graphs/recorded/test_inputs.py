@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from nino import device
-from nino.graphs import neural_graph
+from nino.graphs import NeuralGraph, neural_graph
 from nino.graphs.recorded import record_graph
 from tests.graphs.recorded.networks import exact_cases
 
@@ -51,6 +51,21 @@ class Output:
     hidden: Tensor
 
 
+@dataclass(slots=True)
+class Slotted:
+    scores: Tensor
+    hidden: Tensor
+
+
+class Cyclic:
+    """Refers to itself, and to what made it."""
+
+    __slots__ = ("itself", "model", "values")
+
+    def __init__(self, *values: Tensor) -> None:
+        self.itself, self.model, self.values = {"self": self}, nn.Linear(1, 1), values
+
+
 class Returns(nn.Module):
     """Scores and hidden neurons, in whatever a forward returns."""
 
@@ -69,8 +84,10 @@ class Returns(nn.Module):
         lambda scores, hidden: {"scores": scores, "rest": [hidden]},
         lambda scores, hidden: (scores, (hidden,)),
         Output,
+        Slotted,
+        Cyclic,
     ],
-    ids=["dict", "nested tuple", "dataclass"],
+    ids=["dict", "nested tuple", "dataclass", "slots", "refers to itself"],
 )
 def test_whatever_is_returned_keeps_its_order(how: object) -> None:
     model = Returns(how)
@@ -78,9 +95,53 @@ def test_whatever_is_returned_keeps_its_order(how: object) -> None:
     assert not graph.carried
     assert {"a", "b"} <= graph.fixed  # both are returned
     checked = graph.verify(model, X)
-    assert checked and not checked.renumbered
+    assert checked and not checked.renumbered and str(checked).startswith("nothing to renumber: ")
     inside = Returns(lambda scores, hidden: {"scores": scores})
     assert "a" not in neural_graph(inside, "exact", example=X).fixed
+
+
+def test_a_forward_that_returns_no_tensor_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"Returns: the forward returns str, in which there is no tensor: .*return them"
+    ):
+        neural_graph(Returns(lambda scores, hidden: "done"), "exact", example=X)
+
+
+class Shifted(Returns):
+    """A constant tells the hidden neurons apart."""
+
+    def __init__(self, how: object) -> None:
+        super().__init__(how)
+        self.register_buffer("shift", torch.arange(8.0))
+
+    def forward(self, x: Tensor) -> object:
+        return self.how(self.b(torch.relu(self.a(x) + self.shift)))
+
+
+def test_a_wrong_graph_is_found_out_by_integers_and_not_finite_outputs() -> None:
+    def wrong(model: nn.Module) -> NeuralGraph:
+        graph = neural_graph(model, "exact", example=X)
+        assert graph.verify(model, X) and "a" in graph.fixed
+        return replace(graph, fixed=graph.fixed - {"a"}, _cache={})
+
+    ranks, roots = Shifted(lambda y: y.argsort(0)), Shifted(lambda y: (y - y.median()).sqrt())
+    for model in (ranks, roots):
+        checked = wrong(model).verify(model, X)
+        assert not checked and checked.changing == {("a",): float("inf")}
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [(lambda y: (-y.exp()).log(), "only NaN and infinity"), (lambda y: y[:0], "only NaN and infinity")],
+    ids=["NaN", "no element"],
+)
+def test_outputs_with_nothing_to_compare_verify_nothing(how: object, what: str) -> None:
+    model = Shifted(how)
+    graph = neural_graph(model, "exact", example=X)
+    with pytest.raises(
+        ValueError, match=rf"Shifted: with this `example` the forward returns {what} .* another example"
+    ):
+        graph.verify(model, X)
 
 
 class Counting(nn.Module):
@@ -139,6 +200,13 @@ def test_models_on_the_meta_device_and_compiled_ones() -> None:
     compiled = torch.compile(perceptron())
     graph = neural_graph(compiled, "exact", example=X)
     assert [p.name for p in graph.parameters] == [name for name, _ in compiled.named_parameters()]
+
+
+def test_a_model_on_the_meta_device_that_looks_at_values_is_to_be_materialised() -> None:
+    with torch.device("meta"):
+        model = Counting()
+    with pytest.raises(ValueError, match=r"Counting: the forward looks at values .*meta device have none: materialise"):
+        neural_graph(model, "exact", example=X)
 
 
 def test_lazy_modules_are_recorded_after_their_first_pass() -> None:
@@ -200,8 +268,6 @@ class HeadsOfTheirOwn(nn.Module):
 
 
 def test_heads_that_are_treated_apart_do_not_change_places() -> None:
-    from dataclasses import replace
-
     model, example = HeadsOfTheirOwn(), torch.randn(2, 5, 6)
     graph = neural_graph(model, "exact", example=example)
     assert graph.verify(model, example)
