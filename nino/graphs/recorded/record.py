@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -27,7 +28,15 @@ from nino.graphs.recorded.values import Value
 from nino.graphs.weights import Weights
 
 Example = Any
+
+
+class ReturnsNothingError(Exception):
+    """The forward has run, and nothing that it returned holds a tensor."""
+
+
 _CACHES = ("past_key_values", "cache_params", "mems")
+#: What an output may refer to, and is none.
+_NO_OUTPUTS = (nn.Module, type, FunctionType, ModuleType)
 #: What fake tensors raise where the forward looks at values.
 _VALUES = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
@@ -47,7 +56,8 @@ def record_graph(model: nn.Module, example: Example, topology: str = "exact") ->
         The graph. What cannot be placed is in ``carried``, with the operation that stopped it in ``reasons``.
 
     Raises:
-        ValueError: if the model has complex, quantised or uninitialised parameters, or does not run on the example.
+        ValueError: if the model has complex, quantised or uninitialised parameters, does not run on the example, or
+            returns no tensor.
     """
     check_recordable(model)
     args, kwargs = as_call(example)
@@ -90,12 +100,15 @@ def _read(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], state
     reading, written, errors = _passes(model, args, kwargs, state, fakes)
     if len(errors) < 2 and not any(isinstance(error, _VALUES) for error in errors):
         return reading, written
-    if not any(p.device.type == "meta" for p in model.parameters()):
+    tensors = [*model.parameters(), *model.buffers(), *tree_flatten((args, kwargs))[0]]
+    on_meta = any(t.device.type == "meta" for t in tensors if isinstance(t, Tensor))
+    if not on_meta:
         reading, written, errors_of_real = _passes(model, args, kwargs, state, None)
         if len(errors_of_real) < 2:
             return reading, written
         errors = errors_of_real
-    raise ValueError(_complaint(model, args, kwargs, errors[0])) from errors[0]
+    looked = next((error for error in errors if on_meta and isinstance(error, _VALUES)), errors[0])
+    raise ValueError(_complaint(model, args, kwargs, looked)) from looked
 
 
 def _passes(
@@ -126,6 +139,16 @@ def _complaint(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], 
     shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in args]
     named = {k: tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for k, x in kwargs.items()}
     first = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, ReturnsNothingError):
+        return (
+            f"{type(model).__name__}: the forward returns {first}, in which there is no tensor: which neurons are "
+            f"outputs is not known; return them, in a tuple, a dict or an object with attributes"
+        )
+    if isinstance(error, _VALUES):
+        return (
+            f"{type(model).__name__}: the forward looks at values ({type(error).__name__}: {first}), and tensors on "
+            f"the meta device have none: materialise the model (model.to_empty(device='cpu')) and the inputs first"
+        )
     return (
         f"{type(model).__name__}: the forward does not run on `example` {shapes or ''}{named or ''} "
         f"({type(error).__name__}: {first}): pass the inputs that training passes, a tensor, a tuple or a dict"
@@ -200,7 +223,10 @@ def _pass(
                     output = model(*args, **kwargs)
             finally:
                 recorder.restore()
-    for tensor in output_tensors(output):
+    outputs = output_tensors(output)
+    if not outputs:
+        raise ReturnsNothingError(type(output).__name__)
+    for tensor in outputs:
         value = recorder.value(tensor)
         if value.kind == "data":
             for f in value.fields:
@@ -208,17 +234,34 @@ def _pass(
     return recorder
 
 
-def output_tensors(output: Any) -> list[Tensor]:
-    """The tensors that a model returns, in whatever holds them, without caches of keys and values."""
+def output_tensors(output: Any, seen: set[int] | None = None) -> list[Tensor]:
+    """The tensors that a model returns, in whatever holds them, without caches of keys and values.
+
+    Args:
+        output: tensors, containers, and objects with attributes (in slots, too), nested in any way.
+        seen: ids of objects that have been looked into.
+    """
+    seen = set() if seen is None else seen
     if isinstance(output, Mapping):
         output = [v for k, v in output.items() if k not in _CACHES]
     out = []
     for leaf in tree_flatten(output)[0]:
         if isinstance(leaf, Tensor):
             out.append(leaf)
-        elif isinstance(leaf, Mapping) or hasattr(leaf, "__dict__") and "Cache" not in type(leaf).__name__:
-            out += output_tensors(leaf if isinstance(leaf, Mapping) else vars(leaf))
+        elif id(leaf) not in seen and not isinstance(leaf, _NO_OUTPUTS) and "Cache" not in type(leaf).__name__:
+            seen.add(id(leaf))
+            out += output_tensors(leaf if isinstance(leaf, Mapping) else _attributes(leaf), seen)
     return out
+
+
+def _attributes(x: Any) -> dict[str, Any]:
+    """An object's attributes, those in slots too."""
+    slots = [name for cls in type(x).__mro__ for name in _slot_names(vars(cls).get("__slots__", ()))]
+    return {**{name: getattr(x, name) for name in slots if hasattr(x, name)}, **getattr(x, "__dict__", {})}
+
+
+def _slot_names(slots: str | Iterable[str]) -> Iterable[str]:
+    return (slots,) if isinstance(slots, str) else slots
 
 
 def _argument_names(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, str]:
