@@ -37,7 +37,6 @@ def settle_graph(nowcasting: Nowcasting, inner: nn.Module, model: nn.Module, top
         return
     from nino.graphs import neural_graph
     from nino.graphs.recorded.examples import of_transformers
-    from nino.graphs.recorded.record import check_recordable
     from nino.graphs.registry import graph_now
 
     assert nowcasting.nowcaster is not None
@@ -49,7 +48,6 @@ def settle_graph(nowcasting: Nowcasting, inner: nn.Module, model: nn.Module, top
     if graph is not None:
         take_graph(nowcasting, graph)
         return
-    check_recordable(inner)
 
     @torch.compiler.disable
     def record_once(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -250,6 +250,17 @@ def test_nowcasters_without_wiring_take_every_model(make):
         neural_graph(model)
 
 
+@pytest.mark.parametrize("which", ["NiNo", "LineFit"])
+def test_lazy_modules_are_refused_before_their_first_pass(checkpoint, which):
+    model = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(2))
+    nowcaster = {"nowcaster": LineFit()} if which == "LineFit" else {"ckpt": checkpoint}
+    message = "parameter '0.weight' has no shape yet: run the model once before"
+    with pytest.raises(ValueError, match=message):
+        NiNo(torch.optim.SGD(model.parameters(), lr=0.1), model=model, period=10, max_train_steps=20, **nowcaster)
+    with pytest.raises(ValueError, match=message):
+        neural_graph(model)
+
+
 def test_constructing_and_nowcasting_leave_the_random_numbers_alone(checkpoint):
     model = small_convnet()
     torch.manual_seed(5)

@@ -16,7 +16,6 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
     UnsupportedOperatorException,
 )
-from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_flatten, tree_map
 
 from nino.graphs.graph import NeuralGraph
@@ -25,7 +24,7 @@ from nino.graphs.recorded.calls import plain_kernels
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.recorder import Recorder
 from nino.graphs.recorded.values import Value
-from nino.graphs.weights import Weights
+from nino.graphs.weights import Weights, check_placeable
 
 Example = Any
 
@@ -59,7 +58,7 @@ def record_graph(model: nn.Module, example: Example, topology: str = "exact") ->
         ValueError: if the model has complex, quantised or uninitialised parameters, does not run on the example, or
             returns no tensor.
     """
-    check_recordable(model)
+    check_placeable(model.named_parameters())
     args, kwargs = as_call(example)
     state: set[str] = set()
     while True:
@@ -67,20 +66,6 @@ def record_graph(model: nn.Module, example: Example, topology: str = "exact") ->
         if written <= state:
             return assemble(reading, state, topology)
         state |= written
-
-
-def check_recordable(model: nn.Module) -> None:
-    """Refuse parameters that have no place in a graph, and say what to do.
-
-    Raises:
-        ValueError: names the parameter.
-    """
-    for name, parameter in model.named_parameters():
-        if isinstance(parameter, UninitializedParameter):
-            raise ValueError(f"parameter {name!r} has no shape yet: run the model once before its graph is made")
-        if parameter.is_quantized or parameter.is_complex():
-            what = "quantised" if parameter.is_quantized else "complex"
-            raise ValueError(f"parameter {name!r} is {what}: only real floating point lies on a graph; freeze it apart")
 
 
 def as_call(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:

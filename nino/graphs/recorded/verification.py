@@ -115,10 +115,7 @@ class _Check:
         self.tolerance = TOLERANCE if dtype is torch.float64 else 1e3 * TOLERANCE
         self.graph, self.model = graph, model
         args, kwargs = as_call(example)
-        self.call = tree_map(
-            lambda x: x.detach().cpu().to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x,
-            (args, kwargs),
-        )
+        self.call = tree_map(lambda x: _cast(x.detach().cpu(), dtype) if isinstance(x, Tensor) else x, (args, kwargs))
         self.flat = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
         self.buffers = {name: b.detach().clone() for name, b in model.named_buffers()}
         self.outputs = self.run()
@@ -223,7 +220,7 @@ def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
         for t in [*twin.parameters(), *twin.buffers()]:
             if t.is_floating_point():
                 nn.init.normal_(t, std=0.1 if t.ndim < 2 else float(t[0].numel()) ** -0.5)
-    twin = twin.cpu().to(dtype).eval()
+    twin = twin.cpu()._apply(lambda t: _cast(t, dtype)).eval()  # `to` would leave out imaginary parts
     for module in twin.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             module.reset_running_stats()
@@ -231,6 +228,11 @@ def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
         if p.ndim <= 1 or p.numel() == p.shape[0] or not p.any():
             p.add_(0.3 * torch.randn_like(p))
     return twin
+
+
+def _cast(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """In a floating point dtype, or the complex one of its parts; integers as they are."""
+    return t.to(dtype) if t.is_floating_point() else t.to(dtype.to_complex()) if t.is_complex() else t
 
 
 def _deepcopy(model: nn.Module) -> nn.Module:
