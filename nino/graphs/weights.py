@@ -96,8 +96,8 @@ def check_placeable(parameters: Iterable[tuple[str, Tensor]]) -> None:
             )
         if parameter.is_complex():
             raise ValueError(
-                f"parameter {name!r} is complex ({parameter.dtype}): only real floating point lies on a graph; keep it "
-                f"as two real numbers (torch.view_as_complex in the forward) or, where it is not trained, make it a buffer"
+                f"parameter {name!r} is complex ({parameter.dtype}): only real floating point lies on a graph; make it "
+                f"two real numbers (torch.view_as_complex in the forward) or, where it is not trained, a buffer"
             )
 
 

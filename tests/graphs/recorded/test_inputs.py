@@ -239,7 +239,7 @@ class Rotating(nn.Module):
 
 
 def test_a_complex_parameter_is_refused_with_what_helps() -> None:
-    with pytest.raises(ValueError, match=r"'w' is complex .*view_as_complex in the forward.* trained, make it a"):
+    with pytest.raises(ValueError, match=r"'w' is complex .*view_as_complex in the forward.* trained, a buffer"):
         neural_graph(Rotating("complex"), "exact", example=X)
     for how in ("two real numbers", "buffer"):
         model = Rotating(how)
