@@ -56,6 +56,7 @@ class Nowcasting(SharedStates):
         watch: the last nowcast, until the base optimizer's next step has been compared with it.
         counts: nowcasts that were kept, put back, and left out because states were missing or not finite; where a base
             optimizer took some back, ``taken back``, too.
+        to_record: topology, and what becomes of unknown parameters, of a graph that the next forward pass gives.
     """
 
     base: OptimizerLike
@@ -75,6 +76,7 @@ class Nowcasting(SharedStates):
     verbose: bool = True
     watch: JumpWatch | None = None
     counts: dict[str, int] = field(default_factory=lambda: {"kept": 0, "put back": 0, "left out": 0})
+    to_record: tuple[str, str] | None = None
     _agreed: bool = field(default=False, init=False)
 
     # -- before a nowcast ------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.nowcasting import Nowcasting
 from nino.optim.optimizer_view import OptimizerLike, OptimizerView
 from nino.optim.progress import Progress
+from nino.optim.recording import record_in_next_pass
 from nino.optim.shards import reshard
 
 
@@ -45,6 +46,13 @@ class NowcastSteps(OptimizerView):
         super().__init__(base)
         self.model, self.nowcasting, self.progress = model, nowcasting, progress
         self._plan()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, whose graph is recorded in the next forward pass of the model that was copied with it."""
+        super().__setstate__(state)
+        nowcasting = state.get("nowcasting")
+        if nowcasting is not None and nowcasting.graph is None and nowcasting.to_record is not None:
+            record_in_next_pass(nowcasting, self.model, self.model)
 
     steps, last_nowcast = forwarded("progress", "steps"), forwarded("progress", "last_nowcast")
     loss = forwarded("progress", "loss")
