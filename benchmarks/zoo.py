@@ -31,11 +31,10 @@ from typing import Any
 import torch
 
 from benchmarks.zoo_models import LIBRARIES, Model, NotSmallError
-from benchmarks.zoo_rows import Row, counts, read, verified, write
+from benchmarks.zoo_rows import NOTHING, Row, counts, read, settled, write
 from nino.graphs import NeuralGraph, neural_graph
+from nino.graphs.recorded.summarise import UNREAD
 from nino.measure import clock, peak_bytes
-
-UNREAD = "no operation reads it"
 
 
 def measure(model: Model, verify: float) -> Row:
@@ -73,7 +72,8 @@ def measure(model: Model, verify: float) -> Row:
             checked = graph.verify(net, example)
         except Exception as error:
             return row | {"verified": "error", "why": _said(error)}
-        row |= {"verified": "yes" if checked else "no", "renumbered": len(checked.renumbered)}
+        said = "no" if not checked else "yes" if checked.renumbered else NOTHING
+        row |= {"verified": said, "renumbered": len(checked.renumbered)}
         if not checked:
             row["why"] = "; ".join([*reasons, str(checked)])
     return row
@@ -169,7 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--memory", type=float, default=6.0, help="GB that a model may take")
     parser.add_argument("--workers", type=int, default=1, help="models at a time")
     parser.add_argument("--only", default="", help="models whose name contains this")
-    parser.add_argument("--again", action="store_true", help="measure anew what is not recorded, whole and verified")
+    parser.add_argument("--again", action="store_true", help="measure anew what is not recorded whole and verified")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> None:
         models = list(LIBRARIES[library]())
         gc.freeze()
         done = {
-            name for (lib, name), row in rows.items() if lib == library and not (options.again and not verified(row))
+            name for (lib, name), row in rows.items() if lib == library and not (options.again and not settled(row))
         }
         chosen = [m for m in models if options.only in m.name and m.name not in done]
         chosen.sort(key=lambda m: (library, m.name) in rows)  # new ones first

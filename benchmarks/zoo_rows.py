@@ -20,6 +20,9 @@ REST = ("library", "model", "outcome", "why")
 FILES = ("families", "torchvision", "timm", "transformers")
 Row = dict[str, Any]
 
+#: What stands under ``verified`` for a graph that calls no neurons interchangeable: nothing was checked.
+NOTHING = "nothing to renumber"
+
 
 def read(path: Path) -> list[Row]:
     """Rows of a file, none if it does not exist."""
@@ -57,6 +60,11 @@ def verified(row: Row) -> bool:
     return whole(row) and row.get("verified") == "yes"
 
 
+def settled(row: Row) -> bool:
+    """Whether it is whole, and there is nothing to renumber or it has been renumbered."""
+    return whole(row) and row.get("verified") in ("yes", NOTHING)
+
+
 def counts(rows: Iterable[Row]) -> list[Row]:
     """How many models of each kind run, are recorded whole, and are verified."""
     kinds: dict[tuple[str, str], list[Row]] = {}
@@ -72,8 +80,8 @@ def counts(rows: Iterable[Row]) -> list[Row]:
 
 
 def rest(rows: Iterable[Row]) -> list[Row]:
-    """Models that are not recorded whole and verified, and what stopped them."""
-    return [{column: row.get(column, "") for column in REST} for row in rows if not verified(row)]
+    """Models that are not recorded whole and verified (where there is something to renumber), and what stopped them."""
+    return [{column: row.get(column, "") for column in REST} for row in rows if not settled(row)]
 
 
 def all_rows() -> list[Row]:

@@ -157,6 +157,17 @@ def require_sums(folder: Path, files: Iterable[Path]) -> None:
             raise ValueError(f"{path} is damaged: it is not what {folder / SUMS} lists; copy it again")
 
 
+def sums_below(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of files by their `path_below`: files of two folders may share a name."""
+    return {path_below(folder, path): sha256(path) for path in dict.fromkeys(paths)}
+
+
+def path_below(folder: Path, path: Path) -> str:
+    """A path below a folder, or below the folder that a file is in; whole where it lies elsewhere."""
+    start = folder.parent if folder.is_file() else folder
+    return (path.relative_to(start) if path.is_relative_to(start) else path).as_posix()
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:

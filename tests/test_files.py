@@ -1,4 +1,4 @@
-"""A disk that is full: a small tmpfs."""
+"""Files: a disk that is full (a small tmpfs), and what records call them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nino.files import replacing, require_space, require_whole_archive, write_text
+from nino.files import path_below, replacing, require_space, require_whole_archive, sha256, sums_below, write_text
 
 SIZE = 64 * 1024
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,3 +96,16 @@ def test_a_stage_on_a_full_disk_says_so_and_leaves_nothing_to_read(small: Path, 
     assert done.returncode == 1, json.dumps([done.stdout, done.stderr])
     assert done.stderr.startswith("nino: error: [Errno 28] the disk is ") and "Traceback" not in done.stderr
     assert left(small) == ["ballast"]
+
+
+def test_files_of_one_name_in_two_folders_have_a_sum_each(tmp_path: Path) -> None:
+    paths = [tmp_path / "train" / "data.txt", tmp_path / "test" / "data.txt"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(path.parent.name)
+    assert sums_below(tmp_path, [*paths, paths[0]]) == {
+        "train/data.txt": sha256(paths[0]),
+        "test/data.txt": sha256(paths[1]),
+    }
+    assert path_below(paths[0], paths[0]) == "data.txt"  # `data.path` may name a file
+    assert path_below(paths[0].parent, paths[1]) == paths[1].as_posix()

@@ -82,7 +82,9 @@ def test_every_command_is_run_by_a_test_or_says_why_not() -> None:
         command = line.partition(" #")[0].strip()
         if command not in RUN_BY:
             both = README.partition(line)[2][:120]  # a reason for two commands stands beside the second
-            assert re.search(r"no test runs it: \w+", line) or re.search(r"no test runs these two: \S+", line + both), line
+            assert re.search(r"no test runs it: \w+", line) or re.search(r"no test runs these two: \S+", line + both), (
+                line
+            )
             continue
         file, _, name = RUN_BY[command].partition("::")
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), command

@@ -29,8 +29,8 @@ from nino.specs import suggest
 if TYPE_CHECKING:
     from torch import nn
 
+    from nino.graphs import NeuralGraph
     from nino.nowcasters import Nowcaster
-    from nino.tasks import Task
 
 
 ModelFunction = Annotated[
@@ -55,38 +55,42 @@ def add_to(app: typer.Typer) -> None:
 
 def graph(
     model: Annotated[
-        str | None, typer.Argument(help="package.module:function that builds a model; left out: a task's network.")
+        str | None,
+        typer.Argument(
+            help="package.module:function that builds a model, or it and an example of its inputs; left out: a task's "
+            "network.",
+        ),
     ] = None,
     spec: SpecFile = None,
     config: ConfigFiles = None,
     task: TaskName = None,
-    topology: TopologyName = "released",
+    topology: Annotated[
+        Literal["released", "exact", "naive"] | None,
+        typer.Option("--topology", help="Which neural graph is read; default released, with --verify exact."),
+    ] = None,
     data_dir: DataDir = None,
-    verify: bool = typer.Option(False, "--verify", help="Record the exact graph, renumber neurons, compare outputs."),
+    verify: bool = typer.Option(
+        False, "--verify", help="Renumber the neurons that the graph calls interchangeable, and compare outputs."
+    ),
 ) -> None:
     """Print the neural graph of a network: groups of neurons and the blocks that join them."""
     from nino.graphs import neural_graph
-    from nino.graphs.recorded import guessed
-    from nino.tasks.model_graphs import task_graph
+    from nino.tasks.model_graphs import examples_of, task_graph
 
-    loaded: Task | None = None
+    chosen = topology or ("exact" if verify else "released")
     if model is not None:
-        name, network = model, build(model)
+        name, (network, example) = model, build_with_example(model)
+        drawn = neural_graph(network, chosen, example=example)
     else:
         from nino.tasks import load_task
 
         job = select.task_job(spec, config, task)
         loaded = load_task(job.unit, job.data_dir(data_dir))
         name, network = job.unit.id, loaded.build_model(0)
+        drawn, example = task_graph(loaded, network, chosen), examples_of(loaded.data, network)
     if verify:
-        recorded, example = guessed(network)
-        typer.echo(recorded.summary())
-        checked = recorded.verify(network, example)
-        typer.echo(f"{name}: {checked}")
-        if not checked:
-            raise typer.Exit(1)
+        _verify(name, drawn, network, example)
         return
-    drawn = neural_graph(network, topology) if loaded is None else task_graph(loaded, network, topology)
     typer.echo(f"{name}, topology {drawn.topology}: {drawn.num_nodes} nodes, {drawn.num_edges} edges,")
     typer.echo(f"{drawn.num_parameters} parameters in {len(drawn.parameters)} tensors")
     for group, nodes in drawn.groups.items():
@@ -96,6 +100,21 @@ def graph(
             f"  block  {block.name:<32} {block.edge_type.name.lower()}, {block.kind}: "
             f"{block.source.size} x {block.target.size} nodes, {block.num_weights} weights"
         )
+
+
+def _verify(name: str, drawn: NeuralGraph, network: nn.Module, example: Any) -> None:
+    """Print whether renumbering keeps the outputs on an example, where there is none on inputs that the network takes.
+
+    Raises:
+        typer.Exit: with 1, where it does not.
+    """
+    from nino.graphs.recorded import guessed
+
+    typer.echo(drawn.summary())
+    checked = drawn.verify(network, guessed(network)[1] if example is None else example)
+    typer.echo(f"{name}: {checked}")
+    if not checked:
+        raise typer.Exit(1)
 
 
 def step(
@@ -206,11 +225,6 @@ def nowcaster_of(name: str) -> Nowcaster:
     from nino.nowcasters import LineFit, load_nowcaster
 
     return LineFit() if name == "linear" else load_nowcaster(name)
-
-
-def build(path: str) -> nn.Module:
-    """The network of ``build_with_example`` alone."""
-    return build_with_example(path)[0]
 
 
 def build_with_example(path: str) -> tuple[nn.Module, Any]:

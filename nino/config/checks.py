@@ -16,7 +16,7 @@ from nino.config.recipe_checks import recipes
 from nino.config.schedule_checks import schedules
 from nino.specs import Config, L2OSpec, OverheadSpec, suggest
 from nino.specs.methods import APPROXIMATIONS, FITTED, NOWCASTERS
-from nino.specs.model_options import LIBRARIES
+from nino.specs.model_options import LIBRARIES, unfit
 from nino.specs.outside import uses
 from nino.specs.studies import STUDY_TABLES
 from nino.specs.targets import METRICS, told_of, unmeasured
@@ -228,11 +228,14 @@ def _tasks(config: Values) -> Iterator[str]:
 
 
 def _target(key: str, task: Values) -> Iterator[str]:
-    """Metrics that the data cannot give, directions that go without saying, values that no run can meet."""
-    target, value = task["target"], task["target"]["value"]
+    """Metrics and models that the data are not for, directions that go without saying, values that no run can meet."""
+    target, value, model = task["target"], task["target"]["value"], task["model"]
     metric = target["metric"]
-    if (what := told_of(task["data"])) is not None and (problem := unmeasured(target, *what)):
-        yield f"{key}.target.metric (={metric}) {problem}"
+    if (what := told_of(task["data"])) is not None:
+        if problem := unmeasured(target, *what):
+            yield f"{key}.target.metric (={metric}) {problem}"
+        if problem := unfit(model["name"], what[0]):
+            yield f"{key}.model.name (={model['name']}) {problem}"
     if metric in METRICS and "better" in target:
         way = METRICS[metric].better
         yield f"{key}.target.better (={target['better']}): of {metric}, {way} is better; leave it out"
@@ -244,7 +247,6 @@ def _target(key: str, task: Values) -> Iterator[str]:
         yield f"{key}.target.value (={value}): no {metric} is {least} or less; give one that a run can meet"
     if task["evaluation"].get("hardest_first") and metric not in RULED_OUT:
         yield f"{key}.evaluation.hardest_first: rules out targets of {' and '.join(RULED_OUT)} alone; leave it out"
-    model = task["model"]
     if model["name"] in LIBRARIES and not isinstance(model.get("options", {}).get("model"), str):
         yield f"{key}.model.options.model: missing; name one of the models of {model['name']}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -157,10 +158,10 @@ class Experiment:
     def data_files(self, task: str) -> list[str]:
         """Local files that a task's data are read from: those that its entry names, the files of a folder, its code."""
         data, named = self.tasks[task].data, []
-        if data.path is not None and data.name in ("table", "text") and Path(data.path).is_dir():
+        if data.path is not None and data.name in ("table", "text") and os.path.isdir(data.path):
             with suppress(FileNotFoundError, ValueError):  # what does not go together is the job's to say
                 named = [str(path) for paths in own_files(data).values() for path in paths]
-        elif data.path is not None and Path(data.path).is_file():
+        elif data.path is not None and os.path.isfile(data.path):
             named = [data.path]
         return [*named, *files(data)]
 
@@ -172,7 +173,7 @@ class Experiment:
         if spec.nowcaster == "l2o" and spec.source is not None:
             return [Layout(self.run).l2o_checkpoint(spec.source)]
         given = spec.path if spec.nowcaster in ("checkpoint", "l2o") else None
-        return [given] if given is not None and Path(given).is_file() else []
+        return [given] if given is not None and os.path.isfile(given) else []
 
     def sources(self, task: str, *methods: str) -> list[str]:
         """The Python files outside this package that define parts of a task, and of methods that it is trained with."""

@@ -51,6 +51,8 @@ def read(path: Path) -> dict[str, Any]:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Strict)
     except FileNotFoundError:
         raise ConfigError([f"{path}: no such config file (relative paths start at {Path.cwd().name}/)"]) from None
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read as a config file ({error.strerror})"]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: {' '.join(str(error).split())}"]) from error
     if values is None:

@@ -52,7 +52,8 @@ def _recipe(key: str, recipe: RecipeSpec, of: str = "") -> Iterator[str]:
             "lr": recipe.lr,
             **({"weight_decay": recipe.weight_decay} if recipe.weight_decay else {}),
         }
-        yield from (f"{key}.optimizer (={recipe.optimizer}): {each}" for each in found.problems(arguments, "optimizer"))
+        faults = found.problems(arguments, "optimizer", offered=())
+        yield from (f"{key}.optimizer (={recipe.optimizer}): {each}" for each in faults)
     if schedule is not None and schedule.warmup >= recipe.steps:
         yield f"{key}.schedule.warmup (={schedule.warmup}) must be less than recipe.steps (={recipe.steps}{of})"
     if schedule is not None and schedule.kind == "constant" and schedule.final:

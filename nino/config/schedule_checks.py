@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from nino.config.fit_checks import fit_of
@@ -70,6 +70,6 @@ def _states(config: Values, method: MethodSpec, schedule: ScheduleSpec) -> Itera
             yield (
                 f"{_key(method, 'max_horizon')} (={furthest}): {source} predicts at most {fit.max_horizon} states ahead"
             )
-    published = method.nowcaster == "checkpoint" and not Path(str(method.path)).is_file()
+    published = method.nowcaster == "checkpoint" and not os.path.isfile(str(method.path))
     if published and context != PUBLISHED_CONTEXT:
         yield f"{context_key}: {method.path} (method {method.name}) reads {PUBLISHED_CONTEXT} states"

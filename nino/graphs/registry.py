@@ -13,6 +13,7 @@ from nino.graphs.builder import GraphBuilder
 from nino.graphs.feedforward import declare_feedforward, declare_in_order
 from nino.graphs.feedforward.wiring import Untraceable
 from nino.graphs.graph import NeuralGraph
+from nino.graphs.weights import check_placeable
 
 Topology = Literal["released", "exact", "naive"]
 Unknown = Literal["error", "carry", "order"]
@@ -66,8 +67,8 @@ def neural_graph(
         The graph; its parameters are those of ``model.named_parameters()``.
 
     Raises:
-        ValueError: for an unknown topology, parameters that lie on no edge, or a model that does not run on the
-            example, or on any known input where none is passed.
+        ValueError: for an unknown topology, parameters that lie on no edge, are complex, quantised or without a shape,
+            or a model that does not run on the example, or on any known input where none is passed.
     """
     for argument, value, allowed in (
         ("topology", topology, get_args(Topology)),
@@ -76,6 +77,7 @@ def neural_graph(
         if value not in allowed:
             raise ValueError(f"`{argument}` (={value!r}) must be one of {', '.join(map(repr, allowed))}")
     inner = unwrap(model)
+    check_placeable(inner.named_parameters())
     recorded_first = example is not None and topology == "exact" and not _USERS & {declaration_of(inner)}
     graph = None if recorded_first else known_graph(inner, topology, unknown)
     if graph is None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from nino.graphs.core import Parameter, WeightView
 
@@ -75,6 +76,29 @@ class Weights:
         while not self.parameters[index].numel and index:
             index -= 1
         return w, self.parameters[index].name
+
+
+def check_placeable(parameters: Iterable[tuple[str, Tensor]]) -> None:
+    """Refuse parameters that have no place on a flat vector of real numbers, and say what to do.
+
+    Args:
+        parameters: by name.
+
+    Raises:
+        ValueError: names the first one.
+    """
+    for name, parameter in parameters:
+        if isinstance(parameter, UninitializedParameter):
+            raise ValueError(f"parameter {name!r} has no shape yet: run the model once before its graph is made")
+        if parameter.is_quantized:
+            raise ValueError(
+                f"parameter {name!r} is quantised: only real floating point lies on a graph; make it a buffer"
+            )
+        if parameter.is_complex():
+            raise ValueError(
+                f"parameter {name!r} is complex ({parameter.dtype}): only real floating point lies on a graph; make it "
+                f"two real numbers (torch.view_as_complex in the forward) or, where it is not trained, a buffer"
+            )
 
 
 def some(names: Iterable[str], limit: int = 6) -> str:

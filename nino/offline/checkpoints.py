@@ -139,7 +139,13 @@ class WeightFile:
             changed: new tensors by the keys that lead to them.
         """
         if self.path.suffix == SAFETENSORS:
-            tensors = {name: changed.get((name,), tensor).contiguous() for name, tensor in self.content.items()}
+            tensors: dict[str, Tensor] = {}
+            places: set[int] = set()
+            for name, tensor in self.content.items():
+                new = changed.get((name,), tensor).contiguous()
+                # The names of a tied weight share one tensor, which this format has to hold once for each.
+                tensors[name] = new.clone() if new.data_ptr() in places else new
+                places.add(new.data_ptr())
             save_file(tensors, path, metadata=self.metadata or None)
             return
         content = dict(self.content)

@@ -20,6 +20,7 @@ from nino.nowcasters import FileStates, Nowcaster, load_nowcaster
 from nino.offline.checkpoints import Checkpoint, Copy, write_like
 from nino.offline.network import model_and_graph, names_of, predict
 from nino.optim.checks import check_update_scale
+from nino.optim.still import unmoved
 
 log = logging.getLogger("nino.optim")
 
@@ -66,8 +67,8 @@ def merge(
 
     for base and fine-tuned models as the states :math:`\theta_1, \dots, \theta_c`, see ``ORDERS``; a nowcaster of any
     context reads each once, in the order given. Word embeddings, parameters on no edge of the graph and buffers such as
-    batch statistics are the fine-tuned models' mean; parameters that are equal in all of them stay. All else in the
-    merged checkpoint is the first fine-tuned model's.
+    batch statistics are the fine-tuned models' mean; elements that are equal in all models stay. All else in the merged
+    checkpoint is the first fine-tuned model's.
 
     Args:
         base: what all were fine-tuned from: a file or folder, as for ``step``.
@@ -115,13 +116,13 @@ def merge(
     changed: dict[Path, dict[tuple[str, ...], Tensor]] = {}
     for parameter in graph.parameters:
         of_models = [tensors[parameter.name] for tensors in mapped]
-        if all(torch.equal(of_models[0], other) for other in of_models[1:]):
+        held = unmoved(tensor.flatten() for tensor in of_models)
+        if held is None or bool(held.all()):
             continue
-        new = _mean(of_models[1:])
+        new, last = _mean(of_models[1:]), of_models[order[-1]].float()
         if parameter.name not in averaged:
-            last = of_models[order[-1]].float()
             new = last + update_scale * (total[parameter.slice].view(last.shape) - last)
-        _put(changed, places[1][parameter.name], new, parameter.name)
+        _put(changed, places[1][parameter.name], torch.where(held.view(last.shape), last, new), parameter.name)
     for name, copies, tensors in _buffers(model, opened):
         _put(changed, copies, _mean(tensors[1:]), name)
     write_like(opened[1], target, {file.path: changed.get(file.path, {}) for file in opened[1].files})

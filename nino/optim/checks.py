@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from nino.graphs.weights import check_placeable
 from nino.optim.optimizer_view import OptimizerLike
 from nino.schedule import Schedule
 
@@ -84,10 +85,11 @@ def check_parameters(named: Mapping[str, Tensor]) -> None:
     """Refuse models whose states cannot be nowcast.
 
     Raises:
-        ValueError: for a model without parameters, or with complex or integer ones; names the parameter.
+        ValueError: for a model without parameters, or with complex, integer or uninitialised ones; names the parameter.
     """
     if not named:
         raise ValueError("`model` has no parameters: nothing to nowcast")
+    check_placeable(named.items())
     for name, parameter in named.items():
         if not parameter.is_floating_point():
             raise ValueError(

@@ -11,15 +11,16 @@ was: from then on the training is the same one, translated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nino.optim.shards import is_sharded
+from nino.optim.kept import Kept, kept_tensors
+from nino.optim.shards import local
 
+TINY = 1e-12  # of the mean square: rounding, where all elements are equal
 NEAR = 0.5  # a copy's distance from the weights, relative to their norm: what does not follow them is at 1 or beyond
 
 # Names that well-known optimizers give to their copies, which may lie further away.
@@ -32,124 +33,122 @@ COPIES = (
 )
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A tensor of a parameter's shape in an optimizer.
-
-    Args:
-        optimizer: the class that holds it.
-        name: of the entry in the parameter's state, or of the list that it stands in.
-        parameter: whose shape it has.
-        tensor: it itself.
-    """
-
-    optimizer: str
-    name: str
-    parameter: Tensor
-    tensor: Tensor
-
-    def __str__(self) -> str:
-        """As a warning names it."""
-        return f"{self.optimizer}'s {self.name!r}"
-
-
 def copies_of(base: Any, parameters: Sequence[Tensor]) -> list[Kept]:
-    """The copies of the parameters' values that an optimizer keeps.
-
-    A kind of entry (all parameters' ``z``) is a copy if its name is a known one's, or if it lies near the parameters:
-    at less than half of their norm from them, taken over all of them together. Moments of gradients lie at one or more.
+    """The copies of the parameters' values that an optimizer keeps, in one process; see ``Carried``.
 
     Args:
         base: the optimizer, before the parameters change.
         parameters: that may change.
     """
+    carried = Carried(base, parameters)
+    carried.choose([carried.sums])
+    return carried.copies
+
+
+def masters_of(base: Any, parameters: Sequence[Tensor]) -> dict[int, Tensor]:
+    """What an optimizer keeps of bfloat16 and float16 parameters in higher precision, by the parameter's ``id``.
+
+    Such a kind of entry rounds to all of its parameters, element by element; zeros beside zeros say nothing.
+
+    Args:
+        base: the optimizer.
+        parameters: of the model, in one process.
+    """
+    low = [p for p in parameters if p.dtype in (torch.bfloat16, torch.float16)]
     kinds: dict[tuple[str, str], list[Kept]] = {}
-    for kept in kept_tensors(base, parameters):
-        kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
-    free = any("train_mode" in group for group in base.param_groups) or hasattr(base, "train_mode")
-    known = (*COPIES, *(SCHEDULE_FREE if free else ()))
-    return [kept for (_, name), kind in kinds.items() if name in known or distance(kind) < NEAR for kept in kind]
+    for kept in kept_tensors(base, low) if low else ():
+        if kept.tensor.dtype.itemsize >= 4:
+            kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
+    masters: dict[int, Tensor] = {}
+    for kind in kinds.values():
+        rounds = all(torch.equal(kept.tensor.to(kept.parameter), kept.parameter) for kept in kind)
+        if rounds and any(bool(kept.parameter.any()) for kept in kind):
+            masters = {id(kept.parameter): kept.tensor.detach() for kept in kind} | masters
+    return masters
 
 
-def distance(kind: Sequence[Kept]) -> float:
-    """How far tensors lie from their parameters, relative to the norm of these; infinite for parameters that are 0."""
-    apart = sum(_norm(kept.tensor, kept.parameter) ** 2 for kept in kind)
-    size = sum(_norm(kept.parameter) ** 2 for kept in kind)
-    return (apart / size) ** 0.5 if size > 0 else float("inf")
+def distance(sums: Sequence[Tensor]) -> float:
+    r"""How far tensors s lie from their parameters w, over all their elements together.
+
+    It is the larger one of
+
+    .. math:: \frac{\lVert s - w \rVert}{\lVert w \rVert} \quad\text{and}\quad
+        \frac{\lVert (s - w) - \overline{s - w} \rVert}{\lVert w - \overline{w} \rVert};
+
+    infinite where a denominator is 0.
+
+    Args:
+        sums: what ``sums_of`` returns, of any number of processes.
+    """
+    count, total, square, apart, apart_square = sum(sums, torch.zeros(5, dtype=torch.float64)).tolist()
+    spread, apart_spread = square - total**2 / max(count, 1), apart_square - apart**2 / max(count, 1)
+    if spread <= TINY * square:
+        return float("inf")
+    return max(apart_square / square, apart_spread / spread) ** 0.5
 
 
-def kept_tensors(base: Any, parameters: Sequence[Tensor]) -> Iterator[Kept]:
-    """Every floating-point tensor of a parameter's shape that an optimizer, or one inside it, keeps for it."""
-    seen = {id(p) for p in parameters}
-    for optimizer in _within(base):
-        name = type(optimizer).__name__
-        for parameter in parameters:
-            entries = optimizer.state[parameter] if parameter in optimizer.state else {}
-            items = entries.items() if isinstance(entries, Mapping) else ()
-            for key, tensor in [*items, *_parallel(optimizer, parameter)]:
-                if _alike(tensor, parameter) and id(tensor) not in seen and key != "step":
-                    seen.add(id(tensor))
-                    yield Kept(name, str(key), parameter, tensor)
-
-
-def _within(base: Any) -> Iterator[Any]:
-    """An optimizer and those that it wraps, such as Lookahead's."""
-    waiting, seen = [base], set()
-    while waiting:
-        optimizer = waiting.pop(0)
-        if id(optimizer) in seen or not isinstance(getattr(optimizer, "state", None), Mapping):
-            continue
-        seen.add(id(optimizer))
-        yield optimizer
-        waiting += [value for value in vars(optimizer).values() if hasattr(value, "param_groups")]
-
-
-def _parallel(optimizer: Any, parameter: Tensor) -> Iterator[tuple[str, Any]]:
-    """What stands at the parameter's place in lists built like ``param_groups``: masters of apex and Megatron."""
-    for name, groups in vars(optimizer).items():
-        if not isinstance(groups, list) or groups is optimizer.param_groups:
-            continue
-        for group, other in zip(optimizer.param_groups, groups, strict=False):
-            tensors = other.get("params") if isinstance(other, Mapping) else other
-            if isinstance(tensors, list | tuple) and len(tensors) == len(group["params"]):
-                yield from ((name, t) for p, t in zip(group["params"], tensors, strict=True) if p is parameter)
-
-
-def _alike(tensor: Any, parameter: Tensor) -> bool:
-    return isinstance(tensor, Tensor) and tensor.shape == parameter.shape and tensor.is_floating_point()
-
-
-def _norm(tensor: Tensor, start: Tensor | None = None) -> float:
-    wide = tensor.detach().to(torch.float32)
-    wide = wide if start is None else wide - start.detach().to(wide)
-    norm = torch.linalg.vector_norm(wide, dtype=torch.float64)
-    return float(norm.full_tensor() if is_sharded(norm) else norm)
+def sums_of(kept: Kept) -> Tensor:
+    """How many elements of a parameter lie here, the sums of them and of their squares, and those of its distance."""
+    weights = local(kept.parameter).to(torch.float32)
+    values = [torch.tensor(float(weights.numel()), dtype=torch.float64)]
+    for each in (weights, local(kept.tensor).to(weights) - weights):
+        values += [each.sum(dtype=torch.float64), torch.linalg.vector_norm(each, dtype=torch.float64) ** 2]
+    return torch.stack([value.cpu() for value in values])
 
 
 class Carried:
     """The copies of parameters about to change, and what these were.
 
+    A kind of entry (all parameters' ``z``) is a copy if its name is a known one's, or if it lies near the parameters:
+    at less than half of their norm from them, taken over all of them together, and so without the means of both, which
+    a constant may share. Moments of gradients lie at one or more; those with well-known names are never copies.
+
     Args:
         base: the optimizer that keeps them.
         parameters: that may change.
+
+    Attributes:
+        sums: of each kind that may be a copy, what lies here; see ``sums_of``.
+        copies: once they are chosen.
     """
 
     def __init__(self, base: Any, parameters: Sequence[Tensor]) -> None:
-        """Find the copies, and keep the present values of the parameters that have any."""
-        self.copies = copies_of(base, parameters)
-        self._before = {id(kept.parameter): kept.parameter.detach().clone() for kept in self.copies}
+        """Find what may be a copy; this asks no other process."""
+        free = any("train_mode" in group for group in base.param_groups) or hasattr(base, "train_mode")
+        known = {*COPIES, *(SCHEDULE_FREE if free else ())}
+        self._kinds: dict[tuple[str, str], list[Kept]] = {}
+        for kept in kept_tensors(base, parameters):
+            self._kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
+        self._named = {key for key, kind in self._kinds.items() if not known.isdisjoint(kind[0].names)}
+        self.sums = {
+            key: torch.stack([sums_of(kept) for kept in kind]).sum(0)
+            for key, kind in self._kinds.items()
+            if key not in self._named
+        }
+        self.copies: list[Kept] = []
+        self._before: dict[int, Tensor] = {}
+
+    def choose(self, everywhere: Sequence[Mapping[tuple[str, str], Tensor]]) -> None:
+        """Say which kinds are copies, by all processes' sums, and keep the present values of their parameters."""
+        for key, kind in self._kinds.items():
+            if key in self._named or distance([sums[key] for sums in everywhere if key in sums]) < NEAR:
+                self.copies += kind
+        self._before = {id(kept.parameter): local(kept.parameter).clone() for kept in self.copies}
 
     @torch.no_grad()
-    def shift(self) -> None:
-        """Shift every copy by its parameter's change.
+    def shift(self, written: Container[int] = ()) -> None:
+        """Shift every copy by its parameter's change, but those whose first element's address is in ``written``.
 
         An element of a copy in higher precision (a master) that rounded to the parameter before does so afterwards.
         """
         for kept in self.copies:
-            copy, new = kept.tensor, kept.parameter.detach().to(kept.tensor.device)
+            copy = local(kept.tensor)
+            if copy.data_ptr() in written:
+                continue
+            new = local(kept.parameter).to(copy.device)
             old = self._before[id(kept.parameter)].to(copy.device)
             wide = torch.promote_types(torch.promote_types(copy.dtype, new.dtype), torch.float32)
-            shifted = (copy.detach().to(wide) + (new.to(wide) - old.to(wide))).to(copy.dtype)
+            shifted = (copy.to(wide) + (new.to(wide) - old.to(wide))).to(copy.dtype)
             if copy.dtype.itemsize > new.dtype.itemsize:
                 lost = (copy.to(new.dtype) == old) & (shifted.to(new.dtype) != new)
                 shifted = torch.where(lost, new.to(copy.dtype), shifted)

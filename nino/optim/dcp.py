@@ -30,6 +30,7 @@ from torch import Tensor
 
 from nino.device import same_rng
 from nino.optim.nowcasting import Nowcasting
+from nino.optim.optimizer_view import is_fresh
 
 CALLER = "torch.distributed.checkpoint.state_dict"
 ABOUT, STATE, REST = "nino_about", "nino_state_", "nino_rest_"
@@ -51,7 +52,8 @@ class StateNames(Mapping[Tensor, dict[str, None]]):
     def __init__(self, nowcasting: Nowcasting) -> None:
         """Find out which entries a fresh base optimizer will have."""
         self._nowcasting, self._first = nowcasting, next(iter(_carriers(nowcasting).values()), None)
-        self._fresh = {} if nowcasting.base.state else _names_after_a_step(nowcasting.base, len(_held(nowcasting)))
+        base = nowcasting.base
+        self._fresh = _names_after_a_step(base, len(_held(nowcasting))) if is_fresh(base) else {}
 
     def __getitem__(self, parameter: Tensor) -> dict[str, None]:
         """The names of a parameter's entries, as keys."""
@@ -93,7 +95,7 @@ def spread(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
         )
     nowcasts = dict(state["nino"])
     rows, context = nowcasts.pop("states"), nowcasting.history.context
-    fresh = not nowcasting.base.state
+    fresh = is_fresh(nowcasting.base)
     base = _state_after_a_step(nowcasting.base) if fresh else state
     schedule = nowcasts["schedule"]
     nowcasts |= {"fresh": fresh, "schedule": {**schedule, "horizons": _runs(schedule["horizons"])}}
@@ -123,7 +125,7 @@ def gather(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
         state: of `spread`, perhaps with names in place of the parameters' numbers.
 
     Raises:
-        ValueError: for groups that hold other parameters than the optimizer's.
+        ValueError: for groups that hold other parameters than the optimizer's, and for fewer states than were saved.
     """
     entries: dict[Any, dict[str, Any]] = state.get("state", {})
     about = next((entry[ABOUT] for entry in entries.values() if isinstance(entry, Mapping) and ABOUT in entry), None)
@@ -137,7 +139,8 @@ def gather(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"`state_dict` holds {len(keys)} parameters, but the optimizer has {len(held)}")
     entry_of = {id(p): entries.get(key, {}) for p, key in zip(held, keys, strict=True)}
     first = next(entry for entry in entry_of.values() if ABOUT in entry)
-    saved, carriers = nowcasts["saved"], _carriers(nowcasting)
+    carriers = _carriers(nowcasting)
+    saved = nowcasts["saved"] = _found(nowcasting, nowcasts, [entry_of[id(p)] for p in carriers.values()])
     rest = [first[f"{REST}{i}"].cpu() if f"{REST}{i}" in first else torch.empty(0) for i in range(saved)]
     lengths = [p.numel() for name, p in nowcasting.named.items() if name not in carriers]
     others = iter(zip(*(row.split(lengths) if len(row) == sum(lengths) else [] for row in rest), strict=True))
@@ -158,6 +161,24 @@ def gather(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
         "param_groups": state["param_groups"],
         "nino": {**nowcasts, "parameters": shapes, "states": torch.cat(columns, dim=1)},
     }
+
+
+def _found(nowcasting: Nowcasting, nowcasts: dict[str, Any], entries: list[Mapping[str, Any]]) -> int:
+    """How many states there are to go on from: all that were saved or, where another schedule rules, perhaps none.
+
+    Raises:
+        ValueError: where ``dcp.load`` has left states behind that are needed, as it fills the places it finds.
+    """
+    saved, context, own = int(nowcasts["saved"]), nowcasts["schedule"]["context"], nowcasting.history.context
+    if all(f"{STATE}{i}" in entry for entry in entries if f"{STATE}0" in entry for i in range(saved)):
+        return saved
+    if nowcasting.resume_schedule == "given" and context != own:
+        return 0
+    raise ValueError(
+        f"`state_dict` lacks some of the {saved} saved states: it was saved with context={context}, but this optimizer "
+        f"has context={own}, and `dcp.load` leaves behind what finds no place: pass context={context}, or "
+        f"resume_schedule='given' to drop the states"
+    )
 
 
 def _held(nowcasting: Nowcasting) -> list[Tensor]:

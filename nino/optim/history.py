@@ -93,8 +93,12 @@ class History:
         return self.context * self.size * self.dtype.itemsize
 
     @torch.no_grad()
-    def save(self, slot: int) -> None:
+    def save(self, slot: int, present: Sequence[Tensor] | None = None) -> None:
         """Copy the parameters' present values into ``slot``; later slots are forgotten.
+
+        Args:
+            slot: number of the state.
+            present: what to copy in place of whole parameters, such as these in higher precision.
 
         Raises:
             ValueError: for a slot that would leave a gap.
@@ -105,7 +109,7 @@ class History:
             )
         del self._finite[slot:]
         self.whole = None
-        parameters = self._parameters if self.shards is None else list(self.shards)
+        parameters = (present or self._parameters) if self.shards is None else list(self.shards)
         self._finite.append(within(parameters, self.dtype))
         for view, parameter in zip(self._rows()[slot], parameters, strict=True):
             view.copy_(parameter, non_blocking=True)  # into page-locked memory; elsewhere it blocks all the same
@@ -171,6 +175,10 @@ class History:
         self.whole = None
         if saved and rows is not None:
             self._allocated()[:saved].copy_(rows)
+
+    def allocate(self) -> None:
+        """Make room for the states, where there is none."""
+        self._allocated()
 
     def _wait(self) -> None:
         """Wait for the copies into page-locked memory, which the host is about to read."""

@@ -21,12 +21,14 @@ class Target:
         offset: of the first element of ``present`` in predictions.
         present: the elements that this process predicts; all of them where it is alone.
         shard: which these are.
+        master: whether ``present`` is what the base optimizer keeps of the parameter in higher precision.
     """
 
     parameter: Tensor
     offset: int
     present: Tensor
     shard: Shard | None = None
+    master: bool = False
 
     @property
     def part(self) -> slice:
@@ -66,7 +68,7 @@ class Jump:
         finite, square = True, 0.0
         for target in targets:
             new = self.value(target)
-            finite = finite and bool(new.isfinite().all())
+            finite = finite and bool(new.to(target.parameter.dtype).isfinite().all())
             change = new.to(torch.float32) - target.present.to(torch.float32)
             square += float(torch.linalg.vector_norm(change, dtype=torch.float64)) ** 2
         return finite, square
@@ -85,6 +87,15 @@ def write(jump: Jump, targets: list[Target]) -> None:
         if target.shard is not None:
             new = target.shard.give(new, target.parameter)
         local(target.parameter).copy_(new)
+
+
+@torch.no_grad()
+def write_masters(jump: Jump, targets: list[Target]) -> set[int]:
+    """Write a jump into the masters of parameters that have been written; returns the addresses of these masters."""
+    masters = [target for target in targets if target.master]
+    for target in masters:
+        target.present.copy_(jump.value(target))
+    return {target.present.data_ptr() for target in masters}
 
 
 @torch.no_grad()

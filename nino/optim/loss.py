@@ -26,20 +26,25 @@ def loss_of(model: nn.Module, closure: Callable[[], Any], *, grad: bool, ranks: 
         ValueError: if the closure returns something that is no number.
     """
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    with same_rng(), torch.set_grad_enabled(grad):
-        try:
-            loss = closure()
-        except Exception as error:
-            ranks.fail(error)
-            raise
-    with torch.no_grad():
-        for buffer, before in buffers:
-            buffer.copy_(before)
-    reshard(model)
+    try:
+        with same_rng(), torch.set_grad_enabled(grad):
+            loss = _number(closure())
+    except Exception as error:
+        ranks.fail(error)
+        raise
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        reshard(model)
+    return sum(ranks.agree(loss)) / ranks.world
+
+
+def _number(loss: Any) -> float:
     if isinstance(loss, Tensor) and loss.numel() == 1:
         loss = loss.item()
     if not isinstance(loss, int | float):
         raise ValueError(
             f"the loss closure returned a {type(loss).__name__}: it must return the loss, a number or scalar"
         )
-    return sum(ranks.agree(float(loss))) / ranks.world
+    return float(loss)

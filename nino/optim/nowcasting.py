@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from nino.device import same_rng, synchronize
-from nino.optim.copies import Carried
+from nino.optim.copies import Carried, masters_of
 from nino.optim.history import History, largest, within
-from nino.optim.jump import Jump, Target, snapshot, write
+from nino.optim.jump import Jump, Target, snapshot, write, write_masters
 from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.optimizer_view import OptimizerLike
 from nino.optim.shards import local
@@ -56,6 +56,7 @@ class Nowcasting(SharedStates):
         watch: the last nowcast, until the base optimizer's next step has been compared with it.
         counts: nowcasts that were kept, put back, and left out because states were missing or not finite; where a base
             optimizer took some back, ``taken back``, too.
+        to_record: topology, and what becomes of unknown parameters, of a graph that the next forward pass gives.
     """
 
     base: OptimizerLike
@@ -75,6 +76,7 @@ class Nowcasting(SharedStates):
     verbose: bool = True
     watch: JumpWatch | None = None
     counts: dict[str, int] = field(default_factory=lambda: {"kept": 0, "put back": 0, "left out": 0})
+    to_record: tuple[str, str] | None = None
     _agreed: bool = field(default=False, init=False)
 
     # -- before a nowcast ------------------------------------------------------------------------------------------
@@ -101,8 +103,25 @@ class Nowcasting(SharedStates):
     def save(self, step: int) -> None:
         """Save the state that step ``step`` starts from, if the schedule asks for it and no earlier one is missing."""
         slot = self.schedule.slot(step)
-        if slot is not None and slot <= len(self.history) and self.settle():
-            self.history.save(slot)
+        if slot is None or slot > len(self.history) or not self.settle():
+            return
+        if slot == 0:  # the largest allocation of all
+            try:
+                self.history.allocate()
+                self.ranks.agree(None)
+            except Exception as error:
+                self.history.clear()
+                if not self.ranks.fail(error):
+                    raise
+                log.warning("step %d: no state saved on any rank: %s: %s", step, type(error).__name__, error)
+                return
+        self.history.save(slot, self._precise())
+
+    def _precise(self) -> list[Tensor]:
+        """The parameters of a process on its own, in the precision in which the base optimizer keeps them."""
+        parameters = list(self.named.values())
+        masters = {} if self.apart else masters_of(self.base, parameters)
+        return [masters.get(id(p), p.detach()) for p in parameters]
 
     def leave_out(self, step: int) -> None:
         """Count a nowcast that is due but not ready, and say why."""
@@ -139,30 +158,36 @@ class Nowcasting(SharedStates):
 
         Returns:
             The whole record.
+
+        Raises:
+            Exception: what the nowcaster or ``measure`` raised; the parameters are as they were.
         """
         clock = perf_counter()
         targets = self.targets()
-        proposal = self._proposal(record, targets)
+        proposal = self._proposal(record, targets, measured=measure is not None)
         if proposal is None:
             self.counts["left out"] += 1
             return replace(record, seconds=seconds + perf_counter() - clock, accepted=False)
-        jump, finite, norm = proposal
+        jump, finite, norm, restore, carried, watch = proposal
         accepted, after = finite, None
         if finite:
-            restore = snapshot(targets) if decides else None
-            carried, self.watch = self._notes(targets)
             write(jump, targets)
             for device in {t.parameter.device for t in targets}:
                 synchronize(device)  # so that timings are true
             written = perf_counter()
-            if measure is not None:
-                after = measure()
-            if restore is not None and not _not_above(after, record.loss_before):
-                accepted, self.watch = False, None
-                restore()
-            else:
-                carried.shift()
-                self.watch.jumped(carried.copies)
+            if measure is not None and restore is not None:
+                try:
+                    after = measure()
+                except BaseException:
+                    restore()
+                    raise
+                if decides and not _not_above(after, record.loss_before):
+                    accepted = False
+                    restore()
+            if accepted:
+                carried.shift(write_masters(jump, targets))
+                watch.jumped(carried.copies)
+                self.watch = watch
             # A loss that is only reported is no part of the nowcast's cost.
             seconds += (perf_counter() if decides else written) - clock
         else:
@@ -173,29 +198,29 @@ class Nowcasting(SharedStates):
         log.log(shown if accepted else logging.WARNING, "%s", record)
         return record
 
-    def _notes(self, targets: list[Target]) -> tuple[Carried, JumpWatch]:
-        """What must be known before the jump: the optimizer's copies of the weights, and a sample of these."""
-        written = {id(t.parameter) for t in targets}
-        named = {name: p for name, p in self.named.items() if id(p) in written}
-        return Carried(self.base, list(named.values())), JumpWatch(self.base, named)
-
     def targets(self) -> list[Target]:
         """The parameters that nowcasts write: trained by the base optimizer, not frozen, on an edge of the graph."""
         assert self.graph is not None  # no nowcast is due without
         held = {id(p) for group in self.base.param_groups for p in group["params"]}
         carried = set(self.graph.carried)
         shards = self.history.shards
-        targets = []
+        precise, targets = self._precise(), []
         for i, (name, parameter) in enumerate(self.named.items()):
             if parameter.requires_grad and id(parameter) in held and name not in carried:
                 places = (self.graph if shards is None else shards.graph).parameters
-                present = parameter.detach() if shards is None else shards[i]
+                present = precise[i] if shards is None else shards[i]
                 shard = None if shards is None else shards.shards[i]
-                targets.append(Target(parameter, places[i].offset, present, shard))
+                master = shards is None and present.data_ptr() != parameter.data_ptr()
+                targets.append(Target(parameter, places[i].offset, present, shard, master))
         return targets
 
-    def _proposal(self, record: NowcastRecord, targets: list[Target]) -> tuple[Jump, bool, float] | None:
-        """The jump, or this process's part of it, whether all of it is finite, and its norm.
+    def _proposal(
+        self, record: NowcastRecord, targets: list[Target], *, measured: bool
+    ) -> tuple[Jump, bool, float, Callable[[], None] | None, Carried, JumpWatch] | None:
+        """The jump, or this process's part of it, whether all of it is finite, its norm, and what precedes it.
+
+        That is all that may fail for want of memory: a copy of the parameters, where the jump will be measured, the
+        base optimizer's copies of them, and a sample.
 
         Returns:
             None where some processes could not do their part, and so all leave the nowcast out.
@@ -204,11 +229,19 @@ class Nowcasting(SharedStates):
             Exception: what the nowcaster raised, where no process could do its part.
         """
         ranks, shards = self.ranks, self.history.shards
+        if len(self.history) < self.schedule.context:  # there was no room for them
+            return None
+        written = {id(t.parameter) for t in targets}
+        named = {name: p for name, p in self.named.items() if id(p) in written}
         try:
             with torch.no_grad(), same_rng(), _full_precision(self.named.values()):
-                jump = self._predict(record)
+                jump = self._predict(record, targets)
                 mine = jump.measure(targets)
-            everywhere = ranks.agree(mine)
+            restore = snapshot(targets) if measured else None
+            carried, watch = Carried(self.base, list(named.values())), JumpWatch(self.base, named)
+            everywhere = ranks.agree((*mine, carried.sums))
+            carried.choose([sums for *_, sums in everywhere])
+            ranks.agree(None)
         except Exception as error:
             others = ranks.fail(error)
             alone = shards is not None and not shards.even  # rank 0, for all
@@ -218,10 +251,10 @@ class Nowcasting(SharedStates):
                 raise RuntimeError(f"step {record.step}: the nowcast failed on {error}") from error
             log.warning("step %d: nowcast left out on all ranks: %s: %s", record.step, type(error).__name__, error)
             return None
-        norm = sum(square for _, square in everywhere) ** 0.5
-        return jump, all(finite for finite, _ in everywhere), norm
+        norm = sum(square for _, square, _ in everywhere) ** 0.5
+        return jump, all(finite for finite, *_ in everywhere), norm, restore, carried, watch
 
-    def _predict(self, record: NowcastRecord) -> Jump:
+    def _predict(self, record: NowcastRecord, targets: list[Target]) -> Jump:
         assert self.nowcaster is not None and self.graph is not None
         parameters = list(self.named.values())
         if isinstance(self.nowcaster, nn.Module):
@@ -237,7 +270,7 @@ class Nowcasting(SharedStates):
             prediction = self.nowcaster.predict(graph, states, record.k, memory_budget=self.memory_budget, **asked)
         else:
             prediction = torch.empty(0)
-        exact = states.dtype == torch.float32 and all(p.dtype.itemsize <= 4 for p in parameters)
+        exact = states.dtype == torch.float32 and all(t.present.dtype.itemsize <= 4 for t in targets)
         seen = states if self.still == "keep" else None
         return HeldJump(prediction, None if exact else states[:, -1], self.update_scale, seen, self.frozen)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ class OptimizerView(torch.optim.Optimizer):
     def __init__(self, base: OptimizerLike) -> None:
         """See the class."""
         self.base = base
+        forget_touched(base)
         self.__setstate__({})  # torch's way of making the hook registries without groups of one's own
 
     def __getstate__(self) -> dict[str, Any]:
@@ -68,10 +69,12 @@ class OptimizerView(torch.optim.Optimizer):
     def train(self) -> None:
         """Put the base optimizer into training mode, if it has one (schedule-free optimizers)."""
         getattr(self.base, "train", _nothing)()
+        forget_touched(self.base)
 
     def eval(self) -> None:
         """Put the base optimizer into evaluation mode, if it has one."""
         getattr(self.base, "eval", _nothing)()
+        forget_touched(self.base)
 
     def _take_step(self, closure: Callable[[], Any] | None) -> Any:
         raise NotImplementedError
@@ -104,6 +107,17 @@ class OptimizerView(torch.optim.Optimizer):
 
 def _nothing() -> None:
     """What most optimizers do to train or evaluate."""
+
+
+def is_fresh(base: OptimizerLike) -> bool:
+    """Whether an optimizer has no state yet; empty entries, which schedule-free's ``train`` leaves, count as none."""
+    return all(isinstance(entry, Mapping) and not entry for entry in base.state.values())
+
+
+def forget_touched(base: OptimizerLike) -> None:
+    """Drop a fresh optimizer's empty entries: ``torch.distributed.checkpoint`` takes them for a state."""
+    if base.state and is_fresh(base):
+        base.state.clear()
 
 
 def check_optimizer(base: Any) -> None:

@@ -6,9 +6,10 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
+from nino.graphs.weights import some
+from nino.optim.around import outside_graphs
 from nino.optim.checks import check_graph
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def settle_graph(nowcasting: Nowcasting, inner: nn.Module, model: nn.Module, top
         return
     from nino.graphs import neural_graph
     from nino.graphs.recorded.examples import of_transformers
-    from nino.graphs.recorded.record import check_recordable
     from nino.graphs.registry import graph_now
 
     assert nowcasting.nowcaster is not None
@@ -49,17 +49,57 @@ def settle_graph(nowcasting: Nowcasting, inner: nn.Module, model: nn.Module, top
     if graph is not None:
         take_graph(nowcasting, graph)
         return
-    check_recordable(inner)
-
-    @torch.compiler.disable
-    def record_once(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        handle.remove()
-        if nowcasting.graph is None:
-            example = (tuple(args), dict(kwargs))
-            take_graph(nowcasting, neural_graph(inner, topology, unknown, example=example))  # type: ignore[arg-type]
-
-    handle = model.register_forward_pre_hook(record_once, with_kwargs=True)
+    nowcasting.to_record = (topology, unknown)
+    record_in_next_pass(nowcasting, inner, model)
     log.info("the neural graph of %s will be recorded in its next forward pass", type(inner).__name__)
+
+
+def record_in_next_pass(nowcasting: Nowcasting, inner: nn.Module, model: nn.Module) -> None:
+    """Have the graph recorded in the next forward pass of a model.
+
+    Args:
+        nowcasting: what is to nowcast; its graph is set then.
+        inner: the model without wrappers.
+        model: the model, or a wrapper around it.
+    """
+    model.register_forward_pre_hook(RecordOnce(nowcasting, inner), with_kwargs=True)
+
+
+class RecordOnce:
+    """A hook that records the graph before a forward pass, once, and removes itself.
+
+    A copy of it, also an unpickled one, only removes itself: a copy of a model has nothing to do with the optimizer,
+    and an optimizer that is copied with its model hooks its own copy (``NowcastSteps.__setstate__``).
+
+    Args:
+        nowcasting: what is to nowcast; None for a copy.
+        inner: the model without wrappers.
+    """
+
+    def __init__(self, nowcasting: Nowcasting | None = None, inner: nn.Module | None = None) -> None:
+        """See the class."""
+        self.nowcasting, self.inner = nowcasting, inner
+
+    @outside_graphs
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Record, where that is still to be done."""
+        hooks = module._forward_pre_hooks
+        for number in [number for number, hook in hooks.items() if hook is self]:
+            del hooks[number]
+            module._forward_pre_hooks_with_kwargs.pop(number, None)
+        nowcasting = self.nowcasting
+        if nowcasting is not None and nowcasting.graph is None and nowcasting.to_record is not None:
+            from nino.graphs import neural_graph
+
+            assert self.inner is not None
+            topology, unknown = nowcasting.to_record
+            example = (tuple(args), dict(kwargs))
+            graph = neural_graph(self.inner, topology, unknown, example=example)  # type: ignore[arg-type]
+            take_graph(nowcasting, graph)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy without anything to record."""
+        return RecordOnce, ()
 
 
 def take_graph(nowcasting: Nowcasting, graph: NeuralGraph) -> None:
@@ -68,7 +108,7 @@ def take_graph(nowcasting: Nowcasting, graph: NeuralGraph) -> None:
     Raises:
         ValueError: for a graph of another model, or one that none of the trained parameters lies on.
     """
-    from nino.graphs.recorded.summarise import UNPLACED
+    from nino.graphs.recorded.summarise import UNPLACED, UNREAD
 
     check_graph(graph, nowcasting.named)
     held = {id(p) for group in nowcasting.base.param_groups for p in group["params"]}
@@ -84,7 +124,15 @@ def take_graph(nowcasting: Nowcasting, graph: NeuralGraph) -> None:
     nowcasting.graph = graph
     line, *_ = graph.summary().splitlines()
     log.info("%s", line)
-    if left:
-        reasons = [f"{name} ({graph.reasons.get(name, UNPLACED)})" for name in left[:4]]
-        more = f" and {len(left) - 4} more" if len(left) > 4 else ""
+    unread = [name for name in left if graph.reasons.get(name) == UNREAD]
+    if unread:
+        log.warning(
+            "%s: the forward pass that was recorded did not use them (experts that it did not reach?); the base "
+            "optimizer alone trains them: pass graph=neural_graph(model, example=...) with inputs that reach them all",
+            some(unread, 4),
+        )
+    rest = [name for name in left if name not in set(unread)]
+    if rest:
+        reasons = [f"{name} ({graph.reasons.get(name, UNPLACED)})" for name in rest[:4]]
+        more = f" and {len(rest) - 4} more" if len(rest) > 4 else ""
         log.warning("left to the base optimizer: %s%s", ", ".join(reasons), more)

@@ -18,6 +18,7 @@ from nino.schedule import Schedule
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
     from nino.nowcasters.base import Nowcaster
+    from nino.optim.watch import JumpWatch
 
 log = logging.getLogger("nino.optim")
 
@@ -35,6 +36,7 @@ class SharedStates:
     counts: dict[str, int]
     process_group: Any
     resume_schedule: str
+    watch: JumpWatch | None
     _waiting: dict[str, Any] | None = None  # a loaded state, until it is known who keeps which part of it
 
     @property
@@ -140,7 +142,7 @@ class SharedStates:
                 "the schedule of the loaded state takes over: %s (was %s); resume_schedule='given' keeps the new one",
                 schedule, self.schedule,
             )  # fmt: skip
-        self.schedule, self.counts = schedule, dict(state["counts"])
+        self.schedule, self.counts, self.watch = schedule, dict(state["counts"]), None
         if self.settle() and self._waiting is not None:
             self._load_states(self._waiting)
 

@@ -20,6 +20,7 @@ from nino.optim.nowcast_record import NowcastRecord
 from nino.optim.nowcasting import Nowcasting
 from nino.optim.optimizer_view import OptimizerLike, OptimizerView
 from nino.optim.progress import Progress
+from nino.optim.recording import record_in_next_pass
 from nino.optim.shards import reshard
 
 
@@ -45,6 +46,13 @@ class NowcastSteps(OptimizerView):
         super().__init__(base)
         self.model, self.nowcasting, self.progress = model, nowcasting, progress
         self._plan()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, whose graph is recorded in the next forward pass of the model that was copied with it."""
+        super().__setstate__(state)
+        nowcasting = state.get("nowcasting")
+        if nowcasting is not None and nowcasting.graph is None and nowcasting.to_record is not None:
+            record_in_next_pass(nowcasting, self.model, self.model)
 
     steps, last_nowcast = forwarded("progress", "steps"), forwarded("progress", "last_nowcast")
     loss = forwarded("progress", "loss")
@@ -128,6 +136,7 @@ class NowcastSteps(OptimizerView):
             else:
                 nowcasting.save(step)
             watch, nowcasting.watch = nowcasting.watch, None
+            watch = watch if watch is not None and watch.lasts() else None
             result = self.base.step() if closure is None else self.base.step(closure)
             if watch is not None and not watch.check(step):
                 nowcasting.counts["kept"] -= 1
@@ -145,8 +154,8 @@ class NowcastSteps(OptimizerView):
             The closure's loss before the nowcast; None without a closure.
 
         Raises:
-            ValueError: if ``accept="loss"`` has no loss to go by. Like every error of the nowcaster, it leaves the
-                parameters as they were, and the step may be taken again.
+            ValueError: if ``accept="loss"`` has no loss to go by. Like every error of the nowcaster and of the
+                loss, it leaves the parameters as they were, and the step may be taken again.
         """
         require_training_mode(self.base)
         self.nowcasting.save(step)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nino.optim.copies import Kept, distance, kept_tensors
+from nino.optim.copies import distance, sums_of
+from nino.optim.kept import Kept, kept_tensors
 from nino.optim.shards import local
 
 log = logging.getLogger("nino.optim")
@@ -42,6 +42,10 @@ class JumpWatch:
         """Note the weights after the nowcast, and which copies went with them."""
         self._after = {name: _sample(p) for name, p in self._named.items()}
         self._carried = carried
+
+    def lasts(self) -> bool:
+        """Whether the weights are those after the nowcast still: they may have been loaded since, or set."""
+        return all(torch.equal(_sample(p), self._after[name]) for name, p in self._named.items())
 
     def check(self, step: int) -> bool:
         """Compare the weights after the base optimizer's step ``step``, and warn where it took the nowcast back.
@@ -77,11 +81,10 @@ class JumpWatch:
         return -along / size if straight and -MOST * size <= along < 0 else 0.0
 
     def _suspect(self, parameter: Tensor) -> Kept | None:
-        """The tensor of its shape in the optimizer, not carried along, that lies nearest to it; no moment does."""
-        carried = {id(kept.tensor) for kept in self._carried}
-        others = [kept for kept in kept_tensors(self._base, [parameter]) if id(kept.tensor) not in carried]
-        here = [replace(kept, tensor=local(kept.tensor), parameter=local(parameter)) for kept in others]
-        near = [(apart, kept) for kept in here if (apart := distance([kept])) < 0.9]
+        """The tensor of its size in the optimizer, not carried along, that lies nearest to it; no moment does."""
+        carried = {kept.place for kept in self._carried}
+        others = [kept for kept in kept_tensors(self._base, [parameter]) if kept.place not in carried]
+        near = [(apart, kept) for kept in others if (apart := distance([sums_of(kept)])) < 0.9]
         return min(near, key=lambda pair: pair[0])[1] if near else None
 
 

@@ -70,8 +70,9 @@ def _sentence(error: dict[str, Any], root: Node, values: Any) -> tuple[str, str]
     """The key whose value is at fault, by which sentences are sorted, and the sentence."""
     path, rule, value = list(error["loc"]), error["type"], error["input"]
     if path[-1:] == ["[key]"]:  # the name of an entry
-        *path, value, _ = path
-        leaf = _node(root, values, path)["propertyNames"]
+        *path, _, _ = path
+        node = _node(root, values, path)
+        leaf = node.get("propertyNames") or {"description": node.get("description", "")}
     else:
         leaf = _node(root, values, path)
     if rule == "missing":
@@ -126,6 +127,8 @@ def _node(root: Node, values: Any, path: Iterable[str | int]) -> Node:
             cases = [case["then"]["properties"] for case in node.get("allOf", ()) if _holds(case["if"], values)]
             children = [properties[part] for properties in (*cases, node.get("properties", {})) if part in properties]
             child = children[0] if children else node.get("additionalProperties") or {}
+            if len(children) > 1 and "$ref" not in child:  # a case that is no spec: the field tells its meaning
+                child = {"description": children[-1].get("description", ""), **child}
         node = resolved(root, {"description": node.get("description", "")} | child if isinstance(part, int) else child)
         try:
             values = values[part]

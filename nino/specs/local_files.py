@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def own_files(spec: DataSpec, path: Path | None = None, *, partial: bool = False
         if spec.path is None:
             raise FileNotFoundError(f"{start} with source {spec.source!r}: name its file or folder in data.path")
         path = Path(spec.path)
-    if not path.exists():
+    if not os.path.exists(path):  # pathlib raises for a name that is too long
         where = "which data.path names" if spec.path else "where it lies unless data.path says otherwise"
         raise FileNotFoundError(f"{start}: no file or folder {path}, {where}; put it there, or set data.path")
     if path.is_file():
@@ -75,7 +76,7 @@ def _named(start: str, folder: Path, given: Mapping[str, str | tuple[str, ...]])
     files = {split: tuple(folder / name for name in named[split]) for split in SPLITS if split in named}
     for split, paths in files.items():
         for path in paths:
-            if not path.is_file():
+            if not os.path.isfile(path):
                 raise FileNotFoundError(f"{start}: no file {path}, which data.options.files.{split} names")
     return files
 

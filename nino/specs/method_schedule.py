@@ -7,6 +7,7 @@ prints nowcasts that a run does not take.
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def known_fixed_horizon(method: MethodSpec) -> int | None:
 def _is_wnn(path: str) -> bool:
     """Whether a checkpoint is WNN: by its known name, our own file's metadata, or the names of its three files."""
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(file):
         return path.removesuffix(".pt") == "wnn"
     if file.suffix == ".safetensors":
         return _safetensors_kind(file) == "wnn"

@@ -110,4 +110,26 @@ MODEL_OPTIONS: dict[str, Any] = {
 }
 """By name. ``OfLibrary`` models of other libraries, each chosen by its option ``model``."""
 
+MODEL_KINDS = {
+    **dict.fromkeys(("convnet", "timm", "torchvision", "vit"), ("vision",)),
+    **dict.fromkeys(("gpt2", "llama"), ("language",)),
+    "mlp": ("vision", "table"),
+    "transformers": ("vision", "language"),
+}
+"""What kinds of data each architecture is for."""
+
 LIBRARIES = tuple(name for name, kind in MODEL_OPTIONS.items() if kind is OfLibrary)
+
+
+def unfit(model: str, kind: str) -> str | None:
+    """Why an architecture cannot be trained on data of a kind; None where it can, and for one from outside.
+
+    >>> unfit("gpt2", "table")
+    'is for language data, and these are table data; use mlp or one of your own, FILE.py:NAME'
+    """
+    if kind in (kinds := MODEL_KINDS.get(model, (kind,))):
+        return None
+    fitting = ", ".join(name for name, each in MODEL_KINDS.items() if kind in each)
+    return (
+        f"is for {' and '.join(kinds)} data, and these are {kind} data; use {fitting} or one of your own, FILE.py:NAME"
+    )

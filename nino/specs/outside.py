@@ -33,15 +33,18 @@ class Outside(Allowed):
         names: ours.
         options: the field beside it that holds the arguments; empty where there are none.
         apart: keys of that field that are not its arguments.
+        beside: fields beside it that are arguments, too, where they are set.
     """
 
-    def __init__(self, kind: str, names: Any = (), options: str = "", apart: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, kind: str, names: Any = (), options: str = "", apart: tuple[str, ...] = (), beside: tuple[str, ...] = ()
+    ) -> None:
         """Keep what is allowed."""
         group = KINDS[kind].group
         thing = "data set" if kind == "data" else kind
         meaning = f"a {thing} of your own: FILE.py:NAME, MODULE:NAME, or a name that a package registers in {group}"
         super().__init__(names=names, pattern="^[^:]+:[A-Za-z_][A-Za-z0-9_]*$", meaning=meaning)
-        self.kind, self.options, self.apart = kind, options, apart
+        self.kind, self.options, self.apart, self.beside = kind, options, apart, beside
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """The same in JSON Schema, with the names that are registered here."""
@@ -75,6 +78,7 @@ class Use:
         kind: a key of `nino.specs.references.KINDS`.
         reference: what it is.
         options: arguments for it.
+        offered: further arguments that it gets if it takes them.
     """
 
     key: str
@@ -82,10 +86,11 @@ class Use:
     kind: str
     reference: Reference
     options: Mapping[str, Any]
+    offered: tuple[str, ...] = ()
 
     def problems(self) -> Iterator[str]:
         """What is wrong with it, in sentences, without running any of its code."""
-        for problem in self.reference.problems(self.options, self.kind):
+        for problem in self.reference.problems(self.options, self.kind, self.offered):
             yield f"{self.key} (={self.text}): {problem}"
 
 
@@ -111,7 +116,8 @@ def uses(kind: Any, values: Any, path: tuple[str | int, ...] = ()) -> Iterator[U
             elif (reference := Reference.find(value, told.kind)) is not None:
                 options = (get(told.options) or {}) if told.options else {}
                 own = {key: given for key, given in options.items() if key not in told.apart}
-                yield Use(dotted([*path, name]), value, told.kind, reference, own)
+                offered = [each for each in KINDS[told.kind].offered if each not in told.beside or get(each)]
+                yield Use(dotted([*path, name]), value, told.kind, reference, own, tuple(offered))
     elif get_origin(kind) in (Union, types.UnionType):
         for case in get_args(kind):
             if case is not types.NoneType:

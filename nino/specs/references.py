@@ -8,18 +8,19 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from nino.files import sha256
 from nino.specs.errors import suggest
-from nino.specs.syntax import Definitions, Signature, module_file
+from nino.specs.syntax import UNREADABLE, Definitions, Signature, module_file
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class Kind:
         group: of entry points that packages register theirs in.
         given: what a function or class of this kind is called with by position.
         offered: what it is called with by name if it takes an argument of that name.
+        bare: the method of what it makes that is called without arguments; empty for none.
     """
 
     group: str
     given: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
+    bare: str = ""
 
 
 KINDS = {
@@ -42,8 +45,8 @@ KINDS = {
     "data": Kind("nino.data", offered=("path",)),
     "metric": Kind("nino.metrics", given=("outputs", "targets")),
     "nowcaster": Kind("nino.nowcasters", offered=("seed",)),
-    "optimizer": Kind("nino.optimizers", given=("params",), offered=("lr", "weight_decay")),
-    "wrapper": Kind("nino.optimizers", given=("optimizer",)),
+    "optimizer": Kind("nino.optimizers", given=("params",), offered=("lr", "weight_decay"), bare="step"),
+    "wrapper": Kind("nino.optimizers", given=("optimizer",), bare="step"),
 }
 
 
@@ -88,13 +91,12 @@ class Reference:
     @property
     def package(self) -> str | None:
         """Name and version of the installed package that a module belongs to; None for a file."""
-        top = self.where.partition(".")[0]
-        return None if self.file is not None else _with_version(top)
+        return None if self.file is not None else _with_version(self.where.partition(".")[0])
 
     def source(self) -> Path | None:
         """The file that it is read from; None where there is none."""
         if self.file is not None:
-            return self.file if self.file.is_file() else None
+            return self.file if os.path.isfile(self.file) else None  # pathlib raises for a name that is too long
         return module_file(self.where)
 
     def record(self) -> dict[str, str]:
@@ -151,12 +153,15 @@ class Reference:
             raise ValueError(f"{self.where}:{self.name}: {error}; its arguments are {arguments}") from error
         return target(*given, **options)
 
-    def problems(self, options: Mapping[str, Any] | None = None, kind: str = "nowcaster") -> Iterator[str]:
+    def problems(
+        self, options: Mapping[str, Any] | None = None, kind: str = "nowcaster", offered: Iterable[str] | None = None
+    ) -> Iterator[str]:
         """What is wrong with the reference, and with options for it, without running any of its code.
 
         Args:
             options: what is to be passed to it by name; None where only the name is looked for.
             kind: of ``KINDS``, which says what else it is called with.
+            offered: those of the arguments which its kind offers that are there; None for all.
 
         Yields:
             Ends of sentences on the file, the name, and each argument that is unknown or missing.
@@ -170,13 +175,18 @@ class Reference:
             return  # a compiled module
         try:
             defined = Definitions.read(source, "" if self.file is not None else self.where)
-        except (SyntaxError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             yield f"{self.where} is no Python file ({error})"
             return
         if self.name not in defined.nodes and not defined.every:
-            yield f"{self.where} defines no {self.name}; {suggest(self.name, defined.callables)}"
-        elif options is not None and (signature := defined.signature(self.name)) is not None:
-            yield from _misfits(self.name, signature, options, KINDS[kind])
+            known = defined.public
+            yield f"{self.where} defines no {self.name}{f'; {suggest(self.name, known)}' if known else ''}"
+        elif options is not None:
+            if (signature := defined.signature(self.name)) is not None:
+                yield from _misfits(self.name, signature, options, KINDS[kind], offered)
+            bare = KINDS[kind].bare
+            if bare and (signature := defined.method(self.name, bare)) is not None and signature.required:
+                yield f"its {bare} needs {signature.required[0]!r}, and recipes call it without arguments"
 
     def constant(self, name: str) -> Any:
         """What a class sets an attribute to in its body, read without running any of its code.
@@ -199,7 +209,9 @@ def registered(kind: str) -> Mapping[str, str]:
     return {entry.name: entry.value for entry in entry_points(group=KINDS[kind].group)}
 
 
-def _misfits(name: str, signature: Signature, options: Iterable[str], kind: Kind) -> Iterator[str]:
+def _misfits(
+    name: str, signature: Signature, options: Iterable[str], kind: Kind, offered: Iterable[str] | None
+) -> Iterator[str]:
     """Arguments that a function or class does not take, or needs and does not get."""
     given = signature.positional[: len(kind.given)]
     if len(given) < len(kind.given) and not signature.any_position:
@@ -208,16 +220,22 @@ def _misfits(name: str, signature: Signature, options: Iterable[str], kind: Kind
     for option in options:
         if option not in allowed and not signature.any_name:
             yield f"{name} takes no argument {option!r}; {suggest(option, allowed)}"
-    if missing := [each for each in signature.required if each not in (*given, *kind.offered, *options)]:
-        yield f"{name} needs {', '.join(missing)}; set it in options"
+    got = (*given, *options, *(kind.offered if offered is None else offered))
+    missing = [each for each in signature.required if each not in got]
+    for argument in (each for each in missing if each in kind.offered):
+        yield f"{name} needs {argument}; set it beside options"
+    if others := [each for each in missing if each not in kind.offered]:
+        yield f"{name} needs {', '.join(others)}; set it in options"
 
 
+@cache
 def _with_version(module: str) -> str | None:
-    """The installed package of a module, as ``name version``."""
+    """The installed package of a top-level module, as ``name version``; several where they share a namespace."""
     try:
         return f"{module} {version(module)}"
-    except PackageNotFoundError:
-        return None
+    except PackageNotFoundError:  # it has another name than its module, or none: only now read what all packages hold
+        known = () if module in sys.stdlib_module_names else packages_distributions().get(module, ())
+        return ", ".join(f"{name} {version(name)}" for name in sorted({*known})) or None
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Iterator
+import symtable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
-DEEPEST = 8  # imports that a name is followed through
+DEEPEST = 8  # imports that a name is followed through, and bases
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+DYNAMIC = ("globals", "locals", "vars", "setattr", "exec")  # what a file may define further names by
+UNREADABLE = (SyntaxError, ValueError, RecursionError, OSError)  # what `Definitions.read` raises
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,12 @@ class Definitions:
     """What a file defines at its top level.
 
     Args:
-        nodes: by name, the statement that binds it.
-        every: whether other names may be there, too: from ``import *`` or a module's ``__getattr__``.
+        nodes: by name, the statement that binds it; None where branches bind it in several ways.
+        every: whether other names may be there, too: from ``import *``, a module's ``__getattr__``, or ``globals()``.
         package: the package that relative imports start at; empty for a file outside packages.
     """
 
-    nodes: dict[str, ast.stmt]
+    nodes: dict[str, ast.stmt | None]
     every: bool
     package: str
 
@@ -68,46 +73,64 @@ class Definitions:
         """Read a file, which is ``module`` where it belongs to an installed package.
 
         Raises:
-            SyntaxError: for what is no Python.
-            UnicodeDecodeError: for what is no text.
+            SyntaxError, ValueError, RecursionError: for what Python cannot read either.
         """
-        nodes: dict[str, ast.stmt] = {}
-        for node in _statements(ast.parse(file.read_text(encoding="utf-8")).body):
-            nodes |= dict.fromkeys(_bound(node), node)
-        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-        return cls(nodes, not nodes.keys().isdisjoint(("*", "__getattr__")), package)
+        return _parsed(file.read_bytes(), module if file.name == "__init__.py" else module.rpartition(".")[0])
 
     @property
-    def callables(self) -> list[str]:
-        """Public functions and classes that are defined here, not imported."""
-        kinds = (ast.FunctionDef, ast.ClassDef)
-        return [name for name, node in self.nodes.items() if isinstance(node, kinds) and not name.startswith("_")]
+    def public(self) -> list[str]:
+        """Public names that may be meant: all but those of imported modules."""
+        return [
+            name
+            for name, node in self.nodes.items()
+            if not isinstance(node, ast.Import) and not name.startswith("_") and name != "*"
+        ]
 
-    def signature(self, name: str, depth: int = DEEPEST) -> Signature | None:
+    def signature(self, name: str) -> Signature | None:
         """The arguments of a function or class; None where the syntax does not tell."""
-        node = self.nodes.get(name)
-        if isinstance(node, ast.FunctionDef):
-            return None if node.decorator_list else Signature.of(node, method=False)
-        if isinstance(node, ast.ClassDef):
-            for entry in node.body:
-                if isinstance(entry, ast.FunctionDef) and entry.name == "__init__":
+        found = self._found(name)
+        if found is not None and isinstance(found[1], ast.FunctionDef):
+            return None if found[1].decorator_list else Signature.of(found[1], method=False)
+        return self.method(name, "__init__")
+
+    def method(self, name: str, method: str) -> Signature | None:
+        """The arguments of a class's method, its own or of its first bases; None where the syntax does not tell."""
+        here = self
+        for _ in range(DEEPEST):
+            found = here._found(name)
+            if found is None:
+                return None
+            here, node = found
+            if not isinstance(node, ast.ClassDef):
+                return None
+            entries = _nodes(node.body)
+            if method in entries:
+                entry = entries[method]
+                if isinstance(entry, ast.FunctionDef) and all(map(_keeps_arguments, entry.decorator_list)):
                     return Signature.of(entry, method=True)
-            bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
-            return self.signature(bases[0], depth - 1) if bases and not node.decorator_list and depth else None
-        if isinstance(node, ast.ImportFrom) and depth:
-            return self._imported(node, name, depth - 1)
+                return None
+            if node.decorator_list or not node.bases or not isinstance(node.bases[0], ast.Name):
+                return None
+            name = node.bases[0].id
         return None
 
-    def _imported(self, node: ast.ImportFrom, name: str, depth: int) -> Signature | None:
-        """The arguments of what a name was imported as."""
-        above = self.package.split(".")[: None if node.level < 2 else 1 - node.level]
-        module = ".".join([*(above if node.level else ()), *([node.module] if node.module else ())])
-        original = next(alias.name for alias in node.names if name in (alias.asname, alias.name))
-        try:
-            file = module_file(module)
-            return None if file is None else Definitions.read(file, module).signature(original, depth)
-        except (SyntaxError, UnicodeDecodeError):
-            return None
+    def _found(self, name: str) -> tuple[Definitions, ast.stmt] | None:
+        """The statement that binds a name, followed through imports, and the file that it stands in."""
+        here = self
+        for _ in range(DEEPEST):
+            node = here.nodes.get(name)
+            if not isinstance(node, ast.ImportFrom):
+                return None if node is None else (here, node)
+            above = here.package.split(".")[: None if node.level < 2 else 1 - node.level]
+            module = ".".join([*(above if node.level else ()), *([node.module] if node.module else ())])
+            name = next(alias.name for alias in node.names if name in (alias.asname, alias.name))
+            try:
+                if (file := module_file(module)) is None:
+                    return None
+                here = Definitions.read(file, module)
+            except UNREADABLE:
+                return None
+        return None
 
     def constant(self, name: str, attribute: str) -> Any:
         """What a class sets an attribute to in its body; None where neither it nor a base from here sets a constant."""
@@ -139,21 +162,43 @@ def module_file(name: str) -> Path | None:
     return origin if origin is not None and origin.is_file() else None
 
 
-def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements at the top level, those under if, try and with included."""
+@lru_cache(maxsize=8)  # rows of a config name the same class again and again
+def _parsed(source: bytes, package: str) -> Definitions:
+    """Read a file's content, which Python itself decodes, as it does when it imports the file."""
+    nodes = _nodes(ast.parse(source).body)
+    symbols = symtable.symtable(source, "<file>", "exec").get_symbols()  # type: ignore[arg-type]  # it takes bytes, too
+    found = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_declared_global()]
+    used = {s.get_name() for s in symbols if s.is_referenced()}
+    every = not nodes.keys().isdisjoint(("*", "__getattr__")) or not used.isdisjoint(DYNAMIC)
+    return Definitions(dict.fromkeys(found) | nodes, every, package)
+
+
+def _nodes(body: list[ast.stmt]) -> dict[str, ast.stmt | None]:
+    """By name, the statement that binds it last; None where it depends on which branch is taken."""
+    nodes: dict[str, ast.stmt | None] = {}
+    for name, node, certain in _bindings(body):
+        nodes[name] = node if certain or name not in nodes else None
+    return nodes
+
+
+def _bindings(body: Iterable[ast.AST], certain: bool = True) -> Iterator[tuple[str, ast.stmt, bool]]:
+    """Names, the statements that bind them, those of blocks included, and whether that is outside all blocks."""
     for node in body:
-        if isinstance(node, ast.If | ast.Try | ast.With):
-            for block in ("body", "orelse", "finalbody"):
-                yield from _statements(getattr(node, block, []))
-            for handler in getattr(node, "handlers", ()):
-                yield from _statements(handler.body)
-        else:
-            yield node
+        if isinstance(node, ast.stmt):
+            yield from ((name, node, certain) for name in _bound(node))
+        if not isinstance(node, DEFINITIONS):
+            blocks = (ast.stmt, ast.excepthandler, ast.match_case)
+            yield from _bindings((part for part in ast.iter_child_nodes(node) if isinstance(part, blocks)), False)
+
+
+def _keeps_arguments(decorator: ast.expr) -> bool:
+    """Whether a method takes the same arguments under a decorator: under torch's ``no_grad`` and its like."""
+    return ast.unparse(decorator).removesuffix("()").rpartition(".")[2] in ("no_grad", "enable_grad", "inference_mode")
 
 
 def _bound(node: ast.stmt) -> list[str]:
     """The names that a statement binds."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(node, DEFINITIONS):
         return [node.name]
     if isinstance(node, ast.Import | ast.ImportFrom):
         return [alias.asname or alias.name.partition(".")[0] for alias in node.names]

@@ -36,7 +36,7 @@ class DataSpec(Spec):
         options: what only this data set knows.
     """
 
-    name: Annotated[str, Outside("data", DATA_OPTIONS, options="options")]
+    name: Annotated[str, Outside("data", DATA_OPTIONS, options="options", beside=("path",))]
     source: Annotated[str, Allowed(names=dict.fromkeys(chain(*SOURCES.values())))] = "embedded"
     path: Word | None = None
     options: Annotated[Mapping[str, Any], Chosen("name", DATA_OPTIONS, OwnOptions)] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from nino.files import sha256
+from nino.files import path_below, sums_below
 from nino.specs import DataSpec
 from nino.specs.data_options import OwnTextOptions
 from nino.specs.local_files import SPLITS, own_files
@@ -36,11 +36,13 @@ class CutText:
         parts: of each split, in order.
         row: turns a line of a text file, newline included, into a row.
         column: of Parquet files that holds the text.
+        folder: what the files' names in records are relative to.
     """
 
     parts: Mapping[str, tuple[Part, ...]]
     row: Callable[[str], str]
     column: str
+    folder: Path
 
     def rows(self, split: str) -> Iterator[str]:
         """The rows of a split, in order.
@@ -55,14 +57,13 @@ class CutText:
                 yield from map(self.row, _lines(part))
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of every file, by its name."""
-        paths = {part.path for split in SPLITS for part in self.parts[split]}
-        return {path.name: sha256(path) for path in sorted(paths)}
+        """SHA-256 of every file, by its path below the folder."""
+        return sums_below(self.folder, sorted({part.path for split in SPLITS for part in self.parts[split]}))
 
     def identity(self, checksums: Mapping[str, str]) -> str:
         """SHA-256 over what every split is made of, and the way lines become rows."""
         parts = [
-            f"{split}:{checksums[part.path.name]}:{part.start}-{part.stop}"
+            f"{split}:{checksums[path_below(self.folder, part.path)]}:{part.start}-{part.stop}"
             for split in SPLITS
             for part in self.parts[split]
         ]
@@ -95,10 +96,6 @@ def own_text(
     absent = [split for split in ("validation", "test") if split not in files]
     if not absent:
         return TextFiles(files, row, folder, options.column)
-    if len({path.name for paths in files.values() for path in paths}) < len(
-        {p for each in files.values() for p in each}
-    ):
-        raise ValueError(f"data {spec.name!r}: two files bear the same name; give each its own: checksums go by them")
     parts = {split: tuple(Part(path, 0, _length(path)) for path in files[split]) for split in files}
     whole = parts["train"]
     train, validation, _ = shares(spec.name, options.cut, absent)
@@ -107,7 +104,7 @@ def own_text(
     for split, start, stop in zip(SPLITS, ends[:-1], ends[1:], strict=True):
         if split not in files or split == "train":
             parts[split] = tuple(_stretch(whole, start, stop))
-    return CutText(parts, row, options.column)
+    return CutText(parts, row, options.column, folder)
 
 
 def _stretch(parts: tuple[Part, ...], start: int, stop: int) -> Iterator[Part]:
@@ -165,4 +162,4 @@ def _lines(part: Part) -> Iterator[str]:
                 raise ValueError(
                     f"{part.path}: no UTF-8 text (byte {at} is {line[error.start]:#04x}); save it as UTF-8"
                 ) from error
-            yield text[:-2] + "\n" if text.endswith("\r\n") else text
+            yield text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -117,9 +118,10 @@ def fetched(spec: DataSpec, options: HubOptions, data_dir: Path, download: bool)
     if folder.is_dir():
         return folder
     if not download:
+        changed = ", or has changed since it was kept" if os.path.isdir(options.repository) else ""
         raise FileNotFoundError(
-            f"data {spec.name!r}: {options.repository} is not in {folder}; run `nino data` with network access, or put "
-            "train.parquet there, and validation.parquet and test.parquet where it has these splits"
+            f"data {spec.name!r}: {options.repository} is not in {folder}{changed}; run `nino data` with network "
+            "access, or put train.parquet there, and validation.parquet and test.parquet where it has these splits"
         )
     with lease(folder, wait=True):
         if not folder.is_dir():
@@ -130,10 +132,23 @@ def fetched(spec: DataSpec, options: HubOptions, data_dir: Path, download: bool)
 
 
 def hub_folder(options: HubOptions, data_dir: Path) -> Path:
-    """Where a repository is kept: one folder a repository, configuration, revision and choice of splits."""
+    """Where a repository is kept: one folder a repository, configuration, revision and choice of splits.
+
+    A local folder counts with its absolute path and its files' sizes and times: once changed, it is another one.
+    """
     what = {key: value for key, value in asdict(options).items() if key in ("subset", "revision", "splits")}
-    key = hashlib.sha256(f"{options.repository} {what}".encode()).hexdigest()[:8]
-    return data_dir / "hub" / f"{str(options.repository).strip('/').replace('/', '--')}-{key}"
+    repository = str(options.repository)
+    where = _local_identity(Path(repository)) if os.path.isdir(repository) else repository  # as the library decides
+    key = hashlib.sha256(f"{where} {what}".encode()).hexdigest()[:8]
+    return data_dir / "hub" / f"{repository.strip('/').replace('/', '--')[-200:]}-{key}"  # a name has 255 bytes
+
+
+def _local_identity(folder: Path) -> str:
+    """What tells a local repository from others, and from itself before a change: its place, and sizes and times."""
+    below = ((path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file())
+    files = sorted((str(name), path) for name, path in below if not any(part.startswith(".") for part in name.parts))
+    listing = [f"{name} {(status := path.stat()).st_size} {status.st_mtime_ns}" for name, path in files]
+    return "\n".join([str(folder.resolve()), *listing])
 
 
 def _fetch_splits(spec: DataSpec, options: HubOptions, folder: Path) -> None:

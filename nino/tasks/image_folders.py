@@ -25,7 +25,7 @@ class ImageFolder:
         files: in the order of their names, split by split; a split may be missing, but for train.
         labels: of each file, the number of its class.
         classes: the names of train's folders, in the order of their numbers.
-        listing: SHA-256 over names, sizes and times of all files.
+        listing: SHA-256 over the folder's place and names, sizes and times of all files.
     """
 
     files: Mapping[str, list[Path]]
@@ -78,7 +78,7 @@ def read_folder(spec: DataSpec) -> ImageFolder:
         raise ValueError(
             f"{start}: {splits['train']} has the single class {classes[0]!r}: nothing to predict; add others"
         )
-    listing = hashlib.sha256()
+    listing = hashlib.sha256(f"{folder.resolve()}\n".encode())
     for path in (path for split in files for path in files[split]):
         status = path.stat()
         listing.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nino.files import sha256
+from nino.files import path_below, sums_below
 from nino.specs import DataSpec
 from nino.specs.data_options import ImagesOptions
 from nino.specs.local_files import own_files
@@ -70,7 +71,10 @@ def images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """
     expect_source(spec)
     if spec.source == "npz":
-        return standard(spec, data_dir, download, None)
+        data = standard(spec, data_dir, download, None)
+        if data.outputs < 2:
+            raise ValueError(f"data {spec.name!r}: its file has the single class 0: nothing to predict; add others")
+        return data
     options = ImagesOptions.from_dict(spec.options)
     listed = _of_folder(spec) if spec.source == "folder" else _of_parquet(spec, options, data_dir, download)
     key = hashlib.sha256(f"{FORMAT} {options.size} {options.colours} {listed.key}".encode()).hexdigest()[:16]
@@ -101,8 +105,9 @@ def _of_folder(spec: DataSpec) -> Listed:
 def _of_parquet(spec: DataSpec, options: ImagesOptions, data_dir: Path, download: bool) -> Listed:
     """Image files and labels in columns of Parquet files, as ``datasets`` writes them, too."""
     hub = spec.source == "hub"
-    files = own_files(spec, fetched(spec, options, data_dir, download) if hub else None, partial=hub)
-    checksums = {path.name: sha256(path) for paths in files.values() for path in paths}
+    folder = fetched(spec, options, data_dir, download) if hub else Path(spec.path or "")
+    files = own_files(spec, folder if hub else None, partial=hub)
+    checksums = sums_below(folder, chain.from_iterable(files.values()))
     sources: dict[str, list[bytes]] = {}
     names: dict[str, list[Any]] = {}
     for split, paths in files.items():
@@ -118,7 +123,13 @@ def _of_parquet(spec: DataSpec, options: ImagesOptions, data_dir: Path, download
                 f"data {spec.name!r}: class {min(others)!r} is in the {split} split and not in train; take it out, or "
                 "name another split in data.options.splits or files (hidden labels are often -1)"
             )
-    key = json.dumps([*checksums.values(), options.image])
+    if len(classes) == 1:
+        raise ValueError(
+            f"data {spec.name!r}: {files['train'][0]} has the single class {classes[0]!r}: nothing to predict; add "
+            "others, or name another column in data.options.label"
+        )
+    made_of = {split: [checksums[path_below(folder, path)] for path in paths] for split, paths in files.items()}
+    key = json.dumps([made_of, options.image], sort_keys=True)
     labels = {split: np.array([number[label] for label in each], np.int64) for split, each in names.items()}
     return Listed(sources, labels, [str(label) for label in classes], key, {"files": checksums})
 

@@ -14,7 +14,7 @@ from nino.specs.data_options import OwnTextOptions
 from nino.tasks.cut_text import CutText, own_text
 from nino.tasks.data import Blocks, Data, joint_digest
 from nino.tasks.hub import LM1B, WIKITEXT_103, HubText, fetch, fetched
-from nino.tasks.text import TextFiles, local_files, plain_row, sentence_row, text_folder, wiki_row
+from nino.tasks.text import TextFiles, exact_row, local_files, sentence_row, text_folder, wiki_row
 from nino.tasks.tokenizers import BYTES, GPT2_TOKENIZER, load_tokenizer
 from nino.tasks.tokens import cached_blocks
 from nino.tasks.vision import expect_options, expect_source
@@ -117,7 +117,7 @@ def text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
 def text_files(spec: DataSpec, data_dir: Path, download: bool = False) -> TextFiles | CutText:
     """The files of a text of one's own; arguments and errors are those of `text`."""
     options = OwnTextOptions.from_dict(spec.options)
-    row = plain_row if options.tokenizer == BYTES else wiki_row
+    row = exact_row if options.tokenizer == BYTES else wiki_row
     hub = spec.source == "hub"
     folder = fetched(spec, options, data_dir, download) if hub else text_folder(spec, data_dir)
     return own_text(spec, options, row, folder, partial=hub)

@@ -28,9 +28,9 @@ def timm(data: Data, options: Mapping[str, Any]) -> nn.Module:
         options: ``model`` (``timm.list_models()`` lists them), and arguments of ``timm.create_model``.
 
     Raises:
-        ValueError: for data without images, an unknown model, and arguments that it does not take.
+        ValueError: for an unknown model, and arguments that it does not take.
     """
-    name, given = _chosen("timm", data, options)
+    name, given = _chosen("timm", options)
     declare_missing_operators()
     library = _library("timm")
     if not library.is_model(name):
@@ -60,9 +60,9 @@ def torchvision(data: Data, options: Mapping[str, Any]) -> nn.Module:
         options: ``model`` (such as ``resnet18``), and arguments of it.
 
     Raises:
-        ValueError: for data without images, an unknown model, and arguments that it does not take.
+        ValueError: for an unknown model, and arguments that it does not take.
     """
-    name, given = _chosen("torchvision", data, options)
+    name, given = _chosen("torchvision", options)
     declare_missing_operators()
     models = _library("torchvision.models")
     if name not in (known := models.list_models(module=models)):
@@ -96,10 +96,10 @@ def transformers(data: Data, options: Mapping[str, Any]) -> nn.Module:
             configuration is read, and values of the configuration.
 
     Raises:
-        ValueError: for other data, an unknown model, values that its configuration does not have, and a type without a
+        ValueError: for an unknown model, values that its configuration does not have, and a type without a
             model for the data's task.
     """
-    name, given = _chosen("transformers", data, options, kinds=("language", "vision"))
+    name, given = _chosen("transformers", options)
     declare_missing_operators()
     library = _library("transformers")
     automatic = library.AutoModelForCausalLM if data.kind == "language" else library.AutoModelForImageClassification
@@ -161,12 +161,8 @@ def _first(number: Any) -> int:
     return int(number[0] if isinstance(number, list) else number)
 
 
-def _chosen(
-    library: str, data: Data, options: Mapping[str, Any], kinds: tuple[str, ...] = ("vision",)
-) -> tuple[str, dict[str, Any]]:
+def _chosen(library: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The model that options name, and the options left for it."""
-    if data.kind not in kinds:
-        raise ValueError(f"model {library!r} is for {' and '.join(kinds)} data, and these are {data.kind} data")
     if not isinstance(name := options.get("model"), str):
         raise ValueError(f"model {library!r} needs model.options.model, the name of one of its models")
     return name, {key: tuple(v) if isinstance(v, list) else v for key, v in options.items() if key != "model"}

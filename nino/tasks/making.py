@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from nino.specs import ModelSpec, Reference, suggest
-from nino.specs.model_options import LIBRARIES
+from nino.specs.model_options import LIBRARIES, unfit
 from nino.specs.references import registered
 from nino.tasks.data import Data
 from nino.tasks.registry import MODELS
@@ -28,8 +28,12 @@ def make_model(spec: ModelSpec, data: Data) -> nn.Module:
         data: what the network is to fit.
 
     Raises:
-        ValueError: for an unknown name or option, and for a function that gives no module or one without a shape.
+        ValueError: for an unknown name or option, data of another kind, and for a function that gives no module or one
+            without a shape.
     """
+    pixels = data.kind == "table" and len(data.shape) == 3  # rows of numbers that lie as images do
+    if problem := unfit(spec.name, "vision" if pixels else data.kind):
+        raise ValueError(f"model.name (={spec.name}) {problem}")
     if spec.name in MODELS:
         return MODELS[spec.name](data, spec.options)
     reference = Reference.find(spec.name, "model")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torch.utils._pytree import tree_map
 
@@ -41,6 +43,11 @@ def model_graph(
         return neural_graph(model, topology, unknown)
     if (known := known_graph(model, topology, unknown)) is not None:
         return known
+    return neural_graph(model, topology, unknown, example=examples_of(data, model))
+
+
+def examples_of(data: Data, model: nn.Module) -> Any:
+    """The inputs that a graph is recorded on and verified with: the first of the training, where the network is."""
     inputs, _ = data.train.slice(0, EXAMPLES)
     device = next(model.parameters()).device
-    return neural_graph(model, topology, unknown, example=tree_map(lambda tensor: tensor.to(device), inputs))
+    return tree_map(lambda tensor: tensor.to(device), inputs)

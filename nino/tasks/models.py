@@ -167,11 +167,9 @@ def mlp(data: Data, options: Mapping[str, Any]) -> nn.Module:
         The network, initialised by PyTorch's defaults; (B, ...) -> (B, outputs).
 
     Raises:
-        ValueError: for missing, unknown or unusable options, or data of tokens.
+        ValueError: for missing, unknown or unusable options.
     """
     check_options("mlp", options, required=("hidden",), optional=("activation",))
-    if data.kind == "language":
-        raise ValueError("model 'mlp' reads rows of numbers, and the data are tokens: use gpt2 or llama")
     name = options.get("activation", "relu")
     if name not in ACTIVATIONS:
         raise ValueError(f"model.options.activation is {name!r}; allowed are {', '.join(ACTIVATIONS)}")

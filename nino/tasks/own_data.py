@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nino.own_code import in_own_code
 from nino.specs import DataSpec, Reference
 from nino.specs.data_options import Draw
 from nino.specs.local_files import SPLITS
@@ -39,9 +39,9 @@ def own_data(spec: DataSpec, reference: Reference) -> Data:
     try:
         returned = reference.call(offered={} if spec.path is None else {"path": spec.path}, **spec.options)
     except Exception as error:  # whatever a foreign function raises is said in one line
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        inside = f" ({place.filename}, line {place.lineno})" if place.name != "call" else ""
-        raise ValueError(f"data {spec.name!r}: {type(error).__name__}: {error}{inside}; see --debug") from error
+        place = in_own_code(error) or (error.__cause__ and in_own_code(error.__cause__))  # of importing the file
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}{f' ({place})' if place else ''}"
+        raise ValueError(f"data {spec.name!r}: {told}; see --debug") from error
     data = returned if isinstance(returned, Data) else from_splits(spec.name, returned)
     return replace(data, facts={**data.facts, "loader": reference.record()})
 
@@ -94,6 +94,8 @@ def from_splits(name: str, splits: Any) -> Data:
 def _tokens(name: str, tokens: Mapping[str, Tensor]) -> Data:
     if any(each.is_floating_point() or each.ndim != 2 or each.shape[1] < 2 for each in tokens.values()):
         raise ValueError(f"data {name!r} returned {_told(tokens['train'])} without targets; expected {ACCEPTED}")
+    if (smallest := min(int(each.min()) for each in tokens.values())) < 0:
+        raise ValueError(f"data {name!r}: the smallest token is {smallest}; tokens must be whole numbers from 0")
     blocks = [Blocks(tokens[split]) for split in SPLITS]
     words = max(int(each.max()) for each in tokens.values()) + 1
     train, validation, test = blocks
@@ -103,6 +105,8 @@ def _tokens(name: str, tokens: Mapping[str, Tensor]) -> Data:
 def _rows_or_images(name: str, pairs: Mapping[str, Batch], classes: bool) -> Data:
     inputs, targets = pairs["train"]
     largest = max(int(y.max()) for _, y in pairs.values()) if classes else 0
+    if classes and largest == 0:
+        raise ValueError(f"data {name!r}: the class is 0 in every row: nothing to predict; give rows of others")
     if classes and inputs.dtype == torch.uint8 and inputs.ndim == 4:
         return image_data(pairs["train"], pairs["validation"], pairs["test"], largest + 1, {})
     rows: list[Split] = []
@@ -123,8 +127,26 @@ def _pair(name: str, split: str, value: Any) -> tuple[Tensor, Tensor | None]:
         raise ValueError(f"data {name!r}: the {split} split is no array ({error}); expected {ACCEPTED}") from error
     if len(tensors) not in (1, 2) or not all(each.ndim and len(each) == len(tensors[0]) > 0 for each in tensors):
         raise ValueError(f"data {name!r}: the {split} split is {', '.join(map(_told, tensors))}; expected {ACCEPTED}")
+    tensors = [_usable(name, split, *each) for each in zip(("inputs", "targets"), tensors, strict=False)]
     inputs = tensors[0].unsqueeze(1) if tensors[0].ndim == 1 else tensors[0]
     return inputs, tensors[1] if len(tensors) == 2 else None
+
+
+def _usable(name: str, split: str, what: str, tensor: Tensor) -> Tensor:
+    """Real, finite numbers; unsigned ones of more than a byte, with which torch does not compute, as int64."""
+    if tensor.is_complex():
+        raise ValueError(
+            f"data {name!r}: {what} of {split} are {_told(tensor)}; give real and imaginary parts as two real numbers"
+        )
+    if tensor.is_floating_point():
+        wrong = ~tensor.float().isfinite()
+        if count := int(wrong.sum()):
+            first = int(wrong.reshape(len(wrong), -1).any(1).to(torch.uint8).argmax())
+            raise ValueError(
+                f"data {name!r}: {count:,} of {wrong.numel():,} numbers in {what} of {split} are no finite float32, "
+                f"the first in example {first + 1}; correct or leave them out"
+            )
+    return tensor.long() if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64) else tensor
 
 
 def _told(tensor: Tensor | None) -> str:

@@ -72,6 +72,8 @@ def read_tables(
         if not features:
             raise ValueError(f"data {name!r}: {files[split][0]} has no column beside the target; add features")
         selected = [part.select([*features, *target]) for part in parts]
+        for path, part in zip(files[split], selected, strict=True):
+            _require_utf8(name, path, part)
         kept = [_without_missing(name, *each, target, missing) for each in zip(files[split], selected, strict=True)]
         tables += kept
         sizes[split] = sum(len(part) for part in kept)
@@ -116,7 +118,11 @@ def read_table(name: str, path: Path) -> Table:
             )
     except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"data {name!r}: {path} cannot be read as a table: {' '.join(str(error).split())}") from error
-    if twice := {column for column in table.column_names if table.column_names.count(column) > 1}:
+    try:
+        names = table.column_names
+    except UnicodeDecodeError as error:
+        raise ValueError(f"data {name!r}: {path}: its header is no UTF-8 text; save it as UTF-8") from error
+    if twice := {column for column in names if names.count(column) > 1}:
         raise ValueError(f"data {name!r}: {path} has two columns {min(twice)!r}; rename one")
     return table
 
@@ -126,6 +132,15 @@ def _require_columns(name: str, path: Path, table: Table, columns: Iterable[str]
         if column not in table.column_names:
             allowed = suggest(column, table.column_names)
             raise ValueError(f"data {name!r}: {path} has no column {column!r}, which {key} names; {allowed}")
+
+
+def _require_utf8(name: str, path: Path, table: Table) -> None:
+    """Refuse columns of a CSV file that Arrow keeps as bytes since they are no UTF-8; in Parquet bytes are a type."""
+    import pyarrow as pa
+
+    for column in table.column_names if path.suffix != ".parquet" else ():
+        if pa.types.is_binary(table.column(column).type):
+            raise ValueError(f"data {name!r}: {path}: column {column!r} is no UTF-8 text; save the file as UTF-8")
 
 
 def missing_in(column: Any) -> NDArray[np.bool_]:

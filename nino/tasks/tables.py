@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nino.files import sha256
+from nino.files import sums_below
 from nino.specs import DataSpec
 from nino.specs.data_options import TableOptions
 from nino.specs.local_files import SPLITS, own_files
@@ -48,8 +49,9 @@ def table(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
             f"data {spec.name!r}: data.options.target names {len(targets)} columns; several can be predicted as "
             "numbers only: set data.options.predict: number, or name one"
         )
-    folder = fetched(spec, options, data_dir, download) if spec.source == "hub" else None
-    files = own_files(spec, folder, partial=spec.source == "hub")
+    hub = spec.source == "hub"
+    folder = fetched(spec, options, data_dir, download) if hub else Path(spec.path or "")
+    files = own_files(spec, folder if hub else None, partial=hub)
     rows, features = read_tables(spec.name, files, targets, options.features, options.missing)
     wanted = _classes(rows, targets[0], options) if options.predict == "class" else _numbers(rows, targets, options)
     inputs, before, columns = _features(rows, features, wanted.parts["train"], options)
@@ -57,7 +59,7 @@ def table(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         Rows(inputs[part], wanted.ready[part], tensor_digest(before[part], wanted.raw[part]))
         for part in (torch.from_numpy(wanted.parts[split]) for split in SPLITS)
     ]
-    checksums = {path.name: sha256(path) for paths in files.values() for path in paths}
+    checksums = sums_below(folder, chain.from_iterable(files.values()))
     facts = {"source": spec.source, "files": checksums, "features": columns, **wanted.facts}
     shape, checksum = (inputs.shape[1],), joint_digest(*splits)
     return Data("table", splits[0], splits[1], splits[2], shape, wanted.outputs, checksum, facts, wanted.loss)

@@ -6,9 +6,10 @@ import gzip
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from nino.files import sha256
+from nino.files import path_below, sums_below
 from nino.specs import DataSpec
 from nino.specs.data_options import SUFFIXES
 from nino.specs.local_files import SPLITS
@@ -34,47 +35,47 @@ class TextFiles:
         """The rows of a split, in order.
 
         Raises:
-            ValueError: for a Parquet file without the column.
+            ValueError: for a file that is no UTF-8 text, or a Parquet file without the column.
         """
+        ends = "\n" if self.row is exact_row else None  # None: those of Windows and of old Macs become newlines
         for path in self.files[split]:
             if path.suffix == ".parquet":
                 yield from parquet_rows(path, self.column)
-            else:
-                with (
-                    gzip.open(path, "rt", encoding="utf-8")
-                    if path.suffix == ".gz"
-                    else path.open(encoding="utf-8") as lines
-                ):
+                continue
+            opened = gzip.open if path.suffix == ".gz" else open
+            try:
+                with opened(path, "rt", encoding="utf-8", newline=ends) as lines:
                     yield from map(self.row, lines)
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path}: no UTF-8 text ({error.reason}); save it as UTF-8") from error
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of every file, by its path below the folder: files of two splits may share a name."""
-        return {self._name(path): sha256(path) for split in SPLITS for path in self.files[split]}
+        return sums_below(self.folder, chain.from_iterable(self.files[split] for split in SPLITS))
 
     def identity(self, checksums: Mapping[str, str]) -> str:
         """SHA-256 over the files' checksums, split by split, and the way their lines become rows."""
-        parts = [f"{split}:{checksums[self._name(path)]}" for split in SPLITS for path in self.files[split]]
+        parts = [
+            f"{split}:{checksums[path_below(self.folder, path)]}" for split in SPLITS for path in self.files[split]
+        ]
         rows = [self.row.__name__, *([] if self.column == "text" else [self.column])]
         return hashlib.sha256("\n".join([*rows, *parts]).encode()).hexdigest()
 
-    def _name(self, path: Path) -> str:
-        return (path.relative_to(self.folder) if path.is_relative_to(self.folder) else path).as_posix()
-
 
 def wiki_row(line: str) -> str:
-    r"""A line of WikiText as its Parquet release has it: blank lines empty, others with their newline.
+    r"""A line of WikiText as its Parquet release has it: blank lines empty, others with a newline.
 
-    >>> wiki_row(" = Title = \n"), wiki_row(" \n")
-    (' = Title = \n', '')
+    >>> wiki_row(" = Title = \n"), wiki_row(" \n"), wiki_row("Windows\r\n")
+    (' = Title = \n', '', 'Windows\n')
     """
-    return line if line.strip() else ""
+    return line.replace("\r\n", "\n") if line.strip() else ""
 
 
-def plain_row(line: str) -> str:
-    r"""A line as it stands, newline included.
+def exact_row(line: str) -> str:
+    r"""A line as it stands, its end included. Its name tells tokens kept from those for which ``\r`` was left out.
 
-    >>> plain_row(" \n")
-    ' \n'
+    >>> exact_row(" \r\n")
+    ' \r\n'
     """
     return line
 

@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from nino.cli.app import app
+from nino.cli.messages import message
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +36,32 @@ def test_an_entry_of_a_config(table: dict[str, object]) -> None:
     assert code == 1 and "load: ValueError: data 'table': target 'y' is 'a' in every row" in said
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "def load():\n    pass\n\nno_such_name\n",
+            "NameError: name 'no_such_name' is not defined (own.py:4); see --debug",
+        ),
+        ("def load():\n    return [][1]\n", "IndexError: list index out of range (own.py:2); see --debug"),
+        ("import json\ndef load():\n    json.loads('{')\n", " (own.py:3); see --debug"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--kind", "--data"])
+def test_an_error_names_the_line_of_the_own_file(
+    option: str, text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(f"{text}# {option}")  # a file of the same content would not be run again
+    if option == "--kind":
+        code, said = check("own.py:load", "--kind", "data")
+        assert code == 1 and says in said
+    else:  # the data that another part is tried on: the command ends in the error, which names the line once
+        result = CliRunner().invoke(app, ["check", "mlp", "--kind", "model", "--data", "own.py:load"])
+        assert isinstance(result.exception, ValueError)
+        assert (told := message(result.exception)) is not None and told.endswith(says)
+
+
 def test_all_data_of_a_config(table: dict[str, object]) -> None:
     Path("config.yaml").write_text((ROOT / "config.yaml").read_text())
     Path("bad.py").write_text("def load():\n    return {'train': ([[0.0], [float('nan')]] * 9, [0, 1] * 9)}\n")
@@ -48,4 +75,7 @@ def test_all_data_of_a_config(table: dict[str, object]) -> None:
     Path("mine.yaml").write_text(yaml.safe_dump({"run": "mine", "tasks": tasks, "evaluate": evaluate}))
     code, said = check("--config", "mine.yaml")
     assert code == 1 and "tasks.csv.data (=table): keeps the contract of data" in said
-    assert "inputs in a piece are not finite" in said and "tasks.own.data.name (=bad.py:load): 1 violations" in said
+    assert (
+        "9 of 18 numbers in inputs of train are no finite float32" in said
+        and "tasks.own.data.name (=bad.py:load): 1 violations" in said
+    )

@@ -28,6 +28,7 @@ def test_the_whole_chain_without_snakemake(nino, workplace: Path) -> None:
     run("data", *task)
     assert json.loads(Path(PATHS.data("digits-2")).read_text())["parameters"] == 88
     assert "digits-2, topology released" in run("graph", *task)
+    assert "digits-2: verified: " in run("graph", *task, "--verify")
     for shard in (0, 1):
         run("collect", *task, "--shard", shard)
     run("join", *task)

@@ -61,8 +61,85 @@ def test_local_data_are_there(config: dict[str, Any], folder: Path, name: str, s
     config["tasks"]["digits-8"]["data"] = data
     [problem] = missing(config)
     assert problem.startswith("tasks.digits-8.data.path (='images'): no such file or folder (relative paths start at")
-    (folder / "images").mkdir()
+    if source == "npz":
+        (folder / "images").touch()
+    else:
+        (folder / "images").mkdir()
+        (folder / "images" / "all.parquet").touch()
     assert missing(config) == []
+
+
+TABLE = {"options": {"target": "y"}}
+NAMED = {"target": "y", "files": {"train": "no.csv"}}
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"name": "table", "source": "csv", "path": "full", **TABLE}, None),
+        ({"name": "table", "source": "csv", "path": "full/a.csv", **TABLE}, None),
+        ({"name": "mine.py:load", "path": "full/a.csv"}, None),
+        (
+            {
+                "name": "table",
+                "source": "csv",
+                "path": "full",
+                "options": {"target": "y", "files": {"train": "no.csv"}},
+            },
+            "tasks.digits-8.data 'table': no file full/no.csv, which data.options.files.train names",
+        ),
+        (
+            {
+                "name": "table",
+                "source": "csv",
+                "path": "full/a.csv",
+                "options": {"target": "y", "files": {"test": "b"}},
+            },
+            "with data.options.files it must be their folder",
+        ),
+        ({"name": "table", "source": "csv", "path": "empty", **TABLE}, "has no train split: no file of .csv"),
+        ({"name": "images", "source": "parquet", "path": "full"}, "has no train split: no file of .parquet"),
+        ({"name": "images", "source": "folder", "path": "full/a.csv"}, "a file; images with source folder is a folder"),
+        ({"name": "imagenet32", "source": "npz", "path": "full/a.csv"}, "a file; imagenet32 with source npz is a"),
+        ({"name": "digits-like.py:load", "path": "full/a.csv"}, "there is no file digits-like.py"),
+        ({"name": "mine.py:load", "path": "gone"}, "tasks.digits-8.data.path (='gone'): no such file or folder"),
+        ({"name": "mine.py:load"}, "tasks.digits-8.data.name (=mine.py:load): load needs path; set it beside options"),
+        ({"name": "cifar10", "source": "npz", "path": "full"}, "a folder; cifar10 with source npz is one file"),
+    ],
+)
+def test_local_data_hold_what_their_source_reads(
+    config: dict[str, Any], folder: Path, data: dict[str, Any], says: str | None
+) -> None:
+    (folder / "mine.py").write_text("def load(path): ...\n", encoding="utf-8")
+    for name in ("full", "empty"):
+        (folder / name).mkdir()
+    (folder / "full" / "a.csv").write_text("x,y\n1,a\n", encoding="utf-8")
+    model = {"name": "mlp", "options": {"hidden": [4]}}
+    config["tasks"]["digits-8"] |= {"data": data, "model": model}
+    found = missing(config)
+    assert found == [] if says is None else len(found) == 1 and says in found[0], found
+
+
+def test_texts_in_splits_are_where_the_config_says(config: dict[str, Any], folder: Path) -> None:
+    (folder / "wiki").mkdir()
+    (folder / "wiki" / "a.txt").touch()
+    named = {"files": {"train": "a.txt", "test": ["a.txt", "no.txt"]}}
+    config["tasks"]["pydoc-2-16"]["data"] = {"name": "lm1b", "source": "text", "path": "wiki", "options": named}
+    assert missing(config) == ["tasks.pydoc-2-16.data.options.files.test (='no.txt'): no such file in wiki"]
+
+
+def test_names_that_no_path_can_hold_are_not_there(config: dict[str, Any], folder: Path) -> None:
+    long = "f" * 300
+    config["evaluate"]["methods"]["linear"] = {"nowcaster": "checkpoint", "path": long}
+    config["tasks"]["digits-8"]["data"] = {"name": "fashion-mnist", "source": "npz", "path": long}
+    config["data_dir"] = long
+    weights, cache, data = missing(config)
+    assert weights.startswith(f"evaluate.methods.linear.path (='{long}'): no such file")
+    assert cache == f"data_dir (='{long}'): no folder can be made there (File name too long)"
+    assert data.startswith(f"tasks.digits-8.data.path (='{long}'): no such file or folder")
+    config["tasks"]["digits-8"]["model"] = {"name": f"{long}.py:make"}
+    (named,) = missing(config)
+    assert named.startswith(f"tasks.digits-8.model.name (={long}.py:make): there is no file {long}.py")
 
 
 def test_the_folder_of_data_may_be_made_but_is_no_file(config: dict[str, Any], folder: Path) -> None:

@@ -186,6 +186,17 @@ def complaint(config: dict[str, Any]) -> str:
         ("metatrain.recipe.validation_models", 5, "must be less than trajectories.digits-8.models (=5)"),
         ("tasks.digits-8.evaluation.validation_every", 7, "must be a multiple of tasks.digits-8.evaluation.test_every"),
         ("tasks.digits-8.evaluation.checkpoint_every", 5, "checkpoint_every (=5) writes folders of Hugging Face"),
+        (
+            "tasks.digits-8.model",
+            {"name": "gpt2", "options": {"layers": 1, "width": 8, "heads": 2}},
+            "tasks.digits-8.model.name (=gpt2) is for language data, and these are vision data; use convnet, timm",
+        ),
+        (
+            "tasks.pydoc-2-16.model",
+            {"name": "mlp", "options": {"hidden": [8]}},
+            "is for vision and table data, and these are language data; use gpt2, llama, transformers or one of your",
+        ),
+        ("tasks.digits-8.recipe.optimizer", "torch.optim:LBFGS", "(=torch.optim:LBFGS): its step needs 'closure'"),
         ("tasks.digits-8.target.value", 101, "is an accuracy in percent: at most 100"),
         ("tasks.pydoc-2-16.model.options.heads", 3, "must be a multiple of tasks.pydoc-2-16.model.options.heads (=3)"),
     ],

@@ -81,6 +81,17 @@ def test_the_merge_is_the_mean_of_the_nowcasts(tmp_path: Path, count: int) -> No
     torch.testing.assert_close(merged["body.1.running_mean"], statistics)
 
 
+def test_elements_that_are_equal_in_all_models_stay(tmp_path: Path) -> None:
+    paths = models(tmp_path, 2)
+    for path in paths:
+        content = torch.load(path)
+        content["model"]["body.0.weight"][4] = 0.0  # pruned
+        torch.save(content, path)
+    done = merge(paths[0], paths[1:], network(), tmp_path / "merged.pt", model=Words(), example=EXAMPLE)
+    merged, last = (torch.load(path)["model"]["body.0.weight"] for path in (done.path, paths[2]))
+    assert not merged[4].any() and (merged != last)[[0, 1, 2, 3, 5, 6, 7]].all()
+
+
 def test_a_line_reads_any_number_of_models(tmp_path: Path) -> None:
     paths = models(tmp_path, 2)
     still = merge(paths[0], paths[1:], LineFit(), tmp_path / "a.pt", model=Words(), update_scale=0.0)

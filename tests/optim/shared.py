@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing as mp
+import re
 import sys
+from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 import torch.nn.functional as F
 from torch import nn
-from torch.distributed.checkpoint.state_dict import (
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-)
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Replicate
@@ -25,6 +24,9 @@ from torch.nn.parallel import DistributedDataParallel
 from nino import NiNo
 from nino.graphs import neural_graph
 from nino.nowcasters import LineFit, Nowcaster, build_nowcaster
+from nino.optim import nowcasting
+from nino.optim.copies import Carried
+from nino.optim.history import History
 from nino.optim.shards import local
 
 SECONDS = 300  # after which a process that waits for another one gives up
@@ -126,12 +128,12 @@ def nowcaster(name: str):
 class Run:
     """A training, a step at a time."""
 
-    def __init__(self, kind: str, predictor=None, lr: float = 0.05, **options) -> None:
+    def __init__(self, kind: str, predictor=None, lr: float = 0.05, base=torch.optim.SGD, **options) -> None:
         self.graph = neural_graph(net(), "exact", example=example())
         self.model, self.call = placed(kind)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.opt = NiNo(
-            torch.optim.SGD(trained, lr=lr),
+            base(trained, lr=lr),
             None,
             self.model,
             5,
@@ -231,12 +233,20 @@ class Fails(LineFit):
 
 
 def leaves_out_together(kind: str) -> None:
-    world = dist.get_world_size()
+    rank, world = dist.get_rank(), dist.get_world_size()
     run = Run(kind, Fails(world - 1), lr=0.0).without_training(5)
     assert run.opt.counts == {"kept": 0, "put back": 0, "left out": 1} and run.opt.steps == 5
+    for where, name in ((History, "_allocate"), (Carried, "choose"), (nowcasting, "snapshot")):
+        run = Run(kind, LineFit(), lr=0.0, loss=lambda: 1.0)
+        with mock.patch.object(where, name, lambda *_: 1 / 0) if rank == world - 1 else nullcontext():
+            before = whole(run.without_training(4).model)
+            run.opt.step()
+        assert run.opt.counts == {"kept": 0, "put back": 0, "left out": 1}, (kind, name, run.opt.counts)
+        assert all(torch.equal(p, before[key]) for key, p in whole(run.model).items()), (kind, name)
+        assert run.without_training(5).opt.counts["kept"] == 1, (kind, name)
     network = nowcaster("nino")
     run = Run(kind, network, lr=0.0)
-    if dist.get_rank() == world - 1:
+    if rank == world - 1:
         network.check_graph = lambda graph: 1 / 0
     run.without_training(5)
     assert run.opt.counts["left out"] == 1
@@ -246,9 +256,26 @@ def leaves_out_together(kind: str) -> None:
         pass
     else:
         raise AssertionError("what fails everywhere is an error, as in one process")
+    run = Run(kind, lr=0.0, accept="loss").without_training(4)
+    kept, asked = whole(run.model), []
+
+    def loss() -> float:
+        asked.append(rank)
+        if len(asked) == 2 and rank == world - 1:
+            raise MemoryError("too large")
+        return 1.0
+
+    run.opt.loss = loss
+    try:
+        run.opt.step()
+    except (MemoryError, RuntimeError):
+        assert len(asked) == 2 and run.opt.steps == 4
+    else:
+        raise AssertionError("the loss's error was lost")
+    assert all(torch.equal(p, kept[name]) for name, p in whole(run.model).items())
     for when in (1, 4):  # the step from which on one rank holds NaN: in an earlier state, and in the last one alone
         run = Run(kind, lr=0.0).without_training(when - 1)
-        if dist.get_rank() == world - 1:
+        if rank == world - 1:
             spoilt = next(p for p in run.model.parameters() if local(p).numel() and p.requires_grad)
             spoilt.grad = torch.full_like(spoilt, float("nan"))
         run.opt.step()
@@ -259,12 +286,25 @@ def leaves_out_together(kind: str) -> None:
         assert run.opt.counts == {"kept": 0, "put back": 0, "left out": 1}, (kind, when, run.opt.counts)
 
 
+def adamw(parameters, lr: float) -> torch.optim.Optimizer:
+    """Its epsilon is far above the rounding of gradients, which differs from one kind of training to another."""
+    return torch.optim.AdamW(parameters, lr=lr, eps=1e-3)
+
+
+def as_documented(block: int, run: Run, folder: str) -> None:
+    """Save (0) or go on (1) as the guide's own code does."""
+    text = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    code = [found for found in re.findall(r"```py\n(.*?)```", text, re.DOTALL) if "dcp." in found][block]
+    exec(code, {"model": run.model, "opt": run.opt, "folder": folder})
+
+
 def saves(kind: str, folder: str) -> None:
-    """In the middle of a period: two of its states are saved."""
-    run = Run(kind, lr=0.0).without_training(7)
-    run.drift(6)
-    dcp.save({"model": get_model_state_dict(run.model), "nowcasts": run.opt.nowcasts}, checkpoint_id=f"{folder}/{kind}")
-    run.without_training(3)
+    """In the middle of a period, two of whose states are saved, with another learning rate than it began with."""
+    run = Run(kind, lr=0.01, base=adamw).steps(0, 7)
+    for group in run.opt.param_groups:
+        group["lr"] = 0.005
+    as_documented(0, run, f"{folder}/{kind}")
+    run.steps(7, 12)
     assert run.opt.counts["kept"] == 2
     result = whole(run.model)
     if dist.get_rank() == 0:
@@ -274,12 +314,11 @@ def saves(kind: str, folder: str) -> None:
 def resumes(kind: str, folder: str) -> None:
     """As another kind of training, or with another number of processes, than it was saved in."""
     saved, kind = kind.split("-as-")
-    run = Run(kind, lr=0.0)
-    state = {"model": get_model_state_dict(run.model), "nowcasts": run.opt.nowcasts}
-    dcp.load(state, checkpoint_id=f"{folder}/{saved}")
-    set_model_state_dict(run.model, state["model"])
+    run = Run(kind, lr=0.01, base=adamw)
+    as_documented(1, run, f"{folder}/{saved}")
+    assert run.opt.param_groups[0]["lr"] == 0.005
     assert run.opt.steps == 7 and len(run.opt.history) == 2 and run.opt.counts["kept"] == 1
-    run.without_training(3)
+    run.steps(7, 12)
     assert run.opt.counts["kept"] == 2
     found, wanted = whole(run.model), torch.load(f"{folder}/{saved}.pt")
     largest = max(float(value.abs().max()) for value in wanted.values())

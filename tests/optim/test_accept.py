@@ -65,11 +65,36 @@ def test_a_loss_that_is_nan_after_the_nowcast_is_put_back(training, tools):
     assert run.opt.counts["put back"] == 1 and not bool((run.flat() == 0.5).any())
 
 
+@pytest.mark.parametrize("accept", ["finite", "loss"])
+def test_a_loss_that_raises_after_the_jump_leaves_all_as_it_was(training, tools, accept):
+    run = training(nowcaster=tools.const(0.5), accept=accept).run(9)
+    before, asked = run.flat(), []
+
+    def loss():
+        asked.append(run.flat())
+        if len(asked) == 2:
+            raise MemoryError("too large")
+        return 1.0
+
+    run.opt.loss = loss
+    with pytest.raises(MemoryError):
+        run.step()
+    assert bool((asked[1] == 0.5).all()) and torch.equal(run.flat(), before)
+    assert run.opt.steps == 9 and run.opt.counts == {"kept": 0, "put back": 0, "left out": 0}
+    assert run.opt.nowcasting.watch is None
+    assert run.step().opt.counts["kept"] == 1 and bool((run.flat() == 0.5).all())
+    run.opt.enabled = False
+    assert run.run(2).opt.counts["kept"] == 1
+
+
 def test_a_loss_closure_must_return_a_number(training):
     run = training()
-    run.opt.loss = lambda: "low"
+    counter = torch.zeros(1)
+    run.model.register_buffer("counter", counter)
+    run.opt.loss = lambda: "low" if counter.add_(1) else 1.0
     with pytest.raises(ValueError, match="returned a str"):
         run.run(10)
+    assert counter == 0 and run.opt.steps == 9
 
 
 def test_measuring_the_loss_changes_nothing(tools):

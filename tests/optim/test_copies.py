@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nino.optim import NiNo
-from nino.optim.copies import copies_of
+from nino.optim.copies import copies_of, masters_of
 
 
 class Master(torch.optim.Optimizer):
@@ -154,10 +154,55 @@ def test_a_master_copy_of_bfloat16_rounds_to_the_parameter_after_the_jump(tools,
     assert bool(((twin.run(1).flat() - after).abs() < 0.1).all())
 
 
+@pytest.mark.parametrize("make", [Master, Apex])
+def test_states_are_those_of_the_master_so_that_what_rounding_hides_is_no_element_held_still(tools, make):
+    """Gradients move the master by much less than bfloat16 resolves, but for one row, which they leave alone."""
+    twin = Twin(tools, make, jump=True, dtype=torch.bfloat16)
+    for step in range(10):
+        before = twin.flat()
+        for p in twin.model.parameters():
+            p.grad = torch.full_like(p, 1e-3)
+        twin.model[0].weight.grad[0] = 0
+        if step == 9:
+            assert len(set(map(tuple, twin.opt.history.rows().tolist()))) == 4
+        twin.opt.step()
+    moved = twin.flat() - before
+    row = twin.model[0].weight.shape[1]
+    assert bool((moved[:row] == 0).all()) and bool((moved[row:] > 0.9).all())
+    masters = masters_of(twin.opt.base, list(twin.model.parameters()))
+    assert len(masters) == len(list(twin.model.parameters()))
+    after = twin.flat()
+    for p in twin.model.parameters():
+        p.grad = torch.full_like(p, 1e-3)
+    twin.opt.step()
+    assert bool(((twin.flat() - after).abs() < 1e-2).all()) and twin.opt.counts["kept"] == 1
+
+
 def test_moments_are_no_copies(tools):
     for make in (BASES["adamw"], BASES["sgd"], lambda ps: torch.optim.Adam(ps, lr=1e-2, amsgrad=True)):
         twin = Twin(tools, make, jump=False).run(9)
         assert copies_of(twin.opt.base, list(twin.model.parameters())) == []
+
+
+class Scales(Master):
+    """Accumulates beginning at one, under a name of its own."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            state = self.state[p]
+            state.setdefault("total", torch.ones_like(p)).addcmul_(p.grad, p.grad)
+            p.addcdiv_(p.grad, state["total"].sqrt(), value=-1e-2)
+
+
+@pytest.mark.parametrize("make", [lambda ps: torch.optim.Adagrad(ps, lr=1e-2, initial_accumulator_value=1.0), Scales])
+def test_what_lies_near_the_weights_by_its_mean_alone_is_no_copy(make):
+    weights = [nn.Parameter(torch.ones(8)), nn.Parameter(torch.linspace(0.98, 1.02, 8))]
+    base = make(weights)
+    for p in weights:
+        p.grad = torch.linspace(-0.1, 0.1, 8)
+    base.step()
+    assert copies_of(base, weights) == []
 
 
 def test_a_jump_that_is_put_back_leaves_the_copies_alone(training, tools):
@@ -176,13 +221,14 @@ class OutOfSight(Master):
 
     def __init__(self, params, lr=1e-3):
         super().__init__(params, lr)
-        self.hidden = {i: p.detach().clone().flatten() for i, p in enumerate(self.param_groups[0]["params"])}
+        copies = [p.detach().clone() for p in self.param_groups[0]["params"]]
+        self.hidden = lambda: copies
 
     @torch.no_grad()
     def step(self, closure=None):
-        for i, p in enumerate(self.param_groups[0]["params"]):
-            self.hidden[i].add_(p.grad.flatten(), alpha=-1e-3)
-            p.copy_(self.hidden[i].view_as(p))
+        for p, hidden in zip(self.param_groups[0]["params"], self.hidden(), strict=True):
+            hidden.add_(p.grad, alpha=-1e-3)
+            p.copy_(hidden)
 
 
 class FarAway(Master):
@@ -215,6 +261,20 @@ def test_a_jump_that_the_next_step_takes_back_is_noticed_and_said(tools, caplog,
     twin.run(5)
     assert caplog.text.count("took back") == 1
     assert twin.opt.counts == {"kept": 0, "put back": 0, "left out": 0, "taken back": 1}
+
+
+@pytest.mark.parametrize("loads_optimizer", [True, False])
+def test_a_training_that_is_rolled_back_after_a_jump_took_nothing_back(tools, caplog, loads_optimizer):
+    twin = Twin(tools, adamw, jump=True).run(9)
+    stored = copy.deepcopy((twin.model.state_dict(), twin.opt.state_dict()))
+    twin.run(1)
+    twin.model.load_state_dict(stored[0])
+    if loads_optimizer:
+        twin.opt.load_state_dict(stored[1])
+        twin.opt.enabled = False
+    twin.run(1)
+    assert "took back" not in caplog.text
+    assert twin.opt.counts == {"kept": int(not loads_optimizer), "put back": 0, "left out": 0}
 
 
 def test_in_evaluation_mode_there_is_no_nowcast(tools):

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -32,6 +33,13 @@ BASES = {
 FLAT = [False, True]
 
 
+def schedule_free(params):
+    """In training mode, as its documentation asks for; that touches the state of every parameter."""
+    base = of_schedulefree("AdamWScheduleFree")(params)
+    base.train()
+    return base
+
+
 def options(flat):
     return StateDictOptions(flatten_optimizer_state_dict=flat)
 
@@ -51,13 +59,14 @@ def test_asking_for_the_state_takes_no_step(training, name, flat):
 
 @pytest.mark.parametrize("flat", FLAT)
 @pytest.mark.parametrize("stop", [0, 1, 9, 10, 15])
-@pytest.mark.parametrize("name", ["adamw", "sgd", "part"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "part", "schedule_free"])
 def test_loading_into_a_fresh_state_goes_on_with_the_same_bits(training, tmp_path, name, stop, flat):
     """The natural way: the fresh optimizer's own state says what is loaded."""
-    whole, first = training(make_base=BASES[name]).run(34), training(make_base=BASES[name]).run(stop)
+    make = BASES.get(name, schedule_free)
+    whole, first = training(make_base=make).run(34), training(make_base=make).run(stop)
     model, optimizer = get_state_dict(first.model, first.opt, options=options(flat))
     dcp.save({"model": model, "optimizer": optimizer}, checkpoint_id=tmp_path / "dcp", no_dist=True)
-    second = training(make_base=BASES[name], seed=0)
+    second = training(make_base=make, seed=0)
     with torch.no_grad():
         second.model[0].weight.zero_()
     model, optimizer = get_state_dict(second.model, second.opt, options=options(flat))
@@ -92,24 +101,59 @@ def test_a_state_dict_goes_from_one_optimizer_to_another(training, flat):
     assert torch.equal(first.run(19).flat(), second.run(19).flat())
 
 
+@pytest.mark.parametrize("flat", FLAT)
+@pytest.mark.parametrize("context", [2, 10])
+def test_another_context_drops_the_states_or_is_named(training, tmp_path, context, flat):
+    first = training().run(9)
+    dcp.save(get_optimizer_state_dict(first.model, first.opt, options=options(flat)), checkpoint_id=tmp_path / "dcp")
+
+    def resumed(rule):
+        run = training(total=80, context=context, resume_schedule=rule)
+        run.model.load_state_dict(first.model.state_dict())
+        target = get_optimizer_state_dict(run.model, run.opt, options=options(flat))
+        planner = DefaultLoadPlanner(allow_partial_load=context > 5)  # else torch asks for states that were not saved
+        dcp.load(target, checkpoint_id=tmp_path / "dcp", planner=planner)
+        set_optimizer_state_dict(run.model, run.opt, target, options=options(flat))
+        run.done = 9
+        return run
+
+    run = resumed("given")
+    assert run.opt.steps == 9 and len(run.opt.history) == 0 and run.opt.schedule.context == context
+    assert torch.equal(run.opt.state[run.model[0].weight]["exp_avg"], first.opt.state[first.model[0].weight]["exp_avg"])
+    assert run.run(11).opt.counts == {"kept": 1, "put back": 0, "left out": 1}
+    if context < 5:
+        with pytest.raises(ValueError, match="lacks some of the 4 saved states: .* context=5, .* has context=2"):
+            resumed("saved")
+    else:
+        assert resumed("saved").opt.schedule.context == 5
+
+
 def test_numbers_in_it_can_be_printed(training):
     run = training(period=2, total=2000, context=2).run(3)
     assert "nino_about" in str(get_optimizer_state_dict(run.model, run.opt))
 
 
-def test_schedule_free_trainings_round_trip(training):
-    make = of_schedulefree("AdamWScheduleFree")
+@pytest.mark.parametrize(("of_base", "early"), [(False, False), (True, False), (True, True)])
+def test_schedule_free_trainings_round_trip(training, of_base, early):
+    """Also the base optimizer's part alone, for which torch decides whether the optimizer is fresh."""
 
     def start():
-        run = training(make_base=make)
-        run.opt.train()
-        return run
+        run = training(make_base=schedule_free if early else of_schedulefree("AdamWScheduleFree"))
+        if not early:
+            run.opt.train()
+        return run, run.opt.base if of_base else run.opt
 
-    first, second = start().run(15), start()
+    (first, asked), (second, fresh) = start(), start()
+    first.run(15)
     second.model.load_state_dict(first.model.state_dict())
-    state = copy.deepcopy(get_optimizer_state_dict(first.model, first.opt))
-    set_optimizer_state_dict(second.model, second.opt, state)
+    state = copy.deepcopy(get_optimizer_state_dict(first.model, asked))
+    assert (
+        get_optimizer_state_dict(second.model, fresh)["state"]["0.weight"].keys() == state["state"]["0.weight"].keys()
+    )
+    set_optimizer_state_dict(second.model, fresh, state)
     second.done = 15
+    if of_base:
+        second.opt.resume(first.opt.state_dict()["nino"])
     assert torch.equal(first.run(10).flat(), second.run(10).flat())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 
 import pytest
@@ -185,6 +187,51 @@ def test_what_nothing_can_place_is_left_to_the_base_optimizer(checkpoint, caplog
     train(model, alone, 10)
 
 
+class Routed(nn.Module):
+    """Two experts, of which rows of positive sums take the first; and a number that tells the two ways apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.spline = nn.Parameter(torch.eye(4) + 0.1)
+        self.experts = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+
+    def forward(self, x):
+        y = torch.zeros_like(x)
+        for i, expert in enumerate(self.experts):
+            (rows,) = torch.where((x.sum(-1) < 0) == bool(i))
+            if len(rows):
+                y = y.index_add(0, rows, expert(x[rows]))
+        return y * torch.linalg.det(self.spline)
+
+
+def test_what_the_first_pass_does_not_reach_is_said_in_a_line_of_its_own(checkpoint, caplog):
+    model = Routed()
+    opt = NiNo(torch.optim.Adam(model.parameters()), checkpoint, model, 10, 20)
+    with caplog.at_level("WARNING", logger="nino.graphs"):
+        model(torch.ones(2, 4))
+    assert {"experts.1.weight", "experts.1.bias"} <= set(opt.graph.carried)
+    (unread,) = [r.getMessage() for r in caplog.records if "did not use them" in r.getMessage()]
+    assert (
+        unread.startswith("parameters 'experts.1.weight', 'experts.1.bias': ") and "pass graph=neural_graph" in unread
+    )
+    (other,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("left to the base optimizer: ")]
+    assert "spline (" in other and "experts" not in other
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copy", "pickle"])
+def test_copies_made_before_the_graph_is_recorded(checkpoint, copied):
+    model = Unknown()
+    opt = NiNo(torch.optim.Adam(model.parameters()), checkpoint, model, 10, 20)
+    alone = copied(model)
+    alone(images()[0][:2])
+    assert not alone._forward_pre_hooks and not alone._forward_pre_hooks_with_kwargs and opt.graph is None
+    twin, its = copied((model, opt))
+    twin(images()[0][:2])
+    assert its.graph.carried == ("spline",) and opt.graph is None and not twin._forward_pre_hooks
+    model(images()[0][:2])
+    assert opt.graph.carried == ("spline",) and not model._forward_pre_hooks
+
+
 def test_nowcasters_without_wiring_need_no_graph():
     model = Unknown()
     opt = NiNo(torch.optim.Adam(model.parameters()), None, model, 10, 20, nowcaster=LineFit())
@@ -250,6 +297,17 @@ def test_nowcasters_without_wiring_take_every_model(make):
         neural_graph(model)
 
 
+@pytest.mark.parametrize("which", ["NiNo", "LineFit"])
+def test_lazy_modules_are_refused_before_their_first_pass(checkpoint, which):
+    model = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(2))
+    nowcaster = {"nowcaster": LineFit()} if which == "LineFit" else {"ckpt": checkpoint}
+    message = "parameter '0.weight' has no shape yet: run the model once before"
+    with pytest.raises(ValueError, match=message):
+        NiNo(torch.optim.SGD(model.parameters(), lr=0.1), model=model, period=10, max_train_steps=20, **nowcaster)
+    with pytest.raises(ValueError, match=message):
+        neural_graph(model)
+
+
 def test_constructing_and_nowcasting_leave_the_random_numbers_alone(checkpoint):
     model = small_convnet()
     torch.manual_seed(5)
@@ -258,6 +316,16 @@ def test_constructing_and_nowcasting_leave_the_random_numbers_alone(checkpoint):
     opt = NiNo(torch.optim.Adam(model.parameters()), checkpoint, model, 10, 20)
     train(model, opt, 20)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_first_step_of_a_training_in_mixed_precision_counts(checkpoint):
+    model = Unknown()
+    NiNo(torch.optim.SGD(model.parameters(), lr=1.0), checkpoint, model, 10, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(images()[0][:2]).float().pow(2).mean()
+    assert type(loss) is torch.Tensor
+    loss.backward()
+    assert type(model.linear.weight.grad) is torch.Tensor and bool(model.linear.weight.grad.any())
 
 
 def test_a_step_inside_autocast_is_computed_in_float32(checkpoint):

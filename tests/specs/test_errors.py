@@ -61,6 +61,13 @@ def values() -> dict[str, Any]:
             "x (={}) must be a number or text or yes",
         ),
         ("evaluate.methods.m", {"nowcaster": "a.py:A", "options": {"x": [1], "y": "z"}}, ""),
+        (
+            "evaluate.methods.m",
+            {"nowcaster": "a.py:A", "options": {1: 2}},
+            "evaluate.methods.m.options (=1) must be text; Further arguments of the nowcaster",
+        ),
+        ("tasks.fm-16.model", {"name": "a.py:m", "options": {True: 2}}, "fm-16.model.options (=true) must be text; A"),
+        ("tasks.fm-16.model", {"name": "timm", "options": {1.5: 2}}, "fm-16.model.options (=1.5) must be text; A"),
         ("evaluate.methods.m", {"nowcaster": "a.py:9"}, "random; or a nowcaster of your own: FILE.py:NAME"),
         ("evaluate.methods.m", {"nowcaster": "linear", "name": "x"}, "methods.m.name: unknown key; allowed: label"),
     ],

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 
 from nino.files import sha256
-from nino.specs import EvaluationUnit, Reference, Spec, problems, references
+from nino.specs import DataSpec, EvaluationUnit, Reference, Spec, problems, references
 from nino.specs.outside import Outside, OwnOptions, Use, files, packages, records, uses
 from nino.specs.schema import schema
 from nino.specs.syntax import module_file
@@ -36,6 +36,34 @@ try:
 except ImportError:
     json = None
 half = partial(make, width=2)
+
+if False:
+    def either(data): ...
+else:
+    def either(data, width): ...
+for number in range(3):
+    def looped(data): ...
+def once(data): ...
+if True:
+    once = make
+def last(data): ...
+def last(data, width): ...
+match number:
+    case 2:
+        (walrus := make)
+def shared():
+    global declared
+
+class Newton:
+    def __init__(self, params, lr): ...
+    @no_grad()
+    def step(self, closure): ...
+class Calmer(Newton):
+    def step(self, closure=None): ...
+class Faster(Newton): ...
+class Wrapped(Newton):
+    @wraps(len)
+    def step(self, closure): ...
 """
 
 
@@ -48,6 +76,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "__init__.py").write_text("from .nets import wide\nraise SystemExit\n", encoding="utf-8")
     (package / "nets" / "__init__.py").write_text("from ..core import deep as wide\n", encoding="utf-8")
     (package / "core.py").write_text("def deep(data, layers=3): return ('deep', data, layers)\n", encoding="utf-8")
+    (package / "nothing.py").write_text("import json\n", encoding="utf-8")
     (package / "lazy.py").write_text("def __getattr__(name): return len\n", encoding="utf-8")
     info = tmp_path / "site" / "labmodels-1.5.dist-info"
     info.mkdir()
@@ -85,6 +114,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("labmodels:wid", {}, ["labmodels defines no wid"]),
         ("labmodels.lazy:any", {"x": 1}, []),
         ("math:sqrt", {}, []),
+        ("own.py:either", {"x": 1}, []),
+        ("own.py:once", {"x": 1}, []),
+        ("own.py:looped", {}, []),
+        ("own.py:walrus", {}, []),
+        ("own.py:declared", {}, []),
+        ("own.py:last", {"width": 1}, []),
+        ("own.py:last", {}, ["last needs width; set it in options"]),
+        ("labmodels:deep", {}, ["labmodels defines no deep; allowed: wide"]),
+        ("labmodels.nothing:make", {}, ["labmodels.nothing defines no make"]),
     ],
 )
 def test_problems_are_found_without_running_anything(
@@ -98,6 +136,78 @@ def test_problems_are_found_without_running_anything(
         return
     assert len(found) == len(says) and all(part in sentence for part, sentence in zip(says, found, strict=True)), found
     assert "labmodels" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfdef make(data): ...\n",
+        b"# coding: latin-1\ndef make(data): return '\xe4'\n",
+        b"globals()['make'] = len\n",
+    ],
+)
+def test_what_python_imports_is_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "own.py").write_bytes(content)
+    reference = Reference(str(tmp_path / "own.py"), "make")
+    assert [*reference.problems({}, "model")] == [] and callable(reference.load())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"def make(:", b"make = 1\0", b"\xe4 = 1", b"make = 1" + b"+1" * 5000],
+    ids=["syntax", "zero", "latin", "deep"],
+)
+def test_what_python_does_not_import_is_said(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "own.py").write_bytes(content)
+    (problem,) = Reference(str(tmp_path / "own.py"), "make").problems({}, "model")
+    assert "own.py is no Python file (" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("own.py:Newton", "its step needs 'closure', and recipes call it without arguments"),
+        ("own.py:Faster", "its step needs 'closure', and recipes call it without arguments"),
+        ("torch.optim:LBFGS", "its step needs 'closure', and recipes call it without arguments"),
+        ("own.py:Calmer", None),
+        ("own.py:Wrapped", None),
+        ("torch.optim:Adagrad", None),
+    ],
+)
+def test_optimizers_whose_steps_need_arguments_are_refused(folder: Path, text: str, says: str | None) -> None:
+    reference = Reference.parse(text)
+    assert reference is not None
+    assert [*reference.problems({}, "optimizer")] == ([says] if says else [])
+    assert [*reference.problems({}, "model")] != [says]
+
+
+def test_arguments_that_the_config_leaves_empty_are_missing(folder: Path) -> None:
+    (folder / "own.py").write_text("def load(path): ...\ndef any(path=None): ...\n", encoding="utf-8")
+    for name, path, says in (
+        ("load", None, ["load needs path; set it beside options"]),
+        ("load", "x", []),
+        ("any", None, []),
+    ):
+        (use,) = uses(DataSpec, DataSpec(f"own.py:{name}", path=path))
+        assert [*use.problems()] == [f"name (=own.py:{name}): {each}" for each in says]
+    optimizer = Reference("own.py", "Decayed")
+    (folder / "own.py").write_text(
+        "class Decayed:\n    def __init__(self, params, weight_decay): ...\n", encoding="utf-8"
+    )
+    assert [*optimizer.problems({}, "optimizer")] == []
+    assert [*optimizer.problems({}, "optimizer", offered=())] == ["Decayed needs weight_decay; set it beside options"]
+
+
+def test_packages_are_found_whatever_their_modules_are_called(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, module in (("Lab-Tools", "labtools"), ("shared-b", "shared"), ("shared-a", "shared")):
+        info = folder / "site" / f"{name.replace('-', '_')}-2.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.0\n", encoding="utf-8")
+        (info / "top_level.txt").write_text(f"{module}\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(folder / "site")])  # those of this interpreter are many
+    assert Reference("labtools.nets", "Node").package == "Lab-Tools 2.0"
+    assert Reference("shared.nets", "Node").package == "shared-a 2.0, shared-b 2.0"
+    assert Reference("json", "loads").package is None and Reference("nobody", "make").package is None
 
 
 def test_a_module_is_found_without_importing_its_package(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,65 @@ def rows_of(path: Path, rows: list[dict[str, Any]]) -> None:
 
     path.parent.mkdir(exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def flat(path: Path, grey: int, count: int) -> None:
+    """Images that are of one grey each."""
+    file = io.BytesIO()
+    Image.new("L", (4, 4), grey).save(file, "png")
+    rows_of(path, [{"image": file.getvalue(), "label": i % 2} for i in range(count)])
+
+
+def greys(data: Data) -> list[list[int]]:
+    return [data.split(split).raw.unique().tolist() for split in ("train", "validation", "test")]  # type: ignore
+
+
+def test_a_change_of_any_file_is_seen_though_names_are_the_same(tmp_path: Path) -> None:
+    files = {split: f"{split}/data.parquet" for split in ("train", "validation", "test")}
+    for grey, split in enumerate(files):
+        flat(tmp_path / files[split], grey, 6)
+    first = load(tmp_path, tmp_path / "d", "parquet", files=files)
+    assert greys(first) == [[0], [1], [2]] and [*first.facts["files"]] == [*files.values()]
+    flat(tmp_path / files["train"], 200, 6)
+    second = load(tmp_path, tmp_path / "d", "parquet", files=files)
+    assert greys(second) == [[200], [1], [2]] and second.checksum != first.checksum
+
+
+def test_the_same_files_as_other_splits_are_other_data(tmp_path: Path) -> None:
+    for grey, name in enumerate("abc"):
+        flat(tmp_path / f"{name}.parquet", grey, 20)
+    a, b, c = "a.parquet", "b.parquet", "c.parquet"
+
+    def of(**files: Any) -> Data:
+        return load(tmp_path, tmp_path / "d", "parquet", files=files)
+
+    first = greys(of(train=[a, b], test=c))
+    assert (first[0], first[2]) == ([0, 1], [2])
+    moved = of(train=a, test=[b, c])
+    assert greys(moved) == [[0], [0], [1, 2]]
+    assert len(moved.test) == len(moved.test.labels) == len(moved.test.raw) == 40  # type: ignore[attr-defined]
+    assert greys(of(train=[a, b], validation=c))[:2] == [[0, 1], [2]]
+
+
+def test_folders_of_equal_names_sizes_and_times_are_told_apart(tmp_path: Path) -> None:
+    for grey, name in enumerate(("one", "two")):
+        for label in "ab":
+            (tmp_path / name / label).mkdir(parents=True)
+            for i in range(10):
+                Image.new("L", (4, 4), grey).save(path := tmp_path / name / label / f"{i}.bmp")
+                os.utime(path, (0, 0))
+    found = [greys(load(tmp_path / name, tmp_path / "d")) for name in ("one", "two")]
+    assert found == [[[0]] * 3, [[1]] * 3]
+
+
+def test_a_single_class_is_refused(tmp_path: Path) -> None:
+    pixels = np.zeros((24, 4, 4), np.uint8)
+    np.savez(tmp_path / "im.npz", x_train=pixels, y_train=pixels[:, 0, 0], x_test=pixels, y_test=pixels[:, 0, 0])
+    with pytest.raises(ValueError, match="its file has the single class 0: nothing to predict"):
+        load(tmp_path / "im.npz", tmp_path, "npz")
+    flat(tmp_path / "p" / "one.parquet", 7, 1)
+    with pytest.raises(ValueError, match=r"one.parquet has the single class 0: nothing to predict; .*options.label"):
+        load(tmp_path / "p" / "one.parquet", tmp_path / "d", "parquet")
 
 
 def test_parquet_holds_image_files_and_labels(tmp_path: Path) -> None:

@@ -11,17 +11,19 @@ from torch import nn
 
 from nino.ensemble import Ensemble, obstacle
 from nino.specs import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSpec, TaskSpec
-from nino.specs.model_options import LIBRARIES
+from nino.specs.model_options import LIBRARIES, MODEL_KINDS
 from nino.tasks import Data, Task
 from nino.tasks.calls import call, predictions
 from nino.tasks.making import is_ours, make_model, sketch_model
 from nino.tasks.model_contract import described, violations
+from nino.tasks.registry import MODELS
 from nino.tasks.sizes import DataSizes
 from nino.training import Training
 
 GREY = DataSizes("vision", (1, 28, 28), 5, {}, "drawn").synthetic(8, 4, 4)
 COLOURS = DataSizes("vision", (3, 32, 32), 5, {}, "drawn").synthetic(8, 4, 4)
 TOKENS = DataSizes("language", (12,), 31, {}, "drawn").synthetic(8, 4, 4)
+ROWS = DataSizes("table", (5,), 3, {}, "drawn").synthetic(8, 4, 4)
 
 SOURCE = """
 import random
@@ -132,12 +134,22 @@ def test_models_of_libraries_take_their_sizes_from_the_data(
         assert violations(made) == []  # nothing looks ahead, not even BERT
 
 
+def test_rows_that_lie_as_images_do_are_images_to_a_model() -> None:
+    assert MODEL_KINDS.keys() == MODELS.keys()
+    pixels = DataSizes("table", (2, 8, 8), 3, {}, "drawn").synthetic(8, 4, 4)
+    model = make_model(ModelSpec("convnet", {"channels": [4, 4]}), pixels)
+    assert model(pixels.train.slice(0, 2)[0]).shape == (2, 3)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "options", "says"),
     [
         ("timm", GREY, {"model": "resnet19"}, r"timm has no such model; did you mean 'resnet18'\?"),
         ("timm", GREY, {"model": "resnet10t", "widht": 1}, "unexpected keyword argument 'widht'"),
-        ("timm", TOKENS, {"model": "resnet10t"}, "'timm' is for vision data, and these are language data"),
+        ("timm", TOKENS, {"model": "resnet10t"}, r"timm\) is for vision data, and these are language data; use gpt2"),
+        ("gpt2", GREY, {}, r"model.name \(=gpt2\) is for language data, and these are vision data; use convnet, timm"),
+        ("convnet", ROWS, {}, "is for vision data, and these are table data; use mlp or one of your own"),
+        ("mlp", TOKENS, {}, "is for vision and table data, and these are language data; use gpt2, llama"),
         ("torchvision", GREY, {}, "needs model.options.model"),
         ("torchvision", GREY, {"model": "fcn_resnet50"}, "torchvision has no such classifier"),
         ("transformers", TOKENS, {"model": "gpt3"}, "no model type of transformers and no path; did you mean"),

@@ -142,6 +142,3 @@ def test_an_mlp_fits_rows_of_any_shape():
     ]:
         with pytest.raises(ValueError, match=says):
             MODELS["mlp"](rows, options)
-    words = DataSizes("language", (8,), 11, {"train": 8, "validation": 1, "test": 1}, "x").synthetic(8, 1, 1)
-    with pytest.raises(ValueError, match="the data are tokens: use gpt2 or llama"):
-        MODELS["mlp"](words, {"hidden": [3]})

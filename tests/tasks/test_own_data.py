@@ -21,6 +21,7 @@ from nino.tasks.own_data import from_splits
 from nino.tasks.registry import load_data
 
 RNG = np.random.default_rng(0)
+X9 = np.arange(9.0)
 FILE = """
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def test_packages_register_functions(file: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("broken", {}, r"IndexError: list index out of range \(.*mydata.py, line 12\); see --debug"),
+        ("broken", {}, r"IndexError: list index out of range \(.*mydata.py:12\); see --debug"),
         ("load", {"counts": 3}, "got an unexpected keyword argument 'counts'; its arguments are count, noise, path"),
         ("wrong", {}, "returned list; expected a nino.tasks.Data, or a mapping of splits"),
         ("none", {}, "defines no none"),
@@ -110,6 +111,16 @@ def test_arrays_become_what_they_are() -> None:
         assert violations(lambda data=data: data) == []  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.uint32, np.uint64])
+def test_unsigned_numbers_are_whole_numbers(kind: type[np.unsignedinteger[Any]]) -> None:
+    tokens = np.arange(120).reshape(20, 6) % 11
+    assert from_splits("x", {"train": tokens.astype(kind)}).checksum == from_splits("x", {"train": tokens}).checksum
+    classes = from_splits("x", {"train": (tokens.astype(kind), (np.arange(20) % 3).astype(kind))})
+    assert (
+        classes.outputs == 3 and classes.checksum == from_splits("x", {"train": (tokens, np.arange(20) % 3)}).checksum
+    )
+
+
 @pytest.mark.parametrize(
     ("splits", "says"),
     [
@@ -120,6 +131,19 @@ def test_arrays_become_what_they_are() -> None:
         ({"train": (["a"], [1])}, "the train split is no array"),
         ({"train": np.zeros((9, 4))}, r"returned float64 \(\d, 4\) without targets"),
         ({"train": (np.zeros((9, 2)), [-1, 0, 1] * 3)}, "the smallest -1; classes must"),
+        (
+            {"train": (np.full((9, 2), np.nan), [0, 1, 2] * 3)},
+            "18 of 18 numbers in inputs of train are no finite float32",
+        ),
+        ({"train": (np.full((9, 2), 1e300), [0, 1, 2] * 3)}, "numbers in inputs of train are no finite float32"),
+        (
+            {"train": (X9, X9), "test": (X9, np.where(X9 == 4, -np.inf, 0.0))},
+            "1 of 9 numbers in targets of test are no finite float32, the first in example 5; correct",
+        ),
+        ({"train": (X9 * 1j, [0, 1, 2] * 3)}, r"inputs of train are complex128 \(9,\); give real and imaginary"),
+        ({"train": (X9, X9 * 1j)}, "targets of train are complex128"),
+        ({"train": np.full((9, 4), 3), "test": np.full((9, 4), -1)}, "the smallest token is -1; tokens must be"),
+        ({"train": (X9, X9.astype(int) * 0)}, "the class is 0 in every row: nothing to predict"),
         ({"train": (np.zeros((9, 2)), np.ones((9, 2), int))}, r"targets of train are int64 \(\d, 2\)"),
         (
             {"train": (np.zeros((9, 2)), np.ones(9)), "test": (np.zeros((9, 3)), np.ones(9))},

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from nino.specs import DataSpec
+from nino.specs.data_options import HubOptions
 from nino.tasks import DATASETS, Data
+from nino.tasks.hub import hub_folder
 
 datasets = pytest.importorskip("datasets")
 
@@ -41,14 +43,35 @@ def tables(tmp_path: Path) -> Path:
 
 def test_a_table_is_fetched_once_and_only_if_allowed(tables: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"target": "label", "splits": {"train": "train[:40]", "test": "train[40:]"}}
-    with pytest.raises(FileNotFoundError, match=r"is not in .*owner--tables-\w{8}; run `nino data` with network"):
+    with pytest.raises(FileNotFoundError, match=r"is not in .*owner--tables-\w{8}, .*; run `nino data` with network"):
         load("table", tmp_path / "d", tables, download=False, **options)
     data = load("table", tmp_path / "d", tables, **options)
     assert sizes(data) == [40, 6, 20] and data.outputs == 3
-    (tables / "train.csv").unlink()
     assert load("table", tmp_path / "d", tables, download=False, **options).checksum == data.checksum
     (kept,) = (tmp_path / "d" / "hub").glob("*--tables-*")
     assert sorted(path.name for path in kept.iterdir()) == ["test.parquet", "train.parquet", "validation.parquet"]
+
+
+def test_local_folders_are_told_apart_by_place_and_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {}
+    for name, shift in (("one", 0), ("two", 1000)):
+        (tmp_path / name / "mydata").mkdir(parents=True)
+        rows = "".join(f"{i + shift},{i % 2}\n" for i in range(40))
+        (tmp_path / name / "mydata" / "train.csv").write_text(f"x,label\n{rows}")
+        monkeypatch.chdir(tmp_path / name)
+        found[name] = load("table", tmp_path / "d", "./mydata", target="label").checksum
+    assert found["one"] != found["two"]
+    (tmp_path / "two" / "mydata" / "train.csv").write_text(f"x,label\n{rows}77,1\n")
+    with pytest.raises(FileNotFoundError, match=r"\./mydata is not in .*, or has changed since .*; run `nino data`"):
+        load("table", tmp_path / "d", "./mydata", download=False, target="label")
+    assert sum(sizes(load("table", tmp_path / "d", "./mydata", target="label"))) == 41
+    monkeypatch.chdir(tmp_path / "one")
+    assert load("table", tmp_path / "d", "./mydata", download=False, target="label").checksum == found["one"]
+
+
+def test_names_on_the_hub_keep_their_folder(tmp_path: Path) -> None:
+    kept = hub_folder(HubOptions(repository="owner/name"), tmp_path)
+    assert kept == tmp_path / "hub" / "owner--name-e2bb8244"
 
 
 def test_splits_by_their_usual_names(tables: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nino.specs.data_options import OwnTextOptions
 from nino.tasks import DATASETS, Data
 from nino.tasks.cut_text import CutText, own_text
 from nino.tasks.data_contract import violations
-from nino.tasks.text import plain_row
+from nino.tasks.text import exact_row, wiki_row
 
 LINES = [f"line {i} of the text, après tout\n" + "\n" * (i % 7 == 0) for i in range(400)]
 TEXT = "".join(LINES)
@@ -25,9 +26,11 @@ def load(path: Path, data_dir: Path, source: str = "text", **options: Any) -> Da
     return DATASETS["text"](DataSpec("text", source, str(path), values), data_dir, False)
 
 
-def cut(path: Path, source: str = "text", **options: Any) -> dict[str, list[str]]:
+def cut(
+    path: Path, source: str = "text", row: Callable[[str], str] = exact_row, **options: Any
+) -> dict[str, list[str]]:
     spec = DataSpec("text", source, str(path), options)
-    text = own_text(spec, OwnTextOptions.from_dict(options), plain_row, path)
+    text = own_text(spec, OwnTextOptions.from_dict(options), row, path)
     assert isinstance(text, CutText)
     return {split: list(text.rows(split)) for split in ("train", "validation", "test")}
 
@@ -95,9 +98,33 @@ def test_a_text_of_one_line_is_cut_between_letters(tmp_path: Path, text: str) ->
     assert "".join(parts.values()) == text and len(parts["train"]) / len(text) == pytest.approx(0.8, abs=0.01)
 
 
-def test_line_ends_of_windows_are_line_ends(tmp_path: Path) -> None:
-    (tmp_path / "my.txt").write_bytes(b"one\r\ntwo\r\n" * 50)
-    assert {line for rows in cut(tmp_path / "my.txt").values() for line in rows} == {"one\n", "two\n"}
+def test_line_ends_of_windows_are_newlines_but_for_bytes(tmp_path: Path) -> None:
+    content = b"one\r\ntwo\rthree\r\n" * 50
+    (tmp_path / "my.txt").write_bytes(content)
+    parts = cut(tmp_path / "my.txt")
+    assert "".join(map("".join, parts.values())).encode() == content
+    assert {line for rows in cut(tmp_path / "my.txt", row=wiki_row).values() for line in rows} == {
+        "one\n",
+        "two\rthree\n",
+    }
+    for split in ("train", "validation", "test"):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        (tmp_path / "parts" / f"{split}.txt.gz").write_bytes(gzip.compress(content))
+        (tmp_path / "parts" / f"{split}-more.txt").write_bytes(content)
+    tokens = load(tmp_path / "parts", tmp_path, group=10**6).train.tokens  # type: ignore[attr-defined]
+    read = bytes(torch.as_tensor(tokens).flatten().tolist())
+    assert len(read) > 2 * len(content) - 16 and (2 * content).startswith(read)
+
+
+def test_files_of_two_folders_may_share_a_name(tmp_path: Path) -> None:
+    for split, text in (("train", TEXT), ("test", "held back\n" * 9)):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "data.txt").write_text(text, encoding="utf-8")
+    files = {split: f"{split}/data.txt" for split in ("train", "test")}
+    first = load(tmp_path, tmp_path, files=files)
+    assert first.facts["files"].keys() == {"train/data.txt", "test/data.txt"}
+    (tmp_path / "train" / "data.txt").write_text(TEXT.replace("line", "Line"), encoding="utf-8")
+    assert load(tmp_path, tmp_path, files=files).checksum != first.checksum
 
 
 def test_bad_texts_are_refused_in_one_line(tmp_path: Path) -> None:
@@ -114,6 +141,10 @@ def test_bad_texts_are_refused_in_one_line(tmp_path: Path) -> None:
     refused(short, "the validation split has fewer than 64 tokens", block=64)
     short.write_bytes("café\n".encode("latin-1") * 100)
     refused(short, r"short.txt: no UTF-8 text \(byte 3 is 0xe9\); save it as UTF-8")
+    for split in ("train", "validation", "test"):
+        (tmp_path / "latin").mkdir(exist_ok=True)
+        (tmp_path / "latin" / f"{split}.txt").write_bytes("café\n".encode("latin-1") * 100)
+    refused(tmp_path / "latin", r"latin/train.txt: no UTF-8 text \(.*\); save it as UTF-8")
     short.write_text("a few words\n" * 100)
     refused(short, "leaves nothing for training", cut={"validation": 0.5, "test": 0.5})
     refused(short, "has no test split, and data.options.cut.test is 0", cut={"test": 0.0})

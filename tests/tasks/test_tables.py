@@ -121,6 +121,31 @@ def test_labels_of_any_type_are_classes(tmp_path: Path, labels: list[Any], names
     assert load(path, target="y").facts["classes"] == names
 
 
+def test_whole_numbers_beyond_floats_are_categories_of_their_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "x,y", [(2**60 + i % 3, 2**60 + i % 2) for i in range(30)])
+    data = load(path, target="y", categorical=["x"])
+    assert data.facts["classes"] == [str(2**60), str(2**60 + 1)] and data.outputs == 2
+    assert data.facts["features"]["x"]["categories"] == [str(2**60 + i) for i in range(3)]
+    lines = [(2**60 + i % 3 if i else None, i % 2) for i in range(30)]
+    filled = load(write(tmp_path / "u.csv", "x,y", lines), target="y", categorical=["x"], missing="fill")
+    assert filled.facts["features"]["x"]["categories"] == [*(str(2**60 + i) for i in range(3)), ""]
+
+
+def test_text_that_is_not_used_may_be_of_another_encoding(tmp_path: Path) -> None:
+    lines = b"".join(b"%d,caf\xe9,%d\n" % (i, i % 2) for i in range(30))
+    (tmp_path / "t.csv").write_bytes(b"x,note,y\n" + lines)
+    assert load(tmp_path / "t.csv", target="y", features=["x"]).shape == (1,)
+
+
+def test_files_of_two_folders_may_share_a_name(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write(tmp_path / split / "data.csv", "x,y", [(i, i % 2) for i in range(30 if split == "train" else 6)])
+    data = load(tmp_path, target="y", files={"train": "train/data.csv", "test": "test/data.csv"})
+    assert [*data.facts["files"]] == ["train/data.csv", "test/data.csv"]
+    assert len({*data.facts["files"].values()}) == 2
+    assert [*load(tmp_path / "train" / "data.csv", target="y").facts["files"]] == ["data.csv"]
+
+
 def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -219,6 +244,8 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "nothing left": ("x,y\n1,a\n", {"draw": {"test": 0.5, "validation": 0.5}}, "leaves nothing for training|one class"),
     "unknown categorical": ("x,y\n" + "1,a\n2,b\n" * 9, {"categorical": ["z"]}, "categorical names 'z', which is no"),
+    "latin-1": ("x,y\n" + "1,caf\udce9\n2,b\n" * 9, {}, "t.csv: column 'y' is no UTF-8 text; save the file as UTF-8"),
+    "latin-1 header": ("caf\udce9,y\n" + "1,a\n2,b\n" * 9, {}, "t.csv: its header is no UTF-8 text; save it as UTF-8"),
     "option": ("x,y\n1,a\n", {"targets": "y"}, "targets: unknown key; did you mean 'target'"),
 }
 
@@ -226,7 +253,7 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_tables_are_refused_in_one_line(tmp_path: Path, case: str) -> None:
     text, options, says = BAD[case]
-    (tmp_path / "t.csv").write_text(text)
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ValueError, match=says) as caught:
         load(tmp_path / "t.csv", **({"target": "y"} | options))
     assert "\n" not in str(caught.value)

@@ -142,9 +142,8 @@ class Aliases:
                 found = view.of(self.reading, base)
                 self.give(tensor, found)
         if found is not None and found.kind == "constant" and self._stale(tensor):
-            alike: dict[Axis, Dim] = {
-                x: (Axis(x.size, place=x.place),) for x in found.axes if x.uniform
-            }  # one part of it is written
+            # one part of it is written
+            alike: dict[Axis, Dim] = {x: (Axis(x.size, place=x.place),) for x in found.axes if x.uniform}
             found = substitute(found, alike)
             self.give(tensor, found)
         return found

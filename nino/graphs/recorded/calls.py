@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from nino.device import same_rng
+
 
 def plain_stride(tensor: Tensor, size: Any, stride: Any) -> str:
     """``alias`` or ``view`` where a strided view is one, for its rule."""
@@ -79,7 +81,7 @@ def strides_of(tensor: Tensor) -> tuple[int, ...]:
 
 @contextmanager
 def plain_kernels() -> Iterator[None]:
-    """Fused kernels off, so that their parts are seen; random state untouched."""
+    """Fused kernels off, so that their parts are seen; random states kept, no cast weights left in autocast's cache."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -87,17 +89,21 @@ def plain_kernels() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(same_rng())
         torch.backends.mha.set_fastpath_enabled(False)
         log = logging.getLogger("torch._subclasses.fake_tensor")
         was, log.disabled = log.disabled, True  # it prints the traceback of every shape error
         mkldnn = torch._C._get_mkldnn_enabled()
         torch._C._set_mkldnn_enabled(False)
+        cached = torch.is_autocast_cache_enabled()
+        torch.set_autocast_cache_enabled(False)
         try:
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
             torch._C._set_mkldnn_enabled(mkldnn)
+            torch.clear_autocast_cache()  # the model's own autocast may keep fake weights all the same
+            torch.set_autocast_cache_enabled(cached)
             log.disabled = was
             random.setstate(drawn)
             np.random.set_state(numbers)

@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_map
 
 from nino.graphs.graph import NeuralGraph
 from nino.graphs.recorded.examples import examples
-from nino.graphs.recorded.record import check_recordable, record_graph
+from nino.graphs.recorded.record import record_graph
+from nino.graphs.weights import check_placeable
 
 
 def record_without_example(model: nn.Module, topology: str = "exact") -> NeuralGraph:
@@ -32,7 +33,7 @@ def record_without_example(model: nn.Module, topology: str = "exact") -> NeuralG
 
 def guessed(model: nn.Module, topology: str = "exact") -> tuple[NeuralGraph, Any]:
     """The graph, and the inputs that it was recorded on (see ``record_without_example``)."""
-    check_recordable(model)
+    check_placeable(model.named_parameters())
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     complaint = ""
     for candidate in examples(model):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -15,7 +16,6 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
     UnsupportedOperatorException,
 )
-from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_flatten, tree_map
 
 from nino.graphs.graph import NeuralGraph
@@ -24,10 +24,18 @@ from nino.graphs.recorded.calls import plain_kernels
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.recorder import Recorder
 from nino.graphs.recorded.values import Value
-from nino.graphs.weights import Weights
+from nino.graphs.weights import Weights, check_placeable
 
 Example = Any
+
+
+class ReturnsNothingError(Exception):
+    """The forward has run, and nothing that it returned holds a tensor."""
+
+
 _CACHES = ("past_key_values", "cache_params", "mems")
+#: What an output may refer to, and is none.
+_NO_OUTPUTS = (nn.Module, type, FunctionType, ModuleType)
 #: What fake tensors raise where the forward looks at values.
 _VALUES = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
@@ -47,9 +55,10 @@ def record_graph(model: nn.Module, example: Example, topology: str = "exact") ->
         The graph. What cannot be placed is in ``carried``, with the operation that stopped it in ``reasons``.
 
     Raises:
-        ValueError: if the model has complex, quantised or uninitialised parameters, or does not run on the example.
+        ValueError: if the model has complex, quantised or uninitialised parameters, does not run on the example, or
+            returns no tensor.
     """
-    check_recordable(model)
+    check_placeable(model.named_parameters())
     args, kwargs = as_call(example)
     state: set[str] = set()
     while True:
@@ -57,20 +66,6 @@ def record_graph(model: nn.Module, example: Example, topology: str = "exact") ->
         if written <= state:
             return assemble(reading, state, topology)
         state |= written
-
-
-def check_recordable(model: nn.Module) -> None:
-    """Refuse parameters that have no place in a graph, and say what to do.
-
-    Raises:
-        ValueError: names the parameter.
-    """
-    for name, parameter in model.named_parameters():
-        if isinstance(parameter, UninitializedParameter):
-            raise ValueError(f"parameter {name!r} has no shape yet: run the model once before its graph is made")
-        if parameter.is_quantized or parameter.is_complex():
-            what = "quantised" if parameter.is_quantized else "complex"
-            raise ValueError(f"parameter {name!r} is {what}: only real floating point lies on a graph; freeze it apart")
 
 
 def as_call(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -90,12 +85,15 @@ def _read(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], state
     reading, written, errors = _passes(model, args, kwargs, state, fakes)
     if len(errors) < 2 and not any(isinstance(error, _VALUES) for error in errors):
         return reading, written
-    if not any(p.device.type == "meta" for p in model.parameters()):
+    tensors = [*model.parameters(), *model.buffers(), *tree_flatten((args, kwargs))[0]]
+    on_meta = any(t.device.type == "meta" for t in tensors if isinstance(t, Tensor))
+    if not on_meta:
         reading, written, errors_of_real = _passes(model, args, kwargs, state, None)
         if len(errors_of_real) < 2:
             return reading, written
         errors = errors_of_real
-    raise ValueError(_complaint(model, args, kwargs, errors[0])) from errors[0]
+    looked = next((error for error in errors if on_meta and isinstance(error, _VALUES)), errors[0])
+    raise ValueError(_complaint(model, args, kwargs, looked)) from looked
 
 
 def _passes(
@@ -126,6 +124,16 @@ def _complaint(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], 
     shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in args]
     named = {k: tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for k, x in kwargs.items()}
     first = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, ReturnsNothingError):
+        return (
+            f"{type(model).__name__}: the forward returns {first}, in which there is no tensor: which neurons are "
+            f"outputs is not known; return them, in a tuple, a dict or an object with attributes"
+        )
+    if isinstance(error, _VALUES):
+        return (
+            f"{type(model).__name__}: the forward looks at values ({type(error).__name__}: {first}), and tensors on "
+            f"the meta device have none: materialise the model (model.to_empty(device='cpu')) and the inputs first"
+        )
     return (
         f"{type(model).__name__}: the forward does not run on `example` {shapes or ''}{named or ''} "
         f"({type(error).__name__}: {first}): pass the inputs that training passes, a tensor, a tuple or a dict"
@@ -200,7 +208,10 @@ def _pass(
                     output = model(*args, **kwargs)
             finally:
                 recorder.restore()
-    for tensor in output_tensors(output):
+    outputs = output_tensors(output)
+    if not outputs:
+        raise ReturnsNothingError(type(output).__name__)
+    for tensor in outputs:
         value = recorder.value(tensor)
         if value.kind == "data":
             for f in value.fields:
@@ -208,17 +219,34 @@ def _pass(
     return recorder
 
 
-def output_tensors(output: Any) -> list[Tensor]:
-    """The tensors that a model returns, in whatever holds them, without caches of keys and values."""
+def output_tensors(output: Any, seen: set[int] | None = None) -> list[Tensor]:
+    """The tensors that a model returns, in whatever holds them, without caches of keys and values.
+
+    Args:
+        output: tensors, containers, and objects with attributes (in slots, too), nested in any way.
+        seen: ids of objects that have been looked into.
+    """
+    seen = set() if seen is None else seen
     if isinstance(output, Mapping):
         output = [v for k, v in output.items() if k not in _CACHES]
     out = []
     for leaf in tree_flatten(output)[0]:
         if isinstance(leaf, Tensor):
             out.append(leaf)
-        elif isinstance(leaf, Mapping) or hasattr(leaf, "__dict__") and "Cache" not in type(leaf).__name__:
-            out += output_tensors(leaf if isinstance(leaf, Mapping) else vars(leaf))
+        elif id(leaf) not in seen and not isinstance(leaf, _NO_OUTPUTS) and "Cache" not in type(leaf).__name__:
+            seen.add(id(leaf))
+            out += output_tensors(leaf if isinstance(leaf, Mapping) else _attributes(leaf), seen)
     return out
+
+
+def _attributes(x: Any) -> dict[str, Any]:
+    """An object's attributes, those in slots too."""
+    slots = [name for cls in type(x).__mro__ for name in _slot_names(vars(cls).get("__slots__", ()))]
+    return {**{name: getattr(x, name) for name in slots if hasattr(x, name)}, **getattr(x, "__dict__", {})}
+
+
+def _slot_names(slots: str | Iterable[str]) -> Iterable[str]:
+    return (slots,) if isinstance(slots, str) else slots
 
 
 def _argument_names(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, str]:

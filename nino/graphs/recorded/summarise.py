@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from nino.graphs.graph import NeuralGraph
 
 UNPLACED = "no declaration places it"
+UNREAD = "no operation reads it"
 
 
 def summary(graph: NeuralGraph) -> str:

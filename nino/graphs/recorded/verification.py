@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from nino.device import same_rng
 from nino.graphs.recorded.atoms import Renumbering, renumberings
 from nino.graphs.recorded.exchanges import Exchange, exchanges
 
@@ -48,6 +49,8 @@ class Verification:
 
     def __str__(self) -> str:
         """One line."""
+        if not self.renumbered:
+            return "nothing to renumber: the graph calls no neurons interchangeable"
         text = f"{len(self.renumbered)} renumberings of interchangeable neurons"
         if self:
             return f"verified: {text} leave the outputs as they are (relative change {self.difference:.0e} in float64)"
@@ -58,7 +61,8 @@ class Verification:
 def verify(graph: NeuralGraph, model: nn.Module, example: Any, *, fix: bool = False, seed: int = 0) -> Verification:
     """Renumber the neurons that the graph calls interchangeable in a float64 copy, and compare outputs.
 
-    Renumbered are ranges of neurons, and heads (and other wholes that a graph calls alike) that change places.
+    Renumbered are ranges of neurons, and heads (and other wholes that a graph calls alike) that change places. Integers
+    must stay equal, and the same elements NaN or infinite.
 
     Norm scales, biases and other vectors are drawn anew first, since those of a new network are all alike, and the
     statistics of batch norm are reset. The copy is in evaluation mode.
@@ -74,9 +78,9 @@ def verify(graph: NeuralGraph, model: nn.Module, example: Any, *, fix: bool = Fa
         What was renumbered, and what of it changes the function.
 
     Raises:
-        ValueError: if the graph is not that of the model.
+        ValueError: if the graph is not that of the model, or no output has a finite element.
     """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with same_rng(), torch.no_grad(), torch.autocast("cpu", enabled=False):
         torch.manual_seed(seed)
         twin = _copy(model, torch.float64)
         names = [name for name, _ in twin.named_parameters()]
@@ -111,21 +115,25 @@ class _Check:
         self.tolerance = TOLERANCE if dtype is torch.float64 else 1e3 * TOLERANCE
         self.graph, self.model = graph, model
         args, kwargs = as_call(example)
-        self.call = tree_map(
-            lambda x: x.detach().cpu().to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x,
-            (args, kwargs),
-        )
+        self.call = tree_map(lambda x: _cast(x.detach().cpu(), dtype) if isinstance(x, Tensor) else x, (args, kwargs))
         self.flat = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
         self.buffers = {name: b.detach().clone() for name, b in model.named_buffers()}
         self.outputs = self.run()
+        if not any(bool(t.isfinite().any()) for t in self.outputs):
+            what = "only NaN, infinity or nothing" if self.outputs else "no tensor"
+            raise ValueError(
+                f"{type(model).__name__}: with this `example` the forward returns {what} in evaluation mode, vectors "
+                f"drawn anew: there is nothing to compare; pass another example"
+            )
 
     def run(self) -> list[Tensor]:
-        """Floating point outputs."""
+        """The outputs."""
         from nino.graphs.recorded.record import output_tensors
 
         torch.manual_seed(0)
         output = self.model(*copy.deepcopy(self.call[0]), **copy.deepcopy(self.call[1]))
-        return [t.detach().clone() for t in output_tensors(output) if t.is_floating_point() or t.is_complex()]
+        outputs = [t.dequantize() if t.is_quantized else t for t in output_tensors(output)]
+        return [t.detach().clone() for t in outputs]
 
     def change(self, sets: Sequence[Change], orders: Sequence[Tensor | None]) -> float:
         """Largest relative change of an output under these renumberings."""
@@ -142,7 +150,9 @@ class _Check:
         self._load(flat, steps)
         new = self.run()
         self._load(self.flat, [])
-        return max((_relative(a, b) for a, b in zip(self.outputs, new, strict=True)), default=0.0)
+        if len(new) != len(self.outputs):
+            return float("inf")
+        return max(_relative(a, b) for a, b in zip(self.outputs, new, strict=True))
 
     def search(
         self, sets: Sequence[Change], orders: Sequence[Tensor | None], which: list[int], change: float
@@ -210,7 +220,7 @@ def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
         for t in [*twin.parameters(), *twin.buffers()]:
             if t.is_floating_point():
                 nn.init.normal_(t, std=0.1 if t.ndim < 2 else float(t[0].numel()) ** -0.5)
-    twin = twin.cpu().to(dtype).eval()
+    twin = twin.cpu()._apply(lambda t: _cast(t, dtype)).eval()  # `to` would leave out imaginary parts
     for module in twin.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             module.reset_running_stats()
@@ -218,6 +228,11 @@ def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
         if p.ndim <= 1 or p.numel() == p.shape[0] or not p.any():
             p.add_(0.3 * torch.randn_like(p))
     return twin
+
+
+def _cast(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """In a floating point dtype, or the complex one of its parts; integers as they are."""
+    return t.to(dtype) if t.is_floating_point() else t.to(dtype.to_complex()) if t.is_complex() else t
 
 
 def _deepcopy(model: nn.Module) -> nn.Module:
@@ -233,8 +248,11 @@ def _deepcopy(model: nn.Module) -> nn.Module:
 
 
 def _relative(a: Tensor, b: Tensor) -> float:
-    if a.shape != b.shape:
+    """Relative change; infinite between integers that differ, and where other elements are NaN or infinite."""
+    keep = torch.isfinite(a)
+    if a.shape != b.shape or not torch.equal(keep, torch.isfinite(b)):
         return float("inf")
-    keep = torch.isfinite(a.abs()) & torch.isfinite(b.abs())
+    if not (a.is_floating_point() or a.is_complex()):
+        return 0.0 if torch.equal(a, b) else float("inf")
     scale = a[keep].norm()
     return float((a[keep] - b[keep]).norm() / scale) if scale > 0 else float((a[keep] - b[keep]).norm())

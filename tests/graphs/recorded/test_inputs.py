@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from nino.graphs import neural_graph
+from nino import device
+from nino.graphs import NeuralGraph, neural_graph
 from nino.graphs.recorded import record_graph
 from tests.graphs.recorded.networks import exact_cases
 
@@ -48,6 +51,21 @@ class Output:
     hidden: Tensor
 
 
+@dataclass(slots=True)
+class Slotted:
+    scores: Tensor
+    hidden: Tensor
+
+
+class Cyclic:
+    """Refers to itself, and to what made it."""
+
+    __slots__ = ("itself", "model", "values")
+
+    def __init__(self, *values: Tensor) -> None:
+        self.itself, self.model, self.values = {"self": self}, nn.Linear(1, 1), values
+
+
 class Returns(nn.Module):
     """Scores and hidden neurons, in whatever a forward returns."""
 
@@ -66,8 +84,10 @@ class Returns(nn.Module):
         lambda scores, hidden: {"scores": scores, "rest": [hidden]},
         lambda scores, hidden: (scores, (hidden,)),
         Output,
+        Slotted,
+        Cyclic,
     ],
-    ids=["dict", "nested tuple", "dataclass"],
+    ids=["dict", "nested tuple", "dataclass", "slots", "refers to itself"],
 )
 def test_whatever_is_returned_keeps_its_order(how: object) -> None:
     model = Returns(how)
@@ -75,9 +95,48 @@ def test_whatever_is_returned_keeps_its_order(how: object) -> None:
     assert not graph.carried
     assert {"a", "b"} <= graph.fixed  # both are returned
     checked = graph.verify(model, X)
-    assert checked and not checked.renumbered
+    assert checked and not checked.renumbered and str(checked).startswith("nothing to renumber: ")
     inside = Returns(lambda scores, hidden: {"scores": scores})
     assert "a" not in neural_graph(inside, "exact", example=X).fixed
+
+
+def test_a_forward_that_returns_no_tensor_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"Returns: the forward returns str, in which there is no tensor: .*return them"
+    ):
+        neural_graph(Returns(lambda scores, hidden: "done"), "exact", example=X)
+
+
+class Shifted(Returns):
+    """A constant tells the hidden neurons apart."""
+
+    def __init__(self, how: object) -> None:
+        super().__init__(how)
+        self.register_buffer("shift", torch.arange(8.0))
+
+    def forward(self, x: Tensor) -> object:
+        return self.how(self.b(torch.relu(self.a(x) + self.shift)))
+
+
+def test_a_wrong_graph_is_found_out_by_integers_and_not_finite_outputs() -> None:
+    def wrong(model: nn.Module) -> NeuralGraph:
+        graph = neural_graph(model, "exact", example=X)
+        assert graph.verify(model, X) and "a" in graph.fixed
+        return replace(graph, fixed=graph.fixed - {"a"}, _cache={})
+
+    torch.manual_seed(0)
+    for how in (lambda y: (1e3 * y).long(), lambda y: ((1e3 * y).long() % 2).log()):
+        model = Shifted(how)
+        checked = wrong(model).verify(model, X)
+        assert not checked and checked.changing == {("a",): float("inf")}
+
+
+@pytest.mark.parametrize("how", [lambda y: (-y.exp()).log(), lambda y: y[:0]], ids=["NaN", "no element"])
+def test_outputs_with_nothing_to_compare_verify_nothing(how: object) -> None:
+    model = Shifted(how)
+    graph = neural_graph(model, "exact", example=X)
+    with pytest.raises(ValueError, match=r"Shifted: with this `example` the forward returns only NaN.* another"):
+        graph.verify(model, X)
 
 
 class Counting(nn.Module):
@@ -138,6 +197,13 @@ def test_models_on_the_meta_device_and_compiled_ones() -> None:
     assert [p.name for p in graph.parameters] == [name for name, _ in compiled.named_parameters()]
 
 
+def test_a_model_on_the_meta_device_that_looks_at_values_is_to_be_materialised() -> None:
+    with torch.device("meta"):
+        model = Counting()
+    with pytest.raises(ValueError, match=r"Counting: the forward looks at values .*meta device have none: materialise"):
+        neural_graph(model, "exact", example=X)
+
+
 def test_lazy_modules_are_recorded_after_their_first_pass() -> None:
     model = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(2))
     with pytest.raises(ValueError, match=r"parameter '0.weight' has no shape yet: run the model once"):
@@ -153,6 +219,32 @@ def test_quantised_parameters_are_refused_by_name() -> None:
     model.weight = nn.Parameter(quantised, requires_grad=False)
     with pytest.raises(ValueError, match="parameter 'weight' is quantised: only real floating point"):
         neural_graph(model, "exact", example=torch.randn(2, 3))
+
+
+class Rotating(nn.Module):
+    """A complex weight: a parameter itself, as two real numbers, or a buffer."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.a, self.how = nn.Linear(4, 8), how
+        w = torch.randn(8, 2, dtype=torch.cfloat)
+        if how == "buffer":
+            self.register_buffer("w", w)
+        else:
+            self.w = nn.Parameter(w if how == "complex" else torch.view_as_real(w), requires_grad=how != "complex")
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = torch.view_as_complex(self.w) if self.how == "two real numbers" else self.w
+        return (self.a(x).to(w.dtype) @ w).abs()
+
+
+def test_a_complex_parameter_is_refused_with_what_helps() -> None:
+    with pytest.raises(ValueError, match=r"'w' is complex .*view_as_complex in the forward.* trained, a buffer"):
+        neural_graph(Rotating("complex"), "exact", example=X)
+    for how in ("two real numbers", "buffer"):
+        model = Rotating(how)
+        graph = neural_graph(model, "exact", example=X)
+        assert "a.weight" not in graph.carried and graph.verify(model, X)
 
 
 def test_the_graph_of_a_part_that_the_example_does_not_reach_is_carried_with_the_reason() -> None:
@@ -197,8 +289,6 @@ class HeadsOfTheirOwn(nn.Module):
 
 
 def test_heads_that_are_treated_apart_do_not_change_places() -> None:
-    from dataclasses import replace
-
     model, example = HeadsOfTheirOwn(), torch.randn(2, 5, 6)
     graph = neural_graph(model, "exact", example=example)
     assert graph.verify(model, example)
@@ -206,3 +296,58 @@ def test_heads_that_are_treated_apart_do_not_change_places() -> None:
     loose = replace(graph, fixed=graph.fixed - parts, _cache={})  # as if the two treatments had not been seen
     checked = loose.verify(model, example)
     assert not checked and len(checked.changing) == 1
+
+
+class MixedPrecision(nn.Module):
+    """Casts by itself, with an autocast that was made before any other was entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.cast = perceptron(), torch.autocast("cpu", torch.bfloat16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with self.cast:
+            return self.net(x)
+
+
+@pytest.mark.parametrize("make", [perceptron, MixedPrecision])
+def test_a_recording_under_autocast_leaves_no_weights_in_its_cache(make: Callable[[], nn.Module]) -> None:
+    model = make()
+    with torch.autocast("cpu", torch.bfloat16):
+        neural_graph(model, "exact", example=X)
+        assert torch.is_autocast_cache_enabled()
+        loss = model(X).float().pow(2).mean()
+    assert type(loss) is Tensor
+    loss.backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in list(model.parameters())[2:])
+
+
+class Noisy(Counting):
+    """Draws as it runs on real tensors, whose values it looks at."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + torch.rand_like(x))
+
+
+def test_random_numbers_of_all_accelerators_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, fork = [], torch.random.fork_rng
+
+    def fork_rng(devices: list[int], device_type: str) -> AbstractContextManager[None]:
+        kept.append((devices, device_type))
+        return fork(devices=[])
+
+    two_gpus = SimpleNamespace(
+        device=torch.device,
+        accelerator=SimpleNamespace(device_count=lambda: 2),
+        get_device_module=lambda place: SimpleNamespace(is_initialized=lambda: True),
+        random=SimpleNamespace(fork_rng=fork_rng),
+    )
+    monkeypatch.setattr(device, "default", lambda: torch.device("cuda"))
+    monkeypatch.setattr(device, "torch", two_gpus)
+    model = Noisy()
+    before = torch.get_rng_state()
+    graph = record_graph(model, X)
+    recorded = len(kept)
+    assert graph.verify(model, X)
+    assert len(kept) > recorded > 0 and all(args == ([0, 1], "cuda") for args in kept)
+    assert torch.equal(torch.get_rng_state(), before)
