@@ -22,6 +22,7 @@ class Parts:
         self._neurons = neurons
         self._cuts: set[bytes] = set()
         self._rejoined: list[tuple[list[Labels], list[int]]] = []
+        self._spread: dict[bytes, Labels] = {}
 
     def cut(self, labels: Labels) -> None:
         """Say that these neurons are some of an array's, taken out of it."""
@@ -36,8 +37,13 @@ class Parts:
         if len(set(paths)) > 1:
             self._rejoined.append((rows, paths))
 
+    def spread(self, labels: Labels) -> None:
+        """Say that these neurons, cut out of an array, meet several others each, as other parts may otherwise."""
+        self._spread.setdefault(np.sort(labels, axis=None).tobytes(), labels)
+
     def tell_apart(self) -> None:
         """Join the neurons of each treatment to a node of fixed order, where nothing else tells them apart."""
+        self.rejoined(list(self._spread.values()), list(range(len(self._spread))))
         for rows, paths in self._rejoined:
             by_path = defaultdict(list)
             for row, path in zip(rows, paths, strict=True):

@@ -70,6 +70,8 @@ class Reading(Placing):
         shared = {x for d, (p, q) in enumerate(zip(a.dims, b.dims, strict=True)) if d != skip and q for x in p}
         for one, other in ((a, b), (b, a)):
             self._meet_positions(one, other, shared, mode)
+        self._note_parts(a, b)
+        self._note_parts(b, a)
         fields = self._merged_fields(a, b, mode)
         dims = tuple(p or q for p, q in zip(a.dims, b.dims, strict=True))
         fresh = _fresh(a, b, mode)
@@ -84,6 +86,13 @@ class Reading(Placing):
         if axes:
             what = {"constant": "a constant", "data": "positions", "weight": "a parameter"}[other.kind]
             self.tell_apart(one, axes, f"{what} in a {mode} tells them apart")
+
+    def _note_parts(self, one: Value, other: Value) -> None:
+        """Note parts of an array that meet wider neurons, or single ones: no edge says which part does what."""
+        for f in one.fields:
+            wider = any(set(f.axes) < set(g.axes) or not f.axes for g in other.fields)
+            if wider and self.parts.is_cut(f.labels):
+                self.parts.spread(f.labels)
 
     def _uniform(self, value: Value, axis: Axis) -> bool:
         """Whether all slices of a tensor along an axis are equal."""

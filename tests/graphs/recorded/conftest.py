@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -15,6 +18,14 @@ from nino.tasks.torchvision_ops import declare_missing_operators
 def torchvision_operators() -> None:
     """Let transformers and torchvision be imported."""
     declare_missing_operators()
+
+
+@pytest.fixture(autouse=True)
+def no_shape_is_wrong(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Check that no rule is passed what its annotations do not allow: the recorder would take it for unknown."""
+    with caplog.at_level(logging.INFO, "nino.graphs"):
+        yield
+    assert not [record.message for record in caplog.get_records("call") if "TypeCheckError" in record.message]
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,23 @@ def _scattered(m: nn.Module, x: Tensor) -> Tensor:
     return m.b(m.a(x) * x.new_zeros(*x.shape[:-1], 8).scatter(-1, gates.indices, gates.values))
 
 
+def _gated(m: nn.Module, x: Tensor) -> Tensor:
+    h = m.two(x)
+    return m.b(torch.relu(m.c(x))) * h[..., :1] + h[..., 1:2].exp()
+
+
+def _quotient(m: nn.Module, x: Tensor) -> Tensor:
+    h = m.two(x)
+    return m.b(torch.relu(m.c(x))) * (h[..., :1] / h[..., 1:2])
+
+
+def _boxes(m: nn.Module, x: Tensor) -> Tensor:
+    h = m.four(x)
+    left, low, width, height = h[..., 0], h[..., 1], h[..., 2].exp(), h[..., 3].exp()
+    corners = torch.stack([left - width, low - height, left + width, low + height], -1)
+    return m.b(torch.relu(m.c(x))) * ((corners[..., 2:] - corners[..., :2]).prod(-1, keepdim=True) + corners[..., :1])
+
+
 def _plain(function: Callable[[Tensor], Tensor]) -> Forward:
     return lambda m, x: m.b(torch.relu(function(m.a(x))))
 
@@ -51,6 +68,9 @@ CASES: dict[str, tuple[Forward, int]] = {
     "sought in a table": (lambda m, x: torch.searchsorted(m.t, m.a(x)).float().cumsum(-1), 0),
     "sums of halves": (_halves, 8),
     "other sums of halves": (_other_sums_of_halves, 8),
+    "one neuron gates, one is added": (_gated, 8),
+    "one neuron by another": (_quotient, 8),
+    "corners of boxes": (_boxes, 8),
     "counted": (_plain(lambda h: h + torch.ones(8).cumsum(0)), 0),
     "ones beside zeros": (_plain(lambda h: h * torch.cat([torch.ones(4), torch.zeros(4)])), 0),
     "a triangle of ones": (_plain(lambda h: h + torch.ones(8, 8).tril().sum(0)), 0),
@@ -65,6 +85,7 @@ def test_what_is_free_is_interchangeable(name: str) -> None:
     torch.manual_seed(0)
     forward, free = CASES[name]
     layers = {"a": nn.Linear(6, 8), "b": nn.Linear(8, 3), "c": nn.Linear(6, 8), "e": nn.Embedding(9, 8)}
+    layers |= {"two": nn.Linear(6, 2), "four": nn.Linear(6, 4)}
     constants = {"p": nn.Parameter(torch.randn(5, 8)), "t": torch.linspace(-1, 1, 8)}
     model, x = Apply(forward, **layers, **constants), torch.randn(4, 7, 6)
     graph = neural_graph(model, "exact", example=x)

@@ -48,7 +48,7 @@ def joined(r: Reading, parts: list[Value], d: int, stacked: bool = False) -> Val
     parts = [r.adopt(p, _without(r, lead, d), EdgeType.WORD_EMBEDDING) if p.window is not None else p for p in parts]
     along = {x for p in parts for f in p.fields for x in f.axes if x in p.dims[d]}
     shared = _spectators(r, parts, along, d, stacked)
-    joint = any(x in along or _apart(f, shared) for p in parts for f in p.fields for x in f.axes)
+    joint = any(_apart(r, f, shared) for p in parts for f in p.fields if f.axes or r.parts.is_cut(f.labels))
     fields = list(shared)
     if along or joint:
         fields.append(_beside(r, parts, sizes, axis, d, shared))
@@ -62,9 +62,9 @@ def _without(r: Reading, value: Value, d: int) -> Value:
     return value.but(dims=with_dim(value.dims, d, ()), fields=r.reduce(value, set(value.dims[d])))
 
 
-def _apart(f: Field, shared: list[Field]) -> bool:
-    """Whether none of the fields that all parts have in common says what this one says."""
-    return not any(set(f.axes) <= set(g.axes) for g in shared)
+def _apart(r: Reading, f: Field, shared: list[Field]) -> bool:
+    """Whether none of the fields that all parts have in common says what this one, or a single neuron, says."""
+    return not any(set(f.axes) <= set(g.axes) for g in shared) or not f.axes and r.parts.is_cut(f.labels)
 
 
 def _spectators(r: Reading, parts: list[Value], along: set[Axis], d: int, stacked: bool) -> list[Field]:
@@ -102,11 +102,11 @@ def _beside(r: Reading, parts: list[Value], sizes: list[int], axis: Axis, d: int
     across: list[Axis] = []
     for p in parts:
         for f in p.fields:
-            if f.axes and _apart(f, shared):
+            if f.axes and _apart(r, f, shared):
                 across += [x for x in f.axes if x not in p.dims[d] and x not in across]
     rows = []
     for p, size in zip(parts, sizes, strict=True):
-        mine = [f for f in p.fields if _apart(f, shared)]
+        mine = [f for f in p.fields if _apart(r, f, shared)]
         axes = (*across, *p.dims[d])
         shape = [x.size for x in across] + [size]
         if not mine:

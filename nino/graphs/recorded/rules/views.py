@@ -158,7 +158,7 @@ def taken(r: Reading, value: Value, d: int, index: Labels) -> Value:
     for f in value.fields:
         if axis in f.axes:
             at = f.axes.index(axis)
-            labels = np.take(f.labels, index if new else index[0], axis=at)
+            labels = np.asarray(np.take(f.labels, index if new else index[0], axis=at))
             r.parts.cut(labels)
             fields.append(Field((*f.axes[:at], *new, *f.axes[at + 1 :]), labels))
         else:
