@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from nino.graphs.core import Block, EdgeType, Nodes, Parameter
+from nino.graphs.laplacian import laplacian_encoding
 from nino.graphs.windows import ends, window
 from nino.graphs.words import keep_words
 from nino.ranks import Ranks
@@ -112,8 +113,6 @@ class NeuralGraph:
         key = f"lpe{k}"
         if key not in self._cache:
             blocks = self.whole.blocks
-            from nino.graphs.laplacian import laplacian_encoding  # scipy, which only networks with positions need
-
             self._cache[key] = self.ranks.from_first(lambda: laplacian_encoding(self.num_nodes, blocks, k))
         return self._cache[key]
 

@@ -50,7 +50,7 @@ def test_a_run_nowcasts_as_its_schedule_says(digits, nowcaster: str, options: di
     saved, taken = [], []
     opt = training.optimizer
     save = opt.history.save
-    opt.history.save = lambda slot: (saved.append(opt.steps + 1), save(slot))
+    opt.history.save = lambda slot, *rest: (saved.append(opt.steps + 1), save(slot, *rest))
     opt.register_nowcast_post_hook(lambda opt, record: taken.append((record.step, record.k)))
     steps = digits.spec.recipe.steps
     for _ in range(steps):

@@ -62,14 +62,14 @@ class Climbing(Adam):
 
 
 class Anchored(Adam):
-    """Keeps the weights out of sight, and writes them back after each of its own steps."""
+    """Keeps the weights out of sight, in NumPy, and writes them back before each of its own steps."""
 
     def step(self, closure=None):
         params = self.param_groups[0]["params"]
         if hasattr(self, "_flat"):
-            nn.utils.vector_to_parameters(self._flat, params)
+            nn.utils.vector_to_parameters(torch.from_numpy(self._flat), params)
         super().step()
-        self._flat = nn.utils.parameters_to_vector(params).detach().clone()
+        self._flat = nn.utils.parameters_to_vector(params).detach().numpy().copy()
 
 
 class Partial(Adam):
