@@ -30,7 +30,8 @@ def test_processes_nowcast_and_train_as_one_and_resume_with_another_number(tmp_p
     run(
         tmp_path,
         "2=" + ",".join(f"{what}:{kind}" for kind in kinds for what in ("equality", "trains")),
-        "4=equality:ddp,equality:fsdp-hybrid,equality:tp-2d,trains:tp-2d,saves:tp:FOLDER,saves:fsdp:FOLDER",
+        "4=equality:ddp,equality:fsdp,equality:fsdp-hybrid,equality:tp,equality:tp-2d",
+        "4=trains:tp-2d,saves:tp:FOLDER,saves:fsdp:FOLDER",
         "2=resumes:fsdp-as-ddp:FOLDER,resumes:tp-as-fsdp:FOLDER,saves:ddp:FOLDER,files_of_ranks:ddp,files_of_ranks:fsdp",
         "4=resumes:ddp-as-tp:FOLDER",
         "1=resumes:ddp-as-one:FOLDER",
