@@ -18,6 +18,7 @@ from nino.cli.options import (
     SpecFile,
     TaskName,
     Threads,
+    Topology,
     TopologyName,
     UpdateScale,
     device_of,
@@ -65,7 +66,7 @@ def graph(
     config: ConfigFiles = None,
     task: TaskName = None,
     topology: Annotated[
-        Literal["released", "exact", "naive"] | None,
+        Topology | None,
         typer.Option("--topology", help="Which neural graph is read; default released, with --verify exact."),
     ] = None,
     data_dir: DataDir = None,

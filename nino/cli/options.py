@@ -48,9 +48,8 @@ Device = Annotated[
     str,
     typer.Option("--device", help="auto (the GPU if there is one), cpu, or torch's name: cuda:1, xpu, mps, ..."),
 ]
-TopologyName = Annotated[
-    Literal["released", "exact", "naive"], typer.Option("--topology", help="Which neural graph is read.")
-]
+Topology = Literal["released", "exact", "naive"]
+TopologyName = Annotated[Topology, typer.Option("--topology", help="Which neural graph is read.")]
 UpdateScale = Annotated[float, typer.Option("--update-scale", callback=finite, help="Factor on the change.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; default NINO_THREADS, else torch's own number.")

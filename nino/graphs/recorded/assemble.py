@@ -17,6 +17,7 @@ from nino.graphs.recorded.blocks import Piece, auxiliary, blocks_of, roles_of
 from nino.graphs.recorded.neurons import Labels, Universe
 from nino.graphs.recorded.placing import End, Placement
 from nino.graphs.recorded.reading import Reading
+from nino.graphs.recorded.summarise import UNREAD
 
 _ATTENTION = (EdgeType.QUERY, EdgeType.KEY, EdgeType.VALUE)
 
@@ -41,7 +42,7 @@ def assemble(reading: Reading, state: set[str], topology: str) -> NeuralGraph:
             for end in (end for placement in windows for end in placement.ends):
                 if neurons.met(end.labels).any():  # what a carried parameter reads or makes keeps its order
                     neurons.fix(end.labels, f"{p.name} is carried")
-            unused = reading.readers.get(p.name, "no operation reads it")
+            unused = reading.readers.get(p.name, UNREAD)
             reasons.setdefault(p.name, "it is used in parts that overlap or leave some out" if windows else unused)
     carried = [p.name for p in parameters if p.name in reasons and p.numel]
     if topology == "released":

@@ -17,10 +17,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from nino.graphs.recorded.aliasing import Aliases, View
 from nino.graphs.recorded.calls import by_name, name_of, plain_stride, strides_of, tensors_in, written_by
-from nino.graphs.recorded.names import ALIKE, ARRANGED, COPIES, FILLED, PICKED, RANDOM, VIEWS
+from nino.graphs.recorded.names import ALIKE, ARRANGED, COPIES, FILLED, RANDOM, VIEWS
+from nino.graphs.recorded.paths import path_of
 from nino.graphs.recorded.reading import Reading, fresh_axes
 from nino.graphs.recorded.rules import Call, rule_for
-from nino.graphs.recorded.rules.views import reshaped
+from nino.graphs.recorded.untouched import viewed, weight_of
 from nino.graphs.recorded.values import Value, axes_for
 
 log = logging.getLogger("nino.graphs")
@@ -56,13 +57,13 @@ class Recorder(TorchDispatchMode):
         for tensor in [*model.parameters(), *model.buffers()]:
             self.originals[tensor] = True
         for name, parameter in model.named_parameters():
-            self.give(parameter, _weight(reading, name))
+            self.give(parameter, weight_of(reading, name))
         for name, buffer in model.named_buffers():
             self.buffers[buffer] = name
             if fake is None:  # batch norm writes them without saying so
                 self.saved[buffer] = buffer.detach().clone()
             if name in state:
-                self.give(buffer, _weight(reading, name))
+                self.give(buffer, weight_of(reading, name))
 
     # -- tensors -------------------------------------------------------------------------------------------------------
 
@@ -160,11 +161,11 @@ class Recorder(TorchDispatchMode):
         if all(v.kind == "constant" for v in values) and name not in ("empty",):
             made: Any = self._constant(call)
         elif len(values) and values[0].window is not None and name in VIEWS | COPIES and values[0].kind == "weight":
-            made = self._window(call, values[0])
+            made = viewed(self.reading, call, values[0])
         else:
             made = self._ruled(call)
         self._note_readers(call)
-        path = self._path(call)
+        path = path_of(call)
         made = [made] * len(outputs) if isinstance(made, Value) else list(made)
         made += [None] * (len(outputs) - len(made))
         reals = tensors_in(known) if known is not None else (None,) * len(outputs)
@@ -193,18 +194,6 @@ class Recorder(TorchDispatchMode):
                     for name in value.made_of:
                         self.reading.readers.setdefault(name, call.name)
 
-    def _path(self, call: Call) -> int:
-        """What tells apart how slices of one tensor are treated: rearranging neurons is no treatment."""
-        values = call.values
-        paths = dict.fromkeys(v.path for v in values)
-        if call.name == "copy":
-            return values[-1].path
-        if len(paths) == 1 and call.name in ARRANGED | COPIES:
-            if call.name not in PICKED or all(v.fields for v in values):
-                return values[0].path
-        plain = [(name, a) for name, a in call.args.items() if not isinstance(a, Value)]
-        return hash((call.name, tuple(v.path for v in values), repr([x for x in plain if not _holds_values(x[1])])))
-
     def _ruled(self, call: Call) -> Any:
         """What the operation's rule gives; where it cannot be followed after all, what is said of an unknown one."""
         rule = rule_for(call.name, call.func)
@@ -227,32 +216,6 @@ class Recorder(TorchDispatchMode):
         return [
             None if t is None else Value(axes_for(tuple(t.shape), uniform=alike), kind="constant") for t in call.outputs
         ]
-
-    def _window(self, call: Call, weight: Value) -> list[Value | None]:
-        """A view of a parameter that nothing has met: a window on it."""
-        assert weight.window is not None
-        if call.name in COPIES:
-            return [weight] * len(call.outputs)
-        named = {name: weight.window if isinstance(a, Value) else a for name, a in call.args.items()}
-        by_key = {a.name for a in call.func._schema.arguments if a.kwarg_only}
-        try:
-            positional = [a for name, a in named.items() if name not in by_key]
-            windows = tensors_in(call.func(*positional, **{k: a for k, a in named.items() if k in by_key}))
-        except (RuntimeError, TypeError):
-            settled = self.reading.settle(weight)
-            made = rule_for(call.name, call.func)(self.reading, _with_first(call, settled))
-            return [made] * len(call.outputs) if isinstance(made, Value) else list(made)
-        out: list[Value | None] = []
-        for window in windows:
-            assert window is not None
-            axes = fresh_axes(tuple(window.shape))
-            if call.name in ("view", "_unsafe_view", "reshape", "_reshape_alias"):  # dimensions joined keep their axes
-                axes = reshaped(self.reading, weight.but(fields=()), tuple(window.shape)).dims
-            for dim, stride in zip(axes, window.stride(), strict=True):
-                for axis in dim:
-                    axis.uniform = stride == 0
-            out.append(Value(axes, kind="weight", window=window, made_of=weight.made_of))
-        return out
 
     # -- constants -----------------------------------------------------------------------------------------------------
 
@@ -324,24 +287,3 @@ class Recorder(TorchDispatchMode):
         twin = self.twins.get(tensor)
         if twin is not None:
             self.give(twin, value)
-
-
-def _weight(reading: Reading, name: str) -> Value:
-    window = reading.weights.view(name)
-    axes = fresh_axes(tuple(window.shape))
-    return Value(axes, kind="weight", window=window, made_of=frozenset([name]), path=hash(name))
-
-
-def _holds_values(argument: Any) -> bool:
-    return isinstance(argument, list | tuple) and any(isinstance(x, Value) for x in argument)
-
-
-def _with_first(call: Call, value: Value) -> Call:
-    done = False
-    args = {}
-    for key, a in call.args.items():
-        if isinstance(a, Value) and not done:
-            args[key], done = value, True
-        else:
-            args[key] = a
-    return Call(call.name, call.func, args, call.outputs)
