@@ -108,7 +108,7 @@ def take_graph(nowcasting: Nowcasting, graph: NeuralGraph) -> None:
     Raises:
         ValueError: for a graph of another model, or one that none of the trained parameters lies on.
     """
-    from nino.graphs.recorded.summarise import UNPLACED, UNREAD
+    from nino.graphs.structure import UNPLACED, UNREAD
 
     check_graph(graph, nowcasting.named)
     held = {id(p) for group in nowcasting.base.param_groups for p in group["params"]}

@@ -266,7 +266,7 @@ def test_heads_change_places_where_the_graph_calls_them_alike() -> None:
         checked = neural_graph(model, "exact", example=example).verify(model, example)
         assert checked
         graph = checked.graph
-        from nino.graphs.recorded.exchanges import exchanges
+        from nino.graphs.symmetry.exchanges import exchanges
 
         found = exchanges(graph)
         assert len(found) == count

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from nino.graphs.core import Block, Nodes
-from nino.graphs.graph import NeuralGraph, window
-from nino.graphs.recorded.atoms import Atoms
+from nino.graphs.structure import GraphStructure
+from nino.graphs.symmetry.atoms import Atoms
+from nino.graphs.windows import window
 
 #: Pairs of atoms of a group that are tried before it is taken for one without exchanges.
 TRIES = 8
@@ -64,7 +65,7 @@ class Exchange:
         return source
 
 
-def exchanges(graph: NeuralGraph) -> list[Exchange]:
+def exchanges(graph: GraphStructure) -> list[Exchange]:
     """Pairs of heads, and whatever else is cut into wholes, that change places and map the graph onto itself.
 
     One pair a group; what the pair is joined to goes with it.
