@@ -13,11 +13,6 @@ from nino.cli import select
 from nino.cli.options import ConfigFiles, DataDir, OutFile, SpecFile, TaskName
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register this module's command."""
-    app.command()(convert)
-
-
 def convert(
     source: Annotated[Path, typer.Argument(help="Array (models, states, parameters) of float16: raw, or .npy.")],
     spec: SpecFile = None,

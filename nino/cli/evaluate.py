@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from nino.tasks import Task
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register this module's command."""
-    app.command()(evaluate)
-
-
 def evaluate(
     seed: Annotated[
         list[int],

@@ -14,12 +14,6 @@ from nino.cli import select
 from nino.cli.options import DataDir, Device, device_of
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register this module's commands."""
-    app.command()(plan)
-    app.command(hidden=True)(room)
-
-
 def plan(
     configs: Annotated[
         list[Path] | None,

@@ -18,12 +18,6 @@ Results = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register this module's commands."""
-    for command in (tables, figures, manifest, verify, study, release, leaderboard):
-        app.command()(command)
-
-
 def tables(spec: SpecFile = None, config: ConfigFiles = None, results: Results = None, out: OutFolder = None) -> None:
     """Read a run's logs, write its tables (CSV, Markdown, LaTeX) and print the main ones."""
     job = select.report_job(spec, config)

@@ -1,4 +1,4 @@
-"""From data to fitted nowcasters: a command a stage."""
+"""From data to fitted nowcasters: one command for each stage."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ import typer
 from nino.cli import select
 from nino.cli.options import ConfigFiles, DataDir, Device, OutFile, OutFolder, SpecFile, TaskName, device_of
 from nino.config.errors import ConfigError
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register this module's commands."""
-    for command in (data, collect, join, datasheet, metatrain, card, l2o):
-        app.command()(command)
 
 
 def data(
