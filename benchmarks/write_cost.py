@@ -172,7 +172,7 @@ def main() -> None:
     """Measure, print and, where asked, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=sorted(TURN), default=["fm-16", "lm1b-3-24"])
-    parser.add_argument("--device", default="cpu", help="one of nino.device.names()")
+    parser.add_argument("--device", default="cpu", help="one of nino.device.device_names()")
     parser.add_argument("--members", type=int, default=1, help="networks trained at once")
     parser.add_argument("--turns", type=int, default=20, help="turns of each training")
     parser.add_argument("--steps", type=int, help="steps a turn; default 200")

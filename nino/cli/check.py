@@ -25,7 +25,7 @@ from nino.specs import (
     TargetSpec,
     TaskSpec,
 )
-from nino.specs.data_options import OWN_DATA
+from nino.specs.data_options import USER_DATA
 from nino.specs.outside import uses
 from nino.specs.references import KINDS
 from nino.specs.targets import measurable
@@ -132,7 +132,7 @@ def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Su
         found[f"{use.key} (={use.text})"] = subject
     for name in run.used:
         data = run.tasks[name].data
-        if data.name in OWN_DATA:
+        if data.name in USER_DATA:
             found[f"tasks.{name}.data (={data.name})"] = Subject(
                 data.name, "data", data=data, data_dir=data_dir or run.data_dir
             )

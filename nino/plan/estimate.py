@@ -55,7 +55,7 @@ def plan(
 
     Args:
         run: the run.
-        device: where its jobs will run, as in ``nino.device.names``.
+        device: where its jobs will run, as in ``nino.device.device_names``.
         measured: calibrations that were made before; None makes all of them.
         calibrated: called with the plan so far after each calibration that is made here; None makes none beside those
             of ``measured``.

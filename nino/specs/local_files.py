@@ -12,7 +12,7 @@ from nino.specs.tasks import DataSpec
 SPLITS = ("train", "validation", "test")
 
 
-def own_files(spec: DataSpec, path: Path | None = None, *, partial: bool = False) -> dict[str, tuple[Path, ...]]:
+def split_files(spec: DataSpec, path: Path | None = None, *, partial: bool = False) -> dict[str, tuple[Path, ...]]:
     """The files of each split of a table or of a text that no name stands for.
 
     They are those that ``data.options.files`` names, else, of a folder, the files whose names start with ``train``,

@@ -22,7 +22,7 @@ Argument = Annotated[
     Number | Word | YesNo | list[Any],
     Allowed(meaning="An argument of a function or class of your own [as it takes it; required]"),
 ]
-OwnOptions = dict[str, Argument]  # those that it does not take are refused by `Use.problems`
+UserOptions = dict[str, Argument]  # those that it does not take are refused by `Use.problems`
 
 
 class Outside(Allowed):

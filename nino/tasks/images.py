@@ -19,7 +19,7 @@ from tqdm import tqdm
 from nino.files import path_below, sums_below
 from nino.specs import DataSpec
 from nino.specs.data_options import ImagesOptions
-from nino.specs.local_files import own_files
+from nino.specs.local_files import split_files
 from nino.tasks.archives import cached_arrays, channels_first
 from nino.tasks.data import Data, image_data
 from nino.tasks.hub import fetched
@@ -106,7 +106,7 @@ def _of_parquet(spec: DataSpec, options: ImagesOptions, data_dir: Path, download
     """Image files and labels in columns of Parquet files, as ``datasets`` writes them, too."""
     hub = spec.source == "hub"
     folder = fetched(spec, options, data_dir, download) if hub else Path(spec.path or "")
-    files = own_files(spec, folder if hub else None, partial=hub)
+    files = split_files(spec, folder if hub else None, partial=hub)
     checksums = sums_below(folder, chain.from_iterable(files.values()))
     sources: dict[str, list[bytes]] = {}
     names: dict[str, list[Any]] = {}

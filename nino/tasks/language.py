@@ -10,7 +10,7 @@ import torch
 
 from nino.seeding import derive
 from nino.specs import DataSpec
-from nino.specs.data_options import OwnTextOptions
+from nino.specs.data_options import UserTextOptions
 from nino.tasks.cut_text import CutText, own_text
 from nino.tasks.data import Blocks, Data, joint_digest
 from nino.tasks.hub import LM1B, WIKITEXT_103, HubText, fetch, fetched
@@ -116,7 +116,7 @@ def text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
 
 def text_files(spec: DataSpec, data_dir: Path, download: bool = False) -> TextFiles | CutText:
     """The files of a text of one's own; arguments and errors are those of `text`."""
-    options = OwnTextOptions.from_dict(spec.options)
+    options = UserTextOptions.from_dict(spec.options)
     row = exact_row if options.tokenizer == BYTES else wiki_row
     hub = spec.source == "hub"
     folder = fetched(spec, options, data_dir, download) if hub else text_folder(spec, data_dir)

@@ -15,8 +15,8 @@ from nino.tasks.images import images
 from nino.tasks.language import lm1b, pydoc, text, wikitext103
 from nino.tasks.libraries import timm, torchvision, transformers
 from nino.tasks.models import convnet, gpt2, llama, mlp, vit
-from nino.tasks.own_data import own_data
 from nino.tasks.tables import table
+from nino.tasks.user_data import load_user_data
 from nino.tasks.vision import cifar10, cifar100, digits, fashion_mnist
 
 DataLoader = Callable[[DataSpec, Path, bool], Data]
@@ -72,4 +72,4 @@ def load_data(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     if reference is None:
         allowed = ", ".join(sorted(DATASETS))
         raise ValueError(f"data.name is {spec.name!r}; allowed are {allowed}, FILE.py:NAME and MODULE:NAME")
-    return own_data(spec, reference)
+    return load_user_data(spec, reference)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from nino.specs import DataSpec, TaskSpec
-from nino.specs.data_options import DATA_OPTIONS, OWN_DATA, HubOptions, ImagesOptions
-from nino.specs.local_files import SPLITS, own_files
+from nino.specs.data_options import DATA_OPTIONS, USER_DATA, HubOptions, ImagesOptions
+from nino.specs.local_files import SPLITS, split_files
 from nino.tasks import imagenet
 from nino.tasks.cut_text import CutText
 from nino.tasks.data import Blocks, Data, Images, Rows, Split
@@ -233,7 +233,7 @@ def missing_file(spec: DataSpec, data_dir: Path) -> str | None:
         return _first_missing([data_dir / expected.folder / name for name in expected.files])
     if spec.name == "imagenet32" and spec.source != "npz":
         return None if spec.source == "hub" or folder.is_dir() else f"no folder {folder}"
-    if spec.name in OWN_DATA and spec.source != "npz":
+    if spec.name in USER_DATA and spec.source != "npz":
         return _missing_own(spec, data_dir)
     if spec.source == "npz":
         archive = Path(spec.path) if spec.path else data_dir / f"{spec.name}.npz"
@@ -258,7 +258,7 @@ def _missing_own(spec: DataSpec, data_dir: Path) -> str | None:
         elif spec.source == "folder":
             read_folder(spec)
         else:
-            own_files(spec, text_folder(spec, data_dir) if spec.name == "text" else None)
+            split_files(spec, text_folder(spec, data_dir) if spec.name == "text" else None)
     except FileNotFoundError as error:
         return str(error).partition(";")[0]
     return _missing_tokenizer(spec, data_dir) if spec.name == "text" else None

@@ -15,7 +15,7 @@ from torch import Tensor
 from nino.files import sums_below
 from nino.specs import DataSpec
 from nino.specs.data_options import TableOptions
-from nino.specs.local_files import SPLITS, own_files
+from nino.specs.local_files import SPLITS, split_files
 from nino.tasks.columns import encode_classes, encode_feature, encode_numbers, standardised
 from nino.tasks.data import Data, Rows, joint_digest, tensor_digest
 from nino.tasks.hub import fetched
@@ -51,7 +51,7 @@ def table(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         )
     hub = spec.source == "hub"
     folder = fetched(spec, options, data_dir, download) if hub else Path(spec.path or "")
-    files = own_files(spec, folder if hub else None, partial=hub)
+    files = split_files(spec, folder if hub else None, partial=hub)
     rows, features = read_tables(spec.name, files, targets, options.features, options.missing)
     wanted = _classes(rows, targets[0], options) if options.predict == "class" else _numbers(rows, targets, options)
     inputs, before, columns = _features(rows, features, wanted.parts["train"], options)
