@@ -75,7 +75,7 @@ def _pins_memory() -> bool:
 
 
 def reset_peak(device: torch.device) -> bool:
-    """Count the memory that the device allocates anew from here; whether it counts at all (a CPU and MPS do not)."""
+    """Restart the device's count of its peak memory; whether it keeps one (a CPU and MPS do not)."""
     reset = getattr(torch.get_device_module(device), "reset_peak_memory_stats", None)
     if reset is not None:
         reset(device)
@@ -83,13 +83,13 @@ def reset_peak(device: torch.device) -> bool:
 
 
 def peak_allocated(device: torch.device) -> int | None:
-    """The most memory that the device had allocated since `reset_peak`; None where it does not count."""
+    """The most memory that the device had allocated since `reset_peak`; None where it keeps no count."""
     most = getattr(torch.get_device_module(device), "max_memory_allocated", None)
     return None if most is None else most(device)
 
 
 def product_dtype(device: torch.device) -> torch.dtype | None:
-    """In what matrix products are fast: bfloat16, float16 on GPUs with older tensor cores; None for float32 alone."""
+    """The dtype of fast matrix products: bfloat16, float16 on older tensor cores; None where there is float32 alone."""
     if device.type == "cpu" or not torch.amp.is_autocast_available(device.type):
         return None
     module = torch.get_device_module(device)

@@ -29,9 +29,9 @@ CONTROLS = {  # colour and dashes by kind of nowcaster: a control looks the same
     "linear": ("#E69F00", (6, 1.5)),
     "oracle": ("#009E73", (5, 1.2, 1, 1.2)),
 }
-AGAIN: tuple[tuple[float, ...], ...] = ((), (4, 1), (1.5, 0.8), (4, 0.8, 1, 0.8))  # dashes of reused colours
+REUSED_DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1), (1.5, 0.8), (4, 0.8, 1, 0.8))  # dashes of reused colours
 BASELINE_COLOUR = "#000000"
-PAPERS = ("nino", "wnn+", "wnn", "l2o")
+PAPER_METHODS = ("nino", "wnn+", "wnn", "l2o")
 """The paper's methods, in the order of the colours that they have in every run."""
 
 
@@ -132,11 +132,11 @@ def looks(spec: ReportSpec) -> dict[str, Look]:
     """
     colours = [f"#{each.removeprefix('#')}" for each in matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]]
     chosen = {spec.baseline: Look(BASELINE_COLOUR)}
-    chosen |= {m: Look(colours[i % len(colours)]) for i, m in enumerate(PAPERS) if m in spec.contenders}
+    chosen |= {m: Look(colours[i % len(colours)]) for i, m in enumerate(PAPER_METHODS) if m in spec.contenders}
     left = [colour for colour in colours if colour not in {look.colour for look in chosen.values()}] or colours
     others = [method for method in reversed(spec.contenders) if method not in chosen]
     for i, method in enumerate(others):
-        chosen[method] = Look(left[i % len(left)], AGAIN[i // len(left) % len(AGAIN)])
+        chosen[method] = Look(left[i % len(left)], REUSED_DASHES[i // len(left) % len(REUSED_DASHES)])
     kinds = {method.name: method.nowcaster for method in spec.methods}
     for method in spec.controls:
         colour, dashes = CONTROLS[kinds[method]]

@@ -260,6 +260,6 @@ def _function(path: str) -> Any:
             raise  # one that the module itself imports
         raise ConfigError([f"--model (={path}): there is no module {error.name} here ({Path.cwd()})"]) from None
     if not hasattr(module, function):
-        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ConfigError([f"--model (={path}): {name} has no {function}; {suggest(function, own)}"])
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ConfigError([f"--model (={path}): {name} has no {function}; {suggest(function, functions)}"])
     return getattr(module, function)

@@ -70,14 +70,14 @@ def verify(
     """
     from nino.release.releases import verify as differences_of
 
-    found = 0
+    count = 0
     for results in [path for path in folders if len(folders) == 1 or not path.is_file()]:
         differences = differences_of(results)
-        found += len(differences)
+        count += len(differences)
         for sentence in differences:
             typer.echo(sentence if len(folders) == 1 else f"{results}: {sentence}")
         typer.echo(f"{results}: {len(differences)} differences" if differences else f"{results}: everything agrees")
-    if found:
+    if count:
         raise typer.Exit(1)
 
 

@@ -39,8 +39,8 @@ def data_checks(key: str, data: Values) -> Iterator[str]:
             yield f"{key}.options.{option}: images of an .npz file have no options; leave it out, or set source: folder"
     elif name in USER_DATA:
         for option in (each for each in options if source not in ONLY.get(each, (source,))):
-            wanted = " or ".join(ONLY[option])
-            yield f"{key}.options.{option} goes with source: {wanted}; this one is {source}: leave it out"
+            readers = " or ".join(ONLY[option])
+            yield f"{key}.options.{option} goes with source: {readers}; this one is {source}: leave it out"
         if data.get("path") and source == "hub":
             yield f"{key}.path (={data['path']}) goes with local files; with source: hub leave it out"
     if source == "hub" and name in USER_DATA and not options.get("repository"):

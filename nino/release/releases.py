@@ -18,6 +18,7 @@ from nino.release.changes import changelog, changes
 from nino.release.manifest import FITS, STUDIES, checksums, read_manifest, read_record, study_manifest
 from nino.release.manifest import NAME as MANIFEST
 from nino.release.verify import compare_checksums, verify_run, verify_studies
+from nino.report.runs import Key
 from nino.specs import ReportSpec
 from nino.specs.report import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
 
@@ -132,7 +133,7 @@ def uncommitted(results: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     made |= manifest.get("fits", {})
     for key, entry in manifest["runs"].items():
         task, method, seed = key.split("/")
-        path = results / "evaluate" / task / method / f"seed={seed}" / RESULT
+        path = Key(task, method, int(seed)).folder(results) / RESULT
         if entry["status"] != "missing" and path.is_file():
             name = path.relative_to(results).as_posix()
             made[name] = json.loads(path.read_text(encoding="utf-8")).get("provenance")

@@ -26,7 +26,7 @@ from nino.release.manifest import (
 )
 from nino.release.rebuilding import altered_figures, altered_tables
 from nino.report.comparable import differences
-from nino.report.runs import Runs, planned_keys, read_some_runs
+from nino.report.runs import Runs, data_path, planned_keys, read_some_runs
 from nino.specs import ReportSpec
 
 KEYS = (
@@ -136,7 +136,7 @@ def _there(results: Path, spec: ReportSpec, recorded: Mapping[str, Any]) -> dict
     """The files that a manifest written today would list."""
     of_runs = checksums(results, (key.folder(results) / name for key in planned_keys(spec) for name in FILES))
     fits = checksums(results, (path for fit in FITS for path in results.glob(f"{fit}/*/best.safetensors")))
-    data = checksums(results, (results / "data" / f"{task.id}.json" for task in spec.tasks))
+    data = checksums(results, (data_path(results, task.id) for task in spec.tasks))
     return of_runs | _artifacts(results) | fits | (data if "data" in recorded else {})
 
 

@@ -122,8 +122,8 @@ def summarize(runs: Runs, method: str) -> Summary:
     """A method against the baseline over all tasks."""
     spec = runs.spec
     tasks = spec.planned_tasks(method)
-    found = {task.id: speedup_sample(runs, task.id, method) for task in tasks}
-    paired = {task: sample for task, (sample, _) in found.items() if len(sample)}
+    samples = {task.id: speedup_sample(runs, task.id, method) for task in tasks}
+    paired = {task: sample for task, (sample, _) in samples.items() if len(sample)}
     mean, interval = estimate(spec, paired)
     reached = [sample_mean(reached_speedups(runs, task.id, method).to_numpy()) for task in tasks]
     part = runs.frame[runs.frame.method == method]
@@ -134,7 +134,7 @@ def summarize(runs: Runs, method: str) -> Summary:
         tasks_planned=len(tasks),
         runs_reached=int(part.reached.sum()),
         runs=int((part.status != "missing").sum()),
-        bound=bound(sign for _, sign in found.values()),
+        bound=bound(sign for _, sign in samples.values()),
         speedup_percent=mean,
         interval=interval,
         reached_speedup_percent=sample_mean(np.array([mean for mean in reached if np.isfinite(mean)])),

@@ -37,21 +37,21 @@ def mixed_runs(
         A line for each key that differs: the run, both values, what to do.
     """
     faults: list[str] = []
-    known = {task: (str(record["checksum"]), f"data/{task}.json") for task, record in data.items()}
+    checksums = {task: (str(record["checksum"]), f"data/{task}.json") for task, record in data.items()}
     weights: dict[str, tuple[str, str]] = {}
     baseline_first = sorted(info, key=lambda run: run[1] != spec.baseline)  # where no record tells, it is right
     for task, method, seed in baseline_first:
         inputs = (info[task, method, seed].get("provenance") or {}).get("inputs") or {}
         place = f"evaluate/{task}/{method}/seed={seed}/{RESULT}"
-        found = [*_as_planned(spec, (task, method, seed), inputs)]
+        of_run = [*_as_planned(spec, (task, method, seed), inputs)]
         if checksum := inputs.get("data"):
-            right, where = known.setdefault(task, (checksum, place))
-            found += [f"data {checksum[:10]}..., {where} has {right[:10]}..."] if checksum != right else []
+            right, where = checksums.setdefault(task, (checksum, place))
+            of_run += [f"data {checksum[:10]}..., {where} has {right[:10]}..."] if checksum != right else []
         if isinstance(file := inputs.get("nowcaster"), Mapping) and "sha256" in file:
             right, where = weights.setdefault(method, (file["sha256"], place))
             digest = file["sha256"]
-            found += [f"weights {digest[:10]}..., {where} has {right[:10]}..."] if digest != right else []
-        faults += [f"{place}: {fault}: {NEXT}" for fault in found]
+            of_run += [f"weights {digest[:10]}..., {where} has {right[:10]}..."] if digest != right else []
+        faults += [f"{place}: {fault}: {NEXT}" for fault in of_run]
     return faults
 
 

@@ -104,10 +104,10 @@ def _difference(runs: Runs, measured: Mapping[Cell, Measured], contrast: Contras
     sides = [measured[place.cell] for place in contrast if place]
     if not any(side.seeds for side in sides) or not all(side.run for side in sides):
         return None
-    found = difference(runs, contrast.mine.cell, contrast.other.cell if contrast.other else None)
-    if found is None or contrast.other is not None:
-        return found
-    return replace(found, bound=measured[contrast.mine.cell].bound)
+    between = difference(runs, contrast.mine.cell, contrast.other.cell if contrast.other else None)
+    if between is None or contrast.other is not None:
+        return between
+    return replace(between, bound=measured[contrast.mine.cell].bound)
 
 
 def _differences(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) -> str:

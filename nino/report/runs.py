@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from nino.config.layout import Layout
 from nino.evaluate.run_folder import RESULT, CorruptRunError, RunFiles, read_result, read_run
 from nino.evaluate.target import running_mean_score
 from nino.evaluate.target.running_mean import spacing
@@ -30,7 +31,7 @@ class Key(NamedTuple):
 
     def folder(self, results: Path) -> Path:
         """Where the run's files lie below ``results/<run>``."""
-        return results / "evaluate" / self.task / self.method / f"seed={self.seed}"
+        return Path(Layout.of(results).evaluation(*self))
 
 
 @dataclass(frozen=True)
@@ -157,13 +158,18 @@ def read_some_runs(results: Path, spec: ReportSpec) -> Runs:
     return runs
 
 
+def data_path(results: Path, task: str) -> Path:
+    """Where the data stage recorded a task's data below ``results/<run>``."""
+    return Path(Layout.of(results).data(task))
+
+
 def read_data_record(results: Path, task: str) -> dict[str, Any] | None:
     """What the data stage recorded of a task; None where it has not run.
 
     Raises:
         CorruptRunError: for a file that is no such record.
     """
-    path = results / "data" / f"{task}.json"
+    path = data_path(results, task)
     if not path.exists():
         return None
     try:

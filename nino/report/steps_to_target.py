@@ -15,7 +15,7 @@ from nino.report.comparisons import Comparison, comparisons, speedup_sample
 from nino.report.formats import EMPTY, counted, number
 from nino.report.published import Published, beside, published, published_name, published_speedup
 from nino.report.rendering import Table
-from nino.report.running_mean import running_mean_notes
+from nino.report.running_mean_notes import running_mean_notes
 from nino.report.runs import Runs
 from nino.report.statistics import mean_over_tasks, sample_mean, sample_std, smallest_n
 from nino.specs import TaskSpec

@@ -50,13 +50,8 @@ class SGDOptions(Spec):
 
 
 @dataclass(frozen=True)
-class MuonOptions(Spec):
-    """Options of the optimizer muon, for what Muon trains; the rest is AdamW's.
-
-    Args:
-        momentum: decay of the running sum of gradients [fraction].
-        nesterov: whether the gradient is looked at where the momentum leads [yes or no].
-    """
+class MuonOptions(SGDOptions):
+    """Options of the optimizer muon, for what Muon trains; the rest is AdamW's."""
 
     momentum: Probability = 0.95
     nesterov: YesNo = True
