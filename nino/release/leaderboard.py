@@ -23,7 +23,7 @@ COLUMNS = (
     Column("Release", plain("release"), once=True),
     METHOD,
     Column("Mean speed-up, %", lambda row: number(row["speedup_percent"], 1, row["bound"]), bold=itemgetter("best")),
-    Column("[Interval] or range", between()),
+    Column("[Interval] or range", between),
     Column("Reached", lambda row: f"{row['runs_reached']}/{row['runs']}"),
     Column("Tasks", lambda row: f"{row['tasks']}/{row['tasks_planned']}"),
     Column("P(faster)", fixed("probability_of_improvement", 2)),
@@ -112,7 +112,7 @@ def _finding(one: Release, rows: list[dict[str, Any]]) -> str:
         return f"{one.folder.name}: no method that could be ranked reached the target."
     steps = f"{fewer_steps(best['speedup_percent'], best['bound'])} than the baseline"
     if best["interval_kind"] != "none":
-        steps += f" ({between()(best)})"
+        steps += f" ({between(best)})"
     if best["speedup_percent"] <= 0:
         return f"{one.folder.name}: {best['label']}, the best method, takes {steps}."
     return f"{one.folder.name}: {best['label']} takes {steps}."

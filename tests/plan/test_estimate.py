@@ -19,7 +19,6 @@ from nino.plan.fits import FitCalibration, synthetic_windows
 from nino.plan.stand_ins import stand_in
 from nino.specs import DataSpec, EvaluationSpec, MetatrainSpec, MethodRecipe, MethodSpec, ScheduleSpec
 from nino.tasks import MODELS, DataSizes, load_task
-from nino.training import Training
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -161,8 +160,7 @@ def test_a_large_batch_is_timed_in_part(
     assert not list(tmp_path.iterdir())  # nothing is left behind
     parts = replace(task, recipe=replace(task.recipe, accumulate=16))  # of four examples
     assert calibrate.calibrate(parts, words, CPU, {}, {}, tmp_path).scaled == ("4 of 64 examples a step",)
-    training = Training(load_task(task), 0)
-    assert whole.train_bytes > 4 * 4 * training.num_parameters
+    assert whole.train_bytes > 4 * 4 * load_task(task).num_parameters()
 
 
 def test_synthetic_windows_are_a_batch(words: DataSizes) -> None:
