@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from nino.graphs.weights import some
-from nino.optim.around import outside_graphs
 from nino.optim.checks import check_graph
+from nino.optim.surroundings import outside_graphs
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
