@@ -176,8 +176,8 @@ class _Planner:
         schedules = {name: method_schedule(self.run.methods[name], self.run.schedule) for name in nowcasters}
         collected = self.run.trajectories[task] if task in self.run.collected else None
         spec, sizes = self.run.tasks[task], self.sizes[task]
-        own = {name: self.run.methods[name] for name in built if self.run.methods[name].on(task).recipe is not None}
-        recipes = {name: method.recipe_of(spec) for name, method in own.items()}
+        methods = {name: self.run.methods[name] for name in built}
+        recipes = {name: row.recipe_of(spec) for name, row in methods.items() if row.on(task).recipe is not None}
         calibrations = self.plan.calibrations
         calibrations[task] = calibrate(spec, sizes, self.device, nowcasters, schedules, folder, collected, recipes)
 

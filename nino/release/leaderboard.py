@@ -52,13 +52,13 @@ def leaderboard(folder: Path) -> Table:
     if altered := [f"{r.folder}: {sentence}" for r in every for sentence in verify(r.folder)]:
         raise ReleaseError("\n".join(altered))
     rows = {one.folder.name: _rows(one) for one in sorted(every, key=lambda r: (r.name, -r.version))}
-    gone = [name for name, found in rows.items() if not found]
+    gone = [name for name, of_release in rows.items() if not of_release]
     left_out = f"Left out, as their logs are not there and their numbers are defined otherwise: {', '.join(gone)}."
     return lay_out(
         "leaderboard",
         "Leaderboard",
         COLUMNS,
-        [row for found in rows.values() for row in found],
+        [row for of_release in rows.values() for row in of_release],
         group=itemgetter("release"),
         notes=(
             "Mean over tasks of the speed-up in steps to target against the baseline of the same release, all seeds, "
@@ -69,7 +69,7 @@ def leaderboard(folder: Path) -> Table:
             "Bold (*): best method of a release, controls apart. A release never changes; nino verify checks it.",
             *([left_out] if gone else []),
         ),
-        findings=tuple(_finding(one, found) for one in _latest(every) if (found := rows[one.folder.name])),
+        findings=tuple(_finding(one, best_first) for one in _latest(every) if (best_first := rows[one.folder.name])),
     )
 
 

@@ -59,8 +59,8 @@ def _same(there: Path, built: Path) -> bool:
     styles = {*STYLES, *(hashlib.sha256(style).hexdigest() for style in STYLE.findall(new))}
 
     def unstyled(page: bytes) -> bytes:
-        kept = STYLE.sub(lambda s: b"" if hashlib.sha256(s[0]).hexdigest() in styles else s[0], page)
-        return kept.replace(LONG.encode(), b"")
+        plain = STYLE.sub(lambda s: b"" if hashlib.sha256(s[0]).hexdigest() in styles else s[0], page)
+        return plain.replace(LONG.encode(), b"")
 
     return unstyled(old) == unstyled(new)
 

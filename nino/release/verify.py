@@ -75,19 +75,19 @@ def verify_run(results: Path) -> list[str]:
     keys = (*KEYS, *(LATER if recorded["format"] > 1 else ()))
     if missing := [key for key in keys if key not in recorded]:
         return [f"{NAME}: lacks {key!r}" for key in missing]
-    found = [*_altered_entries(recorded)]
+    sentences = [*_altered_entries(recorded)]
     try:
         spec = ReportSpec.from_dict(recorded["report"])
-        found += compare_files(results, _listed(recorded), _there(results, spec, recorded))
-        found += _other_entries(results, recorded, read_some_runs(results, spec))
+        sentences += compare_files(results, _listed(recorded), _there(results, spec, recorded))
+        sentences += _other_entries(results, recorded, read_some_runs(results, spec))
     except ValueError as error:
-        return [*found, *str(error).splitlines()]
+        return [*sentences, *str(error).splitlines()]
     outdated = {name for name, number in DEFINITIONS.items() if recorded.get("definitions", {}).get(name, 1) < number}
     draws = any(name.startswith("figures/") for name in recorded["artifacts"])
     with tempfile.TemporaryDirectory() as folder:
-        found += altered_tables(results, spec, recorded, outdated, Path(folder))
-        found += altered_figures(results, spec, Path(folder), draws and recorded.get("drawn_by") == drawing())
-    return found
+        sentences += altered_tables(results, spec, recorded, outdated, Path(folder))
+        sentences += altered_figures(results, spec, Path(folder), draws and recorded.get("drawn_by") == drawing())
+    return sentences
 
 
 def verify_studies(results: Path) -> list[str]:
@@ -105,8 +105,8 @@ def verify_studies(results: Path) -> list[str]:
         ManifestError: for a directory without such a manifest.
     """
     listed = study_manifest(results)["artifacts"]
-    own = (results / NAME).exists()  # then the run's manifest lists all files, those of its studies, too
-    return compare_files(results, listed, {} if own else _artifacts(results), f"{STUDIES}/")
+    listed_by_run = (results / NAME).exists()  # then the run's manifest lists all files, those of its studies, too
+    return compare_files(results, listed, {} if listed_by_run else _artifacts(results), f"{STUDIES}/")
 
 
 def compare_checksums(results: Path, expected: Mapping[str, str], reason: str) -> list[str]:

@@ -158,11 +158,13 @@ def _fetch_splits(spec: DataSpec, options: HubOptions, folder: Path) -> None:
     with TemporaryDirectory(prefix=".cache-", dir=folder) as cache:  # the library's own copy, of the same size
         try:
             if Path(where, "dataset_dict.json").is_file():
-                found = datasets.load_from_disk(where)
+                repository = datasets.load_from_disk(where)
             else:
-                found = datasets.load_dataset(where, name=options.subset, revision=options.revision, cache_dir=cache)
-            for split, part in _chosen(splits.train, splits.validation, splits.test, found).items():
-                whole = found[part] if part in found else _part_of(options, part, cache)
+                repository = datasets.load_dataset(
+                    where, name=options.subset, revision=options.revision, cache_dir=cache
+                )
+            for split, part in _chosen(splits.train, splits.validation, splits.test, repository).items():
+                whole = repository[part] if part in repository else _part_of(options, part, cache)
                 whole.to_parquet(str(folder / f"{split}.parquet"))
         except (OSError, ValueError, RuntimeError, KeyError, datasets.exceptions.DatasetsError) as error:
             raise FileNotFoundError(
@@ -172,13 +174,13 @@ def _fetch_splits(spec: DataSpec, options: HubOptions, folder: Path) -> None:
             ) from error
 
 
-def _chosen(train: str, validation: str | None, test: str | None, found: Any) -> dict[str, str]:
+def _chosen(train: str, validation: str | None, test: str | None, splits: Any) -> dict[str, str]:
     """What the repository calls those of our splits that it has."""
-    if train not in found and "[" not in train:
-        raise ValueError(f"it has no split {train!r}; data.options.splits.train may be {', '.join(found)}")
+    if train not in splits and "[" not in train:
+        raise ValueError(f"it has no split {train!r}; data.options.splits.train may be {', '.join(splits)}")
     chosen = {"train": train}
     for split, given in (("validation", validation), ("test", test)):
-        names = (given,) if given else tuple(name for name in SYNONYMS[split] if name in found)
+        names = (given,) if given else tuple(name for name in SYNONYMS[split] if name in splits)
         chosen |= {split: names[0]} if names else {}
     return chosen
 

@@ -170,7 +170,9 @@ def _pass(
             for axis in dim:
                 reading.inputs[axis] = names.get(id(tensor), "input")
         exact = not tensor.is_floating_point() and not tensor.is_complex() and tensor.device.type != "meta"
-        value = Value(axes, path=hash(("input", len(inputs))), known=tensor.detach().cpu().clone() if exact else None)
+        value = Value(
+            axes, path=hash(("input", len(inputs))), elements=tensor.detach().cpu().clone() if exact else None
+        )
         if fake is not None:
             with fake:
                 tensor = torch.empty(tuple(tensor.shape), dtype=tensor.dtype, device="cpu")

@@ -44,7 +44,7 @@ class Exchange:
                 continue
             old = window(flat, b)
             for s, t in wiring.pieces(i):
-                j = wiring.found(i, s, t, moves)
+                j = wiring.holder(i, s, t, moves)
                 assert j is not None
                 there, new = wiring.blocks[j], window(out, wiring.blocks[j])
                 to = moves.get(s, s) - there.source.start, moves.get(t, t) - there.target.start
@@ -72,7 +72,7 @@ def exchanges(graph: GraphStructure) -> list[Exchange]:
     """
     atoms = Atoms(graph)
     wiring = Wiring(atoms)
-    found: dict[frozenset[tuple[int, int]], Exchange] = {}
+    by_moves: dict[frozenset[tuple[int, int]], Exchange] = {}
     for name, nodes in graph.groups.items():
         first, *others = atoms.of(nodes) or [0]
         if name in graph.fixed:
@@ -81,9 +81,9 @@ def exchanges(graph: GraphStructure) -> list[Exchange]:
         for other in islice(alike, TRIES):
             moves = wiring.exchange(first, other)
             if moves is not None:
-                found.setdefault(frozenset(moves.items()), Exchange(wiring, moves, (name,)))
+                by_moves.setdefault(frozenset(moves.items()), Exchange(wiring, moves, (name,)))
                 break
-    return list(found.values())
+    return list(by_moves.values())
 
 
 class Wiring:
@@ -164,7 +164,7 @@ class Wiring:
 
     def _mapped(self, i: int, moves: dict[int, int]) -> bool:
         """Whether there are edges like those of a block wherever they are moved to."""
-        return all(self.found(i, s, t, moves) is not None for s, t in self.pieces(i))
+        return all(self.holder(i, s, t, moves) is not None for s, t in self.pieces(i))
 
     def pieces(self, i: int) -> Iterator[tuple[int, int]]:
         """Pairs of atoms that a block joins."""
@@ -176,7 +176,7 @@ class Wiring:
                 else ((s, t) for t in self.atoms.of(b.target))
             )
 
-    def found(self, i: int, s: int, t: int, moves: dict[int, int]) -> int | None:
+    def holder(self, i: int, s: int, t: int, moves: dict[int, int]) -> int | None:
         """The block that holds a piece once it has moved."""
         s, t = moves.get(s, s), moves.get(t, t)
         for j, side in sorted(self.at[s], key=lambda x: x[0] != i):  # itself first: parallel edges stay apart
