@@ -75,7 +75,7 @@ def images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         if data.outputs < 2:
             raise ValueError(f"data {spec.name!r}: its file has the single class 0: nothing to predict; add others")
         return data
-    options = ImagesOptions.from_dict(spec.options)
+    options = ImagesOptions.under("data.options", spec.options)
     listed = _of_folder(spec) if spec.source == "folder" else _of_parquet(spec, options, data_dir, download)
     key = hashlib.sha256(f"{FORMAT} {options.size} {options.colours} {listed.key}".encode()).hexdigest()[:16]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nino.specs import DataSpec, TaskSpec
-from nino.specs.data_options import DATA_OPTIONS, USER_DATA, HubOptions, ImagesOptions
+from nino.specs.data_options import DATA_OPTIONS, USER_DATA, HubOptions, ImagesOptions, TextOptions, UserTextOptions
 from nino.specs.local_files import SPLITS, split_files
 from nino.tasks import imagenet
 from nino.tasks.cut_text import CutText
@@ -26,7 +26,7 @@ from nino.tasks.making import sketch_model
 from nino.tasks.splitting import drawn
 from nino.tasks.task import load_task
 from nino.tasks.text import TextFiles, local_files, text_folder
-from nino.tasks.tokenizers import BYTES, GPT2_TOKENIZER, tokenizer_folder, vocabulary_size
+from nino.tasks.tokenizers import BYTES, tokenizer_folder, vocabulary_size
 from nino.tasks.vision import TORCHVISION, ImageSizes
 
 PUBLISHED_IMAGES: dict[str, ImageSizes] = {name: each.sizes for name, each in TORCHVISION.items()}
@@ -143,7 +143,7 @@ def _recorded(spec: TaskSpec, record: Path) -> DataSizes | None:
 
 def _of_image_folder(spec: DataSpec) -> DataSizes:
     """Exact sizes from the names of the files and, where no size is set, the first image."""
-    options, folder = ImagesOptions.from_dict(spec.options), read_folder(spec)
+    options, folder = ImagesOptions.under("data.options", spec.options), read_folder(spec)
     labels = torch.from_numpy(folder.labels["train"])
     absent = [split for split in ("validation", "test") if split not in folder.files]
     examples = {split: len(each) for split, each in folder.labels.items()}
@@ -156,10 +156,13 @@ def _of_image_folder(spec: DataSpec) -> DataSizes:
 
 def _of_text(spec: DataSpec, data_dir: Path) -> DataSizes:
     """Estimates from the size of local files, else from the published corpus."""
-    block = int(spec.options.get("block", 1024))
-    tokenizer, basis = str(spec.options.get("tokenizer", GPT2_TOKENIZER)), "the size of its files"
+    options = _text_options(spec)
+    block, tokenizer, basis = options.block, options.tokenizer, "the size of its files"
     try:
-        files = text_files(spec, data_dir) if spec.name == "text" else local_files(spec, data_dir)
+        if isinstance(options, UserTextOptions):
+            files: TextFiles | CutText = text_files(spec, options, data_dir)
+        else:
+            files = local_files(spec, data_dir)
         tokens = [
             int(_tokens(files, split) * (BYTES_PER_TOKEN[".txt"] if tokenizer == BYTES else 1)) for split in SPLITS
         ]
@@ -169,7 +172,7 @@ def _of_text(spec: DataSpec, data_dir: Path) -> DataSizes:
                 f"data {spec.name!r}: its size is that of its files, and {text_folder(spec, data_dir)} lacks some"
             ) from error
         tokens, basis = list(HUB_TEXT[spec.name].tokens), "the published corpus"
-    limit = spec.options.get("evaluation_blocks") or math.inf
+    limit = options.evaluation_blocks or math.inf
     counts = {split: max(1, count // block) for split, count in zip(SPLITS, tokens, strict=True)}
     counts |= {split: int(min(counts[split], limit)) for split in ("validation", "test")}
     try:
@@ -177,6 +180,12 @@ def _of_text(spec: DataSpec, data_dir: Path) -> DataSizes:
     except FileNotFoundError as error:
         raise UnknownSizesError(f"data {spec.name!r}: {error}") from error
     return DataSizes("language", (block,), vocabulary, counts, basis)
+
+
+def _text_options(spec: DataSpec) -> TextOptions:
+    options = DATA_OPTIONS[spec.name].under("data.options", spec.options)
+    assert isinstance(options, TextOptions)
+    return options
 
 
 def _tokens(files: TextFiles | CutText, split: str) -> float:
@@ -265,7 +274,7 @@ def _missing_own(spec: DataSpec, data_dir: Path) -> str | None:
 
 
 def _missing_tokenizer(spec: DataSpec, data_dir: Path) -> str | None:
-    tokenizer = str(spec.options.get("tokenizer", GPT2_TOKENIZER))
+    tokenizer = _text_options(spec).tokenizer
     expected_at, complete = tokenizer_folder(tokenizer, data_dir)
     return None if complete else f"no tokenizer {tokenizer} at {expected_at}"
 

@@ -42,7 +42,7 @@ def table(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         ValueError: for another source or option, and for values that no model can be trained on.
     """
     expect_source(spec)
-    options = TableOptions.from_dict(spec.options)
+    options = TableOptions.under("data.options", spec.options)
     targets = [options.target] if isinstance(options.target, str) else list(options.target)
     if options.predict == "class" and len(targets) != 1:
         raise ValueError(

@@ -13,7 +13,7 @@ from torch import Tensor
 from nino.files import sha256
 from nino.seeding import derive
 from nino.specs import DataSpec
-from nino.specs.data_options import SOURCES
+from nino.specs.data_options import SOURCES, NoOptions
 from nino.tasks.archives import LAYOUTS, ImageArrays, channels_first, read_archive
 from nino.tasks.data import Data, image_data
 from nino.tasks.torchvision_ops import declare_missing_operators
@@ -33,7 +33,7 @@ def digits(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         Images of 1 x 8 x 8, 10 classes.
     """
     expect_source(spec)
-    expect_options(spec)
+    NoOptions.under("data.options", spec.options)
     table = _digits_table()
     pixels = torch.from_numpy(table[:, :-1].reshape(-1, 1, 8, 8).astype(np.uint8))
     labels = torch.from_numpy(table[:, -1].astype(np.int64))
@@ -140,7 +140,7 @@ def standard(spec: DataSpec, data_dir: Path, download: bool, torchvision_set: To
         ValueError: for another source, or files that hold something else.
     """
     expect_source(spec)
-    expect_options(spec)
+    NoOptions.under("data.options", spec.options)
     facts: dict[str, Any] = {"source": spec.source}
     if torchvision_set and spec.source == "torchvision":
         arrays = read_torchvision(spec.name, torchvision_set, data_dir, download)
@@ -221,12 +221,3 @@ def expect_source(spec: DataSpec) -> None:
     allowed = SOURCES[spec.name]
     if spec.source not in allowed:
         raise ValueError(f"data.source is {spec.source!r}, but {spec.name!r} comes from: {', '.join(allowed)}")
-
-
-def expect_options(spec: DataSpec, *allowed: str) -> None:
-    """Raise a ``ValueError`` that names the first option that the data set does not have."""
-    its = {0: "it has no options", 1: f"its option is {''.join(allowed)}"}
-    for key in spec.options:
-        if key not in allowed:
-            options = its.get(len(allowed), f"its options are {', '.join(allowed)}")
-            raise ValueError(f"data {spec.name!r} has no data.options.{key}; {options}")

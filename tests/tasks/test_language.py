@@ -141,9 +141,9 @@ def test_a_missing_tokenizer_says_what_belongs_where(tmp_path, text_folder):
     ("name", "source", "options", "message"),
     [
         ("pydoc", "text", {}, "'pydoc' comes from: embedded"),
-        ("pydoc", "embedded", {"tokens": 1}, "has no data.options.tokens; its option is block"),
+        ("pydoc", "embedded", {"tokens": 1}, "data.options.tokens: unknown key; allowed: block"),
         ("text", "npz", {}, "'text' comes from: text, parquet, hub"),
-        ("lm1b", "text", {"blocks": 1}, "has no data.options.blocks; its options are block, tokenizer"),
+        ("lm1b", "text", {"blocks": 1}, "data.options.blocks: unknown key; did you mean 'block'"),
     ],
 )
 def test_wrong_sources_and_options_are_refused(tmp_path, name, source, options, message):
