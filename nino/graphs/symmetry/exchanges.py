@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nino.graphs.core import Block, Nodes
@@ -35,8 +36,8 @@ class Exchange:
     moves: dict[int, int]
     names: tuple[str, ...]
 
-    def applied(self, flat: Tensor) -> Tensor:
-        """The (P,) contiguous parameters after the exchange."""
+    def applied(self, flat: Float[Tensor, " params"]) -> Float[Tensor, " params"]:
+        """The parameters, which are contiguous, after the exchange."""
         wiring, moves, out = self.wiring, self.moves, flat.clone()
         for i in {i for a in moves for i, _ in wiring.at[a]}:
             b = wiring.blocks[i]
@@ -56,7 +57,7 @@ class Exchange:
                     new[to[0] : to[0] + n, to[1] : to[1] + m].copy_(old[s : s + n, t : t + m])
         return out
 
-    def places(self) -> Tensor:
+    def places(self) -> Int[Tensor, " nodes"]:
         """Of each node, the node whose place it takes."""
         source = torch.arange(self.wiring.atoms.graph.num_nodes)
         for a, b in self.moves.items():

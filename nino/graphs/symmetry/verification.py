@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -177,13 +178,15 @@ class _Check:
                 b.copy_(content)
 
 
-def moved(graph: GraphStructure, flat: Tensor, source: Tensor) -> Tensor:
+def moved(
+    graph: GraphStructure, flat: Float[Tensor, " params"], source: Int[Tensor, " nodes"]
+) -> Float[Tensor, " params"]:
     """Parameters after a renumbering: node n takes the place of node ``source[n]``.
 
     Args:
         graph: the graph.
-        flat: (P,) contiguous.
-        source: (N,) long; maps every block's ends onto themselves.
+        flat: contiguous.
+        source: maps every block's ends onto themselves.
     """
     out = flat.clone()
     for block in graph.blocks:
