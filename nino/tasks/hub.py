@@ -39,22 +39,25 @@ class HubText:
     tokens: tuple[int, int, int]
 
 
-WIKITEXT_103 = HubText(
-    "Salesforce/wikitext",
-    "wikitext-103-raw-v1",
-    None,
-    ("train", "validation", "test"),
-    (115_000_000, 247_000, 283_000),  # an epoch of 3,500 steps of 32 x 1024 tokens
-)
-# LM1B has no validation part on the hub: the first 5 % of the training part, as `run_clm` splits where there is none.
-LM1B = HubText(
-    "billion-word-benchmark/lm1b",
-    "plain_text",
-    "refs/convert/parquet",
-    ("train[5%:]", "train[:5%]", "test"),
-    (803_000_000, 42_000_000, 8_400_000),  # an epoch of 24,500 steps of 32 x 1024 tokens; 306,688 test sentences
-)
-HUB_TEXT = {"wikitext-103": WIKITEXT_103, "lm1b": LM1B}
+HUB_TEXT = {
+    # WikiText-103 (Merity et al., 2016), the raw variant: articles of English Wikipedia.
+    "wikitext-103": HubText(
+        "Salesforce/wikitext",
+        "wikitext-103-raw-v1",
+        None,
+        ("train", "validation", "test"),
+        (115_000_000, 247_000, 283_000),  # an epoch of 3,500 steps of 32 x 1024 tokens
+    ),
+    # The One Billion Word benchmark (Chelba et al., 2013): shuffled sentences of news. It has no validation part on the
+    # hub: the first 5 % of the training part, as `run_clm` splits where there is none.
+    "lm1b": HubText(
+        "billion-word-benchmark/lm1b",
+        "plain_text",
+        "refs/convert/parquet",
+        ("train[5%:]", "train[:5%]", "test"),
+        (803_000_000, 42_000_000, 8_400_000),  # an epoch of 24,500 steps of 32 x 1024 tokens, the paper's ~24k
+    ),
+}
 
 
 def fetch(hub_text: HubText, folder: Path) -> None:

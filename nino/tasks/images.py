@@ -25,7 +25,7 @@ from nino.tasks.data import Data, image_data
 from nino.tasks.hub import fetched
 from nino.tasks.image_folders import ImageFolder, read_folder
 from nino.tasks.splitting import drawn
-from nino.tasks.vision import expect_source, standard
+from nino.tasks.vision import expect_source, train_and_test_images
 
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits a channel start so
 FORMAT = 1  # increased whenever the same files would give other pixels
@@ -71,7 +71,7 @@ def images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """
     expect_source(spec)
     if spec.source == "npz":
-        data = standard(spec, data_dir, download, None)
+        data = train_and_test_images(spec, data_dir, download)
         if data.outputs < 2:
             raise ValueError(f"data {spec.name!r}: its file has the single class 0: nothing to predict; add others")
         return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from nino.specs import DataSpec
 from nino.specs.data_options import PydocOptions, TextOptions, UserTextOptions
 from nino.tasks.cut_text import CutText, own_text
 from nino.tasks.data import Blocks, Data, joint_digest
-from nino.tasks.hub import LM1B, WIKITEXT_103, HubText, fetch, fetched
-from nino.tasks.text import TextFiles, exact_row, local_files, sentence_row, text_folder, wiki_row
+from nino.tasks.hub import HUB_TEXT, fetch, fetched
+from nino.tasks.text import TextFiles, exact_row, local_files, text_folder, wiki_row
 from nino.tasks.tokenizers import BYTES, load_tokenizer
 from nino.tasks.tokens import cached_blocks
 from nino.tasks.vision import expect_source
@@ -73,20 +73,6 @@ def distinct_paragraphs(topics: Mapping[str, str]) -> dict[str, str]:
     return dict(sorted(distinct.items()))
 
 
-def wikitext103(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """WikiText-103 (Merity et al., 2016), the raw variant: articles of English Wikipedia, blank lines empty rows."""
-    return tokenized(spec, data_dir, download, wiki_row, WIKITEXT_103)
-
-
-def lm1b(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """The One Billion Word benchmark (Chelba et al., 2013): shuffled sentences of news, one a row.
-
-    On the hub it has no validation part: as ``run_clm`` does then, the first 5 % of the training part are taken. What
-    is left is an epoch of about 24,500 steps of 32 blocks, the paper's ~24k (the whole part would be 25,800).
-    """
-    return tokenized(spec, data_dir, download, sentence_row, LM1B)
-
-
 def text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """Any text: local files, a file or a folder, or a data set of the hub; lines are treated as WikiText's.
 
@@ -96,7 +82,7 @@ def text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
 
     Args:
         spec: source ``text`` (.txt, .txt.gz), ``parquet`` (option ``column``) or ``hub`` (option ``repository``);
-            ``path`` names a file or folder (default ``text`` in ``data_dir``); other options as in `tokenized`.
+            ``path`` names a file or folder (default ``text`` in ``data_dir``); other options as in `published_text`.
         data_dir: where fetched files, tokenizers and tokens are kept.
         download: whether the hub may be asked.
 
@@ -120,8 +106,8 @@ def text_files(spec: DataSpec, options: UserTextOptions, data_dir: Path, downloa
     return own_text(spec, options, row, folder, partial=hub)
 
 
-def tokenized(spec: DataSpec, data_dir: Path, download: bool, row: Callable[[str], str], hub_text: HubText) -> Data:
-    """A published text in blocks; tokens are made once and memory-mapped from then on.
+def published_text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
+    """A text of ``HUB_TEXT`` in blocks; tokens are made once and memory-mapped from then on.
 
     Args:
         spec: source ``hub`` (kept as Parquet in ``data_dir/<name>``), ``parquet`` or ``text`` (.txt, .txt.gz);
@@ -129,8 +115,6 @@ def tokenized(spec: DataSpec, data_dir: Path, download: bool, row: Callable[[str
             `nino.specs.data_options.TextOptions`.
         data_dir: where fetched files, tokenizers and tokens are kept.
         download: whether the hub may be asked.
-        row: turns a line of a text file into a row.
-        hub_text: where the hub has it.
 
     Returns:
         The blocks of three splits.
@@ -142,8 +126,8 @@ def tokenized(spec: DataSpec, data_dir: Path, download: bool, row: Callable[[str
     expect_source(spec)
     options = TextOptions.under("data.options", spec.options)
     if spec.source == "hub" and download:
-        fetch(hub_text, text_folder(spec, data_dir))
-    return _in_blocks(spec, options, data_dir, download, local_files(spec, data_dir, row))
+        fetch(HUB_TEXT[spec.name], text_folder(spec, data_dir))
+    return _in_blocks(spec, options, data_dir, download, local_files(spec, data_dir))
 
 
 def _in_blocks(

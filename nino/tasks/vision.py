@@ -60,21 +60,6 @@ def _digits_table() -> np.ndarray:
     return np.loadtxt(path, delimiter=",", dtype=np.int16)
 
 
-def fashion_mnist(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """Fashion-MNIST (Xiao et al., 2017): 1 x 28 x 28, 10 classes; 55,000 train, 5,000 validation, 10,000 test."""
-    return standard(spec, data_dir, download, TORCHVISION["fashion-mnist"])
-
-
-def cifar10(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """CIFAR-10 (Krizhevsky, 2009): 3 x 32 x 32, 10 classes; 45,834 train, 4,166 validation, 10,000 test."""
-    return standard(spec, data_dir, download, TORCHVISION["cifar10"])
-
-
-def cifar100(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """CIFAR-100 (Krizhevsky, 2009): 3 x 32 x 32, 100 classes; 45,834 train, 4,166 validation, 10,000 test."""
-    return standard(spec, data_dir, download, TORCHVISION["cifar100"])
-
-
 class ImageSizes(NamedTuple):
     """The sizes of a published image set: (channels, height, width), classes, examples of train, validation, test."""
 
@@ -103,6 +88,7 @@ class TorchvisionSet(NamedTuple):
 
 _IDX_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 _BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+# Fashion-MNIST (Xiao et al., 2017), CIFAR-10 and CIFAR-100 (Krizhevsky, 2009).
 TORCHVISION = {
     "fashion-mnist": TorchvisionSet(
         "FashionMNIST", "FashionMNIST/raw", _IDX_FILES, _with_validation((1, 28, 28), 10, 60_000, 10_000)
@@ -119,7 +105,7 @@ TORCHVISION = {
 }
 
 
-def standard(spec: DataSpec, data_dir: Path, download: bool, torchvision_set: TorchvisionSet | None) -> Data:
+def train_and_test_images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """A data set of training and test images; the last 1/12 of the training images is the validation split.
 
     Training images that come sorted by class are shuffled with a fixed seed first, and the facts say so.
@@ -129,11 +115,10 @@ def standard(spec: DataSpec, data_dir: Path, download: bool, torchvision_set: To
             ``data_dir``).
         data_dir: where torchvision's files and decoded images are.
         download: whether torchvision may download.
-        torchvision_set: what torchvision calls it; None where it does not know it. Then there are as many classes as
-            the largest label plus 1.
 
     Returns:
-        The data set; its checksum does not depend on the source.
+        The data set; its checksum does not depend on the source. One that is not in ``TORCHVISION`` has as many classes
+        as the largest label plus 1.
 
     Raises:
         FileNotFoundError: where files are missing; says which belong where.
@@ -141,6 +126,7 @@ def standard(spec: DataSpec, data_dir: Path, download: bool, torchvision_set: To
     """
     expect_source(spec)
     NoOptions.under("data.options", spec.options)
+    torchvision_set = TORCHVISION.get(spec.name)
     facts: dict[str, Any] = {"source": spec.source}
     if torchvision_set and spec.source == "torchvision":
         arrays = read_torchvision(spec.name, torchvision_set, data_dir, download)
