@@ -14,7 +14,7 @@ from nino.config.errors import ConfigError
 from nino.specs.values import MOST_SEED
 
 if TYPE_CHECKING:
-    from nino.evaluate import Job as Run
+    from nino.evaluate.job import Job as Run
     from nino.specs import EvaluationUnit
     from nino.tasks import Task
 
@@ -71,7 +71,7 @@ def evaluate(
         left = _unfinished(job, seed, place, place == out and len(seed) == 1, attempt, attempts)
         if not left:
             continue
-        from nino.evaluate import Job
+        from nino.evaluate.job import Job
         from nino.tasks import load_task
 
         if loaded is None or loaded.spec != unit.task:
@@ -83,8 +83,8 @@ def evaluate(
 
 def _make(runs: list[Run], members: int | None, attempt: int | None) -> None:
     """Make the runs of a method, each with a note while it is under way if attempts are counted."""
-    from nino.evaluate import evaluate_runs
     from nino.evaluate.attempts import noted
+    from nino.evaluate.run import evaluate_runs
 
     with ExitStack() as notes:
         # A note is put away when its run ends: those that ended before the job was killed are not trained again.

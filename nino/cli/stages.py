@@ -43,7 +43,8 @@ def collect(
     job = select.trajectory_job(spec, config, task)
     path = job.out(out, job.layout.shard(job.unit.task.id, shard))
     from nino.tasks import load_task
-    from nino.trajectories import collect_shard, shard_seeds
+    from nino.trajectories import shard_seeds
+    from nino.trajectories.collect import collect_shard
 
     shard_seeds(job.unit.trajectories, shard)  # refuses a shard that there is not, before data are loaded
     loaded = load_task(job.unit.task, job.data_dir(data_dir), device=device_of(device))
@@ -82,7 +83,7 @@ def datasheet(
 ) -> None:
     """Describe a trajectory file (Markdown), generated from the file itself."""
     from nino.files import write_text
-    from nino.trajectories import datasheet as describe
+    from nino.trajectories.datasheet import datasheet as describe
 
     write_text(out or dataset.with_suffix(".md"), describe(dataset))
 

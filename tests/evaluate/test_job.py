@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from nino.config import Experiment, load, resolve
-from nino.evaluate import evaluate_run
 from nino.evaluate.loop import EvaluatedTraining
+from nino.evaluate.run import evaluate_run
 from nino.specs import MethodSpec
 
 ROOT = Path(__file__).parents[2]

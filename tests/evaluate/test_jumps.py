@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from nino.evaluate import evaluate_run
 from nino.evaluate.jumps import jump_rows, tensor_kinds
 from nino.evaluate.loop import EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, start_training
+from nino.evaluate.run import evaluate_run
 from nino.evaluate.run_folder import JUMP_COLUMNS, QUANTILES
 from nino.specs import MethodSpec
 

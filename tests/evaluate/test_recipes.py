@@ -9,12 +9,11 @@ from hashlib import sha256
 import pytest
 import torch
 
-from nino.evaluate import read_table
 from nino.evaluate.job import Job
 from nino.evaluate.loop import EvaluatedTraining
 from nino.evaluate.methods import build_nowcaster, start_training
 from nino.evaluate.run import evaluate_run, evaluate_runs
-from nino.evaluate.run_folder import CorruptRunError, read_run
+from nino.evaluate.run_folder import CorruptRunError, read_run, read_table
 from nino.nowcasters.simple import LineFit
 from nino.optim import NiNo
 from nino.specs import AveragingSpec, LearningRateSpec, MethodRecipe, MethodSpec, RowRecipe

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nino.evaluate import write_table
-from nino.evaluate.run_folder import JUMP_COLUMNS, QUANTILES
+from nino.evaluate.run_folder import JUMP_COLUMNS, QUANTILES, write_table
 from nino.report.jumps_by_tensor import jumps_figure, jumps_sentence, spread
 from nino.report.runs import CorruptRunError, Key, Runs, read_runs
 

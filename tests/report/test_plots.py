@@ -10,8 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from nino.drawing import looks, styled
-from nino.evaluate import write_table
-from nino.evaluate.run_folder import LOSS_COLUMNS
+from nino.evaluate.run_folder import LOSS_COLUMNS, write_table
 from nino.report.across_tasks import profile
 from nino.report.losses_near_nowcasts import losses_sentence, relative_losses
 from nino.report.plots import curves_figure, profile_figure, seed_curves, spikes_figure, worth_figure

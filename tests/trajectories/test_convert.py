@@ -12,8 +12,9 @@ from nino.cli import app, main
 from nino.metatrain import metatrain, open_sources
 from nino.specs import MetatrainSpec, TrajectorySpec
 from nino.tasks import load_task
-from nino.trajectories import TrajectoryFileError, TrajectoryReader, convert_states, open_source
+from nino.trajectories import TrajectoryFileError, TrajectoryReader
 from nino.trajectories import convert as module
+from nino.trajectories.convert import convert_states, open_source
 from nino.trajectories.format import Header
 
 ROOT = Path(__file__).resolve().parents[2]
