@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from benchmarks import ensemble, loader, measure
-from nino.config import load, resolve
 from nino.config.experiment import Experiment
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.files import write_json
 from nino.measure import peak_bytes, seconds
 from nino.plan.estimate import plan

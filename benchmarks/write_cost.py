@@ -26,7 +26,8 @@ from typing import Any
 import torch
 
 from nino.allocator import keep_freed_memory
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.ensemble import Ensemble
 from nino.files import write_json
 from nino.measure import clock

@@ -51,7 +51,7 @@ def room(
 
     The workflow asks before its first job, in a process of its own: torch stays out of the one that starts the jobs.
     """
-    from nino.config import resolve
+    from nino.config.resolve import resolve
     from nino.plan.disk import require_room
 
     require_room(resolve(json.loads(config.read_text(encoding="utf-8"))), [path.as_posix() for path in shards])

@@ -68,7 +68,9 @@ def experiment(config: Sequence[Path] | None, files: bool = True) -> Experiment:
         config: the overlays.
         files: whether the files that it reads must be there; what reads results alone does without them.
     """
-    from nino.config import load, require_files, resolve
+    from nino.config.file_checks import require_files
+    from nino.config.load import load
+    from nino.config.resolve import resolve
 
     run = resolve(load(config or ()), config or ())
     if files:

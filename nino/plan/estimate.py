@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from nino.config import Layout
 from nino.config.experiment import Experiment
+from nino.config.layout import Layout
 from nino.ensemble import GPU_MEMBERS
 from nino.files import existing_folder
 from nino.graphs import NeuralGraph

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nino.config import resolve
+from nino.config.resolve import resolve
 from nino.evaluate.run_folder import FILES
 from nino.files import sha256
 from nino.release.manifest import (

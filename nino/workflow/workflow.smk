@@ -7,16 +7,13 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from nino.config import (
-    ConfigError,
-    Layout,
-    data_checksum,
-    read_site,
-    require_files,
-    resolve,
-    write_units,
-    write_versions,
-)
+from nino.config.cache import data_checksum, write_versions
+from nino.config.errors import ConfigError
+from nino.config.file_checks import require_files
+from nino.config.layout import Layout
+from nino.config.resolve import resolve
+from nino.config.site import read_site
+from nino.config.units import write_units
 from nino.evaluate.run_folder import FILES as RUN_FILES
 from nino.specs import report as names
 from nino.specs import studies

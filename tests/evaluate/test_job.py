@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from nino.config import Experiment, load, resolve
+from nino.config.experiment import Experiment
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.evaluate.loop import EvaluatedTraining
 from nino.evaluate.run import evaluate_run
 from nino.specs import MethodSpec

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nino.config import Layout
 from nino.config.experiment import Experiment
+from nino.config.layout import Layout
 from nino.evaluate.run import evaluate_run
 from nino.metatrain import metatrain, open_sources
 from nino.nowcasters import load_nowcaster

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nino.cli.app import app
-from nino.config import load
+from nino.config.load import load
 from nino.release.releases import verify
 
 RESULTS = Path(__file__).parents[2] / "results"

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 import nino.tasks
 from nino.cli.app import app
-from nino.config import load, resolve, write_units
+from nino.config.load import load
+from nino.config.resolve import resolve
+from nino.config.units import write_units
 from nino.report.origins import origins_table
 from nino.report.runs import Key, read_runs
 from nino.specs import TaskSpec

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 from nino.cli import app, main
-from nino.config import Experiment, Layout, load, resolve
+from nino.config.experiment import Experiment
+from nino.config.layout import Layout
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.specs import report as names
 from nino.specs.studies import STUDIES, STUDY_TABLES, study_files
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.release.verify import verify_run
 from nino.report.comparable import MixedRunsError
 from nino.report.runs import read_runs
