@@ -17,7 +17,7 @@ from nino.seeding import derive
 from nino.tasks import Batch, Task, build_average, build_optimizer
 from nino.tasks.calls import call
 from nino.tasks.data import Inputs
-from nino.tasks.making import is_ours
+from nino.tasks.networks import is_ours
 
 Wrapper = Callable[[Optimizer, nn.Module], Optimizer]
 STATISTICS = 20  # batches from which batch norm's running statistics are taken anew

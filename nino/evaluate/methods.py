@@ -35,8 +35,8 @@ from nino.specs import MethodSpec, Reference, ScheduleSpec
 from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import APPROXIMATIONS, FITTED, FROM_FILE, OF_FITTED, WRAPPER_OPTIONS, MethodOptions
 from nino.tasks import Task
-from nino.tasks.making import is_ours
 from nino.tasks.model_graphs import task_graph
+from nino.tasks.networks import is_ours
 from nino.training import Training
 
 

@@ -32,8 +32,8 @@ from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import WITHOUT_NOWCASTS
 from nino.specs.recipe_words import recipe_sentences
 from nino.tasks import default_data_dir
-from nino.tasks.making import sketch_model
 from nino.tasks.model_graphs import model_graph
+from nino.tasks.networks import sketch_model
 from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes, missing_file, tensor_sizes
 from nino.trajectories.format import num_shards
 

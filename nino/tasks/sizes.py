@@ -22,7 +22,7 @@ from nino.tasks.hub import HUB_TEXT, hub_folder
 from nino.tasks.image_folders import read_folder
 from nino.tasks.images import decoded
 from nino.tasks.language import text_files
-from nino.tasks.making import sketch_model
+from nino.tasks.networks import sketch_model
 from nino.tasks.splitting import drawn
 from nino.tasks.task import load_task
 from nino.tasks.text import TextFiles, local_files, text_folder
