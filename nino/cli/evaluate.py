@@ -140,6 +140,6 @@ def _file(job: select.Job[EvaluationUnit], given: dict[str, Path]) -> Path | Non
 
 def _check_nowcaster(job: select.Job[EvaluationUnit], given: dict[str, Path]) -> None:
     """Refuse a method whose nowcaster cannot be built, before any data are loaded."""
-    from nino.evaluate.methods import build_nowcaster
+    from nino.evaluate.methods import method_nowcaster
 
-    build_nowcaster(job.unit.method, 0, job.unit.schedule, _file(job, given))
+    method_nowcaster(job.unit.method, 0, job.unit.schedule, _file(job, given))

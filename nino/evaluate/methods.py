@@ -67,7 +67,7 @@ def nowcaster_file(method: MethodSpec, path: Path | None) -> Path | None:
     return path if path is not None else Path(str(method.path))
 
 
-def build_nowcaster(
+def method_nowcaster(
     method: MethodSpec, seed: int, schedule: ScheduleSpec, path: Path | None = None
 ) -> Nowcaster | L2ONet | None:
     """A method's nowcaster, or its learned optimizer.
@@ -154,7 +154,7 @@ def start_training(
         method: a row of the table; its options may set arguments of ``NiNo``.
         seed: of initialisation and batch order.
         schedule: when nowcasts happen and how far they reach.
-        nowcaster: as `build_nowcaster` returns it.
+        nowcaster: as `method_nowcaster` returns it.
 
     Returns:
         The run.

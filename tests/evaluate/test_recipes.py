@@ -11,7 +11,7 @@ import torch
 
 from nino.evaluate.job import Job
 from nino.evaluate.loop import EvaluatedTraining
-from nino.evaluate.methods import build_nowcaster, start_training
+from nino.evaluate.methods import method_nowcaster, start_training
 from nino.evaluate.run import evaluate_run, evaluate_runs
 from nino.evaluate.run_folder import CorruptRunError, read_run, read_table
 from nino.nowcasters.simple import LineFit
@@ -46,7 +46,7 @@ def row(name: str, nowcaster: str = "none") -> MethodSpec:
 
 
 def start(task, method, schedule, seed=1000) -> EvaluatedTraining:
-    return EvaluatedTraining(start_training(task, method, seed, schedule, build_nowcaster(method, seed, schedule)))
+    return EvaluatedTraining(start_training(task, method, seed, schedule, method_nowcaster(method, seed, schedule)))
 
 
 def numbers(rows):
