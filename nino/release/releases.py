@@ -20,7 +20,7 @@ from nino.release.manifest import NAME as MANIFEST
 from nino.release.verify import compare_checksums, verify_run, verify_studies
 from nino.report.runs import Key
 from nino.specs import ReportSpec
-from nino.specs.report import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
+from nino.specs.report import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figures
 
 FORMAT = 1
 NAME = "RELEASE.json"
@@ -114,7 +114,7 @@ def gaps(results: Path, manifest: dict[str, Any], graphs: bool = True, incomplet
             yield f"evaluate/{key}: the run is missing"
     spec = ReportSpec.from_dict(manifest["report"])
     files = [f"tables/{name}.{kind}" for name in TABLES for kind in TABLE_FORMATS]
-    files += [f"figures/{name}.{kind}" for name in figure_names(spec, graphs) for kind in FIGURE_FORMATS]
+    files += [f"figures/{figure.name}.{kind}" for figure in figures(spec, graphs) for kind in FIGURE_FORMATS]
     for name in files:
         if not (results / name).exists():
             yield f"{name}: missing"

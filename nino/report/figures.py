@@ -19,12 +19,13 @@ from nino.report.plots import curves_figure, profile_figure, spikes_figure, wort
 from nino.report.runs import read_some_runs
 from nino.report.schedule_plot import schedule_figure
 from nino.specs import ReportSpec
+from nino.specs.report import FigureName
 
 
 def write_figures(
     results: Path, spec: ReportSpec, graphs: Mapping[str, NeuralGraph] | None = None, folder: Path | None = None
 ) -> list[Path]:
-    """Read a run's logs and draw every figure of `figure_names`.
+    """Read a run's logs and draw every figure of `nino.specs.report.figures`.
 
     Args:
         results: the run's directory, ``results/<run>``.
@@ -42,25 +43,26 @@ def write_figures(
     runs = read_some_runs(results, spec)
     paths: list[Path] = []
 
-    def keep(name: str, figure: Figure, *sentences: str) -> None:
+    def keep(kind: str, task: str, figure: Figure, *sentences: str) -> None:
+        name = FigureName(kind, task).name
         paths.extend(save(figure, folder / name))
         paths.append(write_caption(folder, name, sentences))
 
     with styled():
         for task in spec.tasks:
             remarks = spec.remarks(task.id)
-            keep(f"curves-{task.id}", curves_figure(runs, task), curves_sentence(runs, task.id), *remarks)
-            keep(f"worth-{task.id}", worth_figure(runs, task), worth_sentence(runs, task), *remarks)
+            keep("curves", task.id, curves_figure(runs, task), curves_sentence(runs, task.id), *remarks)
+            keep("worth", task.id, worth_figure(runs, task), worth_sentence(runs, task), *remarks)
             spikes = [spikes_sentence(runs, method, task.id) for method in spec.contenders]
             spikes += filter(None, (losses_sentence(runs, method, task.id) for method in spec.contenders))
-            keep(f"spikes-{task.id}", spikes_figure(runs, task), *spikes, *remarks)
+            keep("spikes", task.id, spikes_figure(runs, task), *spikes, *remarks)
             jumps = [jumps_sentence(runs, method, task) for method in spec.contenders]
-            keep(f"jumps-{task.id}", jumps_figure(runs, task), *jumps, *remarks)
+            keep("jumps", task.id, jumps_figure(runs, task), *jumps, *remarks)
             if graphs and task.id in graphs:
                 sentence = graph_sentence(graphs[task.id])
-                keep(f"graph-adjacency-{task.id}", adjacency_figure(graphs[task.id]), sentence, *remarks)
-                keep(f"graph-layers-{task.id}", layers_figure(graphs[task.id]), sentence, *remarks)
+                keep("graph-adjacency", task.id, adjacency_figure(graphs[task.id]), sentence, *remarks)
+                keep("graph-layers", task.id, layers_figure(graphs[task.id]), sentence, *remarks)
         shown = profile(runs, spec.realizable)
-        keep("profile", profile_figure(runs, shown), profile_sentence(runs, shown), *spec.remarks())
-        keep("schedule", schedule_figure(spec))
+        keep("profile", "", profile_figure(runs, shown), profile_sentence(runs, shown), *spec.remarks())
+        keep("schedule", "", schedule_figure(spec))
     return paths

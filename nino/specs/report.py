@@ -157,13 +157,3 @@ def figures(spec: ReportSpec, graphs: bool = True) -> list[FigureName]:
     """
     kinds = TASK_FIGURES + (GRAPH_FIGURES if graphs else ())
     return [FigureName(kind, task.id) for task in spec.tasks for kind in kinds] + [FigureName(k) for k in RUN_FIGURES]
-
-
-def figure_names(spec: ReportSpec, graphs: bool = True) -> list[str]:
-    """Stems of all figures of a report, each written as ``.svg`` and ``.png`` with a caption.
-
-    Args:
-        spec: the report.
-        graphs: whether pictures of the tasks' neural graphs belong to it.
-    """
-    return [figure.name for figure in figures(spec, graphs)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,6 @@ from nino.tasks.task import Task
 
 BATCH = 4  # examples that a model is tried on
 ALIKE = 1e-3  # rounding that other batches may bring, relative to the largest output
-
-Check = Callable[[Task, nn.Module], Iterator[str]]
 
 
 def violations(task: Task) -> list[str]:

@@ -17,7 +17,7 @@ from nino.release.releases import LOGS_LIMIT, NAME, ReleaseError, release, relea
 from nino.report.build import write_tables
 from nino.report.runs import Key
 from nino.specs import ReportSpec
-from nino.specs.report import figure_names
+from nino.specs.report import figures
 from tests.report.conftest import curve, write_run
 
 RUN = Key("digits-8", "nino", 1000)
@@ -28,7 +28,7 @@ COMMIT = {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False}
 
 def draw(run: Path, spec: ReportSpec) -> None:
     """Files in place of the figures: what they show is no matter here."""
-    for name in figure_names(spec, graphs=False):
+    for name in (figure.name for figure in figures(spec, graphs=False)):
         for kind, begins in {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml "}.items():
             (run / "figures").mkdir(exist_ok=True)
             (run / "figures" / f"{name}.{kind}").write_bytes(begins + b"1 " + name.encode())
