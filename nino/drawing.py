@@ -23,11 +23,13 @@ from nino.specs import ReportSpec
 
 COLUMN = 3.4  # width of a paper's column, inches
 PAGE = 7.0  # width of its page, inches
+# Told apart by colour-blind readers (Okabe and Ito, 2002), and a dark grey.
+BLUE, RED, GREEN, PINK, ORANGE, DARK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#444444"
 CONTROLS = {  # colour and dashes by kind of nowcaster: a control looks the same in every report
     "identity": ("#777777", (1, 1)),
-    "random": ("#CC79A7", (3, 1.2)),
-    "linear": ("#E69F00", (6, 1.5)),
-    "oracle": ("#009E73", (5, 1.2, 1, 1.2)),
+    "random": (PINK, (3, 1.2)),
+    "linear": (ORANGE, (6, 1.5)),
+    "oracle": (GREEN, (5, 1.2, 1, 1.2)),
 }
 REUSED_DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1), (1.5, 0.8), (4, 0.8, 1, 0.8))  # dashes of reused colours
 BASELINE_COLOUR = "#000000"

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nino.drawing import COLUMN, PAGE, grid_shape, legend_below, new_figure, panel_grid
+from nino.drawing import BLUE, COLUMN, PAGE, RED, grid_shape, legend_below, new_figure, panel_grid
 from nino.evaluate.run_folder import QUANTILES
 from nino.report.plots import titled
 from nino.report.runs import Runs
@@ -15,7 +15,7 @@ from nino.specs import TaskSpec
 
 MOST_ROWS = 14  # more tensors than fit below each other are drawn by kind
 LEAST = 1e-3  # movements; smaller jumps are drawn there
-WHEN = {"first": "#0072B2", "last": "#D55E00"}  # told apart by colour-blind readers
+WHEN = {"first": BLUE, "last": RED}
 NOT_KEPT = "these runs kept no record of how their nowcasts lie over the parameters"
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from nino.drawing import COLUMN, PAGE, Look, grid_shape, legend_below, looks, new_figure, panel_grid
+from nino.drawing import BLUE, COLUMN, DARK, PAGE, RED, Look, grid_shape, legend_below, looks, new_figure, panel_grid
 from nino.report.across_tasks import Profile
 from nino.report.comparisons import compare
 from nino.report.losses_near_nowcasts import losses_panel, relative_losses
@@ -74,7 +74,7 @@ def _draw_curves(axes: Axes, runs: Runs, task: TaskSpec, methods: list[str]) -> 
             marks |= {"mfc": "white", "mec": look.colour}
         if row.seeds_reached:
             axes.plot(row.steps_mean, task.target.value, "D", markersize=5, mew=0.8, **marks)
-    axes.axhline(task.target.value, color="#444444", linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.axhline(task.target.value, color=DARK, linewidth=0.8, linestyle=(0, (2, 2)))
     _metric_axis(axes, runs, task)
     axes.set_xlim(0, task.recipe.steps)
 
@@ -140,10 +140,10 @@ def spikes_figure(runs: Runs, task: TaskSpec) -> Figure:
         look = looks(spec)[method]
         rises = mean.loss_after > mean.loss_before
         for worse, part in ((False, mean[~rises]), (True, mean[rises])):
-            colour = "#D55E00" if worse else "#0072B2"
+            colour = RED if worse else BLUE
             axes.vlines(part.index, part.loss_before, part.loss_after, color=colour, linewidth=1.0)
             axes.plot(part.index, part.loss_after, "o", color=colour, label="rises" if worse else "falls")
-        axes.plot(mean.index, mean.loss_before, "o", mfc="white", mec="#444444", mew=0.7, label="before")
+        axes.plot(mean.index, mean.loss_before, "o", mfc="white", mec=DARK, mew=0.7, label="before")
         axes.set_title(spec.label(method) + (" (control)" if look.control else ""))
         axes.set_xlim(0, 1.04 * task.recipe.steps)
     if methods:
