@@ -6,15 +6,23 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
-from nino.specs import Spec
-from nino.specs.model_options import ConvnetOptions, GPT2Options, LlamaOptions, MLPOptions, ViTOptions
+from nino.specs.model_options import (
+    ConvnetOptions,
+    GPT2Options,
+    LlamaOptions,
+    MLPOptions,
+    TransformerOptions,
+    ViTOptions,
+    misfits,
+)
 from nino.tasks.data import Data
 from nino.tasks.torchvision_ops import declare_missing_operators
 
+T = TypeVar("T", bound=TransformerOptions)
 KEY = "model.options"  # where a task's entry has them
 
 
@@ -82,8 +90,7 @@ def gpt2(data: Data, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: for missing, unknown or unusable options.
     """
-    chosen = GPT2Options.under(KEY, options)
-    _check_divides(chosen, "width", "heads")
+    chosen = _transformer(GPT2Options, options)
     declare_missing_operators()
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -122,10 +129,7 @@ def llama(data: Data, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: for missing, unknown or unusable options.
     """
-    chosen = LlamaOptions.under(KEY, options)
-    _check_divides(chosen, "width", "heads")
-    if chosen.kv_heads is not None:
-        _check_divides(chosen, "heads", "kv_heads")
+    chosen = _transformer(LlamaOptions, options)
     declare_missing_operators()
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -195,8 +199,7 @@ def vit(data: Data, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: for missing, unknown or unusable options, or images that patches do not fill.
     """
-    chosen = ViTOptions.under(KEY, options)
-    _check_divides(chosen, "width", "heads")
+    chosen = _transformer(ViTOptions, options)
     channels, height, width = data.shape
     if height != width or height % chosen.patch:
         raise ValueError(
@@ -222,8 +225,13 @@ def vit(data: Data, options: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _check_divides(options: Spec, whole: str, part: str) -> None:
-    """Raise a ``ValueError`` unless one option is a multiple of another."""
-    size, count = getattr(options, whole), getattr(options, part)
-    if size % count:
-        raise ValueError(f"{KEY}.{whole} (={size}) must be divisible by {KEY}.{part} (={count})")
+def _transformer(kind: type[T], options: Mapping[str, Any]) -> T:
+    """The options of a transformer.
+
+    Raises:
+        ValueError: for missing and unknown ones, and for those that do not fit together.
+    """
+    chosen = kind.under(KEY, options)
+    if problem := next(misfits(KEY, vars(chosen)), None):
+        raise ValueError(problem)
+    return chosen

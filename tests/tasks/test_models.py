@@ -115,11 +115,11 @@ def test_gpt2_dropout_is_the_option(dropout):
         (convnet, {"channels": [4], "width": 3}, "model.options.width: unknown key; allowed: channels"),
         (convnet, {"channels": []}, r"model.options.channels \(=\[\]\) must hold at least 1 entry"),
         (convnet, {"channels": [4, -1]}, r"model.options.channels\[1\] \(=-1\) must be at least 1"),
-        (llama, {"layers": 1, "width": 8, "heads": 4, "kv_heads": 3}, r"heads \(=4\) must be divisible by .*kv_heads"),
-        (vit, {"layers": 1, "width": 8, "heads": 3, "patch": 4}, r"width \(=8\) must be divisible"),
+        (llama, {"layers": 1, "width": 8, "heads": 4, "kv_heads": 3}, r"heads \(=4\) must be a multiple of .*kv_heads"),
+        (vit, {"layers": 1, "width": 8, "heads": 3, "patch": 4}, r"width \(=8\) must be a multiple"),
         (vit, {"layers": 1, "width": 8, "heads": 2, "patch": 3}, r"patch \(=3\) must divide the side"),
         (gpt2, {"layers": 1, "width": 8}, "model.options.heads: missing"),
-        (gpt2, {"layers": 1, "width": 8, "heads": 3}, r"width \(=8\) must be divisible by model.options.heads \(=3\)"),
+        (gpt2, {"layers": 1, "width": 8, "heads": 3}, r"width \(=8\) must be a multiple of model.options.heads \(=3\)"),
     ],
 )
 def test_unusable_options_are_refused(build, options, message):
