@@ -101,7 +101,7 @@ def check(
         other = _mapping("--data", data) if data.startswith("{") else {"name": data}
         given = DataSpec.from_dict(entry if kind == "data" else other)
         target = TargetSpec.from_dict({"metric": name, "value": 0.0, "better": better}) if kind == "metric" else None
-        subjects = {name: Subject(name, _known(kind), _mapping("--options", options), given, target, data_dir)}
+        subjects = {name: Subject(name, _with_contract(kind), _mapping("--options", options), given, target, data_dir)}
     else:
         subjects = _of_config(config, data_dir)
     broken = 0
@@ -141,7 +141,7 @@ def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Su
     return subjects
 
 
-def _known(kind: str) -> str:
+def _with_contract(kind: str) -> str:
     if kind not in CONTRACTS:
         raise ConfigError([f"--kind (={kind}) must be one of {', '.join(CONTRACTS)}"])
     return kind

@@ -110,8 +110,8 @@ def evaluation_jobs(
     if from_files := [_from_file(spec, config, EvaluationUnit, named) for spec in specs or ()]:
         return [job for job in from_files if job is not None]
     run = experiment(config)
-    chosen = [run.methods[_known("--method", method, run.methods)] for method in methods or (None,)]
-    name = _known("--task", task, run.tasks)
+    chosen = [run.methods[_named("--method", method, run.methods)] for method in methods or (None,)]
+    name = _named("--task", task, run.tasks)
     for method in chosen:
         if name not in (planned := run.report.only.get(method.name, (name,))):
             raise ConfigError([f"--task (={name}): {method.name} is run on {', '.join(planned)} only (its `tasks`)"])
@@ -139,7 +139,7 @@ def _job(
         return from_file
     run = experiment(config)
     by_name = units(run)
-    return Job(by_name[_known(option, name, by_name)], run)
+    return Job(by_name[_named(option, name, by_name)], run)
 
 
 def _from_file(
@@ -155,7 +155,7 @@ def _from_file(
     return Job(read_unit(spec, kind))
 
 
-def _known(option: str, name: str | None, names: Iterable[str]) -> str:
+def _named(option: str, name: str | None, names: Iterable[str]) -> str:
     names = list(names)
     if name is None:
         raise ConfigError([f"{option}: missing; allowed: {', '.join(sorted(names))}"])

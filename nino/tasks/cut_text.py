@@ -70,7 +70,7 @@ class CutText:
         return hashlib.sha256("\n".join([self.row.__name__, self.column, *parts]).encode()).hexdigest()
 
 
-def own_text(
+def user_text(
     spec: DataSpec, options: UserTextOptions, row: Callable[[str], str], folder: Path, *, partial: bool = False
 ) -> TextFiles | CutText:
     """The text that a data set of one's own names.

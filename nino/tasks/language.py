@@ -11,7 +11,7 @@ import torch
 from nino.seeding import derive
 from nino.specs import DataSpec
 from nino.specs.data_options import PydocOptions, TextOptions, UserTextOptions
-from nino.tasks.cut_text import CutText, own_text
+from nino.tasks.cut_text import CutText, user_text
 from nino.tasks.data import Blocks, Data, joint_digest
 from nino.tasks.hub import HUB_TEXT, fetch, fetched
 from nino.tasks.text import TextFiles, exact_row, local_files, text_folder, wiki_row
@@ -103,7 +103,7 @@ def text_files(spec: DataSpec, options: UserTextOptions, data_dir: Path, downloa
     row = exact_row if options.tokenizer == BYTES else wiki_row
     hub = spec.source == "hub"
     folder = fetched(spec, options, data_dir, download) if hub else text_folder(spec, data_dir)
-    return own_text(spec, options, row, folder, partial=hub)
+    return user_text(spec, options, row, folder, partial=hub)
 
 
 def published_text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:

@@ -243,7 +243,7 @@ def missing_file(spec: DataSpec, data_dir: Path) -> str | None:
     if spec.name == "imagenet32" and spec.source != "npz":
         return None if spec.source == "hub" or folder.is_dir() else f"no folder {folder}"
     if spec.name in USER_DATA and spec.source != "npz":
-        return _missing_own(spec, data_dir)
+        return _missing_user_data(spec, data_dir)
     if spec.source == "npz":
         archive = Path(spec.path) if spec.path else data_dir / f"{spec.name}.npz"
         batches = spec.name == "imagenet32"
@@ -255,8 +255,8 @@ def missing_file(spec: DataSpec, data_dir: Path) -> str | None:
     return _missing_tokenizer(spec, data_dir)
 
 
-def _missing_own(spec: DataSpec, data_dir: Path) -> str | None:
-    """The same for what has no name of its own."""
+def _missing_user_data(spec: DataSpec, data_dir: Path) -> str | None:
+    """The same for data whose content a user brings."""
     options = DATA_OPTIONS[spec.name].from_dict(spec.options)
     assert isinstance(options, HubOptions)
     try:
