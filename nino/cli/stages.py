@@ -56,7 +56,7 @@ def join(
     config: ConfigFiles = None,
     task: TaskName = None,
     models: Annotated[
-        int | None, typer.Option(min=1, help="Join the first shards of a collection, of so many networks.")
+        int | None, typer.Option(min=1, help="Join the first shards of a collection alone, with this many networks.")
     ] = None,
     out: OutFile = None,
 ) -> None:

@@ -30,7 +30,7 @@ class Summary:
         tasks_planned: tasks in the config that the method is planned on.
         runs_reached: runs, over all tasks, that reached the target.
         runs: runs there are, over all tasks.
-        bound: what the mean is of the one without misses, see `nino.report.statistics.bound`.
+        bound: how the mean bounds the one without misses, see `nino.report.statistics.bound`.
         speedup_percent: mean over tasks of the tasks' speed-ups, ``100 (1 - mean steps / the baseline's)``.
         interval: of it, see `nino.report.statistics.estimate`.
         reached_speedup_percent: mean over tasks of the mean over seeds that both reached the target with.

@@ -33,7 +33,7 @@ class Measured:
         gap: why there is no value: ``missing`` (no such run), ``n/a`` (not planned), ``no pair`` (no seed that the
             baseline was run with, too), a dash (runs without such a value); empty where there is one.
         mean: the value, misses counted with the step budget; NaN where there is none.
-        bound: what it is of the value without misses, see `nino.report.statistics.bound`.
+        bound: how it bounds the value without misses, see `nino.report.statistics.bound`.
         std: sample standard deviation over seeds; NaN of one, and of means over tasks.
         interval: of the mean.
     """
@@ -103,7 +103,7 @@ def samples(runs: Runs, cell: Cell) -> dict[str, pd.DataFrame]:
 
 
 def _bound(runs: Runs, cell: Cell, tasks: Iterable[str]) -> str:
-    """What the value is of the one without misses."""
+    """How the value bounds the one without misses."""
     if cell.measure == "steps":
         return LOWER if np.isinf(runs.steps(cell.task)[cell.method]).any() else ""
     if cell.measure not in TO_TARGET:

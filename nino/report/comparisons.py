@@ -36,7 +36,7 @@ class Comparison:
         steps_mean: mean steps of all seeds that were run; a lower bound where one missed.
         steps_std: their sample standard deviation; NaN of one seed.
         pairs: seeds that both the method and the baseline were run with.
-        bound: what the speed-up is of the one without misses, ``≥``, ``≤`` or ``≈`` (neither); empty without any.
+        bound: how the speed-up bounds the one without misses: ``≥``, ``≤`` or ``≈`` (neither); empty without any.
         speedup_percent: ``100 (1 - mean steps / the baseline's)`` over these pairs.
         interval: bootstrap interval of it, or the range of the seeds' values.
         reached_pairs: seeds that both reached the target with.

@@ -30,7 +30,7 @@ class Difference:
         interval: of it.
         pairs: n.
         p_value: exact paired permutation test, not corrected for other comparisons.
-        bound: of a cell by itself, what it is of the value without misses.
+        bound: of a cell by itself, how it bounds the value without misses.
     """
 
     mean: float

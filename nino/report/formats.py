@@ -8,7 +8,7 @@ EMPTY = "–"
 
 
 def number(value: float, digits: int = 0, bound: str = "") -> str:
-    """A number with ``digits`` decimals, after the sign of what it is a bound of; a dash for NaN.
+    """A number with ``digits`` decimals, after the sign of a bound; a dash for NaN.
 
     >>> number(1234.56, 1), number(float("nan")), number(-5.0, 1, "≥")
     ('1234.6', '–', '≥ −5.0')
@@ -62,7 +62,7 @@ def between_text(low: float, high: float, kind: str, digits: int = 1) -> str:
 
 
 def percent(value: float, bound: str = "") -> str:
-    """A percentage with one decimal, after the sign of what it is a bound of.
+    """A percentage with one decimal, after the sign of a bound.
 
     >>> percent(46.44), percent(-3.0, "≥")
     ('46.4 %', '≥ −3.0 %')
