@@ -15,9 +15,10 @@ from nino.report.build import write_caption
 from nino.report.captions import curves_sentence, profile_sentence, spikes_sentence, worth_sentence
 from nino.report.jumps_by_tensor import jumps_figure, jumps_sentence
 from nino.report.losses_near_nowcasts import losses_sentence
-from nino.report.plots import curves_figure, profile_figure, spikes_figure, worth_figure
+from nino.report.plots import curves_figure, profile_figure, worth_figure
 from nino.report.runs import read_some_runs
 from nino.report.schedule_plot import schedule_figure
+from nino.report.spikes_plot import spikes_figure
 from nino.specs import ReportSpec
 
 
@@ -51,10 +52,10 @@ def write_figures(
             remarks = spec.remarks(task.id)
             keep(f"curves-{task.id}", curves_figure(runs, task), curves_sentence(runs, task.id), *remarks)
             keep(f"worth-{task.id}", worth_figure(runs, task), worth_sentence(runs, task), *remarks)
-            spikes = [spikes_sentence(runs, method, task.id) for method in spec.contenders]
-            spikes += filter(None, (losses_sentence(runs, method, task.id) for method in spec.contenders))
+            spikes = [spikes_sentence(runs, method, task.id) for method in spec.nowcasting(task.id)]
+            spikes += filter(None, (losses_sentence(runs, method, task.id) for method in spec.nowcasting(task.id)))
             keep(f"spikes-{task.id}", spikes_figure(runs, task), *spikes, *remarks)
-            jumps = [jumps_sentence(runs, method, task) for method in spec.contenders]
+            jumps = [jumps_sentence(runs, method, task) for method in spec.nowcasting(task.id)]
             keep(f"jumps-{task.id}", jumps_figure(runs, task), *jumps, *remarks)
             if graphs and task.id in graphs:
                 sentence = graph_sentence(graphs[task.id])

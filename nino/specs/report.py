@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from nino.specs.base import Spec
-from nino.specs.methods import CONTROLS, MethodSpec
+from nino.specs.methods import CONTROLS, WITHOUT_NOWCASTS, MethodSpec
 from nino.specs.recipe_words import recipe_sentences
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.tasks import TaskSpec
@@ -104,6 +104,12 @@ class ReportSpec(Spec):
     def controls(self) -> tuple[str, ...]:
         """Methods that bound the table: no jump, noise, a line, the run's own future."""
         return tuple(m.name for m in self.methods if m.name != self.baseline and m.nowcaster in CONTROLS)
+
+    def nowcasting(self, task: str | None = None) -> tuple[str, ...]:
+        """The contenders that make nowcasts, of those planned on a task or of all."""
+        kinds = {method.name: method.nowcaster for method in self.methods}
+        planned = (m for m in self.contenders if task is None or self.plans(task, m))
+        return tuple(method for method in planned if kinds[method] not in WITHOUT_NOWCASTS)
 
     @property
     def row_order(self) -> tuple[str, ...]:
