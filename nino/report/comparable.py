@@ -44,6 +44,8 @@ def mixed_runs(
         inputs = (info[task, method, seed].get("provenance") or {}).get("inputs") or {}
         place = f"evaluate/{task}/{method}/seed={seed}/{RESULT}"
         found = [*_as_planned(spec, (task, method, seed), inputs)]
+        if info[task, method, seed]["format"] >= 2 and (gone := {"task", "method", "schedule", "seed"} - set(inputs)):
+            found.append(f"{min(gone)} is not recorded under provenance.inputs, as it is of every run of format 2")
         if checksum := inputs.get("data"):
             right, where = known.setdefault(task, (checksum, place))
             found += [f"data {checksum[:10]}..., {where} has {right[:10]}..."] if checksum != right else []
