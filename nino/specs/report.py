@@ -111,6 +111,15 @@ class ReportSpec(Spec):
         planned = (m for m in self.contenders if task is None or self.plans(task, m))
         return tuple(method for method in planned if kinds[method] not in WITHOUT_NOWCASTS)
 
+    def without_nowcasts(self, task: str, method: str) -> str | None:
+        """The row that trains a task as a method does, by the same recipe, but makes no nowcast; None if none does."""
+        rows = {each.name: each for each in self.methods}
+        if rows[method].nowcaster in WITHOUT_NOWCASTS:
+            return None
+        recipe = rows[method].recipe_of(self.task(task))
+        plain = (m for m in self.row_order if rows[m].nowcaster == "none" and self.plans(task, m))
+        return next((m for m in plain if rows[m].recipe_of(self.task(task)) == recipe), None)
+
     @property
     def row_order(self) -> tuple[str, ...]:
         """Rows of a table: the baseline, the contenders, then the controls."""
