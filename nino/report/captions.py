@@ -110,10 +110,10 @@ def curves_sentence(runs: Runs, task: str) -> str:
     for row in rows:
         gone = f"{row.seeds_planned - row.seeds_run} missing" if row.seeds_run < row.seeds_planned else ""
         if row.seeds_reached:
-            missed = row.seeds_reached < row.seeds_run
-            share = f"{row.seeds_reached} of {counted(row.seeds_run, 'seed')}" if missed or gone else ""
+            short = row.seeds_reached < row.seeds_planned
+            share = f"{row.seeds_reached} of {counted(row.seeds_run, 'seed')}" if short else ""
             aside = ", ".join(filter(None, (share, gone)))
-            at = f"at step {'> ' if missed else ''}{row.steps_mean:.0f}"
+            at = f"at step {'> ' if runs.missed(task, row.method) else ''}{row.steps_mean:.0f}"
             met.append(f"{spec.label(row.method)} {at}" + f" ({aside})" * bool(aside))
         elif row.seeds_run:
             aside = ", ".join(filter(None, (counted(row.seeds_run, "seed"), gone)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from nino.report.formats import EMPTY
@@ -106,7 +105,7 @@ def _bound(runs: Runs, cell: Cell, tasks: Iterable[str]) -> str:
     """What the value is of the one without misses."""
     if cell.measure in STEPS:
         of = cell.method if cell.measure == "steps" else runs.spec.without_nowcasts(cell.task, cell.method)
-        return LOWER if of and np.isinf(runs.steps(cell.task)[of]).any() else ""
+        return LOWER if of and runs.missed(cell.task, of) else ""
     if cell.measure not in TO_TARGET:
         return ""
     name = "speedup" if cell.measure == MEAN_SPEEDUP else cell.measure

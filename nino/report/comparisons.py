@@ -86,7 +86,7 @@ def compare(runs: Runs, task: str, method: str) -> Comparison:
         task=task,
         method=method,
         seeds_planned=len(part),
-        seeds_run=len(run),
+        seeds_run=int((part.status != "missing").sum()),
         seeds_reached=int(part.reached.sum()),
         seeds_diverged_or_failed=int(part.status.isin(["diverged", "failed"]).sum()),
         steps_mean=sample_mean(run.to_numpy()),

@@ -80,7 +80,7 @@ def _draw_curves(axes: Axes, runs: Runs, task: TaskSpec, methods: list[str]) -> 
         marks: dict[str, Any] = {"color": look.colour, "mec": "white", "zorder": 3}  # above every curve
         axes.plot(shown.index, shown, "o", markersize=2.8, mew=0.4, **marks)
         row = compare(runs, task.id, method)
-        if row.seeds_reached < row.seeds_run:
+        if runs.missed(task.id, method):
             marks |= {"mfc": "white", "mec": look.colour}
         if row.seeds_reached:
             axes.plot(row.steps_mean, task.target.value, "D", markersize=5, mew=0.8, clip_on=False, **marks)

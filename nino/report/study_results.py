@@ -15,6 +15,7 @@ from nino.report.columns import Column, flat, lay_out
 from nino.report.findings import difference, findings
 from nino.report.formats import EMPTY, between_text, mean_std, number
 from nino.report.measures import Cell
+from nino.report.origins import made_otherwise
 from nino.report.published import Published, beside, published
 from nino.report.rendering import Table
 from nino.report.runs import Runs, read_some_runs
@@ -53,7 +54,7 @@ def study_table(study: Study, runs: Runs | None) -> Table:
         rows,
         data=[row["cells"][j] for j in range(len(study.columns)) for row in rows],
         hidden=("text", "published_text"),
-        notes=(*study.notes, *_notes(runs, level), *(plan_notes(runs.spec) if runs else ())),
+        notes=(*study.notes, *_notes(runs, level), *((*made_otherwise(runs), *plan_notes(runs.spec)) if runs else ())),
         findings=findings(study, runs, measured),
     )
 
