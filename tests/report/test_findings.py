@@ -58,7 +58,7 @@ def test_a_miss_counts_with_the_budget_and_is_said(tmp_path: Path) -> None:
     found = difference(runs, Cell("speedup", "wnn+", "digits-8"), Cell("speedup", "nino", "digits-8"))
     assert found is not None and found.mean == pytest.approx((-150 - 30) / 2) and found.pairs == 2
     first, second = said(runs, wanted(against={"row": 0}))
-    assert "none −90.0 (−150.0 to −30.0)" in first
+    assert "none −90.0 (−150.0 to −30.0)" in first and first.endswith("no interval; misses at the budget).")
     assert second.startswith(
         "3 of the 4 runs that are compared reached the target (short of it: none, WNN+, digits-8 1/2)"
     )
@@ -77,7 +77,9 @@ def test_what_is_not_there_is_not_claimed(tmp_path: Path) -> None:
     assert said(gone, wanted(against={"row": 0})) == ("Nothing of this has been measured yet.",)
     missed = hit_runs(tmp_path / "b", {"base": [400], "wnn+": [MISS], "nino": [MISS]})
     first, second = said(missed, wanted(against={"row": 0}))
-    assert first.endswith("none 0.0 (n = 1; no interval of single seeds).") and second.startswith("0 of the 2 runs")
+    assert first.endswith("none 0.0 (n = 1; no interval of single seeds; misses at the budget).") and second.startswith(
+        "0 of the 2 runs"
+    )
     assert said(missed, wanted("nowcasts")) != said(missed, wanted("value_at"))
     half = hit_runs(tmp_path / "c", {"base": [400], "wnn+": [NAN], "nino": [200]})
     assert said(half, wanted(against={"row": 0}))[0] == (
