@@ -114,5 +114,5 @@ def _finding(one: Release, rows: list[dict[str, Any]]) -> str:
     if best["interval_kind"] != "none":
         steps += f" ({between()(best)})"
     if best["speedup_percent"] <= 0:
-        return f"{one.folder.name}: {best['label']}, the best method, takes {steps}."
-    return f"{one.folder.name}: {best['label']} takes {steps}."
+        return f"{one.folder.name}: {best['label']}, the best method, took {steps}."
+    return f"{one.folder.name}: {best['label']} took {steps}."

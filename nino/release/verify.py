@@ -216,9 +216,11 @@ def _other_weights(recorded: Mapping[str, Any], runs: Runs) -> Iterator[str]:
     """Where the weights beside the runs are others than those that the runs were made with."""
     for key, info in runs.info.items():
         read = ((info.get("provenance") or {}).get("inputs") or {}).get("nowcaster")
-        name = "/".join(Path(read["path"]).parts[-3:]) if isinstance(read, Mapping) else ""
-        mine, theirs = recorded["checkpoints"].get(name), read["sha256"] if name else None
-        if mine is not None and mine != theirs:
+        if not isinstance(read, Mapping):
+            continue
+        name, theirs = "/".join(Path(read["path"]).parts[-3:]), read["sha256"]
+        mine = recorded["checkpoints"].get(name, theirs)
+        if mine != theirs:
             yield f"{name}: {mine[:10]}..., the run {'/'.join(map(str, key))} was made with {theirs[:10]}..."
 
 

@@ -76,7 +76,7 @@ def median_worth(runs: Runs, task: TaskSpec, method: str) -> pd.Series:
 
 def worth_at(runs: Runs, task: TaskSpec, method: str, step: float) -> float:
     """What a method's first ``step`` steps are worth, see `median_worth`; NaN without seeds."""
-    until = median_worth(runs, task, method).loc[:step]  # type: ignore[misc]
+    until = median_worth(runs, task, method).loc[:step]
     return float(until.iloc[-1]) if len(until) else float("nan")
 
 

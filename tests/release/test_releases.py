@@ -282,7 +282,7 @@ def test_the_leaderboard_holds_every_release(run: Path, spec: ReportSpec) -> Non
     assert table.rules == (6,)
     best = table.data[table.data.best]
     assert best.label.tolist() == ["NiNo", "NiNo"] and best.speedup_percent.is_monotonic_decreasing
-    assert len(table.findings) == 1 and table.findings[0].startswith("fake-v2: NiNo takes 51.")
+    assert len(table.findings) == 1 and table.findings[0].startswith("fake-v2: NiNo took 51.")
     paths = write_leaderboard(run.parent)
     assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md", "leaderboard.html"]
     assert "[fake-v1](fake-v1/tables/table2.md)" in paths[1].read_text()
@@ -300,7 +300,7 @@ def test_a_release_without_logs_stands_there_by_its_own_summary(run: Path, monke
     table.to_csv(summary, index=False)
     (finding,) = leaderboard(run.parent).findings
     assert finding.startswith("fake-v1: ") and finding.endswith(
-        "the best method, takes 12.5 % more steps than the baseline (−14.0 to −11.0)."
+        "the best method, took 12.5 % more steps than the baseline (−14.0 to −11.0)."
     )
     path = made.folder / "manifest.json"
     manifest = json.loads(path.read_text())
