@@ -74,13 +74,13 @@ def speedup_sentence(runs: Runs, summary: Summary) -> str:
     several = summary.tasks > 1
     between = {
         "none": "",
-        "range": f"; {'mean of the lowest to mean of the highest seeds' if several else 'range'} {low} to {high}",
-        "bootstrap": f"; {100 * spec.confidence:g} % interval {low} to {high}",
+        "range": f"; speed-up {low} to {high}, {'means of the lowest and highest seeds' if several else 'by seed'}",
+        "bootstrap": f"; {100 * spec.confidence:g} % interval of the speed-up {low} to {high}",
     }[summary.interval.kind]
     of = f"mean over {counted(summary.tasks, 'task')}, " if several else ""
     return (
         f"{spec.label(summary.method)} reached the target in {summary.runs_reached} of {counted(summary.runs, 'run')} "
-        f"and took {fewer_steps(summary.speedup_percent, summary.bound)} than {spec.label(spec.baseline)} "
+        f"and took {fewer_steps(summary.speedup_percent, spec.label(spec.baseline), summary.bound)} "
         f"({of}{counted(sum(pairs), 'pair')} of runs{between})."
     )
 
@@ -123,9 +123,9 @@ def curves_sentence(runs: Runs, task: str) -> str:
     sentences += [f"{task}: it was met by no run of {'; '.join(never)}."] if never else []
     sentences += [f"{task}: there is no run of {'; '.join(unrun)}."] if unrun else []
     if met:
-        sentences.append(
-            "Means over all seeds that were run, a miss counting with the step budget, which an open diamond marks."
-        )
+        missed = any(runs.missed(task, row.method) for row in rows)
+        counting = ", a miss counting with the step budget, which an open diamond marks" if missed else ""
+        sentences.append(f"Means over all seeds that were run{counting}.")
     return " ".join(sentences)
 
 

@@ -93,9 +93,9 @@ def findings(study: Study, runs: Runs | None, measured: Mapping[Cell, Measured])
         for contrast in study.contrasts
         if (between := _difference(runs, measured, contrast)) is not None
     ]
-    reached = _reached(runs, study, measured)
     if not compared:
-        return (f"No seed has both sides of a comparison{coverage}.", f"{reached}.")
+        return (f"No seed has both sides of a comparison{coverage}.",)
+    reached = _reached(runs, study, measured)
     bounds = any(measured[place.cell].bound for contrast, _ in compared for place in contrast if place)
     return (f"{_differences(runs, compared, bounds)}{coverage}.", f"{reached}, and {_tests(runs, compared)}.")
 
@@ -159,7 +159,8 @@ def _reached(runs: Runs, study: Study, measured: Mapping[Cell, Measured]) -> str
         if value.reached < value.run
     ]
     if not short:
-        return f"All {run} runs that are compared reached the target"
+        subject = f"All {run} runs that are compared" if run > 1 else "The one run that is compared"
+        return f"{subject} reached the target"
     return f"{reached} of the {run} runs that are compared reached the target (short of it: {'; '.join(short)})"
 
 

@@ -33,8 +33,8 @@ def test_headline_gives_the_numbers_of_the_table(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400, 400], "nino": [200, 300], "random": [500, 500]})
     text = " ".join(headline(runs))
     assert (
-        "NiNo reached the target in 2 of 2 runs and took 37.5 % fewer steps than Adam (2 pairs of runs; range "
-        "25.0 % to 50.0 %)."
+        "NiNo reached the target in 2 of 2 runs and took 37.5 % fewer steps than Adam (2 pairs of runs; "
+        "speed-up 25.0 % to 50.0 %, by seed)."
     ) in text
     assert "on 0 of 1 task, corrected for 2 comparisons (Holm); with 2 seeds it cannot: it needs 7." in text
     assert "interval" not in text
@@ -133,7 +133,11 @@ def test_every_number_of_the_headline_is_that_of_its_tables(tmp_path: Path) -> N
     summary, rows = summary_table(runs).data.set_index("method"), table2(runs).data.set_index("method")
     nino, random = summary.loc["nino"], summary.loc["random"]
     cited = [nino.runs_reached, nino.runs, nino.speedup_percent, 4, 95, nino.interval_low, nino.interval_high]
-    assert numbers(lead) == pytest.approx(cited, abs=0.05) and "at least" in lead and "95 % interval" in lead
+    assert (
+        numbers(lead) == pytest.approx(cited, abs=0.05)
+        and "at least" in lead
+        and "95 % interval of the speed-up" in lead
+    )
     tests = int(rows.p_holm.notna().sum())
     cited = [int(rows.loc["nino", "separated_from_baseline"]), 1, tests, 4, smallest_n(0.95, tests)]
     assert numbers(separation) == cited
@@ -179,7 +183,7 @@ def test_ties_for_the_fastest_are_all_named(tmp_path: Path) -> None:
 
 def test_means_over_tasks_are_not_called_the_range_of_seeds(runs: Runs) -> None:
     lead, nino = headline(runs)[0], summary_table(runs).data.set_index("method").loc["nino"]
-    assert "mean over 2 tasks, 6 pairs of runs; mean of the lowest to mean of the highest seeds" in lead
+    assert "mean over 2 tasks, 6 pairs of runs; speed-up" in lead and "means of the lowest and highest seeds)." in lead
     assert numbers(lead)[-2:] == pytest.approx([nino.interval_low, nino.interval_high], abs=0.05)
 
 

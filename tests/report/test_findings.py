@@ -17,6 +17,14 @@ from .conftest import hit_runs
 NAN, MISS = float("nan"), float("inf")
 
 
+ENTRY = {
+    "title": "x",
+    "columns": [{"title": "Speed-up", "measure": "speedup", "task": "digits-8"}],
+    "rows": [{"title": "graph", "method": "nino"}, {"title": "none", "method": "wnn+"}],
+    "contrast": {"columns": ["Speed-up"], "against": {"row": "graph"}},
+}
+
+
 def wanted(measure: str = "speedup", **contrast: object) -> Study:
     """A study of NiNo and WNN+ on one task."""
     column = {"title": "Speed-up", "measure": measure, "task": "digits-8"}
@@ -84,6 +92,10 @@ def test_what_is_not_there_is_not_claimed(tmp_path: Path) -> None:
     half = hit_runs(tmp_path / "c", {"base": [400], "wnn+": [NAN], "nino": [200]})
     assert said(half, wanted(against={"row": 0}))[0] == (
         "No seed has both sides of a comparison (1 of 2 cells have a value)."
+    )
+    alone = hit_runs(tmp_path / "d", {"base": [400], "linear": [200]})
+    assert said(alone, build("x", {**ENTRY, "rows": [{"title": "l", "method": "linear"}, *ENTRY["rows"]]})) == (
+        "No seed has both sides of a comparison (1 of 3 cells have a value).",
     )
 
 
