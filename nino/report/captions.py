@@ -14,36 +14,15 @@ from nino.specs import ReportSpec, TaskSpec
 
 
 def headline(runs: Runs) -> tuple[str, ...]:
-    """What the comparison of all tasks found: the best method, how sure that is, and where the controls lie."""
-    spec = runs.spec
-    summaries = [summarize(runs, method) for method in spec.contenders]
-    compared = [summary for summary in summaries if np.isfinite(summary.speedup_percent)]
-    base = spec.label(spec.baseline)
-    if not spec.contenders:
-        return ("No method was compared with the baseline.",)
-    if not any(summary.runs for summary in summaries):
-        return (f"There is no run of {'; '.join(spec.label(method) for method in spec.contenders)}.",)
-    if not compared:
-        return (f"No seed was run both with {base} and with another method: there is no speed-up to give.",)
-    if not runs.frame.reached.any():
-        return ("No run reached the target: there is no speed-up to give.",)
-    name, shared = best_method(runs), common_tasks(runs)
-    lead = [summary for summary in compared if summary.method == name] or compared
-    sentences = [sentence for summary in lead for sentence in _lead(runs, summary)]
-    if not shared:
-        sentences.append("No task is planned for all methods: none is ranked.")
-    elif len(shared) < len(spec.tasks) and name:
-        sentences.append(f"It is the best on {', '.join(shared)}, which all methods are planned on.")
-    unranked = [spec.label(s.method) for s in summaries if s.runs and s.method not in contest(runs, shared)]
-    if shared and unranked:
-        sentences.append(f"Not ranked, as runs are missing: {'; '.join(unranked)}.")
+    """What the comparison of all tasks found: the best method, how sure that is, where the controls lie, what ran."""
+    spec, sentences = runs.spec, _lead(runs)
     controls = [summarize(runs, method) for method in spec.controls]
     means = [
         f"{spec.label(c.method)} {percent(c.speedup_percent, c.bound)}"
         for c in controls
         if np.isfinite(c.speedup_percent)
     ]
-    if means:
+    if means and runs.frame.reached.any():
         sentences.append(f"Controls: {'; '.join(means)}.")
     sentences.append(ran_sentence(runs))
     gaps = runs.frame[runs.frame.status != "done"]
@@ -51,6 +30,35 @@ def headline(runs: Runs) -> tuple[str, ...]:
         counts = gaps.status.value_counts()
         sentences.append("Not all runs finished: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items())) + ".")
     return tuple(sentences)
+
+
+def _lead(runs: Runs) -> list[str]:
+    """The best method and how sure that is; all methods where none is the best; why there is nothing to compare."""
+    spec = runs.spec
+    summaries = [summarize(runs, method) for method in spec.contenders]
+    compared = [summary for summary in summaries if np.isfinite(summary.speedup_percent)]
+    base = spec.label(spec.baseline)
+    if not spec.contenders:
+        return ["No method was compared with the baseline."]
+    if not any(summary.runs for summary in summaries):
+        return [f"There is no run of {'; '.join(spec.label(method) for method in spec.contenders)}."]
+    if not compared:
+        return [f"No seed was run both with {base} and with another method: there is no speed-up to give."]
+    if not runs.frame.reached.any():
+        return ["No run reached the target: there is no speed-up to give."]
+    name, shared = best_method(runs), common_tasks(runs)
+    lead = [summary for summary in compared if summary.method == name] or compared
+    sentences = [
+        said for each in lead for said in (speedup_sentence(runs, each), separation_sentence(runs, each.method))
+    ]
+    if not shared:
+        sentences.append("No task is planned for all methods: none is ranked.")
+    elif len(shared) < len(spec.tasks) and name:
+        sentences.append(f"It is the best on {', '.join(shared)}, which all methods are planned on.")
+    unranked = [spec.label(s.method) for s in summaries if s.runs and s.method not in contest(runs, shared)]
+    if shared and unranked:
+        sentences.append(f"Not ranked, as runs are missing: {'; '.join(unranked)}.")
+    return sentences
 
 
 def ran_sentence(runs: Runs) -> str:
@@ -61,10 +69,6 @@ def ran_sentence(runs: Runs) -> str:
         tasks.setdefault(int(there.get(task.id, 0)), []).append(task.id)
     counts = [f"{counted(count, 'method')} on {', '.join(names)}" for count, names in tasks.items()]
     return f"There are runs of {'; '.join(counts)} (baseline and controls included)."
-
-
-def _lead(runs: Runs, summary: Summary) -> tuple[str, str]:
-    return speedup_sentence(runs, summary), separation_sentence(runs, summary.method)
 
 
 def speedup_sentence(runs: Runs, summary: Summary) -> str:
@@ -152,7 +156,7 @@ def spikes_sentence(runs: Runs, method: str, task: str | None = None) -> str:
     if nowcasts.empty:
         part = runs.frame[(runs.frame.method == method) & (runs.frame.task.isin([task]) | (task is None))]
         ran = (part.status != "missing").any()
-        return f"{where}{label} made no nowcast." if ran else f"{where}there is no run of {label}."
+        return f"{where}{label} made no nowcast." if ran else f"{where or 'All tasks: '}there is no run of {label}."
     lowered = int((nowcasts.loss_after < nowcasts.loss_before).sum())
     text = f"{where}{lowered} of {counted(len(nowcasts), 'nowcast')} of {label} lowered the loss of the next batch"
     if task is None and len(runs.spec.planned_tasks(method)) > 1:  # losses of several tasks have no mean

@@ -84,12 +84,13 @@ def test_gaps_are_said(tmp_path: Path) -> None:
     assert "1 missing" in headline(runs)[-1]
     assert headline(runs)[-2] == "There are runs of 2 methods on digits-8 (baseline and controls included)."
     unrun = hit_runs(tmp_path / "c", {"base": [200], "wnn+": [NAN], "nino": [NAN]})
-    assert headline(unrun) == ("There is no run of WNN+; NiNo.",)
+    ran = "There are runs of 1 method on digits-8 (baseline and controls included)."
+    assert headline(unrun) == ("There is no run of WNN+; NiNo.", ran, "Not all runs finished: 2 missing.")
     said = curves_sentence(unrun, "digits-8")
     assert said.startswith("digits-8: the target was met by Adam at step 200. digits-8: there is no run of WNN+; NiNo.")
     assert spikes_sentence(unrun, "nino", "digits-8") == "digits-8: there is no run of NiNo."
     alone = hit_runs(tmp_path / "b", {"base": [200]})
-    assert headline(alone) == ("No method was compared with the baseline.",)
+    assert headline(alone) == ("No method was compared with the baseline.", ran)
 
 
 def test_figures_say_what_they_show(runs: Runs) -> None:
