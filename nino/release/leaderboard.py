@@ -110,9 +110,9 @@ def _finding(one: Release, rows: list[dict[str, Any]]) -> str:
     best = next((row for row in rows if row["best"]), None)
     if best is None:
         return f"{one.folder.name}: no method that could be ranked reached the target."
-    steps = f"{fewer_steps(best['speedup_percent'], best['bound'])} than the baseline"
+    steps = fewer_steps(best["speedup_percent"], "the baseline", best["bound"])
     if best["interval_kind"] != "none":
         steps += f" ({between(best)})"
     if best["speedup_percent"] <= 0:
-        return f"{one.folder.name}: {best['label']}, the best method, takes {steps}."
-    return f"{one.folder.name}: {best['label']} takes {steps}."
+        return f"{one.folder.name}: {best['label']}, the best method, took {steps}."
+    return f"{one.folder.name}: {best['label']} took {steps}."

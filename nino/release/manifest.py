@@ -38,6 +38,8 @@ only what ran under equal load. table2, summary and studies: 2 counts a miss wit
 where 1 left seeds with a miss out. fixed_steps: 2 reads all runs half a period after a jump, and worth on the common
 grid.
 """
+WORDING = 2
+"""How often sentences of tables and captions have been put anew; numbers follow ``DEFINITIONS``. Not recorded: 1."""
 
 
 class ManifestError(ValueError):
@@ -112,6 +114,7 @@ def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None)
         },
         "checkpoints": checksums(results, (p for fit in FITS for p in results.glob(f"{fit}/*/best.safetensors"))),
         "definitions": DEFINITIONS,
+        "wording": WORDING,
         "drawn_by": drawing(),
         "artifacts": checksums(
             results,

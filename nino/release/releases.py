@@ -199,11 +199,27 @@ def verify(folder: Path) -> list[str]:
     differences = compare_checksums(folder, record["files"], "altered since the release")
     there = checksums(folder, (path for path in folder.rglob("*") if path.name != NAME))
     differences += [f"{name}: added since the release" for name in there if name not in record["files"]]
-    if record["logs_kept"] and not differences:
+    if differences:
+        return differences
+    if (folder / "evaluate").exists() or not (folder / MANIFEST).exists():  # else its logs were too large to keep
         differences = [sentence for check in checks for sentence in check(folder)]
-        if not record.get("fits_kept"):
+        if not any(name.startswith(FITS) for name in there):  # releases of the first version left fits out
             differences = [sentence for sentence in differences if not sentence.startswith(FITS)]
-    return differences
+    return [*_other_record(folder, record), *differences]
+
+
+def _other_record(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    """Where a release's record does not say what its manifest does."""
+    manifest = read_manifest(folder) if (folder / MANIFEST).exists() else study_manifest(folder)
+    for key, given in {"runs": _statuses(manifest), "made_with": manifest["made_with"]["git"]}.items():
+        if record[key] != given:
+            yield f"{NAME}: {key} is {record[key]}, the manifest gives {given}"
+
+
+def _statuses(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """How many planned runs have which status."""
+    statuses = [entry["status"] for entry in manifest["runs"].values()]
+    return {status: statuses.count(status) for status in sorted(set(statuses))}
 
 
 def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, target: Path, version: int) -> Release:
@@ -222,17 +238,15 @@ def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, t
             shutil.copyfile(path, copy)
         moved = changes(previous.folder / "tables", part / "tables") if previous else []
         write_text(part / CHANGES, changelog(target.name, moved, previous.folder.name if previous else None))
-        statuses = [entry["status"] for entry in manifest["runs"].values()]
         record = {
             "format": FORMAT,
             "name": results.name,
             "version": version,
             "date": datetime.now(UTC).date().isoformat(),
             "previous": previous.folder.name if previous else None,
-            "runs": {status: statuses.count(status) for status in sorted(set(statuses))},
+            "runs": _statuses(manifest),
             "made_with": manifest["made_with"]["git"],
             "logs_kept": logs_kept,
-            "fits_kept": True,
             "files": checksums(part, part.rglob("*")),
         }
         write_json(part / NAME, record)

@@ -86,7 +86,7 @@ def compare(runs: Runs, task: str, method: str) -> Comparison:
         task=task,
         method=method,
         seeds_planned=len(part),
-        seeds_run=len(run),
+        seeds_run=int((part.status != "missing").sum()),
         seeds_reached=int(part.reached.sum()),
         seeds_diverged_or_failed=int(part.status.isin(["diverged", "failed"]).sum()),
         steps_mean=sample_mean(run.to_numpy()),
@@ -123,7 +123,9 @@ def comparisons(runs: Runs) -> list[Comparison]:
     ]
 
 
-def speedup_sample(runs: Runs, task: str, method: str, column: str = "steps") -> tuple[pd.DataFrame, str]:
+def speedup_sample(
+    runs: Runs, task: str, method: str, column: str = "steps", base: str | None = None
+) -> tuple[pd.DataFrame, str]:
     """What a speed-up is estimated from, misses counted with the budget, and what bound that makes of it.
 
     Args:
@@ -131,11 +133,12 @@ def speedup_sample(runs: Runs, task: str, method: str, column: str = "steps") ->
         task: task id.
         method: method name; the baseline itself has none.
         column: of the frame that holds the steps, ``steps`` or ``steady_steps``.
+        base: the method that it is compared with; default the baseline.
 
     Returns:
         See `nino.report.statistics.saved` and `bound_of_saving`.
     """
-    base, counted = runs.spec.baseline, runs.counted_steps(task, column)
+    base, counted = base or runs.spec.baseline, runs.counted_steps(task, column)
     sample = saved(counted[method], counted[base])
     if method == base:
         sample = sample.iloc[:0]

@@ -80,13 +80,17 @@ class Runs:
     def steps(self, task: str, column: str = "steps") -> pd.DataFrame:
         """Steps to target of a task: a row per seed, a column per method; inf: not reached, NaN: no such run.
 
+        A run of the baseline that failed, of memory or because it was killed, has no steps: they are not known to be
+        more than the budget, and a method would gain by it. One of a method counts as a miss.
+
         Args:
             task: task id.
             column: ``steps``, to the first hit, or ``steady_steps``, to a running mean at target.
         """
         if (task, column) not in self._steps:
             part = self.frame[self.frame.task == task]
-            steps = part[column].fillna(np.inf).where(part.status != "missing", np.nan)
+            unknown = (part.status == "missing") | ((part.status == "failed") & (part.method == self.spec.baseline))
+            steps = part[column].fillna(np.inf).mask(unknown & part[column].isna())
             table = part.assign(steps=steps).pivot(index="seed", columns="method", values="steps")
             self._steps[task, column] = table.reindex(index=list(self.spec.seeds), columns=list(self.spec.row_order))
         return self._steps[task, column].copy()
@@ -95,6 +99,10 @@ class Runs:
         """`steps` as methods are compared by them: a miss counts with the step budget, the least it can have taken."""
         budget = float(self.frame.budget[self.frame.task == task].max())
         return self.steps(task, column).clip(upper=budget)
+
+    def missed(self, task: str, method: str) -> bool:
+        """Whether a seed of a method missed the target, so that its mean steps are more than those that are counted."""
+        return bool(np.isinf(self.steps(task)[method]).any())
 
     def grid(self, key: Key) -> pd.DataFrame:
         """The evaluations of a run that every run of its task has, without the rows that a hit or a peak adds."""
