@@ -156,15 +156,11 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     Returns:
         The two files.
     """
-    paths = []
-    metadata: dict[str, dict[str, Any]] = {
-        "svg": {"Date": None, "Creator": None},
-        "png": {"Software": None},
-    }
-    for extension, values in metadata.items():
-        path = stem.with_name(f"{stem.name}.{extension}")
-        with replacing(path) as temporary:
-            smaller: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if extension == "png" else {}
-            figure.savefig(temporary, format=extension, metadata=values, **smaller)
-        paths.append(path)
-    return paths
+    svg, png = (stem.with_name(f"{stem.name}.{extension}") for extension in ("svg", "png"))
+    with replacing(svg) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine("none")  # where things stand is worked out once, which takes longer than to draw them
+    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
+    with replacing(png) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    return [svg, png]

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from nino.report.comparisons import contest, reached_speedups, speedup_sample
-from nino.report.runs import Runs
+from nino.report.runs import Runs, once
 from nino.report.statistics import Interval, bound, estimate, generator, mean_over_tasks, sample_mean, saved
 
 Steps = dict[str, np.ndarray]  # task -> (seeds, methods) steps to target; NaN: no run
@@ -118,6 +118,7 @@ def probability_of_improvement(steps: Steps) -> float:
     return sample_mean(np.array(shares))
 
 
+@once
 def summarize(runs: Runs, method: str) -> Summary:
     """A method against the baseline over all tasks."""
     spec = runs.spec

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from nino.report.runs import Runs
+from nino.report.runs import Runs, once
 from nino.report.statistics import (
     Interval,
     bound_of_saving,
@@ -101,6 +101,7 @@ def compare(runs: Runs, task: str, method: str) -> Comparison:
     )
 
 
+@once
 def comparisons(runs: Runs) -> list[Comparison]:
     """Every method on every task, in the tables' order; p-values are corrected for all of them (Holm).
 
