@@ -89,10 +89,10 @@ def unlike(runs: Runs, keys: Iterable[Key]) -> str:
     if len({_place(info) for info in infos}) > 1:
         return "machines differ"
     shares = [info.get("share_of_others") for info in infos]
-    if known := [share for share in shares if share is not None]:
-        if max(known) - min(known) > EQUAL_LOAD:
+    if recorded := [share for share in shares if share is not None]:
+        if max(recorded) - min(recorded) > EQUAL_LOAD:
             return "loads differ"
-    return "load unknown" if len(known) < len(shares) else ""
+    return "load unknown" if len(recorded) < len(shares) else ""
 
 
 def unlike_baseline(runs: Runs, task: str, method: str, seed: int) -> str:

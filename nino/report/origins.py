@@ -51,10 +51,10 @@ def made_otherwise(runs: Runs) -> tuple[str, ...]:
     """A sentence on the code, the packages and the kernels in which the runs differ; none where they do not."""
     made = [info.get("provenance") or {} for info in runs.info.values()]
     packages = dict.fromkeys(name for each in made for name in each.get("versions") or () if name not in HARMLESS)
-    found = {"commit": {(each.get("git") or {}).get("commit", "")[:10] for each in made}}
-    found |= {name: {(each.get("versions") or {}).get(name) for each in made} for name in packages}
-    found |= {name: {_plain((each.get("hardware") or {}).get(name)) for each in made} for name in KERNELS}
-    several = {name: known for name, values in found.items() if len(known := values - {None, ""}) > 1}
+    settings = {"commit": {(each.get("git") or {}).get("commit", "")[:10] for each in made}}
+    settings |= {name: {(each.get("versions") or {}).get(name) for each in made} for name in packages}
+    settings |= {name: {_plain((each.get("hardware") or {}).get(name)) for each in made} for name in KERNELS}
+    several = {name: stated for name, values in settings.items() if len(stated := values - {None, ""}) > 1}
     if not several:
         return ()
     commits = several.pop("commit", ())
