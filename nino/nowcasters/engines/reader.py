@@ -66,7 +66,7 @@ class Reader:
         for part in self._states.parts(parameter):
             some = (shape[0], part.shape[1], *shape[2:])
             if isinstance(tile, Picked):
-                view = part[tile.places(block, parameter).to(part.device)].permute(0, 3, 1, 2)
+                view = part[tile.places(block, parameter).to(part.device)].permute(2, 3, 1, 0)
             else:
                 view = self._window(part, block.weight, some, tile.first_weight(block) - parameter.offset, out.device)
             torch.sub(view.to(out.device), mean, out=chunk[:, context : context + some[1]])
