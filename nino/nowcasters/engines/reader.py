@@ -17,6 +17,8 @@ from nino.nowcasters.engines.tiles import Tile, parameter_indices, tiles
 from nino.nowcasters.scaling import Scale
 from nino.nowcasters.states import States
 
+NARROW = 4  # targets that a tile has at least
+
 
 class Reader:
     """Reads blocks' scaled states in tiles and writes predictions to the same places.
@@ -43,13 +45,20 @@ class Reader:
         index = self._index[block.weight.offset]
         return self._parameters[index], self._scales[index]
 
-    def tiles(self, block: Block, size: int, targets: slice | None = None) -> list[Tile]:
-        """Tiles at some of a block's targets; those of states on another device lie in one piece of memory each."""
-        narrow = 8
+    def tiles(self, block: Block, size: int, targets: slice | None = None, room: int | None = None) -> list[Tile]:
+        """Tiles at some of a block's targets; those of states on another device lie in one piece of memory each.
+
+        Args:
+            block: the block.
+            size: edges that are computed together.
+            targets: see above; None takes all.
+            room: edges that may be read together.
+        """
+        narrow = NARROW
         if self._staged and block.weight is not None:
             source, target, _ = block.weight.strides
-            narrow = block.target.size if source > target else 1
-        return tiles(block, size, narrow, targets)
+            narrow, room = block.target.size if source > target else 1, None
+        return tiles(block, size, narrow, targets, room)
 
     def read(
         self, block: Block, tile: Tile | Picked, out: Float[Tensor, " room"]
