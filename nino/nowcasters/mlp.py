@@ -117,7 +117,7 @@ class WNNPlus(ScaledStates, nn.Module, Nowcaster):
                 gain, pull = reader.parameter(block)[1].undo(unscale)
                 raw = torch.empty(max(t.num_edges for t in some) * block.features * self.context, device=device)
                 for tile in some:
-                    x = reader.read(block, tile, raw).view(-1, self.context)
+                    x = reader.read(block, tile, raw).transpose(1, 2).reshape(-1, self.context)
                     h = silu(torch.addmm(weights[1][int(block.edge_type)], x, weights[0].T), inplace=True)
                     for weight, bias in zip(weights[2:-2:2], weights[3:-2:2], strict=True):
                         h = silu(torch.addmm(bias, h, weight.T), inplace=True)

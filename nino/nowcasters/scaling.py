@@ -144,7 +144,7 @@ def _moments(
         for _, parts in pieces(states, parameter):
             read += parts
             owner += [index] * len(parts)
-    moments = [torch.stack(pair) for pair in workers.map(lambda part: torch.var_mean(part.float(), correction=0), read)]
+    moments = list(workers.map(_variance_and_mean, read))
     both = torch.stack(moments).double().cpu() if moments else torch.empty(0, 2, dtype=torch.float64)
     var, mean = both.unbind(1)
     if not bool(torch.isfinite(var + mean).all()):
@@ -152,6 +152,18 @@ def _moments(
         raise ValueError("`states` holds values whose square is beyond float32; scale the model's parameters down")
     sizes = torch.tensor([part.numel() for part in read], dtype=torch.float64)
     return torch.tensor(owner, dtype=torch.long), sizes, var, mean
+
+
+def _variance_and_mean(part: Float[Tensor, "elements some_states"]) -> Float[Tensor, 2]:
+    """Of all values, in float32: several times as fast as ``torch.var_mean``, whose reduction is not vectorised.
+
+    The mean is taken off twice: the first one is rounded, which equal values would show as a deviation.
+    """
+    values = part.float()
+    mean = values.mean()
+    values = values - mean
+    rest = values.mean()
+    return torch.stack([values.sub_(rest).square_().mean(), mean + rest])
 
 
 def window_scales(

@@ -13,7 +13,8 @@ from torch import Tensor
 from nino.graphs import NeuralGraph, Parameter
 from nino.threads import Workers
 
-_PIECE = 1 << 20  # elements looked at together where a whole parameter would be too large a temporary
+PIECE_CPU = 1 << 16  # elements looked at together: five states of them fit a core's cache
+PIECE_GPU = 1 << 20
 
 
 @runtime_checkable
@@ -154,10 +155,11 @@ def as_states(states: Tensor | States) -> States:
 
 
 def pieces(states: States, parameter: Parameter) -> Iterator[tuple[slice, list[Float[Tensor, "elements _"]]]]:
-    """A parameter's states, a million elements at a time: the range of the elements, and views as of ``parts``."""
+    """A parameter's states, some elements at a time: the range of the elements, and views as of ``parts``."""
     parts = states.parts(parameter)
-    for start in range(0, parameter.numel, _PIECE):
-        piece = slice(start, min(start + _PIECE, parameter.numel))
+    size = PIECE_CPU if states.device.type == "cpu" else PIECE_GPU
+    for start in range(0, parameter.numel, size):
+        piece = slice(start, min(start + size, parameter.numel))
         yield piece, [part[piece] for part in parts]
 
 

@@ -15,6 +15,9 @@ from nino.graphs import NeuralGraph, neural_graph
 from nino.nowcasters import WNN, FileStates, LineFit, NiNoNet, WNNPlus
 from nino.nowcasters.engines import streamed
 from nino.nowcasters.engines.reader import Reader
+from nino.nowcasters.scaling import measure
+from nino.nowcasters.states import TensorStates
+from nino.threads import Workers
 from tests.nowcasters.helpers import MODELS, history, lively, random_graph
 
 
@@ -65,6 +68,19 @@ def test_states_of_any_layout_and_dtype(tmp_path: Path) -> None:
     # fewer bits in storage must not mean fewer bits in arithmetic
     rounded = states.bfloat16()
     assert torch.equal(net.predict(graph, rounded, 9), net.predict(graph, rounded.float(), 9))
+
+
+def test_scales_of_values_far_from_zero_and_of_equal_ones() -> None:
+    """Gains of norms: a mean of 1 and a deviation that float32 hardly holds beside it, or none."""
+    graph = neural_graph(MODELS["conv_bn"]())
+    states = 1 + 1e-5 * history(graph.num_parameters)
+    states[graph.parameters[0].slice] = 0.1
+    with Workers(1) as workers:
+        scales = measure(TensorStates(states), graph.parameters, "tensor", workers)
+    for p, scale in zip(graph.parameters, scales, strict=True):
+        values = states[p.slice].double()
+        assert abs(scale.mean - float(values.mean())) < 1e-7
+        assert abs(scale.std - float(values.std())) < 1e-3 * float(values.std()) + 1e-12
 
 
 def test_nothing_of_the_caller_is_changed() -> None:

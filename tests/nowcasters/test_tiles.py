@@ -45,3 +45,19 @@ def test_tiles_hold_every_edge_once() -> None:
         assert tile.num_edges <= 64
         met[tile.source, tile.target] += 1
     assert bool((met[:, 3:17] == 1).all()) and met.sum() == 30 * 14
+
+
+@pytest.mark.parametrize("room", [64, 200, 10**6])
+def test_wide_tiles_are_read_whole_and_computed_in_parts(room: int) -> None:
+    (block,) = [b for b in neural_graph(mlp(30, 20)).blocks if b.weight is not None and b.source.size == 30]
+    met = torch.zeros(20, 30)
+    for whole in tiles(block, 64, narrow=4, targets=slice(3, 17), room=room):
+        assert whole.num_edges <= room
+        by_target = torch.zeros(whole.shape[::-1])  # edges with the same target side by side
+        for part, edges in whole.parts(64):
+            assert part.num_edges <= 64 and part.source == whole.source
+            by_target.view(-1)[edges] += part.target.start + torch.arange(part.shape[1]).repeat_interleave(
+                part.shape[0]
+            )
+        met[whole.target, whole.source] += by_target
+    assert torch.equal(met[3:17], torch.arange(3.0, 17.0)[:, None].expand(-1, 30)) and met.sum() == met[3:17].sum()

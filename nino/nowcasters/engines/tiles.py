@@ -43,6 +43,22 @@ class Tile:
         """Edges in the tile."""
         return self.shape[0] * self.shape[1]
 
+    def parts(self, size: int) -> list[tuple[Tile, slice]]:
+        """Tiles of at most ``size`` edges that share its targets out, and where their edges lie among its own.
+
+        Edges with the same target lie side by side; those of one target are not cut.
+
+        >>> [(part.target, edges) for part, edges in Tile(slice(0, 2), slice(4, 7), False).parts(4)]
+        [(slice(4, 6, None), slice(0, 4, None)), (slice(6, 7, None), slice(4, 6, None))]
+        """
+        if self.num_edges <= size:
+            return [(self, slice(0, self.num_edges))]
+        rows, first = self.shape[0], self.target.start
+        targets = cuts(self.target, max(size // rows, 1))
+        return [
+            (Tile(self.source, t, False), slice((t.start - first) * rows, (t.stop - first) * rows)) for t in targets
+        ]
+
     def first_weight(self, block: Block) -> int:
         """Index of the tile's first weight in the flat parameter vector; ``block`` is the one that it is cut from."""
         assert block.weight is not None
@@ -51,7 +67,9 @@ class Tile:
         return start if self.paired else start + self.target.start * along_targets
 
 
-def tiles(block: Block, size: int, narrow: int = 8, targets: slice | None = None) -> list[Tile]:
+def tiles(
+    block: Block, size: int, narrow: int = 8, targets: slice | None = None, room: int | None = None
+) -> list[Tile]:
     """Cut a block into tiles of at most ``size`` edges and nearly equal sides.
 
     Tiles have many sources and few targets, which sums over sources are fastest on, but at least ``narrow`` targets.
@@ -62,6 +80,7 @@ def tiles(block: Block, size: int, narrow: int = 8, targets: slice | None = None
         size: edges.
         narrow: see above.
         targets: those to cut, within the block; None takes all.
+        room: edges at most where tiles may have more targets than fit ``size``, see ``Tile.parts``.
 
     >>> block = Block("w", Nodes(0, 3), Nodes(3, 2), EdgeType.RESIDUAL, "dense")
     >>> [t.shape for t in tiles(block, 4, narrow=2)]
@@ -72,7 +91,7 @@ def tiles(block: Block, size: int, narrow: int = 8, targets: slice | None = None
         return [Tile(cut, cut, True) for cut in cuts(targets, size)]
     width = targets.stop - targets.start
     rows = cuts(slice(0, block.source.size), max(size // min(narrow, width), 1))
-    columns = cuts(targets, max(size // (rows[0].stop - rows[0].start), 1))
+    columns = cuts(targets, max((room or size) // (rows[0].stop - rows[0].start), 1))
     return [Tile(row, column, False) for column in columns for row in rows]
 
 
