@@ -34,7 +34,7 @@ class Reader:
         """Remember which parameter each block's window starts in."""
         self._states, self._scales = states, scales
         # tensors with a dimension, so that states of any dtype are centred in float32 at least
-        self._means = torch.tensor([scale.mean for scale in scales], dtype=torch.float32, device=device).split(1)
+        self._means = torch.tensor([scale.mean for scale in scales], dtype=torch.float32).to(device).split(1)
         self._staged = device != states.device
         self._parameters = graph.parameters
         self._index = parameter_indices(graph)

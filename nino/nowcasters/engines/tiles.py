@@ -15,7 +15,7 @@ from nino.graphs.structure import GraphStructure
 
 NODE = 4  # edges whose work is about that of a node
 LINE = 16  # float32 values that a processor fetches together, often those of as many neighbouring targets
-SHARES = 16  # ranges at least that a large graph is cut into, for as many threads
+SHARES = 8  # ranges at least that a large graph is cut into; in wide ones, what is read of a source serves many targets
 
 
 @dataclass(frozen=True)
