@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.graphs import neural_graph
 from nino.nowcasters import approximated, load_nowcaster
 from nino.tasks import Task, load_task

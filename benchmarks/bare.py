@@ -64,7 +64,8 @@ def _tabulate() -> None:
 def _pydantic() -> None:
     from nino.specs import Spec
 
-    import_module("nino.config.resolve").__dict__["problems"] = lambda *_: []
+    for module in ("nino.config.resolve", "nino.specs.base"):
+        import_module(module).__dict__["problems"] = lambda *_: []
     Spec.from_dict = classmethod(_plain)  # type: ignore[assignment]
 
 

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.approximation import CONTEXT, recent_states
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.graphs import NeuralGraph, neural_graph
 from nino.graphs.laplacian import BlockAdjacency, block_ranges
 from nino.nowcasters import load_nowcaster

@@ -28,7 +28,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nino.allocator import keep_freed_memory
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.files import write_json
 from nino.provenance import git_commit
 from nino.specs import TaskSpec

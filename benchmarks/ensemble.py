@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from nino.allocator import keep_freed_memory
-from nino.device import models, named
+from nino.device import accelerator_models, device_named
 from nino.ensemble import Ensemble
 from nino.measure import elapsed, wall_clock
 from nino.specs import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSpec, TaskSpec
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=sorted(TASKS), default=sorted(TASKS))
     parser.add_argument("--members", nargs="+", type=int, default=[1, 2, 4, 8])
-    parser.add_argument("--device", default="cpu", help="auto, or one of nino.device.names()")
+    parser.add_argument("--device", default="cpu", help="auto, or one of nino.device.device_names()")
     parser.add_argument("--turns", type=int, default=9, help="interleaved turns a figure")
     parser.add_argument("--steps", type=int, default=5, help="steps of each network a turn")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
@@ -111,10 +111,10 @@ def main() -> None:
     figures = []
     for name in args.tasks:
         for members in args.members:
-            figures.append(measure(TASKS[name](str(named(args.device))), members, args.turns, args.steps))
+            figures.append(measure(TASKS[name](str(device_named(args.device))), members, args.turns, args.steps))
             print(json.dumps(figures[-1]), flush=True)
     if args.out:
-        device = (models() if args.device != "cpu" else None) or platform.processor() or "cpu"
+        device = (accelerator_models() if args.device != "cpu" else None) or platform.processor() or "cpu"
         machine = {"platform": platform.platform(), "python": sys.version.split()[0], "torch": torch.__version__}
         about = {"machine": machine | {"device": device}, "threads": args.threads, "turns": args.turns}
         args.out.write_text(json.dumps(about | {"figures": figures}, indent=2) + "\n", encoding="utf-8")

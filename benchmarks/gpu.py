@@ -24,7 +24,7 @@ from benchmarks.gpu_report import table
 
 with stand_ins() as MISSING:
     from benchmarks.gpu_parts import Setting, parts
-    from nino.device import named
+    from nino.device import device_named
     from nino.files import sha256, write_json, write_text
     from nino.provenance import provenance
 
@@ -74,7 +74,7 @@ def summarise(setting: Setting, took: float) -> dict[str, Any]:
 def main() -> int:
     """Parse, run what is left in the time that there is, summarise; the number of parts that failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="auto", help="auto, or one of nino.device.names()")
+    parser.add_argument("--device", default="auto", help="auto, or one of nino.device.device_names()")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--seconds", type=float, default=570.0, help="after which no more is begun")
     parser.add_argument("--small", action="store_true", help="rehearse it in small")
@@ -82,7 +82,7 @@ def main() -> int:
     parser.add_argument("--group", help=argparse.SUPPRESS)
     args = parser.parse_args()
     try:
-        device = str(named(args.device))
+        device = str(device_named(args.device))
     except ValueError as error:
         parser.error(str(error))
     if device == "cpu" and not args.small:

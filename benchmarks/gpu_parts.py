@@ -14,11 +14,15 @@ from typing import Any
 import torch
 
 from benchmarks import ensemble, loader, measure
-from nino.config import load, resolve
 from nino.config.experiment import Experiment
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.files import write_json
 from nino.measure import peak_bytes, seconds
-from nino.plan import Measured, Plan, as_dict, as_text, plan
+from nino.plan.estimate import plan
+from nino.plan.measured import Measured
+from nino.plan.printing import as_dict, as_text
+from nino.plan.rows import Plan
 from nino.tasks import Task, data_sizes, default_data_dir
 from nino.training import Training
 from tests.device import stages

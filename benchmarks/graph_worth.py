@@ -55,7 +55,7 @@ from nino.tasks.data import Data, joint_digest
 from nino.tasks.language import byte_blocks
 from nino.tasks.registry import MODELS
 from nino.tasks.torchvision_ops import declare_missing_operators
-from nino.tasks.vision import cifar10
+from nino.tasks.vision import train_and_test_images
 
 RESULTS = Path(__file__).parent / "results"
 TRAIN_BYTES, TEST_BYTES, BLOCK = 8_000_000, 100_000, 33
@@ -109,7 +109,7 @@ def tasks(data_dir: Path, steps: int) -> Iterator[Task]:
     every = EvaluationSpec(min(EVERY, steps), min(EVERY, steps))
     target = TargetSpec("accuracy", 50.0)
     spec = TaskSpec("c10-vit", DataSpec("cifar10", "npz"), ModelSpec("timm-vit", VIT), recipe, target, every)
-    yield Task(spec, cifar10(spec.data, data_dir))
+    yield Task(spec, train_and_test_images(spec.data, data_dir))
     recipe = RecipeSpec("adamw", 1e-3, steps, 16, 1e-2)
     target = TargetSpec("perplexity", 7.0)
     spec = TaskSpec("wiki-nanogpt", DataSpec("text"), ModelSpec("nanogpt", NANOGPT), recipe, target, every)

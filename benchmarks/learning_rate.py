@@ -15,7 +15,8 @@ from statistics import mean
 
 import pandas as pd
 
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.tasks import Task, load_task
 from nino.training import Training
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nino.device import named
+from nino.device import device_named
 from nino.graphs import neural_graph
 from nino.metatrain import WindowSampler, metatrain
 from nino.specs import (
@@ -114,14 +114,14 @@ def main() -> None:
     """Measure and print a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="fm-16", choices=TASKS, help="whose shape the trajectories have")
-    parser.add_argument("--device", default="cpu", help="auto, or one of nino.device.names()")
+    parser.add_argument("--device", default="cpu", help="auto, or one of nino.device.device_names()")
     parser.add_argument("--iterations", type=int, default=12, help="of the fit")
     parser.add_argument("--batches", type=int, default=40, help="made without a fit")
     parser.add_argument("--models", type=int, default=3, help="trajectories, 72 MB each, 303 MB of lm1b-3-24")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    found = measure(args.task, named(args.device), args.iterations, args.batches, args.models)
+    found = measure(args.task, device_named(args.device), args.iterations, args.batches, args.models)
     print(json.dumps(vars(args) | found))
 
 

@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--model", choices=NAMES, required=True)
     parser.add_argument("--engine", choices=("streamed", "edges"), default="streamed")
     parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--device", default="cpu", help="one of nino.device.names()")
+    parser.add_argument("--device", default="cpu", help="one of nino.device.device_names()")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()

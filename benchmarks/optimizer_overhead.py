@@ -179,7 +179,7 @@ def main() -> None:
     """Measure and, where asked, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=sorted(MODELS), default=sorted(MODELS))
-    parser.add_argument("--device", default="cpu", help="one of nino.device.names()")
+    parser.add_argument("--device", default="cpu", help="one of nino.device.device_names()")
     parser.add_argument("--history", default="auto", help="where states are kept: auto, cpu, pinned, device, disk")
     parser.add_argument("--turns", type=int, default=100, help="interleaved turns a figure")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")

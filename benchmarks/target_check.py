@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from nino.allocator import keep_freed_memory
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.evaluate.target.first_hit import TargetCheck
 from nino.files import write_json
 from nino.provenance import git_commit, hardware, versions

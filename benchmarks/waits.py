@@ -1,11 +1,11 @@
 """Where people wait: seconds of the commands that are typed often, quiet and beside a busy process a core.
 
-    python -m benchmarks.waits                           # ten minutes
-    python -m benchmarks.waits --also smoke test         # and the whole smoke run and test suite: an hour
+    python -m benchmarks.waits             # ten minutes
+    python -m benchmarks.waits --whole     # and the whole smoke run and test suite: an hour
 
 Seconds are medians by the wall clock; ``work`` is the processors' time of a command and all that it starts, in units of
 a plain ``import torch``, which neither the machine's speed nor its load changes much. Each has a bound: tests hold the
-short commands to it, and ``--also`` ends with an error where smoke run or tests exceed theirs. Writes ``waits.json``
+short commands to it, and ``--whole`` ends with an error where smoke run or tests exceed theirs. Writes ``waits.json``
 and ``waits.md``.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+import yaml
 
 from benchmarks.core import neighbours
 from nino.files import write_json, write_text
@@ -40,8 +42,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], float]] = {
     "snakemake -n": ((sys.executable, "-m", "snakemake", "-n", "-s", str(ROOT / "Snakefile"), "--cores", "1"), 12.0),
 }
 """Commands that run in a folder of `prepare`, and the most work that each may be, in units of ``import torch``."""
-WHOLE = {"smoke": (("make", "smoke"), 600.0), "test": (("make", "test"), 1500.0)}
-"""Commands that run in the repository's root."""
+WHOLE: dict[str, tuple[tuple[str, ...], float]] = {
+    "make smoke": ((sys.executable, "workflow/smoke.py"), 600.0),
+    "make test": (("make", "test"), 1500.0),
+}
+"""Commands that run in the repository's root; a smoke run begins with nothing, in a results folder of its own."""
 
 
 def prepare(folder: Path) -> dict[str, str]:
@@ -69,11 +74,24 @@ def spent(command: tuple[str, ...], folder: Path, environment: dict[str, str]) -
 
 def run(name: str, folder: Path, environment: dict[str, str]) -> tuple[float, float]:
     """Seconds of one of the commands, as in `spent`."""
+    if name == "make smoke":
+        return smoke(folder)
     if name in WHOLE:
         return spent(WHOLE[name][0], ROOT, dict(os.environ))
     for made in (folder / "nowcast").glob("*"):
         made.unlink()
     return spent(COMMANDS[name][0], folder, environment)
+
+
+def smoke(folder: Path) -> tuple[float, float]:
+    """A whole smoke run, whose results are removed again; as in `spent`."""
+    results = ROOT / "results" / f"waits-{os.getpid()}"
+    config = yaml.safe_load((ROOT / "workflow" / "configs" / "smoke.yaml").read_text(encoding="utf-8"))
+    write_text(folder / "smoke.yaml", yaml.safe_dump({**config, "run": results.name}))
+    try:
+        return spent((*WHOLE["make smoke"][0], str(folder / "smoke.yaml"), str(os.cpu_count())), ROOT, dict(os.environ))
+    finally:
+        shutil.rmtree(results, ignore_errors=True)
 
 
 def measure(name: str, folder: Path, environment: dict[str, str], repeats: int, beside: int) -> dict[str, Any]:
@@ -106,7 +124,7 @@ def main() -> None:
     """Measure, write, and say which bounds do not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--commands", nargs="*", choices=tuple(COMMANDS), default=tuple(COMMANDS))
-    parser.add_argument("--also", nargs="*", choices=tuple(WHOLE), default=())
+    parser.add_argument("--whole", action="store_true", help="the smoke run and the test suite, too")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quiet-only", action="store_true", help="not beside busy neighbours")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -114,7 +132,7 @@ def main() -> None:
     places = [0] if args.quiet_only else [0, os.cpu_count() or 1]
     with tempfile.TemporaryDirectory() as folder:
         environment = prepare(Path(folder))
-        names = [*args.commands, *args.also]
+        names = [*args.commands, *(WHOLE if args.whole else ())]
         rows = [measure(name, Path(folder), environment, args.repeats, beside) for name in names for beside in places]
     about = provenance(command="python -m benchmarks.waits", load=os.getloadavg())
     write_json(args.out / "waits.json", {"rows": rows, "about": about})

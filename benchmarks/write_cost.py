@@ -26,7 +26,8 @@ from typing import Any
 import torch
 
 from nino.allocator import keep_freed_memory
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.ensemble import Ensemble
 from nino.files import write_json
 from nino.measure import clock
@@ -172,7 +173,7 @@ def main() -> None:
     """Measure, print and, where asked, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=sorted(TURN), default=["fm-16", "lm1b-3-24"])
-    parser.add_argument("--device", default="cpu", help="one of nino.device.names()")
+    parser.add_argument("--device", default="cpu", help="one of nino.device.device_names()")
     parser.add_argument("--members", type=int, default=1, help="networks trained at once")
     parser.add_argument("--turns", type=int, default=20, help="turns of each training")
     parser.add_argument("--steps", type=int, help="steps a turn; default 200")

@@ -33,7 +33,7 @@ import torch
 from benchmarks.zoo_models import LIBRARIES, Model, NotSmallError
 from benchmarks.zoo_rows import NOTHING, Row, counts, read, settled, write
 from nino.graphs import NeuralGraph, neural_graph
-from nino.graphs.recorded.summarise import UNREAD
+from nino.graphs.structure import UNREAD
 from nino.measure import clock, peak_bytes
 
 

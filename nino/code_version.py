@@ -35,7 +35,7 @@ STAGES = {
     "collect": (
         "nino.specs.TrajectorySpec",
         "nino.tasks.load_task",
-        "nino.trajectories.collect_shard",
+        "nino.trajectories.collect.collect_shard",
         "nino.trajectories.shard_seeds",
     ),
     "metatrain": (

@@ -16,36 +16,36 @@ import torch
 TENSOR_CORES = (7, 0)
 
 
-def default() -> torch.device:
+def default_device() -> torch.device:
     """The accelerator if there is one, else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def names() -> list[str]:
+def device_names() -> list[str]:
     """What a device may be called here: ``cpu``, and the accelerators that torch sees.
 
-    >>> "cpu" in names()
+    >>> "cpu" in device_names()
     True
     """
-    there = default()
+    there = default_device()
     if there.type == "cpu":
         return ["cpu"]
     return ["cpu", there.type, *(f"{there.type}:{i}" for i in range(torch.accelerator.device_count()))]
 
 
-def named(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
     """The device of this name; ``auto`` is the accelerator if there is one, else the CPU.
 
     Raises:
         ValueError: for a name that means nothing to torch, or a device that is not there; says which are.
 
-    >>> named("cpu")
+    >>> device_named("cpu")
     device(type='cpu')
     """
     if name == "auto":
-        return default()
-    if name not in names():
-        raise ValueError(f"`device` (={name!r}) must be auto or one that torch finds here: {', '.join(names())}")
+        return default_device()
+    if name not in device_names():
+        raise ValueError(f"`device` (={name!r}) must be auto or one that torch finds here: {', '.join(device_names())}")
     return torch.device(name)
 
 
@@ -75,21 +75,21 @@ def _pins_memory() -> bool:
 
 
 def reset_peak(device: torch.device) -> bool:
-    """Count the memory that the device allocates anew from here; whether it counts at all (a CPU and MPS do not)."""
+    """Restart the device's count of its peak memory; whether it keeps one (a CPU and MPS do not)."""
     reset = getattr(torch.get_device_module(device), "reset_peak_memory_stats", None)
     if reset is not None:
         reset(device)
     return reset is not None
 
 
-def allocated_most(device: torch.device) -> int | None:
-    """The most memory that the device had allocated since `reset_peak`; None where it does not count."""
+def peak_allocated(device: torch.device) -> int | None:
+    """The most memory that the device had allocated since `reset_peak`; None where it keeps no count."""
     most = getattr(torch.get_device_module(device), "max_memory_allocated", None)
     return None if most is None else most(device)
 
 
 def product_dtype(device: torch.device) -> torch.dtype | None:
-    """In what matrix products are fast: bfloat16, float16 on GPUs with older tensor cores; None for float32 alone."""
+    """The dtype of fast matrix products: bfloat16, float16 on older tensor cores; None where there is float32 alone."""
     if device.type == "cpu" or not torch.amp.is_autocast_available(device.type):
         return None
     module = torch.get_device_module(device)
@@ -106,7 +106,7 @@ def same_rng(devices: Iterable[torch.device] | None = None) -> Iterator[None]:
     Args:
         devices: whose generators; None takes those of all accelerators, once they are in use.
     """
-    there = default()
+    there = default_device()
     if devices is not None:
         indices = [_index(device) for device in devices if device.type != "cpu"]
     elif there.type == "cpu" or not getattr(torch.get_device_module(there), "is_initialized", lambda: True)():
@@ -128,7 +128,7 @@ def seed_generator(device: torch.device, number: int) -> None:
         module.manual_seed(number)
 
 
-def take(device: torch.device, index: int) -> torch.device:
+def use_accelerator(device: torch.device, index: int) -> torch.device:
     """The accelerator of this number, which the process uses from here on; the CPU as it is."""
     if device.type == "cpu":
         return device
@@ -136,9 +136,9 @@ def take(device: torch.device, index: int) -> torch.device:
     return torch.device(device.type, index)
 
 
-def models() -> list[str]:
+def accelerator_models() -> list[str]:
     """Model names of the accelerators that torch sees; their kind where torch knows none."""
-    there = default()
+    there = default_device()
     if there.type == "cpu":
         return []
     name = getattr(torch.get_device_module(there), "get_device_name", lambda _: there.type)

@@ -23,15 +23,17 @@ from nino.specs import ReportSpec
 
 COLUMN = 3.4  # width of a paper's column, inches
 PAGE = 7.0  # width of its page, inches
+# Told apart by colour-blind readers (Okabe and Ito, 2002), and a dark grey.
+BLUE, RED, GREEN, PINK, ORANGE, DARK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#444444"
 CONTROLS = {  # colour and dashes by kind of nowcaster: a control looks the same in every report
     "identity": ("#777777", (1, 1)),
-    "random": ("#CC79A7", (3, 1.2)),
-    "linear": ("#E69F00", (6, 1.5)),
-    "oracle": ("#009E73", (5, 1.2, 1, 1.2)),
+    "random": (PINK, (3, 1.2)),
+    "linear": (ORANGE, (6, 1.5)),
+    "oracle": (GREEN, (5, 1.2, 1, 1.2)),
 }
-AGAIN: tuple[tuple[float, ...], ...] = ((), (4, 1), (1.5, 0.8), (4, 0.8, 1, 0.8))  # dashes of reused colours
+REUSED_DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1), (1.5, 0.8), (4, 0.8, 1, 0.8))  # dashes of reused colours
 BASELINE_COLOUR = "#000000"
-PAPERS = ("nino", "wnn+", "wnn", "l2o")
+PAPER_METHODS = ("nino", "wnn+", "wnn", "l2o")
 """The paper's methods, in the order of the colours that they have in every run."""
 
 
@@ -132,11 +134,11 @@ def looks(spec: ReportSpec) -> dict[str, Look]:
     """
     colours = [f"#{each.removeprefix('#')}" for each in matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]]
     chosen = {spec.baseline: Look(BASELINE_COLOUR)}
-    chosen |= {m: Look(colours[i % len(colours)]) for i, m in enumerate(PAPERS) if m in spec.contenders}
+    chosen |= {m: Look(colours[i % len(colours)]) for i, m in enumerate(PAPER_METHODS) if m in spec.contenders}
     left = [colour for colour in colours if colour not in {look.colour for look in chosen.values()}] or colours
     others = [method for method in reversed(spec.contenders) if method not in chosen]
     for i, method in enumerate(others):
-        chosen[method] = Look(left[i % len(left)], AGAIN[i // len(left) % len(AGAIN)])
+        chosen[method] = Look(left[i % len(left)], REUSED_DASHES[i // len(left) % len(REUSED_DASHES)])
     kinds = {method.name: method.nowcaster for method in spec.methods}
     for method in spec.controls:
         colour, dashes = CONTROLS[kinds[method]]
@@ -154,15 +156,11 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     Returns:
         The two files.
     """
-    paths = []
-    metadata: dict[str, dict[str, Any]] = {
-        "svg": {"Date": None, "Creator": None},
-        "png": {"Software": None},
-    }
-    for extension, values in metadata.items():
-        path = stem.with_name(f"{stem.name}.{extension}")
-        with replacing(path) as temporary:
-            smaller: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if extension == "png" else {}
-            figure.savefig(temporary, format=extension, metadata=values, **smaller)
-        paths.append(path)
-    return paths
+    svg, png = (stem.with_name(f"{stem.name}.{extension}") for extension in ("svg", "png"))
+    with replacing(svg) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine("none")  # where things stand is worked out once, which takes longer than to draw them
+    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
+    with replacing(png) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    return [svg, png]

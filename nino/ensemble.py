@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 
 from nino.device import same_rng
 from nino.tasks import Task, build_optimizer
-from nino.tasks.making import is_ours
+from nino.tasks.networks import is_ours
 from nino.training import Training
 
 log = logging.getLogger(__name__)

@@ -121,7 +121,7 @@ def _printed_by(work: Callable[[], None]) -> str:
     """
     library = ctypes.CDLL(None)
     try:
-        kept = os.dup(1)
+        stdout = os.dup(1)
     except OSError:
         return ""
     try:
@@ -132,8 +132,8 @@ def _printed_by(work: Callable[[], None]) -> str:
                 work()
                 library.fflush(None)
             finally:
-                os.dup2(kept, 1)
+                os.dup2(stdout, 1)
             file.seek(0)
             return file.read().decode(errors="replace")
     finally:
-        os.close(kept)
+        os.close(stdout)

@@ -12,7 +12,7 @@ from time import perf_counter, process_time
 
 import torch
 
-from nino.device import allocated_most, reset_peak, synchronize
+from nino.device import peak_allocated, reset_peak, synchronize
 
 BUDGET_SECONDS = 0.5
 REPEATS = 20
@@ -99,7 +99,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device | str) -> int:
 
 def most_bytes(device: torch.device | str = "cpu") -> int:
     """The most memory held: on a GPU that counts and on Linux since the last `PeakMemory.reset`, else ever."""
-    allocated = allocated_most(torch.device(device))
+    allocated = peak_allocated(torch.device(device))
     return (_status("VmHWM") or _most_resident()) if allocated is None else allocated
 
 

@@ -43,8 +43,8 @@ class Owner:
         >>> Owner.parse("node-7-4242-0123abcd99"), Owner.parse("4242")
         (Owner(host='node-7', pid=4242, start='0123abcd99'), None)
         """
-        found = OWNER.fullmatch(text)
-        return cls(found["host"], int(found["pid"]), found["start"]) if found else None
+        match = OWNER.fullmatch(text)
+        return cls(match["host"], int(match["pid"]), match["start"]) if match else None
 
     def __str__(self) -> str:
         """Host, process and start as a part of a file's name."""

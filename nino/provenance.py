@@ -179,9 +179,9 @@ def _gpu_models() -> list[str]:
     """Model names as torch knows them where it is loaded, else as the driver lists them."""
     torch = sys.modules.get("torch")
     if torch is not None:
-        from nino.device import models
+        from nino.device import accelerator_models
 
-        return models()
+        return accelerator_models()
     listed = []
     for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         lines = file.read_text(encoding="utf-8").splitlines()

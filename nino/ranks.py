@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from nino.device import take
+from nino.device import use_accelerator
 
 T = TypeVar("T")
 
@@ -161,7 +161,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks(), torch.device(device)
         return
-    place = take(torch.device(device), int(os.environ["LOCAL_RANK"]))
+    place = use_accelerator(torch.device(device), int(os.environ["LOCAL_RANK"]))
     dist.init_process_group(dist.get_default_backend_for_device(place))
     try:
         yield Ranks.of(), place

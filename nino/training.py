@@ -17,7 +17,7 @@ from nino.seeding import derive
 from nino.tasks import Batch, Task, build_average, build_optimizer
 from nino.tasks.calls import call
 from nino.tasks.data import Inputs
-from nino.tasks.making import is_ours
+from nino.tasks.networks import is_ours
 
 Wrapper = Callable[[Optimizer, nn.Module], Optimizer]
 STATISTICS = 20  # batches from which batch norm's running statistics are taken anew
@@ -65,11 +65,6 @@ class Training:
         self._dropout = not is_ours(task.spec.model) or any(
             isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()
         )
-
-    @property
-    def num_parameters(self) -> int:
-        """Number of parameters P."""
-        return sum(p.numel() for p in self.parameters)
 
     def next_indices(self) -> Tensor:
         """The training examples, (batch_size,) long, of the next step; asking for them changes nothing."""
@@ -122,24 +117,9 @@ class Training:
             losses.append(loss.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
-    def flat_parameters(self, out: Tensor | None = None) -> Tensor:
-        """All parameters, flattened and concatenated in ``named_parameters`` order.
-
-        Args:
-            out: (P,) floating tensor to fill, on any device; None makes a new one like the parameters.
-
-        Returns:
-            (P,), a copy.
-        """
-        if out is None:
-            return torch.cat([p.detach().flatten() for p in self.parameters])
-        if out.shape != (self.num_parameters,):
-            raise ValueError(f"`out` has shape {tuple(out.shape)}, but the model has {self.num_parameters} parameters")
-        start = 0
-        for parameter in self.parameters:
-            out[start : start + parameter.numel()].copy_(parameter.detach().flatten())
-            start += parameter.numel()
-        return out
+    def flat_parameters(self) -> Tensor:
+        """(P,), a copy: all parameters, flattened and concatenated in ``named_parameters`` order."""
+        return torch.cat([p.detach().flatten() for p in self.parameters])
 
     def evaluate(self, split: str) -> float:
         """The task's metric on ``validation`` or ``test``, of the network that is `measured`."""

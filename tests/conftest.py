@@ -6,16 +6,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from jaxtyping import config, install_import_hook
 
-import tests.typechecker  # noqa: F401 (the hook below finds it by name)
+from tests.typechecker import check_signatures_with_tensors
 
 # A core a test process: threads of several processes on the same cores wait for each other, many times longer than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Shapes and types in signatures are checked here, and only here: see docs/shapes.md.
 CHECKED = ["nino.graphs", "nino.nowcasters", "nino.offline", "nino.optim"]
+jaxtyping.jaxtyped = check_signatures_with_tensors  # what the hook writes before each function
 install_import_hook(CHECKED, "tests.typechecker.check")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -33,15 +33,31 @@ def modules() -> dict[str, Path]:
     return {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Modules of the package that a file imports anywhere, for type checking and inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def named_imports(module: str) -> list[tuple[str, str, str]]:
+    """All that a module imports by ``from``, anywhere: the name that it binds, the module, and the name there."""
+    nodes = ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8")))
+    froms = (node for node in nodes if isinstance(node, ast.ImportFrom) and node.module in modules())
+    return [(alias.asname or alias.name, str(node.module), alias.name) for node in froms for alias in node.names]
+
+
+def definer(module: str, name: str) -> str:
+    """The module that defines a name: not that of a package which only exports it."""
+    if (inner := f"{module}.{name}") in modules():
+        return inner
+    if modules()[module].name == "__init__.py":
+        for bound, source, there in named_imports(module):
+            if bound == name:
+                return definer(source, there)
+    return module
+
+
+def imports(module: str) -> Iterator[str]:
+    """Modules whose names a module imports anywhere, for type checking and inside functions too."""
+    yield from (definer(source, name) for _, source, name in named_imports(module))
+    for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules())
-        elif isinstance(node, ast.ImportFrom) and node.module in modules():
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield inner if inner in modules() else node.module
 
 
 def room(module: str) -> str:
@@ -63,20 +79,16 @@ def test_floors_are_in_order() -> None:
 def test_imports_point_down() -> None:
     upward = [
         f"{module} imports {imported}"
-        for module, path in modules().items()
+        for module in modules()
         if module not in OUTSIDE
-        for imported in imports(path)
+        for imported in imports(module)
         if imported not in OUTSIDE and rooms()[room(imported)] > rooms()[room(module)]
     ]
     assert upward == []
 
 
 def test_no_circle_between_files() -> None:
-    graph = {
-        module: {imported for imported in imports(path) if modules()[imported].name != "__init__.py"} - {module}
-        for module, path in modules().items()
-        if path.name != "__init__.py"
-    }
+    graph = {module: set(imports(module)) - {module} for module in modules()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

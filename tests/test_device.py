@@ -25,20 +25,20 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_a_machine_without_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
-    assert device.named("auto") == device.named("cpu") == torch.device("cpu")
-    assert device.names() == ["cpu"] and device.models() == []
+    assert device.device_named("auto") == device.device_named("cpu") == torch.device("cpu")
+    assert device.device_names() == ["cpu"] and device.accelerator_models() == []
     for name in ("cuda", "cuda:1", "tpu", "cuda:x", ""):
         with pytest.raises(ValueError, match=rf"`device` \(='{name}'\) must be auto or .* finds here: cpu$"):
-            device.named(name)
+            device.device_named(name)
 
 
 def test_an_accelerator_is_called_what_torch_calls_it(two_gpus: SimpleNamespace) -> None:
-    assert device.named("auto") == GPU and device.named("xpu:1") == torch.device("xpu", 1)
+    assert device.device_named("auto") == GPU and device.device_named("xpu:1") == torch.device("xpu", 1)
     with pytest.raises(ValueError, match="finds here: cpu, xpu, xpu:0, xpu:1$"):
-        device.named("cuda")
-    assert device.models() == ["xpu", "xpu"]
+        device.device_named("cuda")
+    assert device.accelerator_models() == ["xpu", "xpu"]
     two_gpus.get_device_name = lambda i: f"Model {i}"
-    assert device.models() == ["Model 0", "Model 1"]
+    assert device.accelerator_models() == ["Model 0", "Model 1"]
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_only_the_generator_asked_for_is_seeded(two_gpus: SimpleNamespace) -> No
 
 
 def test_memory_that_is_not_counted_is_none(two_gpus: SimpleNamespace) -> None:
-    assert not device.reset_peak(GPU) and device.allocated_most(GPU) is None
+    assert not device.reset_peak(GPU) and device.peak_allocated(GPU) is None
     calls = []
     two_gpus.reset_peak_memory_stats, two_gpus.max_memory_allocated = calls.append, lambda place: 7
-    assert device.reset_peak(GPU) and calls == [GPU] and device.allocated_most(GPU) == 7
+    assert device.reset_peak(GPU) and calls == [GPU] and device.peak_allocated(GPU) == 7
 
 
 def test_a_process_takes_its_own_accelerator(two_gpus: SimpleNamespace) -> None:
     taken = []
     two_gpus.set_device = taken.append
-    assert device.take(GPU, 1) == torch.device("xpu", 1) and taken == [1]
-    assert device.take(torch.device("cpu"), 1) == torch.device("cpu") and taken == [1]
+    assert device.use_accelerator(GPU, 1) == torch.device("xpu", 1) and taken == [1]
+    assert device.use_accelerator(torch.device("cpu"), 1) == torch.device("cpu") and taken == [1]

@@ -91,7 +91,7 @@ def test_a_stage_on_a_full_disk_says_so_and_leaves_nothing_to_read(small: Path, 
         "evaluate": ["--seed", "1000", "--task", "digits-2", "--method", "base", "--out", small],
     }
     config = ["--config", "tests/workflow/tiny.yaml"]
-    command = [sys.executable, "-m", "nino.cli", "--quiet", stage, *config, *map(str, job[stage])]
+    command = [sys.executable, "-m", "nino", "--quiet", stage, *config, *map(str, job[stage])]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1, json.dumps([done.stdout, done.stderr])
     assert done.stderr.startswith("nino: error: [Errno 28] the disk is ") and "Traceback" not in done.stderr

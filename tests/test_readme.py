@@ -134,7 +134,8 @@ def test_a_file_of_its_own_is_a_nowcaster(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_images_are_fetched_where_the_overlay_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nino.config import load, resolve
+    from nino.config.load import load
+    from nino.config.resolve import resolve
 
     [(name, text)] = [(name, text) for kind, name, text in BLOCKS if kind == "yaml" and name]
     (tmp_path / name).write_text(text, encoding="utf-8")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from nino.config import Layout, load
+from nino.config.layout import Layout
+from nino.config.load import load
 
 JOB = re.compile(r"^(?:Job|localrule|rule) (\d+): (.*)")
 FINISHED = re.compile(r"^Finished jobid: (\d+)")

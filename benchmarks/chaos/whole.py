@@ -132,9 +132,9 @@ def content(path: Path) -> Any:
 
 def often() -> None:
     """Let evaluations write a checkpoint every 50 ms, not every minute: a small run has some, and moments between."""
-    import nino.evaluate
+    import nino.evaluate.run
 
-    nino.evaluate.evaluate_runs = partial(nino.evaluate.evaluate_runs, checkpoint_seconds=0.05)
+    nino.evaluate.run.evaluate_runs = partial(nino.evaluate.run.evaluate_runs, checkpoint_seconds=0.05)
 
 
 def all_of(*lies: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from nino.allocator import keep_freed_memory
-from nino.cli import config, convert, evaluate, init, models, plan, reports, stages, studies
+from nino.cli import check, config, convert, evaluate, init, models, plan, reports, stages, studies
 from nino.cli.messages import message
 from nino.config.errors import ConfigError
 from nino.kernels import choose_kernels
@@ -31,14 +31,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-init.add_to(app)
-plan.add_to(app)
-stages.add_to(app)
-evaluate.add_to(app)
-convert.add_to(app)
-reports.add_to(app)
-models.add_to(app)
-studies.add_to(app)
+for command in (
+    *(init.init, plan.plan),
+    *(stages.data, stages.collect, stages.join, stages.datasheet, stages.metatrain, stages.card, stages.l2o),
+    *(evaluate.evaluate, convert.convert),
+    *(reports.tables, reports.figures, reports.manifest, reports.verify, reports.study),
+    *(reports.release, reports.leaderboard),
+    *(models.graph, models.step, models.merge, check.check),
+    *(studies.permutation, studies.overhead),
+):
+    app.command()(command)
+app.command(hidden=True)(plan.room)
 app.add_typer(config.app, name="config", rich_help_panel=None)
 
 _debug = False

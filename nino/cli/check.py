@@ -25,7 +25,7 @@ from nino.specs import (
     TargetSpec,
     TaskSpec,
 )
-from nino.specs.data_options import OWN_DATA
+from nino.specs.data_options import USER_DATA
 from nino.specs.outside import uses
 from nino.specs.references import KINDS
 from nino.specs.targets import measurable
@@ -95,13 +95,13 @@ def check(
     if (name is None) == (not config):
         raise ConfigError(["NAME: give either it or --config, which names what to check"])
     if name is not None:
-        own = {"name": name, "options": _mapping("--options", options)}
+        entry = {"name": name, "options": _mapping("--options", options)}
         if kind == "data" and name.startswith("{"):
-            own = _mapping("NAME", name)
+            entry = _mapping("NAME", name)
         other = _mapping("--data", data) if data.startswith("{") else {"name": data}
-        given = DataSpec.from_dict(own if kind == "data" else other)
+        given = DataSpec.from_dict(entry if kind == "data" else other)
         target = TargetSpec.from_dict({"metric": name, "value": 0.0, "better": better}) if kind == "metric" else None
-        subjects = {name: Subject(name, _known(kind), _mapping("--options", options), given, target, data_dir)}
+        subjects = {name: Subject(name, _with_contract(kind), _mapping("--options", options), given, target, data_dir)}
     else:
         subjects = _of_config(config, data_dir)
     broken = 0
@@ -122,26 +122,26 @@ def check(
 def _of_config(config: list[Path] | None, data_dir: Path | None) -> dict[str, Subject]:
     """Everything from outside that a config names, with the data of its task, and the user's own data; by key."""
     run = select.experiment(config)
-    found = {}
+    subjects = {}
     for use in uses(Config, run.config):
         subject = Subject(use.text, use.kind, use.options, data_dir=data_dir or run.data_dir)
         section, name, *_ = use.key.split(".")
         if section == "tasks":
             task = run.tasks[name]
             subject = replace(subject, data=task.data, target=task.target)
-        found[f"{use.key} (={use.text})"] = subject
+        subjects[f"{use.key} (={use.text})"] = subject
     for name in run.used:
         data = run.tasks[name].data
-        if data.name in OWN_DATA:
-            found[f"tasks.{name}.data (={data.name})"] = Subject(
+        if data.name in USER_DATA:
+            subjects[f"tasks.{name}.data (={data.name})"] = Subject(
                 data.name, "data", data=data, data_dir=data_dir or run.data_dir
             )
-    if not found:
+    if not subjects:
         raise ConfigError(["--config: it names nothing from outside this package, and no data of your own"])
-    return found
+    return subjects
 
 
-def _known(kind: str) -> str:
+def _with_contract(kind: str) -> str:
     if kind not in CONTRACTS:
         raise ConfigError([f"--kind (={kind}) must be one of {', '.join(CONTRACTS)}"])
     return kind

@@ -13,11 +13,6 @@ from nino.cli import select
 from nino.cli.options import ConfigFiles, DataDir, OutFile, SpecFile, TaskName
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register this module's command."""
-    app.command()(convert)
-
-
 def convert(
     source: Annotated[Path, typer.Argument(help="Array (models, states, parameters) of float16: raw, or .npy.")],
     spec: SpecFile = None,
@@ -41,7 +36,7 @@ def convert(
     path = job.out(out, job.layout.dataset(unit.task.id))
     from nino.tasks import data_sizes, default_data_dir
     from nino.tasks.sizes import parameter_shapes
-    from nino.trajectories import convert_states, open_source
+    from nino.trajectories.convert import convert_states, open_source
 
     sizes = data_sizes(unit.task, job.data_dir(data_dir) or default_data_dir(), Path(job.layout.data(unit.task.id)))
     shapes = parameter_shapes(unit.task, sizes)

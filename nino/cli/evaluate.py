@@ -14,14 +14,9 @@ from nino.config.errors import ConfigError
 from nino.specs.values import MOST_SEED
 
 if TYPE_CHECKING:
-    from nino.evaluate import Job as Run
+    from nino.evaluate.job import Job as Run
     from nino.specs import EvaluationUnit
     from nino.tasks import Task
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register this module's command."""
-    app.command()(evaluate)
 
 
 def evaluate(
@@ -76,7 +71,7 @@ def evaluate(
         left = _unfinished(job, seed, place, place == out and len(seed) == 1, attempt, attempts)
         if not left:
             continue
-        from nino.evaluate import Job
+        from nino.evaluate.job import Job
         from nino.tasks import load_task
 
         if loaded is None or loaded.spec != unit.task:
@@ -88,8 +83,8 @@ def evaluate(
 
 def _make(runs: list[Run], members: int | None, attempt: int | None) -> None:
     """Make the runs of a method, each with a note while it is under way if attempts are counted."""
-    from nino.evaluate import evaluate_runs
     from nino.evaluate.attempts import noted
+    from nino.evaluate.run import evaluate_runs
 
     with ExitStack() as notes:
         # A note is put away when its run ends: those that ended before the job was killed are not trained again.
@@ -145,6 +140,6 @@ def _file(job: select.Job[EvaluationUnit], given: dict[str, Path]) -> Path | Non
 
 def _check_nowcaster(job: select.Job[EvaluationUnit], given: dict[str, Path]) -> None:
     """Refuse a method whose nowcaster cannot be built, before any data are loaded."""
-    from nino.evaluate.methods import build_nowcaster
+    from nino.evaluate.methods import method_nowcaster
 
-    build_nowcaster(job.unit.method, 0, job.unit.schedule, _file(job, given))
+    method_nowcaster(job.unit.method, 0, job.unit.schedule, _file(job, given))

@@ -12,11 +12,6 @@ import typer
 from nino.extras import DISTRIBUTION
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register this module's command."""
-    app.command()(init)
-
-
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of the workspace; made where it is not there.")],
 ) -> None:

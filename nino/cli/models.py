@@ -1,4 +1,4 @@
-"""Commands for one's own model: its neural graph, and a nowcast from its checkpoints."""
+"""Commands for a model of your own: its neural graph, a nowcast from its checkpoints, a merge of fine-tuned models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nino.cli import check, select
+from nino.cli import select
 from nino.cli.options import (
     ConfigFiles,
     DataDir,
@@ -46,12 +46,6 @@ UnknownParameters = Annotated[
     Literal["error", "carry", "order"],
     typer.Option("--unknown", help="What becomes of parameters that the graph does not know."),
 ]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register this module's commands."""
-    for command in (graph, step, merge, check.check):
-        app.command()(command)
 
 
 def graph(
@@ -266,6 +260,6 @@ def _function(path: str) -> Any:
             raise  # one that the module itself imports
         raise ConfigError([f"--model (={path}): there is no module {error.name} here ({Path.cwd()})"]) from None
     if not hasattr(module, function):
-        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ConfigError([f"--model (={path}): {name} has no {function}; {suggest(function, own)}"])
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ConfigError([f"--model (={path}): {name} has no {function}; {suggest(function, functions)}"])
     return getattr(module, function)

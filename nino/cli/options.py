@@ -62,9 +62,9 @@ def device_of(name: str) -> str:
     Raises:
         ConfigError: for a device that is not there.
     """
-    from nino.device import named
+    from nino.device import device_named
 
     try:
-        return str(named(name))
+        return str(device_named(name))
     except ValueError as error:
         raise ConfigError([str(error).replace("`device`", "--device")]) from error

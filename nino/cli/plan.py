@@ -14,12 +14,6 @@ from nino.cli import select
 from nino.cli.options import DataDir, Device, device_of
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register this module's commands."""
-    app.command()(plan)
-    app.command(hidden=True)(room)
-
-
 def plan(
     configs: Annotated[
         list[Path] | None,
@@ -36,8 +30,10 @@ def plan(
     run = select.experiment(configs)
     if data_dir is not None:
         run = replace(run, data_dir=data_dir)
-    from nino.plan import Measured, as_dict, as_text, shortage
-    from nino.plan import plan as estimate
+    from nino.plan.disk import shortage
+    from nino.plan.estimate import plan as estimate
+    from nino.plan.measured import Measured
+    from nino.plan.printing import as_dict, as_text
 
     measured = None if calibrations is None else Measured.read(calibrations)
     place = device_of(device).partition(":")[0] if measured is None else measured.device
@@ -55,7 +51,7 @@ def room(
 
     The workflow asks before its first job, in a process of its own: torch stays out of the one that starts the jobs.
     """
-    from nino.config import resolve
-    from nino.plan import require_room
+    from nino.config.resolve import resolve
+    from nino.plan.disk import require_room
 
     require_room(resolve(json.loads(config.read_text(encoding="utf-8"))), [path.as_posix() for path in shards])

@@ -18,12 +18,6 @@ Results = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register this module's commands."""
-    for command in (tables, figures, manifest, verify, study, release, leaderboard):
-        app.command()(command)
-
-
 def tables(spec: SpecFile = None, config: ConfigFiles = None, results: Results = None, out: OutFolder = None) -> None:
     """Read a run's logs, write its tables (CSV, Markdown, LaTeX) and print the main ones."""
     job = select.report_job(spec, config)
@@ -75,15 +69,18 @@ def verify(
     A release is held to its own record, too. Of `results/*`, files beside the folders are left out.
     """
     from nino.release.releases import verify as differences_of
+    from nino.release.verify import by_checksum
 
-    found = 0
+    count = 0
     for results in [path for path in folders if len(folders) == 1 or not path.is_file()]:
         differences = differences_of(results)
-        found += len(differences)
+        count += len(differences)
         for sentence in differences:
             typer.echo(sentence if len(folders) == 1 else f"{results}: {sentence}")
         typer.echo(f"{results}: {len(differences)} differences" if differences else f"{results}: everything agrees")
-    if found:
+        if not differences and (held := by_checksum(results)):
+            typer.echo(f"{results}: held to checksums alone: {'; '.join(held)}")
+    if count:
         raise typer.Exit(1)
 
 
@@ -142,6 +139,10 @@ def _results(given: Path | None, job: select.Job[select.ReportSpec], out: Path |
     results = given or Path("results", job.unit.run)
     if not results.is_dir():
         raise ConfigError([f"{results}: there is no such folder; nothing of this run has been made here"])
-    if out is None and (results / "RELEASE.json").exists():
-        raise ValueError(f"{results} is a release, which never changes; write elsewhere (--out), or copy it to a run")
+    written = results.resolve() if out is None else out.resolve()
+    for folder in (written, *written.parents):
+        if (folder / "RELEASE.json").exists():
+            raise ValueError(
+                f"{folder} is a release, which never changes; write elsewhere (--out), or copy it to a run"
+            )
     return results

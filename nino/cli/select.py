@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -68,7 +68,9 @@ def experiment(config: Sequence[Path] | None, files: bool = True) -> Experiment:
         config: the overlays.
         files: whether the files that it reads must be there; what reads results alone does without them.
     """
-    from nino.config import load, require_files, resolve
+    from nino.config.file_checks import require_files
+    from nino.config.load import load
+    from nino.config.resolve import resolve
 
     run = resolve(load(config or ()), config or ())
     if files:
@@ -78,35 +80,26 @@ def experiment(config: Sequence[Path] | None, files: bool = True) -> Experiment:
 
 def task_job(spec: Path | None, config: Sequence[Path] | None, task: str | None) -> Job[TaskSpec]:
     """A task of the catalogue."""
-    if from_file := _from_file(spec, config, TaskSpec, {"--task": task}):
-        return from_file
-    run = experiment(config)
-    return Job(run.tasks[_known("--task", task, run.tasks)], run)
+    return _job(spec, config, TaskSpec, "--task", task, lambda run: run.tasks)
 
 
 def trajectory_job(spec: Path | None, config: Sequence[Path] | None, task: str | None) -> Job[TrajectoryUnit]:
     """Training a task's networks for meta-training."""
-    if from_file := _from_file(spec, config, TrajectoryUnit, {"--task": task}):
-        return from_file
-    run = experiment(config)
-    name = _known("--task", task, run.trajectories)
-    return Job(TrajectoryUnit(run.tasks[name], run.trajectories[name]), run)
+
+    def units(run: Experiment) -> dict[str, TrajectoryUnit]:
+        return {name: TrajectoryUnit(run.tasks[name], entry) for name, entry in run.trajectories.items()}
+
+    return _job(spec, config, TrajectoryUnit, "--task", task, units)
 
 
 def metatrain_job(spec: Path | None, config: Sequence[Path] | None, nowcaster: str | None) -> Job[MetatrainUnit]:
     """Fitting a nowcaster."""
-    if from_file := _from_file(spec, config, MetatrainUnit, {"--nowcaster": nowcaster}):
-        return from_file
-    run = experiment(config)
-    return Job(run.nowcasters[_known("--nowcaster", nowcaster, run.nowcasters)], run)
+    return _job(spec, config, MetatrainUnit, "--nowcaster", nowcaster, lambda run: run.nowcasters)
 
 
 def l2o_job(spec: Path | None, config: Sequence[Path] | None, optimizer: str | None) -> Job[L2OUnit]:
     """Fitting a learned optimizer."""
-    if from_file := _from_file(spec, config, L2OUnit, {"--optimizer": optimizer}):
-        return from_file
-    run = experiment(config)
-    return Job(run.optimizers[_known("--optimizer", optimizer, run.optimizers)], run)
+    return _job(spec, config, L2OUnit, "--optimizer", optimizer, lambda run: run.optimizers)
 
 
 def evaluation_jobs(
@@ -117,8 +110,8 @@ def evaluation_jobs(
     if from_files := [_from_file(spec, config, EvaluationUnit, named) for spec in specs or ()]:
         return [job for job in from_files if job is not None]
     run = experiment(config)
-    chosen = [run.methods[_known("--method", method, run.methods)] for method in methods or (None,)]
-    name = _known("--task", task, run.tasks)
+    chosen = [run.methods[_named("--method", method, run.methods)] for method in methods or (None,)]
+    name = _named("--task", task, run.tasks)
     for method in chosen:
         if name not in (planned := run.report.only.get(method.name, (name,))):
             raise ConfigError([f"--task (={name}): {method.name} is run on {', '.join(planned)} only (its `tasks`)"])
@@ -131,6 +124,22 @@ def report_job(spec: Path | None, config: Sequence[Path] | None) -> Job[ReportSp
         return from_file
     run = experiment(config, files=False)
     return Job(run.report, run)
+
+
+def _job(
+    spec: Path | None,
+    config: Sequence[Path] | None,
+    kind: type[T],
+    option: str,
+    name: str | None,
+    units: Callable[[Experiment], Mapping[str, T]],
+) -> Job[T]:
+    """The job of a spec file, or that of the run's ``units`` which ``option`` names."""
+    if from_file := _from_file(spec, config, kind, {option: name}):
+        return from_file
+    run = experiment(config)
+    by_name = units(run)
+    return Job(by_name[_named(option, name, by_name)], run)
 
 
 def _from_file(
@@ -146,7 +155,7 @@ def _from_file(
     return Job(read_unit(spec, kind))
 
 
-def _known(option: str, name: str | None, names: Iterable[str]) -> str:
+def _named(option: str, name: str | None, names: Iterable[str]) -> str:
     names = list(names)
     if name is None:
         raise ConfigError([f"{option}: missing; allowed: {', '.join(sorted(names))}"])

@@ -1,4 +1,4 @@
-"""From data to fitted nowcasters: a command a stage."""
+"""From data to fitted nowcasters: one command for each stage."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ import typer
 from nino.cli import select
 from nino.cli.options import ConfigFiles, DataDir, Device, OutFile, OutFolder, SpecFile, TaskName, device_of
 from nino.config.errors import ConfigError
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register this module's commands."""
-    for command in (data, collect, join, datasheet, metatrain, card, l2o):
-        app.command()(command)
 
 
 def data(
@@ -49,7 +43,8 @@ def collect(
     job = select.trajectory_job(spec, config, task)
     path = job.out(out, job.layout.shard(job.unit.task.id, shard))
     from nino.tasks import load_task
-    from nino.trajectories import collect_shard, shard_seeds
+    from nino.trajectories import shard_seeds
+    from nino.trajectories.collect import collect_shard
 
     shard_seeds(job.unit.trajectories, shard)  # refuses a shard that there is not, before data are loaded
     loaded = load_task(job.unit.task, job.data_dir(data_dir), device=device_of(device))
@@ -61,7 +56,7 @@ def join(
     config: ConfigFiles = None,
     task: TaskName = None,
     models: Annotated[
-        int | None, typer.Option(min=1, help="Join the first shards of a collection, of so many networks.")
+        int | None, typer.Option(min=1, help="Join the first shards of a collection alone, with this many networks.")
     ] = None,
     out: OutFile = None,
 ) -> None:
@@ -88,7 +83,7 @@ def datasheet(
 ) -> None:
     """Describe a trajectory file (Markdown), generated from the file itself."""
     from nino.files import write_text
-    from nino.trajectories import datasheet as describe
+    from nino.trajectories.datasheet import datasheet as describe
 
     write_text(out or dataset.with_suffix(".md"), describe(dataset))
 

@@ -15,12 +15,6 @@ from nino.specs import OverheadSpec, PermutationSpec, Spec
 T = TypeVar("T", bound=Spec)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register this module's commands."""
-    for command in (permutation, overhead):
-        app.command()(command)
-
-
 def permutation(spec: SpecFile = None, config: ConfigFiles = None, out: OutFolder = None) -> None:
     """Find which permutations of attention the neural graphs see (figure 2d,e of the paper)."""
     unit, folder = _job("permutation", PermutationSpec, spec, config, out)

@@ -16,7 +16,7 @@ from nino.config.recipe_checks import recipes
 from nino.config.schedule_checks import schedules
 from nino.specs import Config, L2OSpec, OverheadSpec, suggest
 from nino.specs.methods import APPROXIMATIONS, FITTED, NOWCASTERS
-from nino.specs.model_options import LIBRARIES, unfit
+from nino.specs.model_options import LIBRARIES, misfits, unfit
 from nino.specs.outside import uses
 from nino.specs.studies import STUDY_TABLES
 from nino.specs.targets import METRICS, told_of, unmeasured
@@ -219,9 +219,8 @@ def _tasks(config: Values) -> Iterator[str]:
                 f"{key}.test_every (={every}), and {key}.hardest_first off"
             )
         options, key = task["model"].get("options", {}), f"tasks.{name}.model.options"
-        for whole, part in (("width", "heads"), ("heads", "kv_heads")):
-            if task["model"]["name"] in TRANSFORMERS and part in options and options[whole] % options[part]:
-                yield f"{key}.{whole} (={options[whole]}) must be a multiple of {key}.{part} (={options[part]})"
+        if task["model"]["name"] in TRANSFORMERS:
+            yield from misfits(key, options)
         recipe, key = task["recipe"], f"tasks.{name}.recipe"
         if recipe["batch_size"] % (parts := recipe.get("accumulate", 1)):
             yield f"{key}.batch_size (={recipe['batch_size']}) must be a multiple of {key}.accumulate (={parts})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nino.specs.data_options import OWN_DATA, SOURCES, Cut
+from nino.specs.data_options import SOURCES, USER_DATA, Cut
 
 Values = Mapping[str, Any]
 # Options that only some sources read, of data that a user brings.
@@ -37,13 +37,13 @@ def data_checks(key: str, data: Values) -> Iterator[str]:
     if name == "images" and source == "npz":
         for option in options:
             yield f"{key}.options.{option}: images of an .npz file have no options; leave it out, or set source: folder"
-    elif name in OWN_DATA:
+    elif name in USER_DATA:
         for option in (each for each in options if source not in ONLY.get(each, (source,))):
-            wanted = " or ".join(ONLY[option])
-            yield f"{key}.options.{option} goes with source: {wanted}; this one is {source}: leave it out"
+            readers = " or ".join(ONLY[option])
+            yield f"{key}.options.{option} goes with source: {readers}; this one is {source}: leave it out"
         if data.get("path") and source == "hub":
             yield f"{key}.path (={data['path']}) goes with local files; with source: hub leave it out"
-    if source == "hub" and name in OWN_DATA and not options.get("repository"):
+    if source == "hub" and name in USER_DATA and not options.get("repository"):
         yield f"{key}.options.repository: missing; with source: hub, the name of a data set on the hub"
     if source in ("csv", "parquet", "folder") and name in ("images", "table") and not data.get("path"):
         yield f"{key}.path: missing; with source: {source}, the file or folder that {name} are read from"

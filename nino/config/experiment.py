@@ -21,7 +21,7 @@ from nino.specs import (
     TaskSpec,
     TrajectorySpec,
 )
-from nino.specs.local_files import own_files
+from nino.specs.local_files import split_files
 from nino.specs.outside import files, packages
 
 T = TypeVar("T")
@@ -160,7 +160,7 @@ class Experiment:
         data, named = self.tasks[task].data, []
         if data.path is not None and data.name in ("table", "text") and os.path.isdir(data.path):
             with suppress(FileNotFoundError, ValueError):  # what does not go together is the job's to say
-                named = [str(path) for paths in own_files(data).values() for path in paths]
+                named = [str(path) for paths in split_files(data).values() for path in paths]
         elif data.path is not None and os.path.isfile(data.path):
             named = [data.path]
         return [*named, *files(data)]

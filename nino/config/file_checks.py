@@ -9,8 +9,8 @@ from pathlib import Path
 from nino.config.errors import ConfigError
 from nino.config.experiment import Experiment
 from nino.specs import DataSpec, suggest
-from nino.specs.data_options import OWN_DATA, SOURCES
-from nino.specs.local_files import own_files
+from nino.specs.data_options import SOURCES, USER_DATA
+from nino.specs.local_files import split_files
 from nino.specs.methods import PUBLISHED
 
 LISTED = ("csv", "parquet", "text")  # sources that are files, or folders of such files
@@ -70,9 +70,9 @@ def _local(task: str, data: DataSpec, path: str) -> Iterator[str]:
         yield f"{key}: a file; {data.name} with source {data.source} is a folder"
     elif data.source == "npz" and not batches and not os.path.isfile(path):
         yield f"{key}: a folder; {data.name} with source npz is one file"
-    elif data.source in LISTED and data.name in OWN_DATA:
+    elif data.source in LISTED and data.name in USER_DATA:
         try:
-            own_files(data)
+            split_files(data)
         except (FileNotFoundError, ValueError) as error:
             yield f"{task}.{error}"
     elif data.source in LISTED:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,7 @@ class Layout:
 
     Args:
         run: name of the run.
+        results: folder of all runs.
 
     >>> Layout("smoke").evaluation("digits-8", "nino", 1000)
     'results/smoke/evaluate/digits-8/nino/seed=1000'
@@ -20,11 +22,17 @@ class Layout:
     """
 
     run: str
+    results: str = "results"
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Paths below a run's folder, wherever it lies."""
+        return cls(folder.name, folder.parent.as_posix())
 
     @property
     def root(self) -> str:
         """Folder of the run."""
-        return f"results/{self.run}"
+        return f"{self.results}/{self.run}"
 
     def under(self, *parts: str) -> str:
         """A path below the run's folder."""

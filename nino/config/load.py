@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from nino.config.errors import ConfigError
-from nino.workflow import FOLDER, own
+from nino.workflow import FOLDER, workspace_file
 
 # Keys whose values name files and folders, some beside other things.
 PATHS = ("data_dir", "path", "files", "tokenizer", "nowcaster")
@@ -116,7 +116,7 @@ def load(overlays: Sequence[Path] = (), base: Path | None = None) -> dict[str, A
     Raises:
         ConfigError: for a file that cannot be read.
     """
-    values = read(base or own(BASE) or FOLDER / BASE)
+    values = read(base or workspace_file(BASE) or FOLDER / BASE)
     for overlay in overlays:
         values = merge(values, read(overlay))
     return values
@@ -137,7 +137,7 @@ def overlays_of(
         config, as with values from Snakemake's command line, or where it is that of the package, which the next version
         may change. ``data_dir`` may differ: each command can be told it.
     """
-    if (base := base or own(BASE)) is None:
+    if (base := base or workspace_file(BASE)) is None:
         return None
     try:
         merged = load(overlays, base)

@@ -27,12 +27,12 @@ def _of_method(config: Values, key: str, method: Values) -> Iterator[str]:
     if method["nowcaster"] == "l2o":
         yield f"{key}: a method with nowcaster 'l2o' takes every step by a learned optimizer; leave it out"
         return
-    own = MethodRecipe.from_dict(method["recipe"])
-    for task in own.tasks or ():
+    row = MethodRecipe.from_dict(method["recipe"])
+    for task in row.tasks or ():
         if task not in config["tasks"]:
             yield f"{key}.tasks.{task}: no such task; {suggest(task, config['tasks'])}"
     for task in method.get("tasks", config["evaluate"]["tasks"]):
-        recipe = own.over(RecipeSpec.from_dict(config["tasks"][task]["recipe"]), task)
+        recipe = row.over(RecipeSpec.from_dict(config["tasks"][task]["recipe"]), task)
         faults = [f"{key}.{fault} (on {task})" for fault in problems(RecipeSpec, recipe.to_dict(), CONFIG)]
         faults = faults or [*_recipe(key, recipe, f" of {task}")]
         if faults:
@@ -46,13 +46,13 @@ def _recipe(key: str, recipe: RecipeSpec, of: str = "") -> Iterator[str]:
     for name in ("lr", "weight_decay"):
         if name in options:
             yield f"{key}.options.{name} (={options[name]}): {key}.{name} says it; leave it out here"
-    if recipe.optimizer not in OPTIMIZER_OPTIONS and (found := Reference.find(recipe.optimizer, "optimizer")):
+    if recipe.optimizer not in OPTIMIZER_OPTIONS and (reference := Reference.find(recipe.optimizer, "optimizer")):
         arguments = {
             **options,
             "lr": recipe.lr,
             **({"weight_decay": recipe.weight_decay} if recipe.weight_decay else {}),
         }
-        faults = found.problems(arguments, "optimizer", offered=())
+        faults = reference.problems(arguments, "optimizer", offered=())
         yield from (f"{key}.optimizer (={recipe.optimizer}): {each}" for each in faults)
     if schedule is not None and schedule.warmup >= recipe.steps:
         yield f"{key}.schedule.warmup (={schedule.warmup}) must be less than recipe.steps (={recipe.steps}{of})"

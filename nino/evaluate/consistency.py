@@ -47,6 +47,10 @@ def log_faults(log: Table, result: Mapping[str, Any], task: TaskSpec) -> Iterato
     if result["status"] == "done" and not len(steps):
         yield "no evaluation, though the run is done"
         return
+    # a nowcast that follows its step's evaluation may still run out of memory
+    over = {"diverged"} if every.at_nowcast == "before" else {"diverged", "failed"}
+    if result["status"] in over and last in steps:
+        yield f"an evaluation of the last step, {last}, though run.json says that the run {result['status']}"
     if result["status"] == "done" and np.isnan(log["test"]).any():
         yield f"no test metric at step {steps[np.isnan(log['test'])][0]:g}"
     if off := [step for step in steps if step % every.test_every and step != last]:

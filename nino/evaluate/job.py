@@ -54,10 +54,10 @@ def job_inputs(job: Job) -> dict[str, Any]:
     method = replace(job.method.on(job.task.spec.id), label=None)
     inputs = {"task": job.task.spec, "data": job.task.data_checksum, "method": method, "seed": job.seed}
     inputs["schedule"] = job.schedule
-    own = records(EvaluationUnit(job.task.spec, method, job.schedule))
-    nowcaster = own.pop("method.nowcaster", None)
-    if own:
-        inputs["sources"] = own
+    outside = records(EvaluationUnit(job.task.spec, method, job.schedule))
+    nowcaster = outside.pop("method.nowcaster", None)
+    if outside:
+        inputs["sources"] = outside
     if nowcaster is not None:
         return inputs | {"nowcaster": nowcaster}
     file = nowcaster_file(method, job.nowcaster_path)

@@ -35,8 +35,8 @@ from nino.specs import MethodSpec, Reference, ScheduleSpec
 from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import APPROXIMATIONS, FITTED, FROM_FILE, OF_FITTED, WRAPPER_OPTIONS, MethodOptions
 from nino.tasks import Task
-from nino.tasks.making import is_ours
 from nino.tasks.model_graphs import task_graph
+from nino.tasks.networks import is_ours
 from nino.training import Training
 
 
@@ -67,7 +67,7 @@ def nowcaster_file(method: MethodSpec, path: Path | None) -> Path | None:
     return path if path is not None else Path(str(method.path))
 
 
-def build_nowcaster(
+def method_nowcaster(
     method: MethodSpec, seed: int, schedule: ScheduleSpec, path: Path | None = None
 ) -> Nowcaster | L2ONet | None:
     """A method's nowcaster, or its learned optimizer.
@@ -154,7 +154,7 @@ def start_training(
         method: a row of the table; its options may set arguments of ``NiNo``.
         seed: of initialisation and batch order.
         schedule: when nowcasts happen and how far they reach.
-        nowcaster: as `build_nowcaster` returns it.
+        nowcaster: as `method_nowcaster` returns it.
 
     Returns:
         The run.

@@ -16,7 +16,7 @@ from nino.ensemble import members_at_once
 from nino.evaluate.checkpoint import Checkpoint
 from nino.evaluate.job import Job, finished_result, job_inputs
 from nino.evaluate.loop import DivergedError, EvaluatedTraining
-from nino.evaluate.methods import build_nowcaster, start_training
+from nino.evaluate.methods import method_nowcaster, start_training
 from nino.evaluate.oracle import Oracle
 from nino.evaluate.result import run_result
 from nino.evaluate.run_folder import LOG, UNFINISHED, add_later_files, remove_run, write_run
@@ -165,7 +165,7 @@ class _Run:
         self.job, self._origin, self._held = job, origin, held
         remove_run(job.folder)
         sweep(job.folder)
-        self._nowcaster = build_nowcaster(job.method, job.seed, job.schedule, job.nowcaster_path)
+        self._nowcaster = method_nowcaster(job.method, job.seed, job.schedule, job.nowcaster_path)
         checkpoint = job.folder / UNFINISHED
         identity = json.dumps(origin["inputs"], sort_keys=True)
         self._checkpoint = Checkpoint(checkpoint, identity, checkpoint_seconds, held.require)

@@ -21,21 +21,21 @@ class StateFolders:
     Args:
         folder: of the states.
         every: steps between two states.
-        kept: states that stay: one more than a nowcast reads, so that it can read while the next one is written.
+        count: states that stay: one more than a nowcast reads, so that it can read while the next one is written.
         model: the network that is trained.
 
     Raises:
         ValueError: for a model without ``save_pretrained``.
     """
 
-    def __init__(self, folder: Path, every: int, kept: int, model: nn.Module) -> None:
+    def __init__(self, folder: Path, every: int, count: int, model: nn.Module) -> None:
         """See the class."""
         if not hasattr(model, "save_pretrained"):
             raise ValueError(
                 f"evaluation.checkpoint_every (={every}) writes folders of Hugging Face models, and "
                 f"{type(model).__name__} is none: leave it out"
             )
-        self._folder, self._every, self._kept = folder, every, kept
+        self._folder, self._every, self._count = folder, every, count
 
     def due(self, step: int) -> bool:
         """Whether to write the state that step ``step`` starts from."""
@@ -49,7 +49,7 @@ class StateFolders:
         with replacing_folder(target) as temporary:
             model.save_pretrained(temporary)  # type: ignore[operator]
             write_sums(temporary)
-        for _, path in numbered(self._folder, "checkpoint-*")[: -self._kept]:
+        for _, path in numbered(self._folder, "checkpoint-*")[: -self._count]:
             shutil.rmtree(path)
 
 
@@ -57,5 +57,5 @@ def state_folders(training: Training, method: MethodSpec, schedule: ScheduleSpec
     """Where a run writes its states; None if its task does not ask for that."""
     if (every := training.task.spec.evaluation.checkpoint_every) is None:
         return None
-    kept = method_schedule(method, schedule).context + 1
-    return StateFolders(out_dir / STATES, every, kept, training.model)
+    count = method_schedule(method, schedule).context + 1
+    return StateFolders(out_dir / STATES, every, count, training.model)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 from dataclasses import dataclass
 from enum import IntEnum
+from math import prod
 from typing import Literal
 
 
@@ -161,10 +162,7 @@ class Parameter:
     @property
     def numel(self) -> int:
         """Number of elements."""
-        n = 1
-        for size in self.shape:
-            n *= size
-        return n
+        return prod(self.shape)
 
     @property
     def slice(self) -> builtins.slice:

@@ -60,7 +60,7 @@ def largest_eigenpairs(product: Callable[[Array], Array], size: int, count: int)
     return values, basis @ rotations
 
 
-def _orthonormal(block: Array, tolerance: float = 1e-12) -> Array:
+def _orthonormal(block: Array) -> Array:
     """Orthonormal basis of the columns; directions at rounding level are dropped."""
     left, sizes, _ = np.linalg.svd(block, full_matrices=False)
-    return left[:, sizes > tolerance]
+    return left[:, sizes > 1e-12]

@@ -12,19 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from nino.drawing import COLUMN, PAGE, legend_below, new_figure
+from nino.drawing import BLUE, COLUMN, GREEN, ORANGE, PAGE, PINK, RED, legend_below, new_figure
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes
 
 COLOURS = {
-    EdgeType.LINEAR: "#0072B2",
+    EdgeType.LINEAR: BLUE,
     EdgeType.BIAS: "#8c8c8c",
     EdgeType.CONV: "#56B4E9",
     EdgeType.NORM: "#000000",
-    EdgeType.WORD_EMBEDDING: "#009E73",
+    EdgeType.WORD_EMBEDDING: GREEN,
     EdgeType.POSITION_EMBEDDING: "#B8860B",
-    EdgeType.QUERY: "#D55E00",
-    EdgeType.KEY: "#E69F00",
-    EdgeType.VALUE: "#CC79A7",
+    EdgeType.QUERY: RED,
+    EdgeType.KEY: ORANGE,
+    EdgeType.VALUE: PINK,
     EdgeType.RESIDUAL: "#6A3D9A",
     EdgeType.HEAD: "#882255",
     EdgeType.SELF_LOOP: "#c4c4c4",

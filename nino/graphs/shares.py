@@ -122,11 +122,11 @@ def _strides(shape: Sequence[int]) -> list[int]:
 
 def _coordinates(place: int, shape: Sequence[int]) -> list[int]:
     """Of the element at ``place``, or of a step between elements."""
-    found = []
+    coordinates = []
     for stride in _strides(shape):
-        found.append(place // stride)
+        coordinates.append(place // stride)
         place %= stride
-    return found
+    return coordinates
 
 
 def _within(
@@ -149,15 +149,15 @@ def _within(
         max(start - (first - lo) // steps[outer], start),
         min(start + (hi - 1 - reach - first) // steps[outer] + 1, stop),
     )
-    found = []
+    inner = []
     if len(inside):
-        found.append([*part[:outer], (inside.start, inside.stop), *part[outer + 1 :]])
+        inner.append([*part[:outer], (inside.start, inside.stop), *part[outer + 1 :]])
     if reach:
         for i in range(start, stop):
             if i not in inside:
                 one = [*part[:outer], (i, i + 1), *part[outer + 1 :]]
-                found += _within(one, origin, steps, lo, hi, block)
-    return found
+                inner += _within(one, origin, steps, lo, hi, block)
+    return inner
 
 
 def _even(block: Block, ranks: Ranks) -> list[Block]:

@@ -16,12 +16,11 @@ from nino.nowcasters import load_nowcaster
 TITLES = {"nino": "NiNo", "wnn+": "WNN+"}
 
 
-def model_card(path: Path, name: str | None = None) -> str:
+def model_card(path: Path) -> str:
     """Describe a fitted nowcaster in Markdown: what it is, what it was fitted to and how well, how to use it.
 
     Args:
         path: ``best.safetensors`` or ``last.safetensors`` of a fit; ``validation.csv`` is read beside it.
-        name: by which they are loaded, of weights that come with the package.
 
     Returns:
         Markdown with the front matter of a model card of Hugging Face's hub, the same for the same files.
@@ -33,11 +32,9 @@ def model_card(path: Path, name: str | None = None) -> str:
     net = load_nowcaster(path)
     about = _about(path)
     kind, fitted = about["nino"]["kind"], sorted(about["trajectories"])
-    title = f"{f'{name}: ' if name else ''}{TITLES.get(kind, kind)} fitted to {', '.join(fitted)}"
-    called = name or path.name
     sections = [
         f"---\nlibrary_name: nino\ntags: [weight-nowcasting, {kind}]\n---",
-        f"# {title}",
+        f"# {TITLES.get(kind, kind)} fitted to {', '.join(fitted)}",
         "Predicts the parameters of a network in training from its last states, so that training takes fewer steps.",
         table(("what", "value"), _contents(net, about)),
         "## Validation",
@@ -53,7 +50,7 @@ def model_card(path: Path, name: str | None = None) -> str:
         "```python\n"
         "import torch\n"
         "from nino import NiNo\n\n"
-        f'optimizer = NiNo(torch.optim.AdamW(model.parameters()), "{called}", model, max_train_steps=10_000)\n'
+        f'optimizer = NiNo(torch.optim.AdamW(model.parameters()), "{path.name}", model, max_train_steps=10_000)\n'
         "```",
         "## Provenance",
         table(("what", "value"), _provenance(about)),

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nino.device import default, product_dtype
+from nino.device import default_device, product_dtype
 from nino.fitting import cosine_decay
 from nino.metatrain.training_windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus
@@ -52,7 +52,7 @@ class Precision:
         """
         if amp not in ("auto", "off"):
             raise ValueError(f"`amp` (={amp!r}) must be 'auto' or 'off'")
-        chosen = default() if device is None else torch.device(device)
+        chosen = default_device() if device is None else torch.device(device)
         dtype = product_dtype(chosen) if amp == "auto" else None
         log.info("computing on %s, matrix products in %s", chosen, dtype or torch.float32)
         return cls(chosen, dtype)

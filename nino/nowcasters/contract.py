@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nino.contracts import attempt
 from nino.graphs import NeuralGraph, neural_graph
 from nino.nowcasters.base import Nowcaster
 
@@ -32,10 +33,10 @@ def violations(make: Make, graphs: dict[str, NeuralGraph] | None = None) -> list
     sentences = []
     for network, graph in (small_graphs() if graphs is None else graphs).items():
         for check in (_form, _repeatable, _pure, _layouts, _bounded, _refusals):
-            sentences += [f"{network}: {sentence}" for sentence in _attempt(check, make, graph)]
-    sentences += [f"perceptron: {sentence}" for sentence in _attempt(_equivariant, make, perceptron(6, HIDDEN, 4))]
+            sentences += [f"{network}: {sentence}" for sentence in attempt(check, make, graph)]
+    sentences += [f"perceptron: {sentence}" for sentence in attempt(_equivariant, make, perceptron(6, HIDDEN, 4))]
     wide = perceptron(64, 1600, 64)
-    return sentences + [f"wide perceptron: {sentence}" for sentence in _attempt(_frugal, make, wide)]
+    return sentences + [f"wide perceptron: {sentence}" for sentence in attempt(_frugal, make, wide)]
 
 
 def small_graphs() -> dict[str, NeuralGraph]:
@@ -69,14 +70,6 @@ def horizons(nowcaster: Nowcaster) -> list[int]:
     if nowcaster.fixed_horizon is not None:
         return [nowcaster.fixed_horizon]
     return sorted({1, min(40, nowcaster.max_horizon or 40)})
-
-
-def _attempt(check: Callable[[Make, NeuralGraph], Iterator[str]], make: Make, graph: NeuralGraph) -> list[str]:
-    """The sentences of a check; an exception that the nowcaster raises is one, too."""
-    try:
-        return list(check(make, graph))
-    except Exception as error:  # whatever a foreign class raises is a finding, not the end of the check
-        return [f"{check.__name__.strip('_')}: raised {type(error).__name__}: {error}"]
 
 
 def _states(nowcaster: Nowcaster, graph: NeuralGraph, seed: int = 0) -> Tensor:

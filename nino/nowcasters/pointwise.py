@@ -51,7 +51,7 @@ class Pointwise(Nowcaster):
                 last += self.update(window, k, p)
 
         with torch.inference_mode(), Workers(thread_count(threads), source.device) as workers:
-            workers.run(predict, ((p, *found) for p in graph.parameters for found in pieces(source, p)))
+            workers.run(predict, ((p, *part) for p in graph.parameters for part in pieces(source, p)))
             workers.run(
                 lambda p: self.finish(out, source, k, p), (p for p in graph.parameters if p.name not in graph.carried)
             )

@@ -165,6 +165,6 @@ def _put(changed: dict[Path, dict[tuple[str, ...], Tensor]], copies: Sequence[Co
 def _buffers(model: nn.Module, opened: Sequence[Checkpoint]) -> list[tuple[str, list[Copy], list[Tensor]]]:
     """Floating buffers that the checkpoints hold, such as batch statistics, with their places in the first tuned."""
     names = set(model.state_dict(keep_vars=True)) - {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    wanted = {name: [name] for name, buffer in model.named_buffers() if name in names and buffer.is_floating_point()}
-    places = [checkpoint.locate(wanted) for checkpoint in opened] if wanted else []
-    return [(name, places[1][name], [there[name][0].tensor for there in places]) for name in wanted]
+    buffers = {name: [name] for name, buffer in model.named_buffers() if name in names and buffer.is_floating_point()}
+    places = [checkpoint.locate(buffers) for checkpoint in opened] if buffers else []
+    return [(name, places[1][name], [there[name][0].tensor for there in places]) for name in buffers]

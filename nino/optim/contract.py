@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nino.contracts import attempt
 from nino.device import same_rng
 from nino.graphs import NeuralGraph
 from nino.nowcasters.base import Nowcaster
@@ -29,13 +30,8 @@ def violations(make: Make) -> list[str]:
     Returns:
         A sentence per violation: the check and what it saw; empty if there is none.
     """
-    sentences: list[str] = []
-    for check in (_holds, _lowers, _repeatable, _resumes, _measured, _keeps_jumps):
-        try:
-            sentences += [f"{check.__name__.strip('_')}: {sentence}" for sentence in check(make)]
-        except Exception as error:  # whatever a foreign class raises is a finding, not the end of the check
-            sentences.append(f"{check.__name__.strip('_')}: raised {type(error).__name__}: {error}")
-    return sentences
+    checks = (_holds, _lowers, _repeatable, _resumes, _measured, _keeps_jumps)
+    return [sentence for check in checks for sentence in attempt(check, make)]
 
 
 class _Training:
@@ -123,9 +119,10 @@ def _holds(make: Make) -> Iterator[str]:
     training = _Training(make, _perceptron)
     held = [id(p) for group in training.base.param_groups for p in group["params"]]
     if sorted(held) != sorted(id(p) for p in training.model.parameters()):
-        yield f"its groups hold {len(held)} parameters, not each of the network's {len([*training.model.parameters()])}"
+        count = len([*training.model.parameters()])
+        yield f"holds: its groups hold {len(held)} parameters, not each of the network's {count}"
     if any("lr" not in group for group in training.base.param_groups):
-        yield "a group has no `lr`, which a schedule could set"
+        yield "holds: a group has no `lr`, which a schedule could set"
 
 
 def _lowers(make: Make) -> Iterator[str]:
@@ -134,7 +131,7 @@ def _lowers(make: Make) -> Iterator[str]:
     before = training.loss()
     after = training.run(STEPS).loss()
     if not after < before:
-        yield f"{STEPS} steps took a quadratic loss from {before:.3g} to {after:.3g}"
+        yield f"lowers: {STEPS} steps took a quadratic loss from {before:.3g} to {after:.3g}"
 
 
 def _repeatable(make: Make) -> Iterator[str]:
@@ -146,10 +143,10 @@ def _repeatable(make: Make) -> Iterator[str]:
             before = torch.get_rng_state()
             trainings.append(_Training(make, _perceptron).run(STEPS))
             if not torch.equal(before, torch.get_rng_state()):
-                yield "draws from torch's global generator"
+                yield "repeatable: draws from torch's global generator"
                 return
     if not torch.equal(trainings[0].flat(), trainings[1].flat()):
-        yield "one built alike makes other steps"
+        yield "repeatable: one built alike makes other steps"
 
 
 def _resumes(make: Make, jumps: bool = False) -> Iterator[str]:
@@ -160,19 +157,19 @@ def _resumes(make: Make, jumps: bool = False) -> Iterator[str]:
     resumed = _Training(make, _perceptron, jumps).load(file).run(STEPS - STOPPED)
     if not torch.equal(whole.flat(), resumed.flat()):
         apart = float((whole.flat() - resumed.flat()).abs().max())
-        yield f"loaded from its state after {STOPPED} steps it is {apart:.2g} away after {STEPS}"
+        yield f"resumes: loaded from its state after {STOPPED} steps it is {apart:.2g} away after {STEPS}"
 
 
 def _measured(make: Make) -> Iterator[str]:
     """With an evaluation mode it also has a training mode, and weights of its own in it."""
     training = _Training(make, _perceptron)
     if hasattr(training.base, "eval") != hasattr(training.base, "train"):
-        yield "has one of `train()` and `eval()`: an optimizer has both or none"
+        yield "measured: has one of `train()` and `eval()`: an optimizer has both or none"
     elif hasattr(training.base, "eval"):
         training.run(STOPPED)
         training.base.eval()
         if not training.flat().isfinite().all():
-            yield "weights in evaluation mode are not finite"
+            yield "measured: weights in evaluation mode are not finite"
 
 
 def _keeps_jumps(make: Make) -> Iterator[str]:
@@ -181,5 +178,8 @@ def _keeps_jumps(make: Make) -> Iterator[str]:
     before = training.flat().mean()
     moved = float((training.run(6).flat().mean() - before) / JUMP)
     if training.optimizer.counts["kept"] != 1 or not 0.5 < moved < 1.5:
-        yield f"5 steps after a jump {100 * moved:.0f} % of it are left: it may compute weights from a copy of its own"
-    yield from (f"under NiNo: {sentence}" for sentence in _resumes(make, jumps=True))
+        left = f"5 steps after a jump {100 * moved:.0f} % of it are left"
+        yield f"keeps_jumps: {left}: it may compute weights from a copy of its own"
+    yield from (
+        f"keeps_jumps: under NiNo: {sentence.removeprefix('resumes: ')}" for sentence in _resumes(make, jumps=True)
+    )

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nino.optim.kept import Kept, kept_tensors
+from nino.optim.optimizer_tensors import OptimizerTensor, optimizer_tensors
 from nino.optim.shards import local
 
 TINY = 1e-12  # of the mean square: rounding, where all elements are equal
@@ -33,18 +33,6 @@ COPIES = (
 )
 
 
-def copies_of(base: Any, parameters: Sequence[Tensor]) -> list[Kept]:
-    """The copies of the parameters' values that an optimizer keeps, in one process; see ``Carried``.
-
-    Args:
-        base: the optimizer, before the parameters change.
-        parameters: that may change.
-    """
-    carried = Carried(base, parameters)
-    carried.choose([carried.sums])
-    return carried.copies
-
-
 def masters_of(base: Any, parameters: Sequence[Tensor]) -> dict[int, Tensor]:
     """What an optimizer keeps of bfloat16 and float16 parameters in higher precision, by the parameter's ``id``.
 
@@ -55,15 +43,15 @@ def masters_of(base: Any, parameters: Sequence[Tensor]) -> dict[int, Tensor]:
         parameters: of the model, in one process.
     """
     low = [p for p in parameters if p.dtype in (torch.bfloat16, torch.float16)]
-    kinds: dict[tuple[str, str], list[Kept]] = {}
-    for kept in kept_tensors(base, low) if low else ():
-        if kept.tensor.dtype.itemsize >= 4:
-            kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
+    kinds: dict[tuple[str, str], list[OptimizerTensor]] = {}
+    for entry in optimizer_tensors(base, low) if low else ():
+        if entry.tensor.dtype.itemsize >= 4:
+            kinds.setdefault((entry.optimizer, entry.name), []).append(entry)
     masters: dict[int, Tensor] = {}
     for kind in kinds.values():
-        rounds = all(torch.equal(kept.tensor.to(kept.parameter), kept.parameter) for kept in kind)
-        if rounds and any(bool(kept.parameter.any()) for kept in kind):
-            masters = {id(kept.parameter): kept.tensor.detach() for kept in kind} | masters
+        rounds = all(torch.equal(entry.tensor.to(entry.parameter), entry.parameter) for entry in kind)
+        if rounds and any(bool(entry.parameter.any()) for entry in kind):
+            masters = {id(entry.parameter): entry.tensor.detach() for entry in kind} | masters
     return masters
 
 
@@ -87,11 +75,11 @@ def distance(sums: Sequence[Tensor]) -> float:
     return max(apart_square / square, apart_spread / spread) ** 0.5
 
 
-def sums_of(kept: Kept) -> Tensor:
+def sums_of(entry: OptimizerTensor) -> Tensor:
     """How many elements of a parameter lie here, the sums of them and of their squares, and those of its distance."""
-    weights = local(kept.parameter).to(torch.float32)
+    weights = local(entry.parameter).to(torch.float32)
     values = [torch.tensor(float(weights.numel()), dtype=torch.float64)]
-    for each in (weights, local(kept.tensor).to(weights) - weights):
+    for each in (weights, local(entry.tensor).to(weights) - weights):
         values += [each.sum(dtype=torch.float64), torch.linalg.vector_norm(each, dtype=torch.float64) ** 2]
     return torch.stack([value.cpu() for value in values])
 
@@ -116,16 +104,16 @@ class Carried:
         """Find what may be a copy; this asks no other process."""
         free = any("train_mode" in group for group in base.param_groups) or hasattr(base, "train_mode")
         known = {*COPIES, *(SCHEDULE_FREE if free else ())}
-        self._kinds: dict[tuple[str, str], list[Kept]] = {}
-        for kept in kept_tensors(base, parameters):
-            self._kinds.setdefault((kept.optimizer, kept.name), []).append(kept)
+        self._kinds: dict[tuple[str, str], list[OptimizerTensor]] = {}
+        for entry in optimizer_tensors(base, parameters):
+            self._kinds.setdefault((entry.optimizer, entry.name), []).append(entry)
         self._named = {key for key, kind in self._kinds.items() if not known.isdisjoint(kind[0].names)}
         self.sums = {
-            key: torch.stack([sums_of(kept) for kept in kind]).sum(0)
+            key: torch.stack([sums_of(entry) for entry in kind]).sum(0)
             for key, kind in self._kinds.items()
             if key not in self._named
         }
-        self.copies: list[Kept] = []
+        self.copies: list[OptimizerTensor] = []
         self._before: dict[int, Tensor] = {}
 
     def choose(self, everywhere: Sequence[Mapping[tuple[str, str], Tensor]]) -> None:
@@ -133,7 +121,7 @@ class Carried:
         for key, kind in self._kinds.items():
             if key in self._named or distance([sums[key] for sums in everywhere if key in sums]) < NEAR:
                 self.copies += kind
-        self._before = {id(kept.parameter): local(kept.parameter).clone() for kept in self.copies}
+        self._before = {id(entry.parameter): local(entry.parameter).clone() for entry in self.copies}
 
     @torch.no_grad()
     def shift(self, written: Container[int] = ()) -> None:
@@ -141,12 +129,12 @@ class Carried:
 
         An element of a copy in higher precision (a master) that rounded to the parameter before does so afterwards.
         """
-        for kept in self.copies:
-            copy = local(kept.tensor)
+        for entry in self.copies:
+            copy = local(entry.tensor)
             if copy.data_ptr() in written:
                 continue
-            new = local(kept.parameter).to(copy.device)
-            old = self._before[id(kept.parameter)].to(copy.device)
+            new = local(entry.parameter).to(copy.device)
+            old = self._before[id(entry.parameter)].to(copy.device)
             wide = torch.promote_types(torch.promote_types(copy.dtype, new.dtype), torch.float32)
             shifted = (copy.to(wide) + (new.to(wide) - old.to(wide))).to(copy.dtype)
             if copy.dtype.itemsize > new.dtype.itemsize:

@@ -21,7 +21,7 @@ import json
 import sys
 import weakref
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from traceback import walk_stack
 from typing import Any
 
@@ -140,7 +140,7 @@ def gather(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
     entry_of = {id(p): entries.get(key, {}) for p, key in zip(held, keys, strict=True)}
     first = next(entry for entry in entry_of.values() if ABOUT in entry)
     carriers = _carriers(nowcasting)
-    saved = nowcasts["saved"] = _found(nowcasting, nowcasts, [entry_of[id(p)] for p in carriers.values()])
+    saved = nowcasts["saved"] = _usable_states(nowcasting, nowcasts, [entry_of[id(p)] for p in carriers.values()])
     rest = [first[f"{REST}{i}"].cpu() if f"{REST}{i}" in first else torch.empty(0) for i in range(saved)]
     lengths = [p.numel() for name, p in nowcasting.named.items() if name not in carriers]
     others = iter(zip(*(row.split(lengths) if len(row) == sum(lengths) else [] for row in rest), strict=True))
@@ -163,20 +163,20 @@ def gather(nowcasting: Nowcasting, state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _found(nowcasting: Nowcasting, nowcasts: dict[str, Any], entries: list[Mapping[str, Any]]) -> int:
+def _usable_states(nowcasting: Nowcasting, nowcasts: dict[str, Any], entries: list[Mapping[str, Any]]) -> int:
     """How many states there are to go on from: all that were saved or, where another schedule rules, perhaps none.
 
     Raises:
         ValueError: where ``dcp.load`` has left states behind that are needed, as it fills the places it finds.
     """
-    saved, context, own = int(nowcasts["saved"]), nowcasts["schedule"]["context"], nowcasting.history.context
+    saved, context, here = int(nowcasts["saved"]), nowcasts["schedule"]["context"], nowcasting.history.context
     if all(f"{STATE}{i}" in entry for entry in entries if f"{STATE}0" in entry for i in range(saved)):
         return saved
-    if nowcasting.resume_schedule == "given" and context != own:
+    if nowcasting.resume_schedule == "given" and context != here:
         return 0
     raise ValueError(
         f"`state_dict` lacks some of the {saved} saved states: it was saved with context={context}, but this optimizer "
-        f"has context={own}, and `dcp.load` leaves behind what finds no place: pass context={context}, or "
+        f"has context={here}, and `dcp.load` leaves behind what finds no place: pass context={context}, or "
         f"resume_schedule='given' to drop the states"
     )
 
@@ -208,13 +208,7 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     >>> _runs([40, 40, 1])
     [(40, 2), (1, 1)]
     """
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and runs[-1][0] == number:
-            runs[-1] = (number, runs[-1][1] + 1)
-        else:
-            runs.append((number, 1))
-    return runs
+    return [(number, len([*equal])) for number, equal in groupby(numbers)]
 
 
 _NAMES: weakref.WeakKeyDictionary[Any, dict[int, list[str]]] = weakref.WeakKeyDictionary()

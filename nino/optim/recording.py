@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from nino.graphs.weights import some
-from nino.optim.around import outside_graphs
 from nino.optim.checks import check_graph
+from nino.optim.surroundings import outside_graphs
 
 if TYPE_CHECKING:
     from nino.graphs import NeuralGraph
@@ -108,7 +108,7 @@ def take_graph(nowcasting: Nowcasting, graph: NeuralGraph) -> None:
     Raises:
         ValueError: for a graph of another model, or one that none of the trained parameters lies on.
     """
-    from nino.graphs.recorded.summarise import UNPLACED, UNREAD
+    from nino.graphs.structure import UNPLACED, UNREAD
 
     check_graph(graph, nowcasting.named)
     held = {id(p) for group in nowcasting.base.param_groups for p in group["params"]}

@@ -55,25 +55,25 @@ class Shard:
         mesh: the processes, as torch lays them out.
         held: placements on it of what lies here; None where the parameter's own mesh has some of the processes only, as
             where layers that tensor parallel plans leave out are sharded over the other dimension.
-        own: placements of the parts, which hold every element once; None where rank 0 has all of it.
+        split: placements of the parts, which hold every element once; None where rank 0 has all of it.
         box: this process's part.
         ranks: this process among those that train together.
     """
 
     mesh: DeviceMesh
     held: tuple[Any, ...] | None
-    own: tuple[Any, ...] | None
+    split: tuple[Any, ...] | None
     box: Box
     ranks: Ranks
 
     def take(self, parameter: Tensor) -> Tensor:
         """This process's part of a parameter, a view where it lies here as it is."""
-        if self.held is not None and self.held == self.own:
+        if self.held is not None and self.held == self.split:
             return local(parameter)
         if not is_sharded(parameter):
             whole = parameter.detach()
-        elif self.held is not None and self.own is not None:
-            return parameter.detach().redistribute(self.mesh, self.own).to_local()  # type: ignore[attr-defined]
+        elif self.held is not None and self.split is not None:
+            return parameter.detach().redistribute(self.mesh, self.split).to_local()  # type: ignore[attr-defined]
         else:
             whole = parameter.detach().full_tensor()  # type: ignore[attr-defined]
         return self.cut(whole)
@@ -84,16 +84,16 @@ class Shard:
 
     def give(self, part: Tensor, parameter: Tensor) -> Tensor:
         """What lies here of a parameter whose new values are ``part``, one a process."""
-        if self.held is not None and self.held == self.own:
+        if self.held is not None and self.held == self.split:
             return part
         shape = parameter.shape
-        if self.own is None:
+        if self.split is None:
             whole = part.new_empty(shape) if self.box is None else part.contiguous()
             self.ranks.broadcast(whole)
         elif self.held is not None:
-            return self.spread(part, shape, self.own).redistribute(self.mesh, self.held).to_local()  # type: ignore[attr-defined]
+            return self.spread(part, shape, self.split).redistribute(self.mesh, self.held).to_local()  # type: ignore[attr-defined]
         else:
-            whole = self.spread(part, shape, self.own).full_tensor()  # type: ignore[attr-defined]
+            whole = self.spread(part, shape, self.split).full_tensor()  # type: ignore[attr-defined]
         if not is_sharded(parameter):
             return whole
         return whole[_box(shape, parameter.device_mesh, parameter.placements)]  # type: ignore[attr-defined]
@@ -107,11 +107,11 @@ class Shard:
 
     def states(self, view: Tensor, shape: Sequence[int]) -> Tensor:
         """Saved states of this process's part as a part of those of the whole, of this shape: a view."""
-        if self.own is None:
+        if self.split is None:
             return view
         from torch.distributed.device_mesh import DeviceMesh
 
-        later = tuple(_along(p, p.dim + 1) for p in self.own)
+        later = tuple(_along(p, p.dim + 1) for p in self.split)
         mesh = self.mesh
         if mesh.device_type != view.device.type:  # nothing is sent: the mesh only says who holds what
             mesh = DeviceMesh(view.device.type, mesh.mesh, _init_backend=False)
@@ -145,8 +145,8 @@ class Shards(Sequence[Tensor]):
         for (p, tensor), options, *fit in zip(places, choices, *ranks.agree(fits), strict=True):
             good = [all(flags) for flags in zip(*fit, strict=True)]
             whole = tuple(slice(0, n) for n in p.shape)
-            own, box = options[good.index(True)] if any(good) else (None, whole if ranks.leads else None)
-            self.shards.append(Shard(*_layout(tensor, ranks), own, box, ranks))
+            split, box = options[good.index(True)] if any(good) else (None, whole if ranks.leads else None)
+            self.shards.append(Shard(*_layout(tensor, ranks), split, box, ranks))
         self.boxes = {p.name: shard.box for p, shard in zip(graph.parameters, self.shards, strict=True)}
         self.graph = share(graph, self.boxes, ranks if even else Ranks())
 

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from nino.device import same_rng
-from nino.optim.around import outside_graphs, refuse_lost_settings
 from nino.optim.checks import check_accept, check_unreplaced
 from nino.optim.copies import require_training_mode
 from nino.optim.loss import loss_of
@@ -22,6 +21,7 @@ from nino.optim.optimizer_view import OptimizerLike, OptimizerView
 from nino.optim.progress import Progress
 from nino.optim.recording import record_in_next_pass
 from nino.optim.shards import reshard
+from nino.optim.surroundings import outside_graphs, refuse_lost_settings
 
 
 def forwarded(part: str, name: str) -> Any:

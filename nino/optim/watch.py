@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nino.optim.copies import distance, sums_of
-from nino.optim.kept import Kept, kept_tensors
+from nino.optim.optimizer_tensors import OptimizerTensor, optimizer_tensors
 from nino.optim.shards import local
 
 log = logging.getLogger("nino.optim")
@@ -36,9 +36,9 @@ class JumpWatch:
         self._base, self._named = base, dict(named)
         self._before = {name: _sample(p) for name, p in self._named.items()}
         self._after: dict[str, Tensor] = {}
-        self._carried: list[Kept] = []
+        self._carried: list[OptimizerTensor] = []
 
-    def jumped(self, carried: list[Kept]) -> None:
+    def jumped(self, carried: list[OptimizerTensor]) -> None:
         """Note the weights after the nowcast, and which copies went with them."""
         self._after = {name: _sample(p) for name, p in self._named.items()}
         self._carried = carried
@@ -60,7 +60,7 @@ class JumpWatch:
         suspect = self._suspect(self._named[name])
         if suspect is None and shares[name] < SHARE_UNNAMED:
             return True
-        carried = sorted({str(kept) for kept in self._carried})
+        carried = sorted({str(entry) for entry in self._carried})
         why = f"it may compute weights from {suspect}" if suspect else "it may keep a copy of the weights out of sight"
         also = f" (the change was carried into {', '.join(carried)})" if carried else ""
         log.warning(
@@ -80,11 +80,11 @@ class JumpWatch:
         straight = along <= BACK * math.sqrt(size * float(step @ step))
         return -along / size if straight and -MOST * size <= along < 0 else 0.0
 
-    def _suspect(self, parameter: Tensor) -> Kept | None:
+    def _suspect(self, parameter: Tensor) -> OptimizerTensor | None:
         """The tensor of its size in the optimizer, not carried along, that lies nearest to it; no moment does."""
-        carried = {kept.place for kept in self._carried}
-        others = [kept for kept in kept_tensors(self._base, [parameter]) if kept.place not in carried]
-        near = [(apart, kept) for kept in others if (apart := distance([sums_of(kept)])) < 0.9]
+        carried = {entry.place for entry in self._carried}
+        others = [entry for entry in optimizer_tensors(self._base, [parameter]) if entry.place not in carried]
+        near = [(apart, entry) for entry in others if (apart := distance([sums_of(entry)])) < 0.9]
         return min(near, key=lambda pair: pair[0])[1] if near else None
 
 

@@ -13,7 +13,6 @@ from torch.utils.hooks import RemovableHandle
 
 from nino.device import same_rng
 from nino.graphs.registry import unwrap
-from nino.optim.around import reach_the_user
 from nino.optim.checks import check_arguments, check_graph, check_ownership, check_parameters, schedule_of
 from nino.optim.dcp import StateNames, asked_by_dcp, gather, spread
 from nino.optim.history import History, Place
@@ -25,6 +24,7 @@ from nino.optim.progress import Progress
 from nino.optim.recording import settle_graph
 from nino.optim.steps import NowcastSteps, forwarded
 from nino.optim.still import check_still, frozen_masks
+from nino.optim.surroundings import reach_the_user
 from nino.threads import thread_count
 
 if TYPE_CHECKING:

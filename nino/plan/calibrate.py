@@ -104,10 +104,10 @@ def calibrate(
     training = Training(task, 0)
     share = spec.recipe.batch_size / batch
     step, train_bytes = _step(training, share, share / spec.recipe.accumulate)
-    own: dict[str, float] = {}
+    own_steps: dict[str, float] = {}
     for method, recipe in (recipes or {}).items():
         own_task = task.with_recipe(replace(recipe, batch_size=batch, accumulate=1))
-        own[method], needed = _step(Training(own_task, 0), share, share / recipe.accumulate)
+        own_steps[method], needed = _step(Training(own_task, 0), share, share / recipe.accumulate)
         train_bytes = max(train_bytes, needed)
     together, collect_step = _together(task, collected, step, share)
     example = seconds(lambda: training.evaluate("test"), device) / measured
@@ -125,7 +125,7 @@ def calibrate(
         collect_bytes=train_bytes * together + sizes.held_bytes,
         nowcast_bytes=memory,
         scaled=(*parts, *words),
-        own_steps=own,
+        own_steps=own_steps,
     )
 
 

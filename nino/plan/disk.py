@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nino.config import Layout
 from nino.config.experiment import Experiment
+from nino.config.layout import Layout
 from nino.evaluate.run_folder import RESULT
 from nino.files import existing_folder
 from nino.l2o import L2ONet

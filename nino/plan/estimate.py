@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from nino.config import Layout
 from nino.config.experiment import Experiment
+from nino.config.layout import Layout
 from nino.ensemble import GPU_MEMBERS
 from nino.files import existing_folder
 from nino.graphs import NeuralGraph
@@ -32,8 +32,8 @@ from nino.specs.method_schedule import method_schedule
 from nino.specs.methods import WITHOUT_NOWCASTS
 from nino.specs.recipe_words import recipe_sentences
 from nino.tasks import default_data_dir
-from nino.tasks.making import sketch_model
 from nino.tasks.model_graphs import model_graph
+from nino.tasks.networks import sketch_model
 from nino.tasks.sizes import DataSizes, UnknownSizesError, data_sizes, missing_file, tensor_sizes
 from nino.trajectories.format import num_shards
 
@@ -55,7 +55,7 @@ def plan(
 
     Args:
         run: the run.
-        device: where its jobs will run, as in ``nino.device.names``.
+        device: where its jobs will run, as in ``nino.device.device_names``.
         measured: calibrations that were made before; None makes all of them.
         calibrated: called with the plan so far after each calibration that is made here; None makes none beside those
             of ``measured``.
@@ -176,8 +176,8 @@ class _Planner:
         schedules = {name: method_schedule(self.run.methods[name], self.run.schedule) for name in nowcasters}
         collected = self.run.trajectories[task] if task in self.run.collected else None
         spec, sizes = self.run.tasks[task], self.sizes[task]
-        own = {name: self.run.methods[name] for name in built if self.run.methods[name].on(task).recipe is not None}
-        recipes = {name: method.recipe_of(spec) for name, method in own.items()}
+        methods = {name: self.run.methods[name] for name in built}
+        recipes = {name: row.recipe_of(spec) for name, row in methods.items() if row.on(task).recipe is not None}
         calibrations = self.plan.calibrations
         calibrations[task] = calibrate(spec, sizes, self.device, nowcasters, schedules, folder, collected, recipes)
 

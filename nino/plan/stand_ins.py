@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from nino.evaluate.methods import approximate, build_nowcaster
+from nino.evaluate.methods import approximate, method_nowcaster
 from nino.l2o import L2ONet
-from nino.nowcasters import WNN, Nowcaster, load_nowcaster
-from nino.nowcasters import build_nowcaster as build_net
+from nino.nowcasters import WNN, Nowcaster, build_nowcaster, load_nowcaster
 from nino.specs import MethodSpec, ScheduleSpec
 
 PUBLISHED: dict[str, Callable[[], Nowcaster]] = {
-    "nino_no_posw": lambda: build_net("nino", hidden=128),
-    "nino_mlp": lambda: build_net("wnn+", hidden=128),
-    "nino_mlp_h32": lambda: build_net("wnn+", hidden=32),
+    "nino_no_posw": lambda: build_nowcaster("nino", hidden=128),
+    "nino_mlp": lambda: build_nowcaster("wnn+", hidden=128),
+    "nino_mlp_h32": lambda: build_nowcaster("wnn+", hidden=32),
     "wnn": WNN,
 }
 
@@ -34,7 +33,7 @@ def stand_in(method: MethodSpec, schedule: ScheduleSpec) -> tuple[Nowcaster | No
     if method.nowcaster == "l2o":
         return None, "a learned optimizer: its steps are timed as the base optimizer's; they take longer"
     if method.nowcaster != "checkpoint" or method.path is None:
-        built = build_nowcaster(method, 0, schedule)
+        built = method_nowcaster(method, 0, schedule)
         assert not isinstance(built, L2ONet)
         return built, None
     name, note = method.path.removesuffix(".pt"), None

@@ -23,7 +23,7 @@ COLUMNS = (
     Column("Release", plain("release"), once=True),
     METHOD,
     Column("Mean speed-up, %", lambda row: number(row["speedup_percent"], 1, row["bound"]), bold=itemgetter("best")),
-    Column("[Interval] or range", between()),
+    Column("[Interval] or range", between),
     Column("Reached", lambda row: f"{row['runs_reached']}/{row['runs']}"),
     Column("Tasks", lambda row: f"{row['tasks']}/{row['tasks_planned']}"),
     Column("P(faster)", fixed("probability_of_improvement", 2)),
@@ -52,13 +52,13 @@ def leaderboard(folder: Path) -> Table:
     if altered := [f"{r.folder}: {sentence}" for r in every for sentence in verify(r.folder)]:
         raise ReleaseError("\n".join(altered))
     rows = {one.folder.name: _rows(one) for one in sorted(every, key=lambda r: (r.name, -r.version))}
-    gone = [name for name, found in rows.items() if not found]
+    gone = [name for name, of_release in rows.items() if not of_release]
     left_out = f"Left out, as their logs are not there and their numbers are defined otherwise: {', '.join(gone)}."
     return lay_out(
         "leaderboard",
         "Leaderboard",
         COLUMNS,
-        [row for found in rows.values() for row in found],
+        [row for of_release in rows.values() for row in of_release],
         group=itemgetter("release"),
         notes=(
             "Mean over tasks of the speed-up in steps to target against the baseline of the same release, all seeds, "
@@ -69,7 +69,7 @@ def leaderboard(folder: Path) -> Table:
             "Bold (*): best method of a release, controls apart. A release never changes; nino verify checks it.",
             *([left_out] if gone else []),
         ),
-        findings=tuple(_finding(one, found) for one in _latest(every) if (found := rows[one.folder.name])),
+        findings=tuple(_finding(one, best_first) for one in _latest(every) if (best_first := rows[one.folder.name])),
     )
 
 
@@ -110,9 +110,9 @@ def _finding(one: Release, rows: list[dict[str, Any]]) -> str:
     best = next((row for row in rows if row["best"]), None)
     if best is None:
         return f"{one.folder.name}: no method that could be ranked reached the target."
-    steps = f"{fewer_steps(best['speedup_percent'], best['bound'])} than the baseline"
+    steps = fewer_steps(best["speedup_percent"], "the baseline", best["bound"])
     if best["interval_kind"] != "none":
-        steps += f" ({between()(best)})"
+        steps += f" ({between(best)})"
     if best["speedup_percent"] <= 0:
-        return f"{one.folder.name}: {best['label']}, the best method, takes {steps}."
-    return f"{one.folder.name}: {best['label']} takes {steps}."
+        return f"{one.folder.name}: {best['label']}, the best method, took {steps}."
+    return f"{one.folder.name}: {best['label']} took {steps}."

@@ -16,7 +16,7 @@ from nino.code_version import code_digest
 from nino.evaluate.run_folder import FILES
 from nino.files import sha256, write_json
 from nino.provenance import git_commit, hardware, versions
-from nino.report.runs import Key, Runs, planned_keys, read_some_runs
+from nino.report.runs import Key, Runs, data_path, planned_keys, read_some_runs
 from nino.report.studies import study_names
 from nino.specs import ReportSpec
 from nino.trajectories.format import get_attributes
@@ -38,6 +38,8 @@ only what ran under equal load. table2, summary and studies: 2 counts a miss wit
 where 1 left seeds with a miss out. fixed_steps: 2 reads all runs half a period after a jump, and worth on the common
 grid.
 """
+WORDING = 2
+"""How often sentences of tables and captions have been put anew; numbers follow ``DEFINITIONS``. Not recorded: 1."""
 
 
 class ManifestError(ValueError):
@@ -104,7 +106,7 @@ def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None)
         "provenance": {"versions": versions(), "hardware": hardware(), "git": git_commit()},
         "made_with": {key: distinct(entry.get(key) for entry in made) for key in ("versions", "hardware", "git")},
         "runs": {"/".join(map(str, key)): _run_entry(results, runs, key) for key in planned_keys(runs.spec)},
-        "data": checksums(results, (results / "data" / f"{task.id}.json" for task in runs.spec.tasks)),
+        "data": checksums(results, (data_path(results, task.id) for task in runs.spec.tasks)),
         "trajectories": {path.stem: trajectories_entry(path) for path in sorted(results.glob("trajectories/*.h5"))},
         "fits": {
             **{path.parent.name: fit_entry(path) for path in sorted(results.glob("metatrain/*/best.safetensors"))},
@@ -112,6 +114,7 @@ def manifest(results: Path, runs: Runs, config: Mapping[str, Any] | None = None)
         },
         "checkpoints": checksums(results, (p for fit in FITS for p in results.glob(f"{fit}/*/best.safetensors"))),
         "definitions": DEFINITIONS,
+        "wording": WORDING,
         "drawn_by": drawing(),
         "artifacts": checksums(
             results,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from nino.report.build import write_tables
-from nino.report.figures import write_figures
+from nino.report.figures import write_captions, write_figures
 from nino.report.rendering import LONG
+from nino.report.runs import Runs
 from nino.report.studies import study_names
 from nino.report.study_results import write_study
 from nino.specs import ReportSpec
@@ -21,7 +22,7 @@ STYLES = ("6bffd29158c2d5f705dc29fcd544ee517c18de679b34727f3a4b3f5eba75908e",)
 
 
 def altered_tables(
-    results: Path, spec: ReportSpec, recorded: Mapping[str, Any], outdated: Set[str], scratch: Path
+    results: Path, spec: ReportSpec, recorded: Mapping[str, Any], outdated: Set[str], reworded: bool, scratch: Path
 ) -> Iterator[str]:
     """Build tables and captions again, those of studies, too.
 
@@ -30,6 +31,7 @@ def altered_tables(
         spec: its report.
         recorded: its manifest.
         outdated: tables that an earlier version defined differently.
+        reworded: whether an earlier version put sentences differently: then only the cells of tables are compared.
         scratch: an empty folder, where they are built.
 
     Yields:
@@ -47,7 +49,9 @@ def altered_tables(
             continue
         if not (results / name).exists():
             yield f"{name}: missing, though the logs give it"
-        elif not _same(results / name, path) and path.stem not in outdated:
+        elif path.stem in outdated or (reworded and (path.suffix == ".json" or path.parent.name == "captions")):
+            continue
+        elif not (_same_cells if reworded else _same)(results / name, path):
             yield f"{name}: not what the logs give; {first_difference(results / name, path)}"
 
 
@@ -59,22 +63,37 @@ def _same(there: Path, built: Path) -> bool:
     styles = {*STYLES, *(hashlib.sha256(style).hexdigest() for style in STYLE.findall(new))}
 
     def unstyled(page: bytes) -> bytes:
-        kept = STYLE.sub(lambda s: b"" if hashlib.sha256(s[0]).hexdigest() in styles else s[0], page)
-        return kept.replace(LONG.encode(), b"")
+        plain = STYLE.sub(lambda s: b"" if hashlib.sha256(s[0]).hexdigest() in styles else s[0], page)
+        return plain.replace(LONG.encode(), b"")
 
     return unstyled(old) == unstyled(new)
 
 
-def altered_figures(results: Path, spec: ReportSpec, scratch: Path, again: bool) -> Iterator[str]:
-    """Look at every figure, and draw again those that show runs.
+def _same_cells(there: Path, built: Path) -> bool:
+    """Whether two files of a table have the same cells, whatever is said above and below them."""
+    is_row: Callable[[str], bool] = {
+        ".md": lambda line: line.startswith("|"),
+        ".tex": lambda line: line.endswith(r"\\"),
+        ".html": lambda line: line.startswith("<tr"),
+    }.get(built.suffix, lambda line: True)
+    old, new = (
+        [line.replace(LONG, "") for line in path.read_text("utf-8", "replace").splitlines() if is_row(line)]
+        for path in (there, built)
+    )
+    return old == new
+
+
+def altered_figures(results: Path, runs: Runs, scratch: Path, again: bool, reworded: bool) -> Iterator[str]:
+    """Look at every figure, build captions again, and draw again the figures that show runs.
 
     Pictures of neural graphs need a task's data; they show no number of a run, and are held to their checksums.
 
     Args:
         results: the run's directory.
-        spec: its report.
+        runs: its runs.
         scratch: where to draw; holds the figures of studies already.
         again: whether code, packages and processor are those that drew the figures.
+        reworded: whether an earlier version put sentences differently: then captions are not compared.
 
     Yields:
         A sentence for every file that is no picture, is missing or shows something else.
@@ -83,11 +102,16 @@ def altered_figures(results: Path, spec: ReportSpec, scratch: Path, again: bool)
         begins = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml"}.get(path.suffix, b"")
         if not path.read_bytes().startswith(begins):
             yield f"figures/{path.name}: no {path.suffix[1:].upper()} picture"
-    if not again:
-        return
-    write_figures(results, spec, folder=scratch / "figures")
+    if not any((results / "figures").glob("*.*")):
+        return  # there are tables alone, no figure of the run has been drawn
+    if again:
+        write_figures(results, runs.spec, folder=scratch / "figures")
+    elif not reworded:
+        write_captions(runs, scratch / "figures")
     for path in sorted(path for path in (scratch / "figures").rglob("*.*") if path.is_file()):
         name = path.relative_to(scratch).as_posix()
+        if not again and (reworded or path.suffix != ".rst"):
+            continue
         if not (results / name).exists():
             yield f"{name}: missing, though the logs give it"
         elif (results / name).read_bytes() != path.read_bytes():

@@ -18,8 +18,9 @@ from nino.release.changes import changelog, changes
 from nino.release.manifest import FITS, STUDIES, checksums, read_manifest, read_record, study_manifest
 from nino.release.manifest import NAME as MANIFEST
 from nino.release.verify import compare_checksums, verify_run, verify_studies
+from nino.report.runs import Key
 from nino.specs import ReportSpec
-from nino.specs.report import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figure_names
+from nino.specs.report import FIGURE_FORMATS, TABLE_FORMATS, TABLES, figures
 
 FORMAT = 1
 NAME = "RELEASE.json"
@@ -113,7 +114,7 @@ def gaps(results: Path, manifest: dict[str, Any], graphs: bool = True, incomplet
             yield f"evaluate/{key}: the run is missing"
     spec = ReportSpec.from_dict(manifest["report"])
     files = [f"tables/{name}.{kind}" for name in TABLES for kind in TABLE_FORMATS]
-    files += [f"figures/{name}.{kind}" for name in figure_names(spec, graphs) for kind in FIGURE_FORMATS]
+    files += [f"figures/{figure.name}.{kind}" for figure in figures(spec, graphs) for kind in FIGURE_FORMATS]
     for name in files:
         if not (results / name).exists():
             yield f"{name}: missing"
@@ -132,7 +133,7 @@ def uncommitted(results: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     made |= manifest.get("fits", {})
     for key, entry in manifest["runs"].items():
         task, method, seed = key.split("/")
-        path = results / "evaluate" / task / method / f"seed={seed}" / RESULT
+        path = Key(task, method, int(seed)).folder(results) / RESULT
         if entry["status"] != "missing" and path.is_file():
             name = path.relative_to(results).as_posix()
             made[name] = json.loads(path.read_text(encoding="utf-8")).get("provenance")
@@ -198,11 +199,27 @@ def verify(folder: Path) -> list[str]:
     differences = compare_checksums(folder, record["files"], "altered since the release")
     there = checksums(folder, (path for path in folder.rglob("*") if path.name != NAME))
     differences += [f"{name}: added since the release" for name in there if name not in record["files"]]
-    if record["logs_kept"] and not differences:
+    if differences:
+        return differences
+    if (folder / "evaluate").exists() or not (folder / MANIFEST).exists():  # else its logs were too large to keep
         differences = [sentence for check in checks for sentence in check(folder)]
-        if not record.get("fits_kept"):
+        if not any(name.startswith(FITS) for name in there):  # releases of the first version left fits out
             differences = [sentence for sentence in differences if not sentence.startswith(FITS)]
-    return differences
+    return [*_other_record(folder, record), *differences]
+
+
+def _other_record(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    """Where a release's record does not say what its manifest does."""
+    manifest = read_manifest(folder) if (folder / MANIFEST).exists() else study_manifest(folder)
+    for key, given in {"runs": _statuses(manifest), "made_with": manifest["made_with"]["git"]}.items():
+        if record[key] != given:
+            yield f"{NAME}: {key} is {record[key]}, the manifest gives {given}"
+
+
+def _statuses(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """How many planned runs have which status."""
+    statuses = [entry["status"] for entry in manifest["runs"].values()]
+    return {status: statuses.count(status) for status in sorted(set(statuses))}
 
 
 def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, target: Path, version: int) -> Release:
@@ -221,17 +238,15 @@ def _freeze(results: Path, manifest: dict[str, Any], previous: Release | None, t
             shutil.copyfile(path, copy)
         moved = changes(previous.folder / "tables", part / "tables") if previous else []
         write_text(part / CHANGES, changelog(target.name, moved, previous.folder.name if previous else None))
-        statuses = [entry["status"] for entry in manifest["runs"].values()]
         record = {
             "format": FORMAT,
             "name": results.name,
             "version": version,
             "date": datetime.now(UTC).date().isoformat(),
             "previous": previous.folder.name if previous else None,
-            "runs": {status: statuses.count(status) for status in sorted(set(statuses))},
+            "runs": _statuses(manifest),
             "made_with": manifest["made_with"]["git"],
             "logs_kept": logs_kept,
-            "fits_kept": True,
             "files": checksums(part, part.rglob("*")),
         }
         write_json(part / NAME, record)

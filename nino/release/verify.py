@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nino.config import resolve
+from nino.config.resolve import resolve
 from nino.evaluate.run_folder import FILES
 from nino.files import sha256
 from nino.release.manifest import (
@@ -17,6 +17,7 @@ from nino.release.manifest import (
     FITS,
     NAME,
     STUDIES,
+    WORDING,
     checksums,
     drawing,
     manifest,
@@ -26,7 +27,7 @@ from nino.release.manifest import (
 )
 from nino.release.rebuilding import altered_figures, altered_tables
 from nino.report.comparable import differences
-from nino.report.runs import Runs, planned_keys, read_some_runs
+from nino.report.runs import Runs, data_path, planned_keys, read_some_runs, unplanned
 from nino.specs import ReportSpec
 
 KEYS = (
@@ -46,6 +47,7 @@ KEYS = (
 """What every manifest holds."""
 LATER = ("data", "definitions", "drawn_by", "seal")
 """What manifests hold from format 2 on."""
+UNPLANNED = "a run that the report leaves out; take it into the config, or move it away"
 CHANGED = "changed since the manifest was written"
 SHOWN = 60  # characters of a value in a sentence
 
@@ -57,10 +59,11 @@ def verify_run(results: Path) -> list[str]:
       and no others.
     - The runs are what the report asks for, may be compared, and agree with their own logs.
     - The manifest's entries are those that the runs, fits and the config give.
-    - Tables, those of studies, too, and captions are what the logs give, byte for byte; a table whose numbers an
-      earlier version defined differently is held to its checksum alone.
+    - No run is there that the report leaves out, and weights are those that the runs were made with.
+    - Tables, those of studies, too, and captions are what the logs give, byte for byte. Where an earlier version
+      defined the numbers of a table differently, or put sentences differently, these are held to their checksums alone.
     - Figures are pictures and, by the code, the packages and the processor that drew them, drawn again byte for byte;
-      anywhere else they are held to their checksums alone.
+      anywhere else they are held to their checksums alone. `by_checksum` says what was.
 
     Args:
         results: a run's directory with a ``manifest.json``.
@@ -75,19 +78,36 @@ def verify_run(results: Path) -> list[str]:
     keys = (*KEYS, *(LATER if recorded["format"] > 1 else ()))
     if missing := [key for key in keys if key not in recorded]:
         return [f"{NAME}: lacks {key!r}" for key in missing]
-    found = [*_altered_entries(recorded)]
+    sentences = [*_altered_entries(recorded)]
     try:
         spec = ReportSpec.from_dict(recorded["report"])
-        found += compare_files(results, _listed(recorded), _there(results, spec, recorded))
-        found += _other_entries(results, recorded, read_some_runs(results, spec))
+        sentences += compare_files(results, _listed(recorded), _there(results, spec, recorded))
+        runs = read_some_runs(results, spec)
+        sentences += _other_entries(results, recorded, runs)
     except ValueError as error:
-        return [*found, *str(error).splitlines()]
-    outdated = {name for name, number in DEFINITIONS.items() if recorded.get("definitions", {}).get(name, 1) < number}
-    draws = any(name.startswith("figures/") for name in recorded["artifacts"])
+        return [*sentences, *str(error).splitlines()]
+    sentences += [f"{path.relative_to(results)}: {UNPLANNED}" for path in unplanned(results, spec)]
+    again, reworded = recorded.get("drawn_by") == drawing(), recorded.get("wording", 1) != WORDING
     with tempfile.TemporaryDirectory() as folder:
-        found += altered_tables(results, spec, recorded, outdated, Path(folder))
-        found += altered_figures(results, spec, Path(folder), draws and recorded.get("drawn_by") == drawing())
-    return found
+        sentences += altered_tables(results, spec, recorded, _outdated(recorded), reworded, Path(folder))
+        sentences += altered_figures(results, runs, Path(folder), again, reworded)
+    return sentences
+
+
+def by_checksum(results: Path) -> list[str]:
+    """What is not made again of a run that agrees, but held to its checksum alone, each with the reason."""
+    if not (results / NAME).exists():
+        return ["all of it (studies that train nothing, whose seconds and memory are never the same)"]
+    if not (results / "evaluate").exists():
+        return ["all of it (its logs were too large to keep)"]
+    recorded = read_manifest(results)
+    tables = sorted(name for name in _outdated(recorded) if (results / "tables" / f"{name}.csv").exists())
+    held = [f"{', '.join(tables)} (numbers that an earlier version defined otherwise)"] if tables else []
+    if recorded.get("wording", 1) != WORDING:
+        held.append("sentences (that another version put otherwise)")
+    if any((results / "figures").glob("*.*")) and recorded.get("drawn_by") != drawing():
+        held.append("figures (drawn by other code, packages or another processor)")
+    return held
 
 
 def verify_studies(results: Path) -> list[str]:
@@ -105,8 +125,8 @@ def verify_studies(results: Path) -> list[str]:
         ManifestError: for a directory without such a manifest.
     """
     listed = study_manifest(results)["artifacts"]
-    own = (results / NAME).exists()  # then the run's manifest lists all files, those of its studies, too
-    return compare_files(results, listed, {} if own else _artifacts(results), f"{STUDIES}/")
+    listed_by_run = (results / NAME).exists()  # then the run's manifest lists all files, those of its studies, too
+    return compare_files(results, listed, {} if listed_by_run else _artifacts(results), f"{STUDIES}/")
 
 
 def compare_checksums(results: Path, expected: Mapping[str, str], reason: str) -> list[str]:
@@ -136,7 +156,7 @@ def _there(results: Path, spec: ReportSpec, recorded: Mapping[str, Any]) -> dict
     """The files that a manifest written today would list."""
     of_runs = checksums(results, (key.folder(results) / name for key in planned_keys(spec) for name in FILES))
     fits = checksums(results, (path for fit in FITS for path in results.glob(f"{fit}/*/best.safetensors")))
-    data = checksums(results, (results / "data" / f"{task.id}.json" for task in spec.tasks))
+    data = checksums(results, (data_path(results, task.id) for task in spec.tasks))
     return of_runs | _artifacts(results) | fits | (data if "data" in recorded else {})
 
 
@@ -180,10 +200,28 @@ def _other_entries(results: Path, recorded: Mapping[str, Any], runs: Runs) -> It
         mine, theirs = ({**each["runs"].get(run, {}), "files": None} for each in (recorded, rebuilt))
         for name, ours, given in differences(mine, theirs):
             yield f"{NAME}: runs.{run}.{name} is {_short(ours)}, the run gives {_short(given)}"
+    yield from _other_weights(recorded, runs)
     for key in ("fits", "trajectories"):  # a release has no trajectories; fits that are gone are missing checkpoints
         for name, given in rebuilt[key].items():
             for entry, ours, theirs in differences(recorded[key].get(name), given, f"{key}.{name}"):
                 yield f"{NAME}: {entry} is {_short(ours)}, the file gives {_short(theirs)}"
+
+
+def _outdated(recorded: Mapping[str, Any]) -> set[str]:
+    """The tables that an earlier version defined differently."""
+    return {name for name, number in DEFINITIONS.items() if recorded.get("definitions", {}).get(name, 1) < number}
+
+
+def _other_weights(recorded: Mapping[str, Any], runs: Runs) -> Iterator[str]:
+    """Where the weights beside the runs are others than those that the runs were made with."""
+    for key, info in runs.info.items():
+        read = ((info.get("provenance") or {}).get("inputs") or {}).get("nowcaster")
+        if not isinstance(read, Mapping):
+            continue
+        name, theirs = "/".join(Path(read["path"]).parts[-3:]), read["sha256"]
+        mine = recorded["checkpoints"].get(name, theirs)
+        if mine != theirs:
+            yield f"{name}: {mine[:10]}..., the run {'/'.join(map(str, key))} was made with {theirs[:10]}..."
 
 
 def _short(value: Any) -> str:

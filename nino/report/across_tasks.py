@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from nino.report.comparisons import contest, reached_speedups, speedup_sample
-from nino.report.runs import Runs
+from nino.report.runs import Runs, once
 from nino.report.statistics import Interval, bound, estimate, generator, mean_over_tasks, sample_mean, saved
 
 Steps = dict[str, np.ndarray]  # task -> (seeds, methods) steps to target; NaN: no run
@@ -30,7 +30,7 @@ class Summary:
         tasks_planned: tasks in the config that the method is planned on.
         runs_reached: runs, over all tasks, that reached the target.
         runs: runs there are, over all tasks.
-        bound: what the mean is of the one without misses, see `nino.report.statistics.bound`.
+        bound: how the mean bounds the one without misses, see `nino.report.statistics.bound`.
         speedup_percent: mean over tasks of the tasks' speed-ups, ``100 (1 - mean steps / the baseline's)``.
         interval: of it, see `nino.report.statistics.estimate`.
         reached_speedup_percent: mean over tasks of the mean over seeds that both reached the target with.
@@ -118,12 +118,13 @@ def probability_of_improvement(steps: Steps) -> float:
     return sample_mean(np.array(shares))
 
 
+@once
 def summarize(runs: Runs, method: str) -> Summary:
     """A method against the baseline over all tasks."""
     spec = runs.spec
     tasks = spec.planned_tasks(method)
-    found = {task.id: speedup_sample(runs, task.id, method) for task in tasks}
-    paired = {task: sample for task, (sample, _) in found.items() if len(sample)}
+    samples = {task.id: speedup_sample(runs, task.id, method) for task in tasks}
+    paired = {task: sample for task, (sample, _) in samples.items() if len(sample)}
     mean, interval = estimate(spec, paired)
     reached = [sample_mean(reached_speedups(runs, task.id, method).to_numpy()) for task in tasks]
     part = runs.frame[runs.frame.method == method]
@@ -134,7 +135,7 @@ def summarize(runs: Runs, method: str) -> Summary:
         tasks_planned=len(tasks),
         runs_reached=int(part.reached.sum()),
         runs=int((part.status != "missing").sum()),
-        bound=bound(sign for _, sign in found.values()),
+        bound=bound(sign for _, sign in samples.values()),
         speedup_percent=mean,
         interval=interval,
         reached_speedup_percent=sample_mean(np.array([mean for mean in reached if np.isfinite(mean)])),

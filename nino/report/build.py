@@ -24,7 +24,7 @@ MAIN_TABLES = ("table1", "table2", "summary")  # what `console_text` prints
 def build_tables(runs: Runs) -> list[Table]:
     """Every table of the report, with the sentences on what it shows."""
     sentences = headline(runs)
-    spikes = tuple(spikes_sentence(runs, method) for method in runs.spec.contenders)
+    spikes = tuple(spikes_sentence(runs, method) for method in runs.spec.nowcasting())
     tables = [
         table1(runs),
         replace(table2(runs), findings=sentences),

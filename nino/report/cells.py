@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
-from nino.report.comparisons import speedup_sample
 from nino.report.formats import EMPTY
-from nino.report.measures import MEASURES, PLANNED, Cell, sample
+from nino.report.measures import MEASURES, PLANNED, Cell, sample, saving
 from nino.report.runs import Runs
 from nino.report.statistics import LOWER, NO_INTERVAL, Interval, bound, estimate, sample_std
 
 MEAN_SPEEDUP = "mean_speedup"
-TO_TARGET = ("speedup", "steps", MEAN_SPEEDUP)  # a run that misses its target counts with its budget
+TO_TARGET = ("speedup", "gain", "steps", MEAN_SPEEDUP)  # a run that misses its target counts with its budget
+STEPS = ("steps", "steps_without")
 MISSING = "missing"
 NOT_PLANNED = "n/a"
 NO_PAIR = "no pair"
@@ -33,7 +32,7 @@ class Measured:
         gap: why there is no value: ``missing`` (no such run), ``n/a`` (not planned), ``no pair`` (no seed that the
             baseline was run with, too), a dash (runs without such a value); empty where there is one.
         mean: the value, misses counted with the step budget; NaN where there is none.
-        bound: what it is of the value without misses, see `nino.report.statistics.bound`.
+        bound: how it bounds the value without misses, see `nino.report.statistics.bound`.
         std: sample standard deviation over seeds; NaN of one, and of means over tasks.
         interval: of the mean.
     """
@@ -103,15 +102,19 @@ def samples(runs: Runs, cell: Cell) -> dict[str, pd.DataFrame]:
 
 
 def _bound(runs: Runs, cell: Cell, tasks: Iterable[str]) -> str:
-    """What the value is of the one without misses."""
-    if cell.measure == "steps":
-        return LOWER if np.isinf(runs.steps(cell.task)[cell.method]).any() else ""
+    """How the value bounds the one without misses."""
+    if cell.measure in STEPS:
+        of = cell.method if cell.measure == "steps" else runs.spec.without_nowcasts(cell.task, cell.method)
+        return LOWER if of and runs.missed(cell.task, of) else ""
     if cell.measure not in TO_TARGET:
         return ""
-    return bound(speedup_sample(runs, task, cell.method)[1] for task in tasks)
+    name = "speedup" if cell.measure == MEAN_SPEEDUP else cell.measure
+    return bound(saving(runs, replace(cell, measure=name, task=task))[1] for task in tasks)
 
 
 def _gap(runs: Runs, cell: Cell, run: int) -> str:
     if not run:
         return MISSING
+    if cell.measure == "gain" and runs.spec.without_nowcasts(cell.task, cell.method) is None:
+        return EMPTY
     return NO_PAIR if cell.measure in TO_TARGET and cell.method != runs.spec.baseline else EMPTY

@@ -138,9 +138,9 @@ def spread(mean: str, std: str, digits: int = 0) -> Show:
     return lambda row: mean_std(row[mean], row[std], digits)
 
 
-def between(digits: int = 1) -> Show:
-    """Show the row's interval in brackets, its range as x to y."""
-    return lambda row: between_text(row["interval_low"], row["interval_high"], row["interval_kind"], digits)
+def between(row: Row) -> str:
+    """The row's interval in brackets, its range as x to y."""
+    return between_text(row["interval_low"], row["interval_high"], row["interval_kind"])
 
 
 def interval(rows: Sequence[Row], confidence: float) -> Column:
@@ -148,7 +148,7 @@ def interval(rows: Sequence[Row], confidence: float) -> Column:
     kinds = {row["interval_kind"] for row in rows}
     level = f"{100 * confidence:g} % interval"
     title = level if "range" not in kinds else f"[{level}] or range" if "bootstrap" in kinds else "Range of seeds"
-    return Column(title, between())
+    return Column(title, between)
 
 
 def method_text(row: Row) -> str:

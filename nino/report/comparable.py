@@ -25,8 +25,9 @@ def mixed_runs(
     """Name the runs that were not made as the report says, or not alike.
 
     A run records what it was made from. Its task (recipe, target, evaluation, model), method and schedule have to be
-    the report's, its data those of the data stage and of the other runs of its task, and its weights those of the
-    method's other runs. What an older record does not hold is not compared.
+    the report's, its data those of the data stage and of the other runs of its task, its weights those of the method's
+    other runs, and what it took from outside this package that of the other runs of the task or method. What an older
+    record does not hold is not compared.
 
     Args:
         spec: the report.
@@ -37,21 +38,30 @@ def mixed_runs(
         A line for each key that differs: the run, both values, what to do.
     """
     faults: list[str] = []
-    known = {task: (str(record["checksum"]), f"data/{task}.json") for task, record in data.items()}
+    checksums = {task: (str(record["checksum"]), f"data/{task}.json") for task, record in data.items()}
     weights: dict[str, tuple[str, str]] = {}
+    outside: dict[tuple[str, ...], tuple[Mapping[str, Any], str]] = {}
     baseline_first = sorted(info, key=lambda run: run[1] != spec.baseline)  # where no record tells, it is right
     for task, method, seed in baseline_first:
         inputs = (info[task, method, seed].get("provenance") or {}).get("inputs") or {}
         place = f"evaluate/{task}/{method}/seed={seed}/{RESULT}"
-        found = [*_as_planned(spec, (task, method, seed), inputs)]
+        of_run = [*_as_planned(spec, (task, method, seed), inputs)]
+        if info[task, method, seed]["format"] >= 2 and (gone := {"task", "method", "schedule", "seed"} - set(inputs)):
+            of_run.append(f"{min(gone)} is not recorded under provenance.inputs, as it is of every run of format 2")
         if checksum := inputs.get("data"):
-            right, where = known.setdefault(task, (checksum, place))
-            found += [f"data {checksum[:10]}..., {where} has {right[:10]}..."] if checksum != right else []
+            right, where = checksums.setdefault(task, (checksum, place))
+            of_run += [f"data {checksum[:10]}..., {where} has {right[:10]}..."] if checksum != right else []
         if isinstance(file := inputs.get("nowcaster"), Mapping) and "sha256" in file:
             right, where = weights.setdefault(method, (file["sha256"], place))
             digest = file["sha256"]
-            found += [f"weights {digest[:10]}..., {where} has {right[:10]}..."] if digest != right else []
-        faults += [f"{place}: {fault}: {NEXT}" for fault in found]
+            of_run += [f"weights {digest[:10]}..., {where} has {right[:10]}..."] if digest != right else []
+        for key, source in (inputs.get("sources") or {}).items():  # code outside this package
+            owner = "" if key.startswith("task.") else method
+            first, where = outside.setdefault((key, task, owner), (source, place))
+            for name, mine, other in differences(source, first, key):
+                if not name.endswith(".path"):  # where it lies is one machine's
+                    of_run.append(f"{name} is {mine!r}, {where} has {other!r}")
+        faults += [f"{place}: {fault}: {NEXT}" for fault in of_run]
     return faults
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from nino.report.runs import Runs
+from nino.report.runs import Runs, once
 from nino.report.statistics import (
     Interval,
     bound_of_saving,
@@ -36,7 +36,7 @@ class Comparison:
         steps_mean: mean steps of all seeds that were run; a lower bound where one missed.
         steps_std: their sample standard deviation; NaN of one seed.
         pairs: seeds that both the method and the baseline were run with.
-        bound: what the speed-up is of the one without misses, ``≥``, ``≤`` or ``≈`` (neither); empty without any.
+        bound: how the speed-up bounds the one without misses: ``≥``, ``≤`` or ``≈`` (neither); empty without any.
         speedup_percent: ``100 (1 - mean steps / the baseline's)`` over these pairs.
         interval: bootstrap interval of it, or the range of the seeds' values.
         reached_pairs: seeds that both reached the target with.
@@ -86,7 +86,7 @@ def compare(runs: Runs, task: str, method: str) -> Comparison:
         task=task,
         method=method,
         seeds_planned=len(part),
-        seeds_run=len(run),
+        seeds_run=int((part.status != "missing").sum()),
         seeds_reached=int(part.reached.sum()),
         seeds_diverged_or_failed=int(part.status.isin(["diverged", "failed"]).sum()),
         steps_mean=sample_mean(run.to_numpy()),
@@ -101,6 +101,7 @@ def compare(runs: Runs, task: str, method: str) -> Comparison:
     )
 
 
+@once
 def comparisons(runs: Runs) -> list[Comparison]:
     """Every method on every task, in the tables' order; p-values are corrected for all of them (Holm).
 
@@ -123,7 +124,9 @@ def comparisons(runs: Runs) -> list[Comparison]:
     ]
 
 
-def speedup_sample(runs: Runs, task: str, method: str, column: str = "steps") -> tuple[pd.DataFrame, str]:
+def speedup_sample(
+    runs: Runs, task: str, method: str, column: str = "steps", base: str | None = None
+) -> tuple[pd.DataFrame, str]:
     """What a speed-up is estimated from, misses counted with the budget, and what bound that makes of it.
 
     Args:
@@ -131,11 +134,12 @@ def speedup_sample(runs: Runs, task: str, method: str, column: str = "steps") ->
         task: task id.
         method: method name; the baseline itself has none.
         column: of the frame that holds the steps, ``steps`` or ``steady_steps``.
+        base: the method that it is compared with; default the baseline.
 
     Returns:
         See `nino.report.statistics.saved` and `bound_of_saving`.
     """
-    base, counted = runs.spec.baseline, runs.counted_steps(task, column)
+    base, counted = base or runs.spec.baseline, runs.counted_steps(task, column)
     sample = saved(counted[method], counted[base])
     if method == base:
         sample = sample.iloc[:0]

@@ -30,7 +30,7 @@ class Difference:
         interval: of it.
         pairs: n.
         p_value: exact paired permutation test, not corrected for other comparisons.
-        bound: of a cell by itself, what it is of the value without misses.
+        bound: of a cell by itself, how it bounds the value without misses.
     """
 
     mean: float
@@ -93,10 +93,11 @@ def findings(study: Study, runs: Runs | None, measured: Mapping[Cell, Measured])
         for contrast in study.contrasts
         if (between := _difference(runs, measured, contrast)) is not None
     ]
-    reached = _reached(runs, study, measured)
     if not compared:
-        return (f"No seed has both sides of a comparison{coverage}.", f"{reached}.")
-    return (f"{_differences(runs, compared)}{coverage}.", f"{reached}, and {_tests(runs, compared)}.")
+        return (f"No seed has both sides of a comparison{coverage}.",)
+    reached = _reached(runs, study, measured)
+    bounds = any(measured[place.cell].bound for contrast, _ in compared for place in contrast if place)
+    return (f"{_differences(runs, compared, bounds)}{coverage}.", f"{reached}, and {_tests(runs, compared)}.")
 
 
 def _difference(runs: Runs, measured: Mapping[Cell, Measured], contrast: Contrast) -> Difference | None:
@@ -104,13 +105,13 @@ def _difference(runs: Runs, measured: Mapping[Cell, Measured], contrast: Contras
     sides = [measured[place.cell] for place in contrast if place]
     if not any(side.seeds for side in sides) or not all(side.run for side in sides):
         return None
-    found = difference(runs, contrast.mine.cell, contrast.other.cell if contrast.other else None)
-    if found is None or contrast.other is not None:
-        return found
-    return replace(found, bound=measured[contrast.mine.cell].bound)
+    between = difference(runs, contrast.mine.cell, contrast.other.cell if contrast.other else None)
+    if between is None or contrast.other is not None:
+        return between
+    return replace(between, bound=measured[contrast.mine.cell].bound)
 
 
-def _differences(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) -> str:
+def _differences(runs: Runs, compared: Sequence[tuple[Contrast, Difference]], bounds: bool) -> str:
     """The first sentence: a clause for each column with all of its rows; n is given once where all share it."""
     sizes = {between.pairs for _, between in compared}
     clauses = []
@@ -122,6 +123,7 @@ def _differences(runs: Runs, compared: Sequence[tuple[Contrast, Difference]]) ->
     if "none" in kinds:
         notes.append("no interval of single seeds")
     size = [f"n = {next(iter(sizes))}"] if len(sizes) == 1 else []
+    notes += ["misses at the budget"] if bounds else []
     return f"{'; '.join(clauses)} ({'; '.join([*size, *notes])})"
 
 
@@ -157,7 +159,8 @@ def _reached(runs: Runs, study: Study, measured: Mapping[Cell, Measured]) -> str
         if value.reached < value.run
     ]
     if not short:
-        return f"All {run} runs that are compared reached the target"
+        subject = f"All {run} runs that are compared" if run > 1 else "The one run that is compared"
+        return f"{subject} reached the target"
     return f"{reached} of the {run} runs that are compared reached the target (short of it: {'; '.join(short)})"
 
 

@@ -51,7 +51,8 @@ def fixed_step_table(runs: Runs) -> Table:
         group=by_task,
         notes=(
             "Mean ± sample standard deviation over seeds of the last evaluation up to that step that comes half a "
-            f"period or more after every method's jumps, the same step for all{_read_at(runs)}. Best: of all of them.",
+            f"period or more after every method's jumps, the same step for all{_read_at(runs)}. Best: of all of them. "
+            "n: runs that got so far, where some ended before.",
             f"Half the steps are worth: the step at which {runs.spec.label(runs.spec.baseline)} was first as good as "
             "the method had been within half of its steps, by the evaluations that all runs have; median over seeds; > "
             "where it never was.",
@@ -86,7 +87,17 @@ def _read_at(runs: Runs) -> str:
 def _at(position: int) -> Callable[[Row], str]:
     """Show the metric at one of the steps; the first column says why a method has no run."""
     empty = (lambda row: row["empty"]) if position == 0 else (lambda row: EMPTY)
-    return lambda row: spread("mean", "std", row["digits"])(at) if (at := row["at"][position])["seeds"] else empty(row)
+
+    def show(row: Row) -> str:
+        at = row["at"][position]
+        return _of_some(row, spread("mean", "std", row["digits"])(at), at["seeds"]) if at["seeds"] else empty(row)
+
+    return show
+
+
+def _of_some(row: Row, text: str, seeds: int) -> str:
+    """A mean, with how many runs it is of where that is not all of them: a run that ended early leaves it."""
+    return text if seeds in (0, (row["part"].status != "missing").sum()) else f"{text} (n = {seeds})"
 
 
 def _task_text(task: TaskSpec) -> str:
@@ -95,7 +106,7 @@ def _task_text(task: TaskSpec) -> str:
 
 def _spread_text(row: Row, name: str, digits: int = 0) -> str:
     array = row["part"][name].dropna().to_numpy()
-    return mean_std(sample_mean(array), sample_std(array), digits)
+    return _of_some(row, mean_std(sample_mean(array), sample_std(array), digits), len(array))
 
 
 def _worth_text(runs: Runs, row: Row) -> str:

@@ -8,7 +8,7 @@ EMPTY = "–"
 
 
 def number(value: float, digits: int = 0, bound: str = "") -> str:
-    """A number with ``digits`` decimals, after the sign of what it is a bound of; a dash for NaN.
+    """A number with ``digits`` decimals, after the sign of a bound; a dash for NaN.
 
     >>> number(1234.56, 1), number(float("nan")), number(-5.0, 1, "≥")
     ('1234.6', '–', '≥ −5.0')
@@ -62,7 +62,7 @@ def between_text(low: float, high: float, kind: str, digits: int = 1) -> str:
 
 
 def percent(value: float, bound: str = "") -> str:
-    """A percentage with one decimal, after the sign of what it is a bound of.
+    """A percentage with one decimal, after the sign of a bound.
 
     >>> percent(46.44), percent(-3.0, "≥")
     ('46.4 %', '≥ −3.0 %')
@@ -79,15 +79,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def fewer_steps(speedup: float, bound: str = "") -> str:
-    """A speed-up in percent as an amount of steps; of a bound, which way it lies.
+def fewer_steps(speedup: float, than: str, bound: str = "") -> str:
+    """A speed-up in percent as an amount of steps beside another's; of a bound, which way it lies.
 
-    >>> fewer_steps(46.44), fewer_steps(-3.0)
-    ('46.4 % fewer steps', '3.0 % more steps')
-    >>> fewer_steps(46.44, "≥"), fewer_steps(-3.0, "≤"), fewer_steps(3.0, "≈")
-    ('at least 46.4 % fewer steps', 'at least 3.0 % more steps', '3.0 % fewer steps, misses at the budget,')
+    >>> fewer_steps(46.44, "Adam"), fewer_steps(-3.0, "Adam"), fewer_steps(0.0, "Adam")
+    ('46.4 % fewer steps than Adam', '3.0 % more steps than Adam', 'as many steps as Adam')
+    >>> fewer_steps(46.44, "Adam", "≥"), fewer_steps(-3.0, "Adam", "≤")
+    ('at least 46.4 % fewer steps than Adam', 'at least 3.0 % more steps than Adam')
+    >>> fewer_steps(0.0, "Adam", "≤"), fewer_steps(3.0, "Adam", "≈")
+    ('at least as many steps as Adam', '3.0 % fewer steps than Adam, misses at the budget')
     """
-    fewer = speedup >= 0
-    side = {"≥": "at least " if fewer else "at most ", "≤": "at most " if fewer else "at least "}.get(bound, "")
-    text = f"{side}{abs(speedup):.1f} % {'fewer' if fewer else 'more'} steps"
-    return f"{text}, misses at the budget," if bound == "≈" else text
+    percents = f"{abs(speedup):.1f} %"
+    none, fewer = percents == "0.0 %", speedup > 0
+    amount = f"as many steps as {than}" if none else f"{percents} {'fewer' if fewer else 'more'} steps than {than}"
+    least, most = ("≥", "≤") if fewer and not none else ("≤", "≥")  # of the amount of steps that is named
+    side = {least: "at least ", most: "at most "}.get(bound, "")
+    return f"{side}{amount}{', misses at the budget' if bound == '≈' else ''}"

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nino.drawing import COLUMN, PAGE, grid_shape, legend_below, new_figure, panel_grid
+from nino.drawing import BLUE, COLUMN, PAGE, RED, grid_shape, legend_below, new_figure, panel_grid
 from nino.evaluate.run_folder import QUANTILES
 from nino.report.plots import titled
 from nino.report.runs import Runs
@@ -15,13 +15,14 @@ from nino.specs import TaskSpec
 
 MOST_ROWS = 14  # more tensors than fit below each other are drawn by kind
 LEAST = 1e-3  # movements; smaller jumps are drawn there
-WHEN = {"first": "#0072B2", "last": "#D55E00"}  # told apart by colour-blind readers
+WHEN = {"first": BLUE, "last": RED}
 NOT_KEPT = "these runs kept no record of how their nowcasts lie over the parameters"
 
 
 def jumps_figure(runs: Runs, task: TaskSpec) -> Figure:
     """A panel for each method: how far its first and last nowcast moved each tensor; means over seeds."""
-    spreads = {m: table for m in (*runs.spec.contenders, *runs.spec.controls) if len(table := spread(runs, task, m))}
+    methods = (*runs.spec.nowcasting(task.id), *runs.spec.controls)
+    spreads = {method: table for method in methods if len(table := spread(runs, task, method))}
     shape = rows, columns = grid_shape(len(spreads))
     names = max((table.loc["first"].shape[0] for table in spreads.values()), default=4)
     figure = new_figure(COLUMN if columns == 1 else PAGE, 0.8 + rows * (0.5 + 0.17 * names))
@@ -34,10 +35,12 @@ def jumps_figure(runs: Runs, task: TaskSpec) -> Figure:
         handles, labels = panels[0].get_legend_handles_labels()
         legend_below(figure, handles, labels, most=2)
     else:
-        made = sum(len(runs.nowcasts_of(method, task.id)) for method in runs.spec.row_order)
+        made = sum(len(runs.nowcasts_of(method, task.id)) for method in methods)
         text = f"{made} nowcasts were made,\nof none is known how it lay\nover the tensors" if made else "no nowcasts"
+        if any(len(table) for key, table in runs.jumps.items() if key.task == task.id):
+            text = "no nowcast changed anything\nthat had moved before"
         panels[0].text(0.5, 0.5, text, ha="center", va="center", transform=panels[0].transAxes)
-    gone = [m for m in (*runs.spec.contenders, *runs.spec.controls) if runs.keys(task.id, m) and m not in spreads]
+    gone = [method for method in methods if runs.keys(task.id, method) and method not in spreads]
     figure.suptitle(titled(runs, task, gone if spreads else []), fontsize=8)
     return figure
 
@@ -76,9 +79,7 @@ def jumps_sentence(runs: Runs, method: str, task: TaskSpec) -> str:
     """Name the tensors that a method's first nowcast moves most and least."""
     label, table = runs.spec.label(method), spread(runs, task, method)
     if table.empty:
-        made = len(runs.nowcasts_of(method, task.id))
-        recorded = any(len(runs.jumps.get(key, ())) for key in runs.keys(task.id, method))
-        return f"{task.id}: {label}: {NOT_KEPT}." if made and not recorded else f"{task.id}: {label} changed nothing."
+        return f"{task.id}: {label}: {_why_empty(runs, method, task)}."
     first = table.loc["first"]
     far, near = str(first.q50.idxmax()), str(first.q50.idxmin())
     return (
@@ -86,6 +87,17 @@ def jumps_sentence(runs: Runs, method: str, task: TaskSpec) -> str:
         f"{first.q50.max():.2g} times what its tensor had moved over one spacing, that of {near} by "
         f"{first.q50.min():.2g}; 5 % of the elements of {first.q95.idxmax()} jumped by {first.q95.max():.2g} or more."
     )
+
+
+def _why_empty(runs: Runs, method: str, task: TaskSpec) -> str:
+    """Why `spread` has nothing to show of a method."""
+    tables = [runs.jumps[key] for key in runs.keys(task.id, method) if len(runs.jumps.get(key, ()))]
+    if tables:
+        moved = any(table.change.any() for table in tables)
+        return "nothing had moved before its first or last nowcast" if moved else "its nowcasts changed nothing"
+    if len(runs.nowcasts_of(method, task.id)):
+        return NOT_KEPT
+    return "no nowcast was made" if runs.keys(task.id, method) else "there is no run"
 
 
 def _panel(axes: Axes, table: pd.DataFrame) -> None:

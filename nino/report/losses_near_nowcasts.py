@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from nino.drawing import BLUE, DARK
 from nino.report.runs import Runs
 
 QUARTILES = (0.25, 0.5, 0.75)
@@ -39,10 +40,10 @@ def relative_losses(runs: Runs, task: str, method: str) -> pd.DataFrame:
 def losses_panel(axes: Axes, table: pd.DataFrame) -> None:
     """Draw the median and the quartiles on either side of the nowcast."""
     for side in (table[table.index < 0], table[table.index > 0]):
-        axes.fill_between(side.index, side[0.25], side[0.75], color="#0072B2", alpha=0.2, linewidth=0)
-        axes.plot(side.index, side[0.5], color="#0072B2", linewidth=1.0)
-    axes.axvline(0, color="#444444", linewidth=0.6, linestyle=(0, (2, 2)))
-    axes.axhline(1, color="#444444", linewidth=0.6, linestyle=(0, (2, 2)))
+        axes.fill_between(side.index, side[0.25], side[0.75], color=BLUE, alpha=0.2, linewidth=0)
+        axes.plot(side.index, side[0.5], color=BLUE, linewidth=1.0)
+    axes.axvline(0, color=DARK, linewidth=0.6, linestyle=(0, (2, 2)))
+    axes.axhline(1, color=DARK, linewidth=0.6, linestyle=(0, (2, 2)))
 
 
 def losses_sentence(runs: Runs, method: str, task: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,10 +61,17 @@ def values(runs: Runs, cell: Cell) -> dict[int, float]:
 
 def sample(runs: Runs, cell: Cell) -> pd.DataFrame:
     """A cell's values by seed with their weights in its mean, see `nino.report.statistics.estimate`."""
-    if cell.measure == "speedup":
-        return speedup_sample(runs, cell.task, cell.method)[0]
+    if cell.measure in AGAINST:
+        return saving(runs, cell)[0]
     by_seed = values(runs, cell)
     return pd.DataFrame({"value": by_seed.values(), "weight": 1.0}, index=list(by_seed), dtype=float)
+
+
+def saving(runs: Runs, cell: Cell) -> tuple[pd.DataFrame, str]:
+    """The steps that a method saves against what the cell's measure names, and what bound misses make of it."""
+    base = AGAINST[cell.measure](runs.spec, cell)
+    sample, sign = speedup_sample(runs, cell.task, cell.method, base=base or cell.method)
+    return (sample, sign) if base not in (None, cell.method) else (sample.iloc[:0], "")
 
 
 def unlike(runs: Runs, keys: Iterable[Key]) -> str:
@@ -82,10 +89,10 @@ def unlike(runs: Runs, keys: Iterable[Key]) -> str:
     if len({_place(info) for info in infos}) > 1:
         return "machines differ"
     shares = [info.get("share_of_others") for info in infos]
-    if known := [share for share in shares if share is not None]:
-        if max(known) - min(known) > EQUAL_LOAD:
+    if recorded := [share for share in shares if share is not None]:
+        if max(recorded) - min(recorded) > EQUAL_LOAD:
             return "loads differ"
-    return "load unknown" if len(known) < len(shares) else ""
+    return "load unknown" if len(recorded) < len(shares) else ""
 
 
 def unlike_baseline(runs: Runs, task: str, method: str, seed: int) -> str:
@@ -130,9 +137,15 @@ def _of_nowcasts(value: Callable[[pd.DataFrame], float]) -> Callable[[Runs, Cell
     return by_seed
 
 
-def _speedup(runs: Runs, cell: Cell) -> dict[int, float]:
-    """Percent of the baseline's steps that are saved, a miss counting with the budget."""
-    return _dict(speedup_sample(runs, cell.task, cell.method)[0].value)
+def _saved(runs: Runs, cell: Cell) -> dict[int, float]:
+    """Percent of the steps that are saved, a miss counting with the budget."""
+    return _dict(saving(runs, cell)[0].value)
+
+
+def _steps_without(runs: Runs, cell: Cell) -> dict[int, float]:
+    """Steps to target of the row that trains by the same recipe without nowcasts."""
+    base = runs.spec.without_nowcasts(cell.task, cell.method)
+    return _steps(runs, replace(cell, method=base)) if base else {}
 
 
 def _reached_speedup(runs: Runs, cell: Cell) -> dict[int, float]:
@@ -201,10 +214,16 @@ def _reach(spec: ReportSpec, method: MethodSpec) -> float:
     return float(method_schedule(method, spec.schedule).reach(0))
 
 
+AGAINST: dict[str, Callable[[ReportSpec, Cell], str | None]] = {  # what a measure of saved steps compares with
+    "speedup": lambda spec, cell: spec.baseline,
+    "gain": lambda spec, cell: spec.without_nowcasts(cell.task, cell.method),
+}
 MEASURES: dict[str, Callable[[Runs, Cell], dict[int, float]]] = {
-    "speedup": _speedup,
+    "speedup": _saved,
+    "gain": _saved,
     "reached_speedup": _reached_speedup,
     "steps": _steps,
+    "steps_without": _steps_without,
     "value_at": _value_at,
     "last_quarter": _last_quarter,
     "final": _done(lambda part: part.final),

@@ -6,12 +6,16 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from nino.code_version import HARMLESS
 from nino.config.layout import Layout
 from nino.report.columns import TASK, Column, Row, by_task, lay_out, plain
 from nino.report.formats import EMPTY, number
 from nino.report.rendering import Table
 from nino.report.runs import Key, Runs
 from nino.specs import ReportSpec
+
+KERNELS = ("cpu", "gpus", "threads", "aten", "onednn", "mkl", "blas")
+"""What of the hardware decides which bits a run has."""
 
 
 def origins_table(runs: Runs) -> Table:
@@ -41,6 +45,26 @@ def origins_table(runs: Runs) -> Table:
             "versions of all packages and the checksums of logs, weights, tables and figures.",
         ),
     )
+
+
+def made_otherwise(runs: Runs) -> tuple[str, ...]:
+    """A sentence on the code, the packages and the kernels in which the runs differ; none where they do not."""
+    made = [info.get("provenance") or {} for info in runs.info.values()]
+    packages = dict.fromkeys(name for each in made for name in each.get("versions") or () if name not in HARMLESS)
+    settings = {"commit": {(each.get("git") or {}).get("commit", "")[:10] for each in made}}
+    settings |= {name: {(each.get("versions") or {}).get(name) for each in made} for name in packages}
+    settings |= {name: {_plain((each.get("hardware") or {}).get(name)) for each in made} for name in KERNELS}
+    several = {name: stated for name, values in settings.items() if len(stated := values - {None, ""}) > 1}
+    if not several:
+        return ()
+    commits = several.pop("commit", ())
+    parts = [f"{len(commits)} commits"] if commits else []
+    parts += [f"{name} {' and '.join(sorted(values))}" for name, values in several.items()]
+    return (f"Not all runs were made alike: {'; '.join(parts)}. The table origins has the commit of each.",)
+
+
+def _plain(value: Any) -> str | None:
+    return None if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _origin(runs: Runs, row: Mapping[Any, Any]) -> dict[str, Any]:

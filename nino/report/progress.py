@@ -61,18 +61,23 @@ def worth(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
     return pd.DataFrame(curves).sort_index()
 
 
-def worth_at(runs: Runs, task: TaskSpec, method: str, step: float) -> float:
-    """Median over seeds of what a method's first ``step`` steps are worth; inf where the baseline never was as good.
+def median_worth(runs: Runs, task: TaskSpec, method: str) -> pd.Series:
+    """What each of a method's steps is worth, median over seeds; inf where the baseline never was as good.
 
-    For an even number of seeds, the lower of the two middle values (the mean of a step and inf is no step); NaN
-    without seeds.
+    Of an even number of seeds the lower of the two middle values, as the mean of a step and inf is no step. A run that
+    ended early keeps what its last step was worth.
+
+    Returns:
+        By step of the common grid; empty without a seed that both have a run of.
     """
-    table = worth(runs, task, method)
-    until = table[table.index <= step].ffill()
-    if until.empty or table.empty:
-        return float("nan")
-    values = np.sort(until.iloc[-1].dropna().to_numpy())
-    return float(values[(len(values) - 1) // 2]) if len(values) else float("nan")
+    table = worth(runs, task, method).ffill()
+    return table.quantile(0.5, axis=1, interpolation="lower") if len(table.columns) else pd.Series(dtype=float)
+
+
+def worth_at(runs: Runs, task: TaskSpec, method: str, step: float) -> float:
+    """What a method's first ``step`` steps are worth, see `median_worth`; NaN without seeds."""
+    until = median_worth(runs, task, method).loc[:step]
+    return float(until.iloc[-1]) if len(until) else float("nan")
 
 
 def settled_step(runs: Runs, task: TaskSpec, step: int) -> int:

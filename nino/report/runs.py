@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 
+from nino.config.layout import Layout
 from nino.evaluate.run_folder import RESULT, CorruptRunError, RunFiles, read_result, read_run
 from nino.evaluate.target import running_mean_score
 from nino.evaluate.target.running_mean import spacing
@@ -19,6 +21,8 @@ from nino.report.comparable import MixedRunsError, mixed_runs
 from nino.specs import ReportSpec, TaskSpec
 
 logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Key(NamedTuple):
@@ -30,7 +34,24 @@ class Key(NamedTuple):
 
     def folder(self, results: Path) -> Path:
         """Where the run's files lie below ``results/<run>``."""
-        return results / "evaluate" / self.task / self.method / f"seed={self.seed}"
+        return Path(Layout.of(results).evaluation(*self))
+
+
+def once(compute: Callable[Concatenate[Runs, P], T]) -> Callable[Concatenate[Runs, P], T]:
+    """Let a function of runs, which never change, be computed once for the same arguments: tables ask it many times.
+
+    A frame is given out as a copy, so that a caller who changes it changes nobody else's.
+    """
+
+    @wraps(compute)
+    def remembered(runs: Runs, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        results, key = runs._results, (compute, args, tuple(kwargs.items()))
+        if key not in results:
+            results[key] = compute(runs, *args, **kwargs)
+        value = results[key]
+        return cast(T, value.copy() if isinstance(value, pd.DataFrame) else value)
+
+    return remembered
 
 
 @dataclass(frozen=True)
@@ -59,8 +80,9 @@ class Runs:
     data: Mapping[str, Mapping[str, Any]]
     jumps: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
     losses: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
-    _steps: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _results: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    @once
     def part(self, task: str, method: str) -> pd.DataFrame:
         """The rows of ``frame`` of a method on a task."""
         return self.frame[(self.frame.task == task) & (self.frame.method == method)]
@@ -76,25 +98,34 @@ class Runs:
         tables = [table for key, table in items if key.method == method and task in (None, key.task) and len(table)]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
+    @once
     def steps(self, task: str, column: str = "steps") -> pd.DataFrame:
         """Steps to target of a task: a row per seed, a column per method; inf: not reached, NaN: no such run.
+
+        A run of the baseline that failed, of memory or because it was killed, has no steps: they are not known to be
+        more than the budget, and a method would gain by it. One of a method counts as a miss.
 
         Args:
             task: task id.
             column: ``steps``, to the first hit, or ``steady_steps``, to a running mean at target.
         """
-        if (task, column) not in self._steps:
-            part = self.frame[self.frame.task == task]
-            steps = part[column].fillna(np.inf).where(part.status != "missing", np.nan)
-            table = part.assign(steps=steps).pivot(index="seed", columns="method", values="steps")
-            self._steps[task, column] = table.reindex(index=list(self.spec.seeds), columns=list(self.spec.row_order))
-        return self._steps[task, column].copy()
+        part = self.frame[self.frame.task == task]
+        unknown = (part.status == "missing") | ((part.status == "failed") & (part.method == self.spec.baseline))
+        steps = part[column].fillna(np.inf).mask(unknown & part[column].isna())
+        table = part.assign(steps=steps).pivot(index="seed", columns="method", values="steps")
+        return table.reindex(index=list(self.spec.seeds), columns=list(self.spec.row_order))
 
+    @once
     def counted_steps(self, task: str, column: str = "steps") -> pd.DataFrame:
         """`steps` as methods are compared by them: a miss counts with the step budget, the least it can have taken."""
         budget = float(self.frame.budget[self.frame.task == task].max())
         return self.steps(task, column).clip(upper=budget)
 
+    def missed(self, task: str, method: str) -> bool:
+        """Whether a seed of a method missed the target, so that its mean steps are more than those that are counted."""
+        return bool(np.isinf(self.steps(task)[method]).any())
+
+    @once
     def grid(self, key: Key) -> pd.DataFrame:
         """The evaluations of a run that every run of its task has, without the rows that a hit or a peak adds."""
         task, log = self.spec.task(key.task), self.logs[key]
@@ -157,13 +188,18 @@ def read_some_runs(results: Path, spec: ReportSpec) -> Runs:
     return runs
 
 
+def data_path(results: Path, task: str) -> Path:
+    """Where the data stage recorded a task's data below ``results/<run>``."""
+    return Path(Layout.of(results).data(task))
+
+
 def read_data_record(results: Path, task: str) -> dict[str, Any] | None:
     """What the data stage recorded of a task; None where it has not run.
 
     Raises:
         CorruptRunError: for a file that is no such record.
     """
-    path = results / "data" / f"{task}.json"
+    path = data_path(results, task)
     if not path.exists():
         return None
     try:

@@ -22,7 +22,7 @@ def schedule_figure(spec: ReportSpec) -> Figure:
     """
     longest = max(task.recipe.steps for task in spec.tasks)
     planned: dict[Schedule, list[MethodSpec]] = {}
-    for method in spec.methods:
+    for method in sorted(spec.methods, key=lambda each: spec.row_order.index(each.name)):
         if method.nowcaster not in WITHOUT_NOWCASTS:
             period = method_schedule(method, spec.schedule).period  # which may be longer than any run
             planned.setdefault(method_schedule(method, spec.schedule, max(longest, period)), []).append(method)

@@ -15,7 +15,7 @@ from nino.specs import ReportSpec
 
 EXACT_SEEDS = 16  # up to here all 2^n sign patterns of the permutation test are enumerated
 RANGE_SEEDS = 3  # up to here a 95 % bootstrap interval is just the range of the values
-# what a value with misses is of the one without
+# how a value with misses bounds the one without
 LOWER = "≥"
 UPPER = "≤"
 EITHER = "≈"
@@ -88,7 +88,7 @@ def weighted_mean(values: ArrayLike, weights: ArrayLike, axis: int = -1) -> np.n
 
 
 def bound(signs: Iterable[str]) -> str:
-    """What a mean is where misses count with the budget, from what the values are: at least, at most, or neither.
+    """How a mean bounds the one without misses, from how its values do: at least, at most, or neither.
 
     >>> bound(["", "≥", "≥"]), bound(["≥", "≤"]), bound([""])
     ('≥', '≈', '')
@@ -98,7 +98,7 @@ def bound(signs: Iterable[str]) -> str:
 
 
 def bound_of_saving(missed: pd.Series, base_missed: pd.Series) -> str:
-    """What a speed-up over these seeds is of the one without misses.
+    """How a speed-up over these seeds bounds the one without misses.
 
     Args:
         missed: by seed, whether the method missed the target.

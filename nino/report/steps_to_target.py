@@ -13,9 +13,10 @@ from nino.report.cells import NOT_PLANNED
 from nino.report.columns import METHOD, TASK, Column, Row, fixed, flat, head, interval, lay_out, role, rounded, spread
 from nino.report.comparisons import Comparison, comparisons, speedup_sample
 from nino.report.formats import EMPTY, counted, number
+from nino.report.origins import made_otherwise
 from nino.report.published import Published, beside, published, published_name, published_speedup
 from nino.report.rendering import Table
-from nino.report.running_mean import running_mean_notes
+from nino.report.running_mean_notes import running_mean_notes
 from nino.report.runs import Runs
 from nino.report.statistics import mean_over_tasks, sample_mean, sample_std, smallest_n
 from nino.specs import TaskSpec
@@ -91,9 +92,10 @@ def summary_table(runs: Runs) -> Table:
             f"with the step budget. {_between_note(rows, runs.spec.confidence, 'within tasks')} {BOUNDS}",
             "Seeds both reached: mean over tasks of the mean over the seeds that both the method and the baseline "
             "reached the target with, other seeds for each method. No source says how published means count misses.",
-            "Geometric mean: of the step ratios. IQM: interquartile mean over all runs. P(faster): share of seeds on "
-            "which the method needs fewer steps than the baseline, ties half. Bold (*): best method over the tasks "
-            "that all are planned on, of those with the most runs, by the seeds that they share.",
+            "Geometric mean: of the step ratios. IQM: interquartile mean over all runs. Misses make bounds of both as "
+            "of the mean speed-up. P(faster): share of seeds on which the method needs fewer steps than the baseline, "
+            "ties half. Bold (*): best method over the tasks that all are planned on, of those with the most runs, by "
+            "the seeds that they share.",
         ),
     )
 
@@ -136,7 +138,7 @@ def table2_notes(runs: Runs, compared: Sequence[Comparison]) -> tuple[str, ...]:
         notes.append(f"{row.task}, {spec.label(str(row.method))}, seed {row.seed}: {row.status} ({row.reason}).")
     missing = runs.frame[runs.frame.status == "missing"].groupby(["task", "method"], sort=False).seed
     gaps = [f"{task}, {spec.label(str(method))} ({', '.join(map(str, seeds))})" for (task, method), seeds in missing]
-    return (*notes, f"Missing (seeds): {'; '.join(gaps)}.") if gaps else tuple(notes)
+    return (*notes, *([f"Missing (seeds): {'; '.join(gaps)}."] if gaps else []), *made_otherwise(runs))
 
 
 def published_values(runs: Runs, task: TaskSpec, method: str) -> tuple[Published | None, Published | None]:
@@ -188,7 +190,7 @@ def _steps_text(runs: Runs, row: Row) -> str:
     if not row["seeds_run"]:
         return absent(runs, row["task"], row["method"])
     shown = spread("steps_mean", "steps_std")(row)
-    return f"> {number(row['steps_mean'])}" if row["seeds_reached"] < row["seeds_run"] else shown
+    return f"> {number(row['steps_mean'])}" if runs.missed(row["task"], row["method"]) else shown
 
 
 def _steady_text(row: Row) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from nino.drawing import COLUMN, legend_below, new_figure
+from nino.drawing import BLUE, COLUMN, GREEN, ORANGE, PINK, RED, legend_below, new_figure
 from nino.report.cells import measure
 from nino.report.runs import Runs
 from nino.report.studies import Study
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")  # told apart by colour-blind readers
+COLOURS = (BLUE, RED, GREEN, PINK, ORANGE)
 
 
 def study_figure(study: Study, runs: Runs | None) -> Figure:

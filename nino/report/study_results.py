@@ -10,11 +10,12 @@ import numpy as np
 from nino.drawing import save, styled
 from nino.report.build import write_caption
 from nino.report.captions import plan_notes
-from nino.report.cells import MEAN_SPEEDUP, TO_TARGET, Measured, measure
+from nino.report.cells import MEAN_SPEEDUP, STEPS, TO_TARGET, Measured, measure
 from nino.report.columns import Column, flat, lay_out
 from nino.report.findings import difference, findings
 from nino.report.formats import EMPTY, between_text, mean_std, number
 from nino.report.measures import Cell
+from nino.report.origins import made_otherwise
 from nino.report.published import Published, beside, published
 from nino.report.rendering import Table
 from nino.report.runs import Runs, read_some_runs
@@ -53,7 +54,7 @@ def study_table(study: Study, runs: Runs | None) -> Table:
         rows,
         data=[row["cells"][j] for j in range(len(study.columns)) for row in rows],
         hidden=("text", "published_text"),
-        notes=(*study.notes, *_notes(runs, level), *(plan_notes(runs.spec) if runs else ())),
+        notes=(*study.notes, *_notes(runs, level), *((*made_otherwise(runs), *plan_notes(runs.spec)) if runs else ())),
         findings=findings(study, runs, measured),
     )
 
@@ -166,7 +167,7 @@ def _text(runs: Runs | None, cell: Cell, value: Measured) -> str:
     """The value with its interval, or the reason why it is missing; then misses, missing tasks and a smaller n."""
     if value.gap:
         return value.gap
-    sign = ">" if cell.measure == "steps" and value.bound else value.bound
+    sign = ">" if cell.measure in STEPS and value.bound else value.bound
     shown = f"{sign} " * bool(sign) + mean_std(value.mean, value.std, cell.digits)
     between = between_text(value.interval.low, value.interval.high, value.interval.kind, cell.digits)
     shown += f" {between}" if value.interval.kind == "bootstrap" else ""

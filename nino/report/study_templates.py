@@ -1,9 +1,10 @@
 """Filling in a study's rows and columns from the tasks and methods of a run.
 
-A row or column of ``studies.yaml`` is a template if its title holds ``{task}`` or ``{label}``: it is repeated for each
-task, or for each method except the baseline, with ``{task}``, ``{optimizer}`` (of the task), ``{method}`` and
-``{label}`` filled in throughout. ``more`` gives the name of a method for each column, with ``{x}`` in the place of a
-number: methods of the run whose number is in no row get a row of their own.
+A row or column of ``studies.yaml`` is a template if its title holds ``{task}``, ``{label}`` or ``{nowcasting}``: it is
+repeated for each task, for each method except the baseline, or for each that makes nowcasts, with
+``{task}``, ``{optimizer}`` (of the task), ``{method}`` and the method's label filled in throughout. ``more`` gives the
+name of a method for each column, with ``{x}`` in the place of a number: methods of the run whose number is in no row
+get a row of their own.
 """
 
 from __future__ import annotations
@@ -69,9 +70,11 @@ def _filled_in(item: Entry, spec: ReportSpec) -> Iterator[Entry]:
     """Repeat a row or column for the tasks and methods that its title stands for."""
     tasks = [{"task": task.id, "optimizer": task.recipe.optimizer} for task in spec.tasks]
     names = [method.name for method in spec.methods if method.name != spec.baseline]  # the config's order
-    methods = [{"method": name, "label": spec.label(name)} for name in names]
+    methods = {"{label}": names, "{nowcasting}": (*spec.nowcasting(), *spec.controls)}
+    kind = next((kind for kind in methods if kind in item["title"]), "")
+    filled = [{"method": name, kind[1:-1]: spec.label(name)} for name in methods.get(kind, ())]
     for task in tasks if "{task}" in item["title"] else [{}]:
-        for method in methods if "{label}" in item["title"] else [{}]:
+        for method in filled if kind else [{}]:
             yield _replace(item, {**task, **method})
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from nino.specs.errors import sentences
+from nino.specs.errors import problems, sentences
 from nino.specs.schema import adapter, described
+from nino.specs.values import CONFIG
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -47,6 +48,13 @@ class Spec:
         except ValidationError as error:
             raise ValueError(f"{cls.__name__}: {'; '.join(sentences(error, cls, values))}") from None
         return made
+
+    @classmethod
+    def under(cls, key: str, values: Mapping[str, Any]) -> Self:
+        """`from_dict` of what a config has under ``key``, where names are closed, too; errors begin with the key."""
+        if wrong := problems(cls, values, CONFIG):
+            raise ValueError("; ".join(f"{key}.{problem}" for problem in wrong))
+        return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:
         """The plain mapping, nested specs included."""

@@ -133,7 +133,7 @@ class TextOptions(Spec):
 
 
 @dataclass(frozen=True)
-class OwnTextOptions(HubOptions, TextOptions):
+class UserTextOptions(HubOptions, TextOptions):
     """Options of the data set text.
 
     Args:
@@ -205,7 +205,7 @@ DATA_OPTIONS: dict[str, type[Spec]] = {
     "lm1b": TextOptions,
     "pydoc": PydocOptions,
     "table": TableOptions,
-    "text": OwnTextOptions,
+    "text": UserTextOptions,
     "wikitext-103": TextOptions,
 }
 SOURCES: dict[str, tuple[str, ...]] = {
@@ -221,7 +221,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "text": ("text", "parquet", "hub"),
     "wikitext-103": ("hub", "parquet", "text"),
 }
-OWN_DATA = ("images", "table", "text")
+USER_DATA = ("images", "table", "text")
 """Data sets whose content a user brings."""
 SUFFIXES = {
     "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),

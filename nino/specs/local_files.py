@@ -12,7 +12,7 @@ from nino.specs.tasks import DataSpec
 SPLITS = ("train", "validation", "test")
 
 
-def own_files(spec: DataSpec, path: Path | None = None, *, partial: bool = False) -> dict[str, tuple[Path, ...]]:
+def split_files(spec: DataSpec, path: Path | None = None, *, partial: bool = False) -> dict[str, tuple[Path, ...]]:
     """The files of each split of a table or of a text that no name stands for.
 
     They are those that ``data.options.files`` names, else, of a folder, the files whose names start with ``train``,
@@ -44,20 +44,20 @@ def own_files(spec: DataSpec, path: Path | None = None, *, partial: bool = False
         if given:
             raise ValueError(f"{start}: data.path is the file {path}; with data.options.files it must be their folder")
         return {"train": (path,)}
-    found = {split: _matching(path, f"{split}*", suffixes) for split in SPLITS}
+    by_split = {split: _matching(path, f"{split}*", suffixes) for split in SPLITS}
     if given:
         named = _named(start, path, given)
-        return named | {split: files for split, files in found.items() if files and split not in named}
-    if not any(found.values()):
-        found = {"train": _matching(path, "*", suffixes)}
-    absent = [split for split in SPLITS if split in found and not found[split]]
+        return named | {split: files for split, files in by_split.items() if files and split not in named}
+    if not any(by_split.values()):
+        by_split = {"train": _matching(path, "*", suffixes)}
+    absent = [split for split in SPLITS if split in by_split and not by_split[split]]
     if "train" in absent or (absent and not partial):
-        lacks = f"no file {absent[0]}*" if len(found) > 1 else "no file"
+        lacks = f"no file {absent[0]}*" if len(by_split) > 1 else "no file"
         raise FileNotFoundError(
             f"{start} has no {absent[0]} split: {lacks} of {', '.join(suffixes)} in {path}; put it there, or name the "
             "file of each split that has one in data.options.files: the others are cut from train"
         )
-    return {split: files for split, files in found.items() if files}
+    return {split: files for split, files in by_split.items() if files}
 
 
 def source_files(spec: DataSpec) -> str:
@@ -83,5 +83,5 @@ def _named(start: str, folder: Path, given: Mapping[str, str | tuple[str, ...]])
 
 def _matching(folder: Path, start: str, suffixes: tuple[str, ...]) -> tuple[Path, ...]:
     """The files of a folder whose names begin and end so, in the order of their names; hidden ones are left out."""
-    found = {path for suffix in suffixes for path in folder.glob(f"{start}{suffix}")}
-    return tuple(sorted(path for path in found if path.is_file() and not path.name.startswith(".")))
+    paths = {path for suffix in suffixes for path in folder.glob(f"{start}{suffix}")}
+    return tuple(sorted(path for path in paths if path.is_file() and not path.name.startswith(".")))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
-from nino.specs.outside import Outside, OwnOptions
+from nino.specs.outside import Outside, UserOptions
 from nino.specs.recipe import MethodRecipe, RecipeSpec
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.tasks import TaskSpec
@@ -110,9 +110,9 @@ class MethodSpec(Spec):
     label: Text | None = None
     source: Word | None = None
     path: Text | None = None
-    options: Annotated[Mapping[str, Any], Chosen("nowcaster", dict.fromkeys(NOWCASTERS, MethodOptions), OwnOptions)] = (
-        field(default_factory=dict)
-    )
+    options: Annotated[
+        Mapping[str, Any], Chosen("nowcaster", dict.fromkeys(NOWCASTERS, MethodOptions), UserOptions)
+    ] = field(default_factory=dict)
     recipe: MethodRecipe | None = None
 
     def on(self, task: str) -> MethodSpec:

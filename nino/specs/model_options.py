@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -33,6 +34,18 @@ class TransformerOptions(Spec):
     layers: Count
     width: Count
     heads: Count
+
+
+def misfits(key: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """What of a transformer's options does not fit together: a sentence each.
+
+    Args:
+        key: of the options, dotted.
+        options: of an architecture that derives its own from `TransformerOptions`.
+    """
+    for whole, part in (("width", "heads"), ("heads", "kv_heads")):
+        if options.get(part) and options[whole] % options[part]:
+            yield f"{key}.{whole} (={options[whole]}) must be a multiple of {key}.{part} (={options[part]})"
 
 
 @dataclass(frozen=True)

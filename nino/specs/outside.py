@@ -22,7 +22,7 @@ Argument = Annotated[
     Number | Word | YesNo | list[Any],
     Allowed(meaning="An argument of a function or class of your own [as it takes it; required]"),
 ]
-OwnOptions = dict[str, Argument]  # those that it does not take are refused by `Use.problems`
+UserOptions = dict[str, Argument]  # those that it does not take are refused by `Use.problems`
 
 
 class Outside(Allowed):
@@ -49,8 +49,8 @@ class Outside(Allowed):
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """The same in JSON Schema, with the names that are registered here."""
         schema: dict[str, Any] = handler(core)
-        known = [*self.names, *sorted(registered(self.kind))]
-        return schema | {"anyOf": [{"enum": known}, {"description": self.meaning, **self.bounds}]}
+        names = [*self.names, *sorted(registered(self.kind))]
+        return schema | {"anyOf": [{"enum": names}, {"description": self.meaning, **self.bounds}]}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """How a value is validated, also where no name is ours."""
@@ -62,8 +62,8 @@ class Outside(Allowed):
     def _check(self, value: Any, info: ValidationInfo) -> Any:
         from pydantic_core import PydanticCustomError
 
-        known = value in self.names or value in registered(self.kind)
-        if info.context == CONFIG and not known and not re.fullmatch(self.bounds["pattern"], value):
+        named = value in self.names or value in registered(self.kind)
+        if info.context == CONFIG and not named and not re.fullmatch(self.bounds["pattern"], value):
             raise PydanticCustomError("names", "no such name")
         return value
 
@@ -115,9 +115,9 @@ def uses(kind: Any, values: Any, path: tuple[str | int, ...] = ()) -> Iterator[U
                 yield from uses(hints[name], value, (*path, name))
             elif (reference := Reference.find(value, told.kind)) is not None:
                 options = (get(told.options) or {}) if told.options else {}
-                own = {key: given for key, given in options.items() if key not in told.apart}
+                arguments = {key: given for key, given in options.items() if key not in told.apart}
                 offered = [each for each in KINDS[told.kind].offered if each not in told.beside or get(each)]
-                yield Use(dotted([*path, name]), value, told.kind, reference, own, tuple(offered))
+                yield Use(dotted([*path, name]), value, told.kind, reference, arguments, tuple(offered))
     elif get_origin(kind) in (Union, types.UnionType):
         for case in get_args(kind):
             if case is not types.NoneType:
@@ -141,14 +141,14 @@ def _outside(hint: Any) -> Outside | None:
 
 def files(*specs: Spec) -> list[str]:
     """The Python files outside this package that specs name, each once."""
-    found = (use.reference.file for spec in specs for use in uses(type(spec), spec))
-    return list(dict.fromkeys(str(file) for file in found if file is not None))
+    named = (use.reference.file for spec in specs for use in uses(type(spec), spec))
+    return list(dict.fromkeys(str(file) for file in named if file is not None))
 
 
 def packages(*specs: Spec) -> list[str]:
     """The installed packages whose modules specs name, each once, as ``name version``."""
-    found = (use.reference.package for spec in specs for use in uses(type(spec), spec))
-    return sorted({package for package in found if package is not None})
+    named = (use.reference.package for spec in specs for use in uses(type(spec), spec))
+    return sorted({package for package in named if package is not None})
 
 
 def records(spec: Spec) -> dict[str, dict[str, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 from nino.specs.base import Spec
-from nino.specs.outside import Outside, OwnOptions
+from nino.specs.outside import Outside, UserOptions
 from nino.specs.values import (
     Allowed,
     Chosen,
@@ -50,13 +50,8 @@ class SGDOptions(Spec):
 
 
 @dataclass(frozen=True)
-class MuonOptions(Spec):
-    """Options of the optimizer muon, for what Muon trains; the rest is AdamW's.
-
-    Args:
-        momentum: decay of the running sum of gradients [fraction].
-        nesterov: whether the gradient is looked at where the momentum leads [yes or no].
-    """
+class MuonOptions(SGDOptions):
+    """Options of the optimizer muon, for what Muon trains; the rest is AdamW's."""
 
     momentum: Probability = 0.95
     nesterov: YesNo = True
@@ -69,7 +64,7 @@ OPTIMIZER_OPTIONS: dict[str, type[Spec]] = {
     "muon": MuonOptions,
 }
 OptimizerName = Annotated[str, Outside("optimizer", OPTIMIZER_OPTIONS, options="options")]
-OptimizerOptions = Annotated[Mapping[str, Any] | None, Chosen("optimizer", OPTIMIZER_OPTIONS, OwnOptions)]
+OptimizerOptions = Annotated[Mapping[str, Any] | None, Chosen("optimizer", OPTIMIZER_OPTIONS, UserOptions)]
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class AroundSpec(Spec):
     """
 
     optimizer: Annotated[str, Outside("wrapper", options="options")]
-    options: Annotated[Mapping[str, Any], Chosen("optimizer", {}, OwnOptions)] = field(default_factory=dict)
+    options: Annotated[Mapping[str, Any], Chosen("optimizer", {}, UserOptions)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

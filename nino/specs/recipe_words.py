@@ -56,8 +56,8 @@ def recipe_sentences(methods: Sequence[MethodSpec], tasks: Sequence[str]) -> tup
     >>> recipe_sentences([MethodSpec("tuned", "none", recipe=MethodRecipe(lr=0.02))], ["a", "b"])
     ("In place of the task's recipe: tuned: lr 0.02.",)
     """
-    own = [(method.label or method.name, _by_task(method, tasks)) for method in methods if method.recipe is not None]
-    rows = [f"{label}: {text}" for label, text in own if text]
+    said = [(method.label or method.name, _by_task(method, tasks)) for method in methods if method.recipe is not None]
+    rows = [f"{label}: {text}" for label, text in said if text]
     return (f"In place of the task's recipe: {'; '.join(rows)}.",) if rows else ()
 
 

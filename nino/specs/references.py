@@ -179,8 +179,8 @@ class Reference:
             yield f"{self.where} is no Python file ({error})"
             return
         if self.name not in defined.nodes and not defined.every:
-            known = defined.public
-            yield f"{self.where} defines no {self.name}{f'; {suggest(self.name, known)}' if known else ''}"
+            names = defined.public
+            yield f"{self.where} defines no {self.name}{f'; {suggest(self.name, names)}' if names else ''}"
         elif options is not None:
             if (signature := defined.signature(self.name)) is not None:
                 yield from _misfits(self.name, signature, options, KINDS[kind], offered)
@@ -234,8 +234,8 @@ def _with_version(module: str) -> str | None:
     try:
         return f"{module} {version(module)}"
     except PackageNotFoundError:  # it has another name than its module, or none: only now read what all packages hold
-        known = () if module in sys.stdlib_module_names else packages_distributions().get(module, ())
-        return ", ".join(f"{name} {version(name)}" for name in sorted({*known})) or None
+        packages = () if module in sys.stdlib_module_names else packages_distributions().get(module, ())
+        return ", ".join(f"{name} {version(name)}" for name in sorted({*packages})) or None
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from nino.specs.base import Spec
-from nino.specs.methods import CONTROLS, MethodSpec
+from nino.specs.methods import CONTROLS, WITHOUT_NOWCASTS, MethodSpec
 from nino.specs.recipe_words import recipe_sentences
 from nino.specs.schedule import ScheduleSpec
 from nino.specs.tasks import TaskSpec
@@ -105,6 +105,21 @@ class ReportSpec(Spec):
         """Methods that bound the table: no jump, noise, a line, the run's own future."""
         return tuple(m.name for m in self.methods if m.name != self.baseline and m.nowcaster in CONTROLS)
 
+    def nowcasting(self, task: str | None = None) -> tuple[str, ...]:
+        """The contenders that make nowcasts, of those planned on a task or of all."""
+        kinds = {method.name: method.nowcaster for method in self.methods}
+        planned = (m for m in self.contenders if task is None or self.plans(task, m))
+        return tuple(method for method in planned if kinds[method] not in WITHOUT_NOWCASTS)
+
+    def without_nowcasts(self, task: str, method: str) -> str | None:
+        """The row that trains a task as a method does, by the same recipe, but makes no nowcast; None if none does."""
+        rows = {each.name: each for each in self.methods}
+        if rows[method].nowcaster in WITHOUT_NOWCASTS:
+            return None
+        recipe = rows[method].recipe_of(self.task(task))
+        plain = (m for m in self.row_order if rows[m].nowcaster == "none" and self.plans(task, m))
+        return next((m for m in plain if rows[m].recipe_of(self.task(task)) == recipe), None)
+
     @property
     def row_order(self) -> tuple[str, ...]:
         """Rows of a table: the baseline, the contenders, then the controls."""
@@ -157,13 +172,3 @@ def figures(spec: ReportSpec, graphs: bool = True) -> list[FigureName]:
     """
     kinds = TASK_FIGURES + (GRAPH_FIGURES if graphs else ())
     return [FigureName(kind, task.id) for task in spec.tasks for kind in kinds] + [FigureName(k) for k in RUN_FIGURES]
-
-
-def figure_names(spec: ReportSpec, graphs: bool = True) -> list[str]:
-    """Stems of all figures of a report, each written as ``.svg`` and ``.png`` with a caption.
-
-    Args:
-        spec: the report.
-        graphs: whether pictures of the tasks' neural graphs belong to it.
-    """
-    return [figure.name for figure in figures(spec, graphs)]

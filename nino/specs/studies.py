@@ -79,6 +79,7 @@ STUDY_TABLES = (
     "still",
     "base-optimizers",
     "tuning",
+    "recipes",
     "spikes",
 )
 """Tables of studies that are made of training runs, in their order; `nino.report.studies` describes them."""

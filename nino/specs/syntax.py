@@ -88,19 +88,18 @@ class Definitions:
 
     def signature(self, name: str) -> Signature | None:
         """The arguments of a function or class; None where the syntax does not tell."""
-        found = self._found(name)
-        if found is not None and isinstance(found[1], ast.FunctionDef):
-            return None if found[1].decorator_list else Signature.of(found[1], method=False)
+        binding = self._binding(name)
+        if binding is not None and isinstance(binding[1], ast.FunctionDef):
+            return None if binding[1].decorator_list else Signature.of(binding[1], method=False)
         return self.method(name, "__init__")
 
     def method(self, name: str, method: str) -> Signature | None:
         """The arguments of a class's method, its own or of its first bases; None where the syntax does not tell."""
         here = self
         for _ in range(DEEPEST):
-            found = here._found(name)
-            if found is None:
+            if (binding := here._binding(name)) is None:
                 return None
-            here, node = found
+            here, node = binding
             if not isinstance(node, ast.ClassDef):
                 return None
             entries = _nodes(node.body)
@@ -114,7 +113,7 @@ class Definitions:
             name = node.bases[0].id
         return None
 
-    def _found(self, name: str) -> tuple[Definitions, ast.stmt] | None:
+    def _binding(self, name: str) -> tuple[Definitions, ast.stmt] | None:
         """The statement that binds a name, followed through imports, and the file that it stands in."""
         here = self
         for _ in range(DEEPEST):
@@ -167,10 +166,10 @@ def _parsed(source: bytes, package: str) -> Definitions:
     """Read a file's content, which Python itself decodes, as it does when it imports the file."""
     nodes = _nodes(ast.parse(source).body)
     symbols = symtable.symtable(source, "<file>", "exec").get_symbols()  # type: ignore[arg-type]  # it takes bytes, too
-    found = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_declared_global()]
+    bound = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_declared_global()]
     used = {s.get_name() for s in symbols if s.is_referenced()}
     every = not nodes.keys().isdisjoint(("*", "__getattr__")) or not used.isdisjoint(DYNAMIC)
-    return Definitions(dict.fromkeys(found) | nodes, every, package)
+    return Definitions(dict.fromkeys(bound) | nodes, every, package)
 
 
 def _nodes(body: list[ast.stmt]) -> dict[str, ast.stmt | None]:

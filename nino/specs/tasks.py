@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from nino.specs.base import Spec
 from nino.specs.data_options import DATA_OPTIONS, SOURCES
 from nino.specs.model_options import MODEL_OPTIONS
-from nino.specs.outside import Outside, OwnOptions
+from nino.specs.outside import Outside, UserOptions
 from nino.specs.recipe import RecipeSpec
 from nino.specs.targets import TargetSpec
 from nino.specs.values import (
@@ -39,7 +39,7 @@ class DataSpec(Spec):
     name: Annotated[str, Outside("data", DATA_OPTIONS, options="options", beside=("path",))]
     source: Annotated[str, Allowed(names=dict.fromkeys(chain(*SOURCES.values())))] = "embedded"
     path: Word | None = None
-    options: Annotated[Mapping[str, Any], Chosen("name", DATA_OPTIONS, OwnOptions)] = field(default_factory=dict)
+    options: Annotated[Mapping[str, Any], Chosen("name", DATA_OPTIONS, UserOptions)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ModelSpec(Spec):
     """
 
     name: Annotated[str, Outside("model", MODEL_OPTIONS, options="options")]
-    options: Annotated[Mapping[str, Any], Chosen("name", MODEL_OPTIONS, OwnOptions)] = field(default_factory=dict)
+    options: Annotated[Mapping[str, Any], Chosen("name", MODEL_OPTIONS, UserOptions)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

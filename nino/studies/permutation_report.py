@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from nino.drawing import PAGE, new_figure, save, styled
+from nino.drawing import BLUE, PAGE, RED, new_figure, save, styled
 from nino.graphs.registry import Topology
 from nino.nowcasters import NiNoNet, load_nowcaster
 from nino.report.columns import Column, Row, lay_out, plain, rounded
@@ -27,7 +27,7 @@ MOVED = 1e-9
 """Relative distance above which an embedding is another one: rounding of float64 stays orders of magnitude below."""
 
 FOLDS = 5
-GOOD, BAD = "#0072B2", "#D55E00"
+GOOD, BAD = BLUE, RED
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class EMA(Average):
 
 
 class LAWA(Average):
-    """The mean of the latest weights (LAWA; Kaddour, 2022), of those that there are until the window is full.
+    """The mean of the latest weights (LAWA; Kaddour, 2022); until the window is full, of as many as there are.
 
     Args:
         source: see `Average`.

@@ -168,8 +168,8 @@ def _labels(data: str, name: str, column: Any) -> list[Any]:
     if _is_text(column.type):
         return ["" if value is None else value for value in values]
     _numbers(data, name, column)  # refuses what is neither; its own are too coarse for whole numbers beyond 2^53
-    known = zip(values, missing_in(column), strict=True)
-    return ["" if gone else int(value) if value == int(value) else float(value) for value, gone in known]
+    numbers = zip(values, missing_in(column), strict=True)
+    return ["" if gone else int(value) if value == int(value) else float(value) for value, gone in numbers]
 
 
 def _codes(labels: Sequence[Any], train: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:

@@ -12,8 +12,8 @@ from typing import IO, NamedTuple
 
 from nino.files import path_below, sums_below
 from nino.specs import DataSpec
-from nino.specs.data_options import OwnTextOptions
-from nino.specs.local_files import SPLITS, own_files
+from nino.specs.data_options import UserTextOptions
+from nino.specs.local_files import SPLITS, split_files
 from nino.tasks.splitting import shares
 from nino.tasks.text import TextFiles, parquet_rows
 
@@ -70,8 +70,8 @@ class CutText:
         return hashlib.sha256("\n".join([self.row.__name__, self.column, *parts]).encode()).hexdigest()
 
 
-def own_text(
-    spec: DataSpec, options: OwnTextOptions, row: Callable[[str], str], folder: Path, *, partial: bool = False
+def user_text(
+    spec: DataSpec, options: UserTextOptions, row: Callable[[str], str], folder: Path, *, partial: bool = False
 ) -> TextFiles | CutText:
     """The text that a data set of one's own names.
 
@@ -92,7 +92,7 @@ def own_text(
         FileNotFoundError: where a file is missing; says which belongs where.
         ValueError: for files that do not go together, or parts that leave nothing.
     """
-    files = own_files(spec, folder, partial=partial)
+    files = split_files(spec, folder, partial=partial)
     absent = [split for split in ("validation", "test") if split not in files]
     if not absent:
         return TextFiles(files, row, folder, options.column)

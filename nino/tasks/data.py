@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nino.tasks.pieces import Pieces
+from nino.tasks.checked_pieces import Pieces
 
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """What a model is called with: a tensor, several by position, or several by name; the first axis is the example."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
+from nino.contracts import attempt
 from nino.specs.local_files import SPLITS
 from nino.tasks.data import Batch, Data, Split
 
@@ -39,10 +40,7 @@ def violations(load: Load) -> list[str]:
     for check in (_examples, _loss, _selects):
         if sentences:
             break  # what is not finite equals nothing, and labels out of range have no loss
-        try:
-            sentences += check(data)
-        except Exception as error:
-            sentences.append(f"{check.__name__.strip('_')}: raised {type(error).__name__}: {error}")
+        sentences += attempt(check, data)
     return sentences + list(_repeatable(data, load))
 
 

@@ -39,22 +39,25 @@ class HubText:
     tokens: tuple[int, int, int]
 
 
-WIKITEXT_103 = HubText(
-    "Salesforce/wikitext",
-    "wikitext-103-raw-v1",
-    None,
-    ("train", "validation", "test"),
-    (115_000_000, 247_000, 283_000),  # an epoch of 3,500 steps of 32 x 1024 tokens
-)
-# LM1B has no validation part on the hub: the first 5 % of the training part, as `run_clm` splits where there is none.
-LM1B = HubText(
-    "billion-word-benchmark/lm1b",
-    "plain_text",
-    "refs/convert/parquet",
-    ("train[5%:]", "train[:5%]", "test"),
-    (803_000_000, 42_000_000, 8_400_000),  # an epoch of 24,500 steps of 32 x 1024 tokens; 306,688 test sentences
-)
-HUB_TEXT = {"wikitext-103": WIKITEXT_103, "lm1b": LM1B}
+HUB_TEXT = {
+    # WikiText-103 (Merity et al., 2016), the raw variant: articles of English Wikipedia.
+    "wikitext-103": HubText(
+        "Salesforce/wikitext",
+        "wikitext-103-raw-v1",
+        None,
+        ("train", "validation", "test"),
+        (115_000_000, 247_000, 283_000),  # an epoch of 3,500 steps of 32 x 1024 tokens
+    ),
+    # The One Billion Word benchmark (Chelba et al., 2013): shuffled sentences of news. It has no validation part on the
+    # hub: the first 5 % of the training part, as `run_clm` splits where there is none.
+    "lm1b": HubText(
+        "billion-word-benchmark/lm1b",
+        "plain_text",
+        "refs/convert/parquet",
+        ("train[5%:]", "train[:5%]", "test"),
+        (803_000_000, 42_000_000, 8_400_000),  # an epoch of 24,500 steps of 32 x 1024 tokens, the paper's ~24k
+    ),
+}
 
 
 def fetch(hub_text: HubText, folder: Path) -> None:
@@ -158,11 +161,13 @@ def _fetch_splits(spec: DataSpec, options: HubOptions, folder: Path) -> None:
     with TemporaryDirectory(prefix=".cache-", dir=folder) as cache:  # the library's own copy, of the same size
         try:
             if Path(where, "dataset_dict.json").is_file():
-                found = datasets.load_from_disk(where)
+                repository = datasets.load_from_disk(where)
             else:
-                found = datasets.load_dataset(where, name=options.subset, revision=options.revision, cache_dir=cache)
-            for split, part in _chosen(splits.train, splits.validation, splits.test, found).items():
-                whole = found[part] if part in found else _part_of(options, part, cache)
+                repository = datasets.load_dataset(
+                    where, name=options.subset, revision=options.revision, cache_dir=cache
+                )
+            for split, part in _chosen(splits.train, splits.validation, splits.test, repository).items():
+                whole = repository[part] if part in repository else _part_of(options, part, cache)
                 whole.to_parquet(str(folder / f"{split}.parquet"))
         except (OSError, ValueError, RuntimeError, KeyError, datasets.exceptions.DatasetsError) as error:
             raise FileNotFoundError(
@@ -172,13 +177,13 @@ def _fetch_splits(spec: DataSpec, options: HubOptions, folder: Path) -> None:
             ) from error
 
 
-def _chosen(train: str, validation: str | None, test: str | None, found: Any) -> dict[str, str]:
+def _chosen(train: str, validation: str | None, test: str | None, splits: Any) -> dict[str, str]:
     """What the repository calls those of our splits that it has."""
-    if train not in found and "[" not in train:
-        raise ValueError(f"it has no split {train!r}; data.options.splits.train may be {', '.join(found)}")
+    if train not in splits and "[" not in train:
+        raise ValueError(f"it has no split {train!r}; data.options.splits.train may be {', '.join(splits)}")
     chosen = {"train": train}
     for split, given in (("validation", validation), ("test", test)):
-        names = (given,) if given else tuple(name for name in SYNONYMS[split] if name in found)
+        names = (given,) if given else tuple(name for name in SYNONYMS[split] if name in splits)
         chosen |= {split: names[0]} if names else {}
     return chosen
 

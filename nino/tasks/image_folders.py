@@ -54,7 +54,7 @@ def read_folder(spec: DataSpec) -> ImageFolder:
     if not folder.is_dir():
         raise FileNotFoundError(f"{start}: no folder {folder}, which data.path names; put it there, or set data.path")
     named = {split: [folder / name for name in names if (folder / name).is_dir()] for split, names in FOLDERS.items()}
-    splits = {split: found[0] for split, found in named.items() if found} if named["train"] else {"train": folder}
+    splits = {split: folders[0] for split, folders in named.items() if folders} if named["train"] else {"train": folder}
     files: dict[str, list[Path]] = {}
     labels: dict[str, NDArray[np.int64]] = {}
     classes: list[str] = []
@@ -62,7 +62,7 @@ def read_folder(spec: DataSpec) -> ImageFolder:
         of_class = {path.name: _images(path) for path in _folders(below)}
         if not of_class:
             raise FileNotFoundError(f"{start}: no class folders in {below}; put the images of each class in one")
-        if empty := [name for name, found in of_class.items() if not found]:
+        if empty := [name for name, images in of_class.items() if not images]:
             raise ValueError(
                 f"{start}: no images in {below / empty[0]} ({', '.join(IMAGE_SUFFIXES)}); put some there, or remove it"
             )
@@ -91,5 +91,5 @@ def _folders(folder: Path) -> list[Path]:
 
 def _images(folder: Path) -> list[Path]:
     """The image files below a folder, by their suffix; hidden ones are left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))

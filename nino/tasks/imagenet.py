@@ -16,15 +16,15 @@ from tqdm import tqdm
 from nino.files import sha256
 from nino.seeding import derive
 from nino.specs import DataSpec
+from nino.specs.data_options import ImagenetOptions
 from nino.tasks.archives import NOT_READABLE, cached_arrays, channels_first
 from nino.tasks.data import Data, image_data
-from nino.tasks.vision import ImageSizes, expect_options, expect_source
+from nino.tasks.vision import ImageSizes, expect_source
 
 SIDE = 32
 BATCHES = (*(f"train_data_batch_{i}.npz" for i in range(1, 11)), "val_data.npz")
-HUB = "ILSVRC/imagenet-1k"
-HELD_BACK = 10_000
-SIZES = ImageSizes((3, SIDE, SIDE), 1000, (1_281_167 - HELD_BACK, HELD_BACK, 50_000))
+_HELD_BACK = ImagenetOptions.held_back
+SIZES = ImageSizes((3, SIDE, SIDE), 1000, (1_281_167 - _HELD_BACK, _HELD_BACK, 50_000))
 PIECE = 50_000  # images moved at a time
 
 Pair = tuple[Tensor, Tensor]
@@ -52,7 +52,7 @@ def imagenet32(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         ValueError: for another source or option, or files that hold something else.
     """
     expect_source(spec)
-    expect_options(spec, "held_back", "repository")
+    options = ImagenetOptions.under("data.options", spec.options)
     folder = Path(spec.path) if spec.path else data_dir / spec.name
     facts: dict[str, Any] = {"source": spec.source}
     if spec.source == "npz":
@@ -60,9 +60,9 @@ def imagenet32(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     elif spec.source == "folder":
         train, test = read_image_folder(folder, data_dir)
     else:
-        facts["repository"] = spec.options.get("repository", HUB)
+        facts["repository"] = options.repository
         train, test = read_hub(facts["repository"], data_dir, download)
-    return _split(train, test, int(spec.options.get("held_back", HELD_BACK)), facts)
+    return _split(train, test, options.held_back, facts)
 
 
 def _split(train: Pair, test: Pair, held_back: int, facts: dict[str, Any]) -> Data:

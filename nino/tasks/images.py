@@ -19,13 +19,13 @@ from tqdm import tqdm
 from nino.files import path_below, sums_below
 from nino.specs import DataSpec
 from nino.specs.data_options import ImagesOptions
-from nino.specs.local_files import own_files
+from nino.specs.local_files import split_files
 from nino.tasks.archives import cached_arrays, channels_first
 from nino.tasks.data import Data, image_data
 from nino.tasks.hub import fetched
 from nino.tasks.image_folders import ImageFolder, read_folder
 from nino.tasks.splitting import drawn
-from nino.tasks.vision import expect_source, standard
+from nino.tasks.vision import expect_source, train_and_test_images
 
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits a channel start so
 FORMAT = 1  # increased whenever the same files would give other pixels
@@ -71,11 +71,11 @@ def images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """
     expect_source(spec)
     if spec.source == "npz":
-        data = standard(spec, data_dir, download, None)
+        data = train_and_test_images(spec, data_dir, download)
         if data.outputs < 2:
             raise ValueError(f"data {spec.name!r}: its file has the single class 0: nothing to predict; add others")
         return data
-    options = ImagesOptions.from_dict(spec.options)
+    options = ImagesOptions.under("data.options", spec.options)
     listed = _of_folder(spec) if spec.source == "folder" else _of_parquet(spec, options, data_dir, download)
     key = hashlib.sha256(f"{FORMAT} {options.size} {options.colours} {listed.key}".encode()).hexdigest()[:16]
 
@@ -106,7 +106,7 @@ def _of_parquet(spec: DataSpec, options: ImagesOptions, data_dir: Path, download
     """Image files and labels in columns of Parquet files, as ``datasets`` writes them, too."""
     hub = spec.source == "hub"
     folder = fetched(spec, options, data_dir, download) if hub else Path(spec.path or "")
-    files = own_files(spec, folder if hub else None, partial=hub)
+    files = split_files(spec, folder if hub else None, partial=hub)
     checksums = sums_below(folder, chain.from_iterable(files.values()))
     sources: dict[str, list[bytes]] = {}
     names: dict[str, list[Any]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +10,14 @@ import torch
 
 from nino.seeding import derive
 from nino.specs import DataSpec
-from nino.specs.data_options import OwnTextOptions
-from nino.tasks.cut_text import CutText, own_text
+from nino.specs.data_options import PydocOptions, TextOptions, UserTextOptions
+from nino.tasks.cut_text import CutText, user_text
 from nino.tasks.data import Blocks, Data, joint_digest
-from nino.tasks.hub import LM1B, WIKITEXT_103, HubText, fetch, fetched
-from nino.tasks.text import TextFiles, exact_row, local_files, sentence_row, text_folder, wiki_row
-from nino.tasks.tokenizers import BYTES, GPT2_TOKENIZER, load_tokenizer
+from nino.tasks.hub import HUB_TEXT, fetch, fetched
+from nino.tasks.text import TextFiles, exact_row, local_files, text_folder, wiki_row
+from nino.tasks.tokenizers import BYTES, load_tokenizer
 from nino.tasks.tokens import cached_blocks
-from nino.tasks.vision import expect_options, expect_source
-
-TEXT_OPTIONS = ("block", "tokenizer", "group", "files", "evaluation_blocks")
+from nino.tasks.vision import expect_source
 
 
 def pydoc(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
@@ -40,8 +38,7 @@ def pydoc(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     from pydoc_data.topics import topics
 
     expect_source(spec)
-    expect_options(spec, "block")
-    block = int(spec.options.get("block", 64))
+    block = PydocOptions.under("data.options", spec.options).block
     texts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for name, topic in distinct_paragraphs(topics).items():
         part = {0: "validation", 2: "validation", 9: "test"}.get(derive(0, f"pydoc/{name}") % 10, "train")
@@ -76,20 +73,6 @@ def distinct_paragraphs(topics: Mapping[str, str]) -> dict[str, str]:
     return dict(sorted(distinct.items()))
 
 
-def wikitext103(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """WikiText-103 (Merity et al., 2016), the raw variant: articles of English Wikipedia, blank lines empty rows."""
-    return tokenized(spec, data_dir, download, wiki_row, WIKITEXT_103)
-
-
-def lm1b(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """The One Billion Word benchmark (Chelba et al., 2013): shuffled sentences of news, one a row.
-
-    On the hub it has no validation part: as ``run_clm`` does then, the first 5 % of the training part are taken. What
-    is left is an epoch of about 24,500 steps of 32 blocks, the paper's ~24k (the whole part would be 25,800).
-    """
-    return tokenized(spec, data_dir, download, sentence_row, LM1B)
-
-
 def text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """Any text: local files, a file or a folder, or a data set of the hub; lines are treated as WikiText's.
 
@@ -99,7 +82,7 @@ def text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
 
     Args:
         spec: source ``text`` (.txt, .txt.gz), ``parquet`` (option ``column``) or ``hub`` (option ``repository``);
-            ``path`` names a file or folder (default ``text`` in ``data_dir``); other options as in `tokenized`.
+            ``path`` names a file or folder (default ``text`` in ``data_dir``); other options as in `published_text`.
         data_dir: where fetched files, tokenizers and tokens are kept.
         download: whether the hub may be asked.
 
@@ -111,33 +94,27 @@ def text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         ValueError: for another source or option, or a split shorter than a block.
     """
     expect_source(spec)
-    return _in_blocks(spec, data_dir, download, text_files(spec, data_dir, download))
+    options = UserTextOptions.under("data.options", spec.options)
+    return _in_blocks(spec, options, data_dir, download, text_files(spec, options, data_dir, download))
 
 
-def text_files(spec: DataSpec, data_dir: Path, download: bool = False) -> TextFiles | CutText:
-    """The files of a text of one's own; arguments and errors are those of `text`."""
-    options = OwnTextOptions.from_dict(spec.options)
+def text_files(spec: DataSpec, options: UserTextOptions, data_dir: Path, download: bool = False) -> TextFiles | CutText:
+    """The files of a text of one's own; other arguments and errors are those of `text`."""
     row = exact_row if options.tokenizer == BYTES else wiki_row
     hub = spec.source == "hub"
     folder = fetched(spec, options, data_dir, download) if hub else text_folder(spec, data_dir)
-    return own_text(spec, options, row, folder, partial=hub)
+    return user_text(spec, options, row, folder, partial=hub)
 
 
-def tokenized(spec: DataSpec, data_dir: Path, download: bool, row: Callable[[str], str], hub_text: HubText) -> Data:
-    """A published text in blocks; tokens are made once and memory-mapped from then on.
-
-    Options: ``block`` (tokens, default 1024), ``tokenizer`` (a folder, a name on the hub or ``bytes``, default
-    GPT-2's), ``group`` (rows concatenated before blocks are cut, default 1000, as ``run_clm`` does), ``files`` (file
-    name or names of each split, relative to ``path``) and ``evaluation_blocks`` (use no more of validation and of
-    test).
+def published_text(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
+    """A text of ``HUB_TEXT`` in blocks; tokens are made once and memory-mapped from then on.
 
     Args:
         spec: source ``hub`` (kept as Parquet in ``data_dir/<name>``), ``parquet`` or ``text`` (.txt, .txt.gz);
-            ``path`` names the folder of local files (default ``data_dir/<name>``).
+            ``path`` names the folder of local files (default ``data_dir/<name>``); options are those of
+            `nino.specs.data_options.TextOptions`.
         data_dir: where fetched files, tokenizers and tokens are kept.
         download: whether the hub may be asked.
-        row: turns a line of a text file into a row.
-        hub_text: where the hub has it.
 
     Returns:
         The blocks of three splits.
@@ -147,21 +124,23 @@ def tokenized(spec: DataSpec, data_dir: Path, download: bool, row: Callable[[str
         ValueError: for another source or option.
     """
     expect_source(spec)
-    expect_options(spec, *TEXT_OPTIONS)
+    options = TextOptions.under("data.options", spec.options)
     if spec.source == "hub" and download:
-        fetch(hub_text, text_folder(spec, data_dir))
-    return _in_blocks(spec, data_dir, download, local_files(spec, data_dir, row))
+        fetch(HUB_TEXT[spec.name], text_folder(spec, data_dir))
+    return _in_blocks(spec, options, data_dir, download, local_files(spec, data_dir))
 
 
-def _in_blocks(spec: DataSpec, data_dir: Path, download: bool, files: TextFiles | CutText) -> Data:
-    block, group = (int(spec.options.get(key, default)) for key, default in (("block", 1024), ("group", 1000)))
-    checksums = files.checksums()
-    tokenizer = str(spec.options.get("tokenizer", GPT2_TOKENIZER))
+def _in_blocks(
+    spec: DataSpec, options: TextOptions, data_dir: Path, download: bool, files: TextFiles | CutText
+) -> Data:
+    block, tokenizer, checksums = options.block, options.tokenizer, files.checksums()
     encode, vocabulary, definition = load_tokenizer(tokenizer, data_dir, download)
-    made_of = {"source": files.identity(checksums), "tokenizer": definition, "block": block, "group": group}
+    made_of = {"source": files.identity(checksums), "tokenizer": definition, "block": block, "group": options.group}
     blocks = cached_blocks(data_dir / "tokens", made_of, files.rows, encode, vocabulary)
-    limit = spec.options.get("evaluation_blocks")
-    splits = [blocks["train"], *(first_blocks(blocks[split], limit) for split in ("validation", "test"))]
+    splits = [
+        blocks["train"],
+        *(first_blocks(blocks[split], options.evaluation_blocks) for split in ("validation", "test")),
+    ]
     facts = {"source": spec.source, "files": checksums, "tokenizer": tokenizer, "tokenizer_sha256": definition}
     return Data("language", splits[0], splits[1], splits[2], (block,), vocabulary, joint_digest(*splits), facts)
 

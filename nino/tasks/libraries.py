@@ -136,7 +136,7 @@ def _keys(config: Any) -> set[str]:
 
 
 def _sizes(config: Any, data: Data) -> dict[str, Any]:
-    """The values of a configuration that follow from the data, of those that it has."""
+    """The values that a configuration has and that follow from the data."""
     if data.kind == "language":
         block, vocabulary = data.shape[0], data.outputs
         sizes: dict[str, Any] = {"vocab_size": vocabulary, "max_position_embeddings": block, "use_cache": False}

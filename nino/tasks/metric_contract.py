@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nino.contracts import attempt
 from nino.tasks.data import Data
 from nino.tasks.metrics import Measure
 
@@ -26,14 +27,10 @@ def violations(metric: Measure, data: Data, higher_is_better: bool) -> list[str]
     Returns:
         A sentence for each check that fails, with what it saw; empty if all hold.
     """
-    try:
-        return [*_checked(metric, data, higher_is_better)]
-    except Exception as error:  # whatever a foreign function raises is a finding, not the end of the check
-        lines = str(error).strip().splitlines() or [""]
-        return [f"raised {type(error).__name__}: {lines[0]}"]
+    return attempt(_values, metric, data, higher_is_better)
 
 
-def _checked(metric: Measure, data: Data, higher_is_better: bool) -> list[str]:
+def _values(metric: Measure, data: Data, higher_is_better: bool) -> list[str]:
     _, targets = data.validation.slice(0, min(EXAMPLES, len(data.validation)))
     draw = torch.Generator().manual_seed(0)
     shape = targets.shape if data.loss == "mse" else (*targets.shape, data.outputs)

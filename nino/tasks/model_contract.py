@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from nino.contracts import attempt
 from nino.device import same_rng
 from nino.tasks.calls import call, predictions
 from nino.tasks.data import Inputs
@@ -16,8 +17,6 @@ from nino.tasks.task import Task
 
 BATCH = 4  # examples that a model is tried on
 ALIKE = 1e-3  # rounding that other batches may bring, relative to the largest output
-
-Check = Callable[[Task, nn.Module], Iterator[str]]
 
 
 def violations(task: Task) -> list[str]:
@@ -32,12 +31,8 @@ def violations(task: Task) -> list[str]:
     model = task.build_model(0)
     sentences: list[str] = []
     for check in (_same_for_a_seed, _form, _trains, _evaluates, _apart, _looks_back, _graph):
-        try:
-            with same_rng([task.device]):
-                sentences += check(task, model)
-        except Exception as error:  # whatever a foreign model raises is a finding, not the end of the check
-            lines = str(error).strip().splitlines() or [""]
-            sentences.append(f"{check.__name__.strip('_')}: raised {type(error).__name__}: {lines[0]}")
+        with same_rng([task.device]):
+            sentences += attempt(check, task, model)
     return sentences
 
 

@@ -11,7 +11,7 @@ from nino.graphs import NeuralGraph, neural_graph
 from nino.graphs.registry import Topology, Unknown, known_graph
 from nino.specs import ModelSpec
 from nino.tasks.data import Data
-from nino.tasks.making import is_ours
+from nino.tasks.networks import is_ours
 from nino.tasks.task import Task
 
 EXAMPLES = 2  # that a graph is recorded on: enough for layers that normalise over a batch

@@ -6,12 +6,24 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
+from nino.specs.model_options import (
+    ConvnetOptions,
+    GPT2Options,
+    LlamaOptions,
+    MLPOptions,
+    TransformerOptions,
+    ViTOptions,
+    misfits,
+)
 from nino.tasks.data import Data
 from nino.tasks.torchvision_ops import declare_missing_operators
+
+T = TypeVar("T", bound=TransformerOptions)
+KEY = "model.options"  # where a task's entry has them
 
 
 class ConvNet(nn.Sequential):
@@ -60,13 +72,7 @@ def convnet(data: Data, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: for missing, unknown or unusable options.
     """
-    check_options("convnet", options, required=("channels",))
-    channels = options["channels"]
-    if not channels or any(not isinstance(c, int) or c < 1 for c in channels):
-        raise ValueError(
-            f"model.options.channels is {channels!r}: give at least one positive integer, e.g. [16, 32, 32]"
-        )
-    return ConvNet(data.shape[0], data.outputs, channels)
+    return ConvNet(data.shape[0], data.outputs, ConvnetOptions.under(KEY, options).channels)
 
 
 def gpt2(data: Data, options: Mapping[str, Any]) -> nn.Module:
@@ -84,21 +90,19 @@ def gpt2(data: Data, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: for missing, unknown or unusable options.
     """
-    check_options("gpt2", options, required=("layers", "width", "heads"), optional=("dropout",))
-    _check_divides(options, "width", "heads")
+    chosen = _transformer(GPT2Options, options)
     declare_missing_operators()
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    dropout = float(options.get("dropout", 0.0))
     config = GPT2Config(
         vocab_size=data.outputs,
         n_positions=data.shape[0],
-        n_embd=options["width"],
-        n_layer=options["layers"],
-        n_head=options["heads"],
-        embd_pdrop=dropout,
-        attn_pdrop=dropout,
-        resid_pdrop=dropout,
+        n_embd=chosen.width,
+        n_layer=chosen.layers,
+        n_head=chosen.heads,
+        embd_pdrop=chosen.dropout,
+        attn_pdrop=chosen.dropout,
+        resid_pdrop=chosen.dropout,
         bos_token_id=data.outputs - 1,
         eos_token_id=data.outputs - 1,
         activation_function="gelu_pytorch_tanh",  # GPT-2's own 'gelu_new', as one kernel
@@ -125,22 +129,19 @@ def llama(data: Data, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: for missing, unknown or unusable options.
     """
-    check_options("llama", options, required=("layers", "width", "heads"), optional=("kv_heads", "inner", "tied"))
-    _check_divides(options, "width", "heads")
-    if "kv_heads" in options:
-        _check_divides(options, "heads", "kv_heads")
+    chosen = _transformer(LlamaOptions, options)
     declare_missing_operators()
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=data.outputs,
         max_position_embeddings=data.shape[0],
-        hidden_size=options["width"],
-        num_hidden_layers=options["layers"],
-        num_attention_heads=options["heads"],
-        num_key_value_heads=options.get("kv_heads", options["heads"]),
-        intermediate_size=options.get("inner", 4 * options["width"]),
-        tie_word_embeddings=options.get("tied", False),
+        hidden_size=chosen.width,
+        num_hidden_layers=chosen.layers,
+        num_attention_heads=chosen.heads,
+        num_key_value_heads=chosen.kv_heads or chosen.heads,
+        intermediate_size=chosen.inner or 4 * chosen.width,
+        tie_word_embeddings=chosen.tied,
         rms_norm_eps=1e-5,
         rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
         bos_token_id=data.outputs - 1,
@@ -169,11 +170,9 @@ def mlp(data: Data, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: for missing, unknown or unusable options.
     """
-    check_options("mlp", options, required=("hidden",), optional=("activation",))
-    name = options.get("activation", "relu")
-    if name not in ACTIVATIONS:
-        raise ValueError(f"model.options.activation is {name!r}; allowed are {', '.join(ACTIVATIONS)}")
-    widths = [math.prod(data.shape), *options["hidden"], data.outputs]
+    chosen = MLPOptions.under(KEY, options)
+    name = chosen.activation
+    widths = [math.prod(data.shape), *chosen.hidden, data.outputs]
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if len(data.shape) > 1:
         layers["flatten"] = nn.Flatten()
@@ -200,10 +199,9 @@ def vit(data: Data, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: for missing, unknown or unusable options, or images that patches do not fill.
     """
-    check_options("vit", options, required=("layers", "width", "heads", "patch"), optional=("inner", "dropout"))
-    _check_divides(options, "width", "heads")
+    chosen = _transformer(ViTOptions, options)
     channels, height, width = data.shape
-    if height != width or height % options["patch"]:
+    if height != width or height % chosen.patch:
         raise ValueError(
             f"model.options.patch (={options['patch']}) must divide the side of square images; the data's are "
             f"{height} x {width}"
@@ -213,13 +211,13 @@ def vit(data: Data, options: Mapping[str, Any]) -> nn.Module:
 
     config = ViTConfig(
         image_size=height,
-        patch_size=options["patch"],
+        patch_size=chosen.patch,
         num_channels=channels,
-        hidden_size=options["width"],
-        num_hidden_layers=options["layers"],
-        num_attention_heads=options["heads"],
-        intermediate_size=options.get("inner", 4 * options["width"]),
-        hidden_dropout_prob=float(options.get("dropout", 0.0)),
+        hidden_size=chosen.width,
+        num_hidden_layers=chosen.layers,
+        num_attention_heads=chosen.heads,
+        intermediate_size=chosen.inner or 4 * chosen.width,
+        hidden_dropout_prob=chosen.dropout,
         num_labels=data.outputs,
         attn_implementation="sdpa",
     )
@@ -227,20 +225,13 @@ def vit(data: Data, options: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _check_divides(options: Mapping[str, Any], whole: str, part: str) -> None:
-    """Raise a ``ValueError`` unless one option is a multiple of another."""
-    if options[whole] % options[part]:
-        raise ValueError(
-            f"model.options.{whole} (={options[whole]}) must be divisible by model.options.{part} (={options[part]})"
-        )
+def _transformer(kind: type[T], options: Mapping[str, Any]) -> T:
+    """The options of a transformer.
 
-
-def check_options(name: str, options: Mapping[str, Any], required: Sequence[str], optional: Sequence[str] = ()) -> None:
-    """Raise a ``ValueError`` that names the first option of model ``name`` that is missing or unknown."""
-    allowed = ", ".join([*required, *optional])
-    for key in required:
-        if key not in options:
-            raise ValueError(f"model {name!r} needs model.options.{key}; its options are: {allowed}")
-    for key in options:
-        if key not in required and key not in optional:
-            raise ValueError(f"model {name!r} has no model.options.{key}; its options are: {allowed}")
+    Raises:
+        ValueError: for missing and unknown ones, and for those that do not fit together.
+    """
+    chosen = kind.under(KEY, options)
+    if problem := next(misfits(KEY, vars(chosen)), None):
+        raise ValueError(problem)
+    return chosen

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from nino.specs import RecipeSpec, Reference
+from nino.specs.recipe import SGDOptions
 from nino.tasks.muon import MuonAdamW
 
 ParameterGroups = list[dict[str, Any]]
@@ -89,7 +90,7 @@ def _torch(kind: Callable[..., Optimizer], **defaults: Any) -> Callable[[nn.Modu
 OPTIMIZERS: dict[str, Callable[[nn.Module, RecipeSpec, Any], Optimizer]] = {
     "adam": _torch(torch.optim.Adam),
     "adamw": _torch(torch.optim.AdamW),
-    "sgd": _torch(torch.optim.SGD, momentum=0.9),
+    "sgd": _torch(torch.optim.SGD, momentum=SGDOptions.momentum),
     "muon": lambda model, r, options: MuonAdamW(
         model, r.lr, r.weight_decay, **options
     ),  # AdamW where Muon does not apply

@@ -12,12 +12,12 @@ from nino.specs import DataSpec, Reference
 from nino.tasks.data import Data
 from nino.tasks.imagenet import imagenet32
 from nino.tasks.images import images
-from nino.tasks.language import lm1b, pydoc, text, wikitext103
+from nino.tasks.language import published_text, pydoc, text
 from nino.tasks.libraries import timm, torchvision, transformers
 from nino.tasks.models import convnet, gpt2, llama, mlp, vit
-from nino.tasks.own_data import own_data
 from nino.tasks.tables import table
-from nino.tasks.vision import cifar10, cifar100, digits, fashion_mnist
+from nino.tasks.user_data import load_user_data
+from nino.tasks.vision import digits, train_and_test_images
 
 DataLoader = Callable[[DataSpec, Path, bool], Data]
 """``(spec, data_dir, download) -> Data``: read what ``spec`` names, keep files in ``data_dir``, fetch if allowed."""
@@ -26,17 +26,17 @@ ModelBuilder = Callable[[Data, Mapping[str, Any]], nn.Module]
 """``(data, options) -> model``: a fresh network for this data, initialised from the global generator."""
 
 DATASETS: dict[str, DataLoader] = {
-    "cifar10": cifar10,
-    "cifar100": cifar100,
+    "cifar10": train_and_test_images,
+    "cifar100": train_and_test_images,
     "digits": digits,
-    "fashion-mnist": fashion_mnist,
+    "fashion-mnist": train_and_test_images,
     "imagenet32": imagenet32,
     "images": images,
-    "lm1b": lm1b,
+    "lm1b": published_text,
     "pydoc": pydoc,
     "table": table,
     "text": text,
-    "wikitext-103": wikitext103,
+    "wikitext-103": published_text,
 }
 
 MODELS: dict[str, ModelBuilder] = {
@@ -72,4 +72,4 @@ def load_data(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     if reference is None:
         allowed = ", ".join(sorted(DATASETS))
         raise ValueError(f"data.name is {spec.name!r}; allowed are {allowed}, FILE.py:NAME and MODULE:NAME")
-    return own_data(spec, reference)
+    return load_user_data(spec, reference)

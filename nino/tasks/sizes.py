@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from nino.specs import DataSpec, TaskSpec
-from nino.specs.data_options import DATA_OPTIONS, OWN_DATA, HubOptions, ImagesOptions
-from nino.specs.local_files import SPLITS, own_files
+from nino.specs.data_options import DATA_OPTIONS, USER_DATA, HubOptions, ImagesOptions, TextOptions, UserTextOptions
+from nino.specs.local_files import SPLITS, split_files
 from nino.tasks import imagenet
 from nino.tasks.cut_text import CutText
 from nino.tasks.data import Blocks, Data, Images, Rows, Split
@@ -22,11 +22,11 @@ from nino.tasks.hub import HUB_TEXT, hub_folder
 from nino.tasks.image_folders import read_folder
 from nino.tasks.images import decoded
 from nino.tasks.language import text_files
-from nino.tasks.making import sketch_model
+from nino.tasks.networks import sketch_model
 from nino.tasks.splitting import drawn
 from nino.tasks.task import load_task
 from nino.tasks.text import TextFiles, local_files, text_folder
-from nino.tasks.tokenizers import BYTES, GPT2_TOKENIZER, tokenizer_folder, vocabulary_size
+from nino.tasks.tokenizers import BYTES, tokenizer_folder, vocabulary_size
 from nino.tasks.vision import TORCHVISION, ImageSizes
 
 PUBLISHED_IMAGES: dict[str, ImageSizes] = {name: each.sizes for name, each in TORCHVISION.items()}
@@ -143,7 +143,7 @@ def _recorded(spec: TaskSpec, record: Path) -> DataSizes | None:
 
 def _of_image_folder(spec: DataSpec) -> DataSizes:
     """Exact sizes from the names of the files and, where no size is set, the first image."""
-    options, folder = ImagesOptions.from_dict(spec.options), read_folder(spec)
+    options, folder = ImagesOptions.under("data.options", spec.options), read_folder(spec)
     labels = torch.from_numpy(folder.labels["train"])
     absent = [split for split in ("validation", "test") if split not in folder.files]
     examples = {split: len(each) for split, each in folder.labels.items()}
@@ -156,10 +156,13 @@ def _of_image_folder(spec: DataSpec) -> DataSizes:
 
 def _of_text(spec: DataSpec, data_dir: Path) -> DataSizes:
     """Estimates from the size of local files, else from the published corpus."""
-    block = int(spec.options.get("block", 1024))
-    tokenizer, basis = str(spec.options.get("tokenizer", GPT2_TOKENIZER)), "the size of its files"
+    options = _text_options(spec)
+    block, tokenizer, basis = options.block, options.tokenizer, "the size of its files"
     try:
-        files = text_files(spec, data_dir) if spec.name == "text" else local_files(spec, data_dir)
+        if isinstance(options, UserTextOptions):
+            files: TextFiles | CutText = text_files(spec, options, data_dir)
+        else:
+            files = local_files(spec, data_dir)
         tokens = [
             int(_tokens(files, split) * (BYTES_PER_TOKEN[".txt"] if tokenizer == BYTES else 1)) for split in SPLITS
         ]
@@ -169,7 +172,7 @@ def _of_text(spec: DataSpec, data_dir: Path) -> DataSizes:
                 f"data {spec.name!r}: its size is that of its files, and {text_folder(spec, data_dir)} lacks some"
             ) from error
         tokens, basis = list(HUB_TEXT[spec.name].tokens), "the published corpus"
-    limit = spec.options.get("evaluation_blocks") or math.inf
+    limit = options.evaluation_blocks or math.inf
     counts = {split: max(1, count // block) for split, count in zip(SPLITS, tokens, strict=True)}
     counts |= {split: int(min(counts[split], limit)) for split in ("validation", "test")}
     try:
@@ -177,6 +180,12 @@ def _of_text(spec: DataSpec, data_dir: Path) -> DataSizes:
     except FileNotFoundError as error:
         raise UnknownSizesError(f"data {spec.name!r}: {error}") from error
     return DataSizes("language", (block,), vocabulary, counts, basis)
+
+
+def _text_options(spec: DataSpec) -> TextOptions:
+    options = DATA_OPTIONS[spec.name].under("data.options", spec.options)
+    assert isinstance(options, TextOptions)
+    return options
 
 
 def _tokens(files: TextFiles | CutText, split: str) -> float:
@@ -233,8 +242,8 @@ def missing_file(spec: DataSpec, data_dir: Path) -> str | None:
         return _first_missing([data_dir / expected.folder / name for name in expected.files])
     if spec.name == "imagenet32" and spec.source != "npz":
         return None if spec.source == "hub" or folder.is_dir() else f"no folder {folder}"
-    if spec.name in OWN_DATA and spec.source != "npz":
-        return _missing_own(spec, data_dir)
+    if spec.name in USER_DATA and spec.source != "npz":
+        return _missing_user_data(spec, data_dir)
     if spec.source == "npz":
         archive = Path(spec.path) if spec.path else data_dir / f"{spec.name}.npz"
         batches = spec.name == "imagenet32"
@@ -246,8 +255,8 @@ def missing_file(spec: DataSpec, data_dir: Path) -> str | None:
     return _missing_tokenizer(spec, data_dir)
 
 
-def _missing_own(spec: DataSpec, data_dir: Path) -> str | None:
-    """The same for what has no name of its own."""
+def _missing_user_data(spec: DataSpec, data_dir: Path) -> str | None:
+    """The same for data whose content a user brings."""
     options = DATA_OPTIONS[spec.name].from_dict(spec.options)
     assert isinstance(options, HubOptions)
     try:
@@ -258,14 +267,14 @@ def _missing_own(spec: DataSpec, data_dir: Path) -> str | None:
         elif spec.source == "folder":
             read_folder(spec)
         else:
-            own_files(spec, text_folder(spec, data_dir) if spec.name == "text" else None)
+            split_files(spec, text_folder(spec, data_dir) if spec.name == "text" else None)
     except FileNotFoundError as error:
         return str(error).partition(";")[0]
     return _missing_tokenizer(spec, data_dir) if spec.name == "text" else None
 
 
 def _missing_tokenizer(spec: DataSpec, data_dir: Path) -> str | None:
-    tokenizer = str(spec.options.get("tokenizer", GPT2_TOKENIZER))
+    tokenizer = _text_options(spec).tokenizer
     expected_at, complete = tokenizer_folder(tokenizer, data_dir)
     return None if complete else f"no tokenizer {tokenizer} at {expected_at}"
 

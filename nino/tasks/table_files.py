@@ -74,9 +74,9 @@ def read_tables(
         selected = [part.select([*features, *target]) for part in parts]
         for path, part in zip(files[split], selected, strict=True):
             _require_utf8(name, path, part)
-        kept = [_without_missing(name, *each, target, missing) for each in zip(files[split], selected, strict=True)]
-        tables += kept
-        sizes[split] = sum(len(part) for part in kept)
+        parts = [_without_missing(name, *each, target, missing) for each in zip(files[split], selected, strict=True)]
+        tables += parts
+        sizes[split] = sum(len(part) for part in parts)
         if not sizes[split]:
             reason = "no rows" if not sum(map(len, selected)) else "no row without a missing value"
             raise ValueError(f"data {name!r}: {', '.join(map(str, files[split]))}: {reason}; give it some")
@@ -147,8 +147,8 @@ def missing_in(column: Any) -> NDArray[np.bool_]:
     """Which values of a column are missing: nulls and NaN."""
     import pyarrow.compute as pc
 
-    found: NDArray[np.bool_] = pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
-    return found
+    missing: NDArray[np.bool_] = pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False)
+    return missing
 
 
 def _without_missing(name: str, path: Path, table: Table, target: Sequence[str], missing: str) -> Table:

@@ -15,7 +15,7 @@ from torch import Tensor
 from nino.files import sums_below
 from nino.specs import DataSpec
 from nino.specs.data_options import TableOptions
-from nino.specs.local_files import SPLITS, own_files
+from nino.specs.local_files import SPLITS, split_files
 from nino.tasks.columns import encode_classes, encode_feature, encode_numbers, standardised
 from nino.tasks.data import Data, Rows, joint_digest, tensor_digest
 from nino.tasks.hub import fetched
@@ -42,7 +42,7 @@ def table(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         ValueError: for another source or option, and for values that no model can be trained on.
     """
     expect_source(spec)
-    options = TableOptions.from_dict(spec.options)
+    options = TableOptions.under("data.options", spec.options)
     targets = [options.target] if isinstance(options.target, str) else list(options.target)
     if options.predict == "class" and len(targets) != 1:
         raise ValueError(
@@ -51,21 +51,21 @@ def table(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         )
     hub = spec.source == "hub"
     folder = fetched(spec, options, data_dir, download) if hub else Path(spec.path or "")
-    files = own_files(spec, folder if hub else None, partial=hub)
+    files = split_files(spec, folder if hub else None, partial=hub)
     rows, features = read_tables(spec.name, files, targets, options.features, options.missing)
-    wanted = _classes(rows, targets[0], options) if options.predict == "class" else _numbers(rows, targets, options)
-    inputs, before, columns = _features(rows, features, wanted.parts["train"], options)
+    outcome = _classes(rows, targets[0], options) if options.predict == "class" else _numbers(rows, targets, options)
+    inputs, before, columns = _features(rows, features, outcome.parts["train"], options)
     splits = [
-        Rows(inputs[part], wanted.ready[part], tensor_digest(before[part], wanted.raw[part]))
-        for part in (torch.from_numpy(wanted.parts[split]) for split in SPLITS)
+        Rows(inputs[part], outcome.ready[part], tensor_digest(before[part], outcome.raw[part]))
+        for part in (torch.from_numpy(outcome.parts[split]) for split in SPLITS)
     ]
     checksums = sums_below(folder, chain.from_iterable(files.values()))
-    facts = {"source": spec.source, "files": checksums, "features": columns, **wanted.facts}
+    facts = {"source": spec.source, "files": checksums, "features": columns, **outcome.facts}
     shape, checksum = (inputs.shape[1],), joint_digest(*splits)
-    return Data("table", splits[0], splits[1], splits[2], shape, wanted.outputs, checksum, facts, wanted.loss)
+    return Data("table", splits[0], splits[1], splits[2], shape, outcome.outputs, checksum, facts, outcome.loss)
 
 
-class Wanted(NamedTuple):
+class Outcome(NamedTuple):
     """What is to be predicted, and which rows are in which split.
 
     Args:
@@ -85,7 +85,7 @@ class Wanted(NamedTuple):
     facts: Mapping[str, Any]
 
 
-def _classes(table: SplitTable, target: str, options: TableOptions) -> Wanted:
+def _classes(table: SplitTable, target: str, options: TableOptions) -> Outcome:
     classes, names = encode_classes(table, target)
     parts = _split(table, classes, options)
     if unseen := {*range(len(names))} - {*classes[parts["train"]].tolist()}:
@@ -94,17 +94,17 @@ def _classes(table: SplitTable, target: str, options: TableOptions) -> Wanted:
             "give it rows of that class, or take them out of the other splits"
         )
     labels = torch.from_numpy(classes)
-    return Wanted(parts, labels, labels, len(names), "cross_entropy", {"classes": names})
+    return Outcome(parts, labels, labels, len(names), "cross_entropy", {"classes": names})
 
 
-def _numbers(table: SplitTable, targets: Sequence[str], options: TableOptions) -> Wanted:
+def _numbers(table: SplitTable, targets: Sequence[str], options: TableOptions) -> Outcome:
     numbers = encode_numbers(table, targets)
     parts, facts = _split(table, None, options), {}
     ready = numbers.astype(np.float32)
     if options.standardise == "all":
         ready, mean, deviation = standardised(numbers, parts["train"])
         facts = {"target_mean": mean.tolist(), "target_std": deviation.tolist()}
-    return Wanted(parts, torch.from_numpy(numbers), torch.from_numpy(ready), len(targets), "mse", facts)
+    return Outcome(parts, torch.from_numpy(numbers), torch.from_numpy(ready), len(targets), "mse", facts)
 
 
 def _split(table: SplitTable, classes: NDArray[np.int64] | None, options: TableOptions) -> dict[str, NDArray[np.int64]]:
@@ -113,8 +113,8 @@ def _split(table: SplitTable, classes: NDArray[np.int64] | None, options: TableO
     parts = {split: np.arange(*starts[i : i + 2]) for i, split in enumerate(table.sizes)}
     absent = [split for split in ("validation", "test") if split not in parts]
     labels = None if classes is None else torch.from_numpy(classes[parts["train"]])
-    own = drawn(table.name, labels, len(parts["train"]), options.draw, absent)
-    return {**parts, **{split: rows.numpy() for split, rows in own.items()}}
+    rows_of = drawn(table.name, labels, len(parts["train"]), options.draw, absent)
+    return {**parts, **{split: rows.numpy() for split, rows in rows_of.items()}}
 
 
 def _features(

@@ -21,8 +21,8 @@ from nino.specs import RecipeSpec, TaskSpec
 from nino.specs.targets import unmeasured
 from nino.tasks.calls import call, predictions
 from nino.tasks.data import Batch, Data, Inputs
-from nino.tasks.making import make_model, sketch_model
 from nino.tasks.metrics import Measure, Parts, metric, shaped
+from nino.tasks.networks import make_model, sketch_model
 from nino.tasks.order import BatchOrder
 from nino.tasks.registry import load_data
 

@@ -94,8 +94,9 @@ def text_folder(spec: DataSpec, data_dir: Path) -> Path:
     return Path(spec.path) if spec.path and spec.source != "hub" else data_dir / spec.name
 
 
-def local_files(spec: DataSpec, data_dir: Path, row: Callable[[str], str] = wiki_row) -> TextFiles:
-    """The files of a text data set; arguments and errors are those of `find_files`."""
+def local_files(spec: DataSpec, data_dir: Path) -> TextFiles:
+    """The files of a published text; errors are those of `find_files`."""
+    row = sentence_row if spec.name == "lm1b" else wiki_row
     source = "text" if spec.source == "text" else "parquet"
     return find_files(spec.name, source, text_folder(spec, data_dir), spec.options.get("files", {}), row)
 

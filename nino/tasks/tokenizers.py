@@ -7,13 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from nino.specs.data_options import TextOptions
 from nino.tasks.tokens import Encode
 from nino.tasks.torchvision_ops import declare_missing_operators
 
-GPT2_TOKENIZER = "openai-community/gpt2"
 BYTES = "bytes"
 # Those whose sizes are known before they are fetched.
-VOCABULARIES = {BYTES: 256, GPT2_TOKENIZER: 50_257, "meta-llama/Meta-Llama-3-8B": 128_256}
+VOCABULARIES = {BYTES: 256, TextOptions.tokenizer: 50_257, "meta-llama/Meta-Llama-3-8B": 128_256}
 
 
 def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, int, str]:

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from nino.files import replacing_folder, write_text
 from nino.leases import lease, sweep
 from nino.specs.local_files import SPLITS
+from nino.tasks.checked_pieces import Pieces, damaged, measure
 from nino.tasks.data import Blocks
-from nino.tasks.pieces import Pieces, damaged, measure
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from nino.files import sha256
 from nino.seeding import derive
 from nino.specs import DataSpec
-from nino.specs.data_options import SOURCES
+from nino.specs.data_options import SOURCES, NoOptions
 from nino.tasks.archives import LAYOUTS, ImageArrays, channels_first, read_archive
 from nino.tasks.data import Data, image_data
 from nino.tasks.torchvision_ops import declare_missing_operators
@@ -33,7 +33,7 @@ def digits(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
         Images of 1 x 8 x 8, 10 classes.
     """
     expect_source(spec)
-    expect_options(spec)
+    NoOptions.under("data.options", spec.options)
     table = _digits_table()
     pixels = torch.from_numpy(table[:, :-1].reshape(-1, 1, 8, 8).astype(np.uint8))
     labels = torch.from_numpy(table[:, -1].astype(np.int64))
@@ -58,21 +58,6 @@ def _digits_table() -> np.ndarray:
         )
     path = Path(package.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
     return np.loadtxt(path, delimiter=",", dtype=np.int16)
-
-
-def fashion_mnist(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """Fashion-MNIST (Xiao et al., 2017): 1 x 28 x 28, 10 classes; 55,000 train, 5,000 validation, 10,000 test."""
-    return standard(spec, data_dir, download, TORCHVISION["fashion-mnist"])
-
-
-def cifar10(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """CIFAR-10 (Krizhevsky, 2009): 3 x 32 x 32, 10 classes; 45,834 train, 4,166 validation, 10,000 test."""
-    return standard(spec, data_dir, download, TORCHVISION["cifar10"])
-
-
-def cifar100(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
-    """CIFAR-100 (Krizhevsky, 2009): 3 x 32 x 32, 100 classes; 45,834 train, 4,166 validation, 10,000 test."""
-    return standard(spec, data_dir, download, TORCHVISION["cifar100"])
 
 
 class ImageSizes(NamedTuple):
@@ -103,6 +88,7 @@ class TorchvisionSet(NamedTuple):
 
 _IDX_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 _BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+# Fashion-MNIST (Xiao et al., 2017), CIFAR-10 and CIFAR-100 (Krizhevsky, 2009).
 TORCHVISION = {
     "fashion-mnist": TorchvisionSet(
         "FashionMNIST", "FashionMNIST/raw", _IDX_FILES, _with_validation((1, 28, 28), 10, 60_000, 10_000)
@@ -119,7 +105,7 @@ TORCHVISION = {
 }
 
 
-def standard(spec: DataSpec, data_dir: Path, download: bool, torchvision_set: TorchvisionSet | None) -> Data:
+def train_and_test_images(spec: DataSpec, data_dir: Path, download: bool = False) -> Data:
     """A data set of training and test images; the last 1/12 of the training images is the validation split.
 
     Training images that come sorted by class are shuffled with a fixed seed first, and the facts say so.
@@ -129,18 +115,18 @@ def standard(spec: DataSpec, data_dir: Path, download: bool, torchvision_set: To
             ``data_dir``).
         data_dir: where torchvision's files and decoded images are.
         download: whether torchvision may download.
-        torchvision_set: what torchvision calls it; None where it does not know it. Then there are as many classes as
-            the largest label plus 1.
 
     Returns:
-        The data set; its checksum does not depend on the source.
+        The data set; its checksum does not depend on the source. One that is not in ``TORCHVISION`` has as many classes
+        as the largest label plus 1.
 
     Raises:
         FileNotFoundError: where files are missing; says which belong where.
         ValueError: for another source, or files that hold something else.
     """
     expect_source(spec)
-    expect_options(spec)
+    NoOptions.under("data.options", spec.options)
+    torchvision_set = TORCHVISION.get(spec.name)
     facts: dict[str, Any] = {"source": spec.source}
     if torchvision_set and spec.source == "torchvision":
         arrays = read_torchvision(spec.name, torchvision_set, data_dir, download)
@@ -221,12 +207,3 @@ def expect_source(spec: DataSpec) -> None:
     allowed = SOURCES[spec.name]
     if spec.source not in allowed:
         raise ValueError(f"data.source is {spec.source!r}, but {spec.name!r} comes from: {', '.join(allowed)}")
-
-
-def expect_options(spec: DataSpec, *allowed: str) -> None:
-    """Raise a ``ValueError`` that names the first option that the data set does not have."""
-    its = {0: "it has no options", 1: f"its option is {''.join(allowed)}"}
-    for key in spec.options:
-        if key not in allowed:
-            options = its.get(len(allowed), f"its options are {', '.join(allowed)}")
-            raise ValueError(f"data {spec.name!r} has no data.options.{key}; {options}")

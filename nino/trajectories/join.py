@@ -24,10 +24,8 @@ from nino.trajectories.reader import TrajectoryReader
 from nino.trajectories.store import new_file, seal, write_tables
 
 
-def join_shards(
-    paths: Sequence[Path], out: Path, *, models: int | None = None, verify: bool = True, progress: bool = True
-) -> None:
-    """Join all shards of a task, or its first ones, into ``out``.
+def join_shards(paths: Sequence[Path], out: Path, *, models: int | None = None, progress: bool = True) -> None:
+    """Check every chunk of all shards of a task, or of its first ones, and join them into ``out``.
 
     ``params`` becomes a virtual dataset that names the shards by their path relative to ``out`` (move or copy them
     together); the small tables are copied. Trajectories are ordered by seed. Equal shards give equal bytes.
@@ -36,7 +34,6 @@ def join_shards(
         paths: the shards, in any order.
         out: the file to write; replaced if it exists.
         models: N, networks of a collection that is still under way: those of its first shards; None takes all.
-        verify: read every chunk of every shard first.
         progress: show a bar on a terminal.
 
     Raises:
@@ -57,10 +54,9 @@ def join_shards(
             )
         spec = replace(spec, models=models)
     _check_seeds(readers, spec)
-    if verify:
-        for reader in readers:
-            if faults := reader.verify(progress):
-                raise TrajectoryFileError(reader.path, f"{faults[0]} ({len(faults)} such chunks); collect it again")
+    for reader in readers:
+        if faults := reader.verify(progress):
+            raise TrajectoryFileError(reader.path, f"{faults[0]} ({len(faults)} such chunks); collect it again")
     _write(readers, out)
 
 

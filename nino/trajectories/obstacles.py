@@ -31,8 +31,8 @@ def obstacle(error: BaseException) -> str | None:
     'its file system does not answer (errno 5, Input/output error): try again; it may be whole, delete nothing'
     """
     text = " ".join(str(error).split())
-    found = _NUMBER.search(text)
-    number = getattr(error, "errno", None) or (int(found[1]) if found else None)
+    match = _NUMBER.search(text)
+    number = getattr(error, "errno", None) or (int(match[1]) if match else None)
     if number is None:
         return None
     if "lock" in text and number not in NO_LOCKS:

@@ -79,9 +79,9 @@ class TrajectoryFile:
     def _check_mark(self) -> None:
         """Refuse a file that was not finished by a writer of this format."""
         attributes = self.file.attrs
-        found = attributes.get("format")
-        if found is None or found != FORMAT.encode():
-            raise TrajectoryFileError(self.path, f"an HDF5 file, but not of trajectories (format {found!r})")
+        stated = attributes.get("format")
+        if stated is None or stated != FORMAT.encode():
+            raise TrajectoryFileError(self.path, f"an HDF5 file, but not of trajectories (format {stated!r})")
         if (version := json.loads(attributes["format_version"])) != FORMAT_VERSION:
             raise TrajectoryFileError(
                 self.path, f"format version {version}, but this code reads {FORMAT_VERSION}: use the code that wrote it"

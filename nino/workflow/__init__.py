@@ -11,7 +11,7 @@ WORKFLOW = str(FOLDER / "workflow.smk")
 """The workflow itself, for ``include:`` in a Snakefile."""
 
 
-def own(path: str, *folders: Path) -> Path | None:
+def workspace_file(path: str, *folders: Path) -> Path | None:
     """A file that a workspace has of its own.
 
     Args:

@@ -7,20 +7,17 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from nino.config import (
-    ConfigError,
-    Layout,
-    data_checksum,
-    read_site,
-    require_files,
-    resolve,
-    write_units,
-    write_versions,
-)
+from nino.config.cache import data_checksum, write_versions
+from nino.config.errors import ConfigError
+from nino.config.file_checks import require_files
+from nino.config.layout import Layout
+from nino.config.resolve import resolve
+from nino.config.site import read_site
+from nino.config.units import write_units
 from nino.evaluate.run_folder import FILES as RUN_FILES
 from nino.specs import report as names
 from nino.specs import studies
-from nino.workflow import FOLDER, own
+from nino.workflow import FOLDER, workspace_file
 
 min_version("9.0")
 
@@ -32,13 +29,13 @@ os.environ.pop("NINO_THREADS", None)
 WORKSPACE = (Path(workflow.basedir), Path())
 
 
-configfile: own("config.yaml", *WORKSPACE) or FOLDER / "config.yaml"
+configfile: workspace_file("config.yaml", *WORKSPACE) or FOLDER / "config.yaml"
 
 
 try:
     RUN = resolve(config, workflow.overwrite_configfiles)
     require_files(RUN)
-    SITE = read_site((own("slurm/site.yaml", *WORKSPACE) or FOLDER / "slurm" / "site.yaml").parent)
+    SITE = read_site((workspace_file("slurm/site.yaml", *WORKSPACE) or FOLDER / "slurm" / "site.yaml").parent)
 except ConfigError as error:
     raise WorkflowError("The config cannot be run:", *error.problems) from None
 

@@ -111,7 +111,7 @@ def test_failed_work_ends_in_one_line(nino, workplace: Path) -> None:
 
 
 def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
-    command = [sys.executable, "-m", "nino.cli", "--debug", "datasheet", "gone.h5"]
+    command = [sys.executable, "-m", "nino", "--debug", "datasheet", "gone.h5"]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=workplace)
     assert ended.returncode == 1 and "Traceback" in ended.stderr and "gone.h5" in ended.stderr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nino.config import Layout
+from nino.config.layout import Layout
 
 from .conftest import ROOT
 
@@ -87,7 +87,9 @@ def test_a_fit_in_two_processes_by_torchrun(nino, workplace: Path) -> None:
 
 
 def test_a_spec_file_says_the_same_as_the_config(nino, workplace: Path) -> None:
-    from nino.config import load, resolve, write_units
+    from nino.config.load import load
+    from nino.config.resolve import resolve
+    from nino.config.units import write_units
 
     write_units(resolve(load([Path("tiny.yaml")])))
     spec = PATHS.evaluation_spec("digits-2", "linear")
@@ -101,7 +103,9 @@ def test_a_spec_file_says_the_same_as_the_config(nino, workplace: Path) -> None:
 
 
 def test_methods_of_one_job_give_what_each_gives_alone(nino, workplace: Path) -> None:
-    from nino.config import load, resolve, write_units
+    from nino.config.load import load
+    from nino.config.resolve import resolve
+    from nino.config.units import write_units
 
     methods = ("base", "random", "linear")
     Path("rows.yaml").write_text("evaluate: {rows: [base, random, linear]}\n")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from nino.code_version import STAGES
-from nino.config import Layout, data_checksum, write_versions
+from nino.config.cache import data_checksum, write_versions
+from nino.config.layout import Layout
 
 
 def test_the_checksum_of_data_is_read_from_their_record(tmp_path: Path) -> None:

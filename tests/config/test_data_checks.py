@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from nino.config import load, resolve
 from nino.config.data_checks import data_checks
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.specs import DataSpec
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from nino.config import ConfigError, require_files, resolve
+from nino.config.errors import ConfigError
+from nino.config.file_checks import require_files
+from nino.config.resolve import resolve
 
 
 def missing(config: dict[str, Any]) -> list[str]:

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from nino.config import ConfigError, Layout, load, resolve
+from nino.config.errors import ConfigError
+from nino.config.layout import Layout
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.config.units import units
 from nino.specs import L2OUnit
 

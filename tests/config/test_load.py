@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nino.config import ConfigError, load, merge
-from nino.config.load import read, without_nulls
+from nino.config.errors import ConfigError
+from nino.config.load import load, merge, read, without_nulls
 
 
 def write(path: Path, text: str) -> Path:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from nino.config import ConfigError, load, resolve
+from nino.config.errors import ConfigError
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.config.units import units
 from nino.specs import RecipeSpec
 from nino.specs.outside import files

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from nino.config import ConfigError, Layout, load, merge, resolve
+from nino.config.errors import ConfigError
 from nino.config.experiment import EvaluationJob
-from nino.config.load import read
+from nino.config.layout import Layout
+from nino.config.load import load, merge, read
+from nino.config.resolve import resolve
 from nino.config.units import units
 from nino.nowcasters.download import KNOWN
 

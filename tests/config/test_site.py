@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nino.config import ConfigError, Site, read_site
+from nino.config.errors import ConfigError
+from nino.config.site import Site, read_site
 from nino.specs import SiteSpec
 from nino.specs.schema import leaves, schema
 from nino.specs.site import Partitions

@@ -7,14 +7,10 @@ from typing import Any
 
 import pytest
 
-from nino.config import (
-    ConfigError,
-    Layout,
-    read_unit,
-    resolve,
-    write_units,
-)
-from nino.config.units import units
+from nino.config.errors import ConfigError
+from nino.config.layout import Layout
+from nino.config.resolve import resolve
+from nino.config.units import read_unit, units, write_units
 from nino.specs import EvaluationUnit, MetatrainUnit, ReportSpec, TaskSpec, TrajectoryUnit
 
 

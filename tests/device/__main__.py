@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from nino.device import named
+from nino.device import device_named
 from tests.device import pretend
 from tests.device.stages import STAGES, run
 
 
 def main(name: str, *chosen: str) -> int:
     """Run stages; the number of those that failed."""
-    place = pretend.install() if name == pretend.NAME else named(name)
+    place = pretend.install() if name == pretend.NAME else device_named(name)
     torch.set_num_threads(1)
     failed = 0
     for stage in chosen or STAGES:

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nino import NiNo, device
-from nino.evaluate import Job, evaluate_run, evaluate_runs
+from nino.evaluate.job import Job
+from nino.evaluate.run import evaluate_run, evaluate_runs
 from nino.graphs import NeuralGraph, neural_graph
 from nino.l2o import fit_l2o
 from nino.measure import elapsed
@@ -42,7 +43,8 @@ from nino.specs import (
 )
 from nino.studies.overhead import measure
 from nino.tasks import DataSizes, Task
-from nino.trajectories import TrajectoryReader, collect_shard
+from nino.trajectories import TrajectoryReader
+from nino.trajectories.collect import collect_shard
 from tests.device import pretend
 from tests.device.tiny import (
     CPU,

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.nowcasters.base import Nowcaster
 from nino.report.figures import write_figures
 from nino.specs import ReportSpec

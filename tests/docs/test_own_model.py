@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from tests.docs.guide import commands, lay_out, nino, read
 
 GUIDE = read("own-model.md")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nino.evaluate import evaluate_run
+from nino.evaluate.run import evaluate_run
 from nino.evaluate.run_folder import JUMPS, LOG, LOSSES, NOWCASTS, CorruptRunError, read_run
 from nino.specs import MethodSpec, ScheduleSpec, TaskSpec
 from nino.tasks import Task

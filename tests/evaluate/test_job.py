@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from nino.config import Experiment, load, resolve
-from nino.evaluate import evaluate_run
+from nino.config.experiment import Experiment
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.evaluate.loop import EvaluatedTraining
+from nino.evaluate.run import evaluate_run
 from nino.specs import MethodSpec
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +71,7 @@ def test_a_run_that_an_earlier_version_finished_is_not_made_again(run, tmp_path,
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
     result = json.loads(kept["run.json"])
     loaded = SimpleNamespace(spec=run.tasks[task], data_checksum=result["provenance"]["inputs"]["data"])
-    monkeypatch.setattr("nino.evaluate.run.build_nowcaster", started)
+    monkeypatch.setattr("nino.evaluate.run.method_nowcaster", started)
     assert evaluate_run(loaded, run.methods[method], 1000, run.schedule, tmp_path / "run") == result
     assert {name: (tmp_path / "run" / name).read_bytes() for name in kept} == kept
     with pytest.raises(KeyboardInterrupt):

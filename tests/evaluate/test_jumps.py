@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from nino.evaluate import evaluate_run
 from nino.evaluate.jumps import jump_rows, tensor_kinds
 from nino.evaluate.loop import EvaluatedTraining
-from nino.evaluate.methods import build_nowcaster, start_training
+from nino.evaluate.methods import method_nowcaster, start_training
+from nino.evaluate.run import evaluate_run
 from nino.evaluate.run_folder import JUMP_COLUMNS, QUANTILES
 from nino.specs import MethodSpec
 
@@ -21,7 +21,7 @@ STEPS, PERIOD, SPACING = 40, 20, 4  # of the fixtures
 
 def start(task, schedule, nowcaster: str = "linear", **options) -> EvaluatedTraining:
     row = MethodSpec(nowcaster, nowcaster, options=options)
-    return EvaluatedTraining(start_training(task, row, 1000, schedule, build_nowcaster(row, 1000, schedule)))
+    return EvaluatedTraining(start_training(task, row, 1000, schedule, method_nowcaster(row, 1000, schedule)))
 
 
 def values(run: EvaluatedTraining) -> dict[str, torch.Tensor]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nino.evaluate.loop import DivergedError, EvaluatedTraining
-from nino.evaluate.methods import build_nowcaster, start_training
+from nino.evaluate.methods import method_nowcaster, start_training
 from nino.evaluate.oracle import Oracle
 from nino.evaluate.target import steps_to_target
 from nino.nowcasters.simple import LineFit
@@ -26,7 +26,7 @@ CONTROLS = ("none", "identity", "linear", "random", "oracle")
 
 def start(task, nowcaster, schedule, seed=1000):
     row = method(nowcaster)
-    built = build_nowcaster(row, seed, schedule)
+    built = method_nowcaster(row, seed, schedule)
     return EvaluatedTraining(start_training(task, row, seed, schedule, built), free=isinstance(built, Oracle))
 
 
@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_is_found_with_its_step(variant, schedule) -> 
 
 def test_accepting_by_the_loss_never_keeps_a_worse_one(digits, schedule) -> None:
     row = method("random", options={"accept": "loss"})
-    nowcaster = build_nowcaster(row, 1000, schedule)
+    nowcaster = method_nowcaster(row, 1000, schedule)
     evaluated = EvaluatedTraining(start_training(digits, row, 1000, schedule, nowcaster))
     while not evaluated.finished:
         evaluated.advance()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.evaluate.methods import start_training
 from nino.nowcasters import WNN, LineFit, save_nowcaster
 from nino.plan.estimate import _Planner

@@ -3,11 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from nino.evaluate.methods import build_nowcaster, nowcaster_file, rescale, start_training
+from nino.evaluate.methods import method_nowcaster, nowcaster_file, rescale, start_training
 from nino.evaluate.oracle import Oracle
 from nino.graphs import neural_graph
-from nino.nowcasters import NOWCASTERS, WNN, Divided, NiNoNet, SampledEdges, save_nowcaster
-from nino.nowcasters import build_nowcaster as fresh_nowcaster
+from nino.nowcasters import NOWCASTERS, WNN, Divided, NiNoNet, SampledEdges, build_nowcaster, save_nowcaster
 from nino.specs import MethodSpec, ScheduleSpec
 from tests.nowcasters.helpers import lively
 
@@ -18,44 +17,44 @@ def method(nowcaster: str, **fields) -> MethodSpec:
 
 def test_every_registered_nowcaster_can_be_a_row(schedule) -> None:
     for name in NOWCASTERS:
-        assert type(build_nowcaster(method(name), 1000, schedule)) is type(NOWCASTERS[name]())
-    assert build_nowcaster(method("none"), 1000, schedule) is None
-    assert build_nowcaster(method("oracle"), 1000, schedule).spacing == 4
+        assert type(method_nowcaster(method(name), 1000, schedule)) is type(NOWCASTERS[name]())
+    assert method_nowcaster(method("none"), 1000, schedule) is None
+    assert method_nowcaster(method("oracle"), 1000, schedule).spacing == 4
 
 
 def test_an_unknown_nowcaster_names_those_there_are(schedule) -> None:
     with pytest.raises(ValueError, match="'psychic'; allowed are none, identity"):
-        build_nowcaster(method("psychic"), 1000, schedule)
+        method_nowcaster(method("psychic"), 1000, schedule)
 
 
 def test_weights_are_read_from_the_file_that_wins(schedule, tmp_path: Path) -> None:
     path = tmp_path / "wnn+.safetensors"
-    save_nowcaster(fresh_nowcaster("wnn+", hidden=8), path, {})
+    save_nowcaster(build_nowcaster("wnn+", hidden=8), path, {})
     assert nowcaster_file(method("checkpoint", path="other.pt"), path) == path
     assert nowcaster_file(method("checkpoint", path="other.pt"), None) == Path("other.pt")
-    assert type(build_nowcaster(method("metatrained", source="wnn+"), 0, schedule, path)).__name__ == "WNNPlus"
+    assert type(method_nowcaster(method("metatrained", source="wnn+"), 0, schedule, path)).__name__ == "WNNPlus"
 
 
 def test_files_that_lack_or_are_too_many_are_named(schedule) -> None:
     with pytest.raises(ValueError, match="pass `nowcaster_path`"):
-        build_nowcaster(method("metatrained", source="nino"), 0, schedule)
+        method_nowcaster(method("metatrained", source="nino"), 0, schedule)
     with pytest.raises(ValueError, match="reads no file"):
-        build_nowcaster(method("linear"), 0, schedule, Path("nino.pt"))
+        method_nowcaster(method("linear"), 0, schedule, Path("nino.pt"))
 
 
 @pytest.mark.parametrize("nowcaster", ["none", "oracle"])
 def test_an_option_that_means_nothing_is_named(schedule, nowcaster) -> None:
     with pytest.raises(ValueError, match="option 'speed' means nothing"):
-        build_nowcaster(method(nowcaster, options={"speed": 9}), 0, schedule)
+        method_nowcaster(method(nowcaster, options={"speed": 9}), 0, schedule)
 
 
 def test_approximations_of_a_nino_from_a_file(schedule, tmp_path: Path) -> None:
     for kind in ("nino", "wnn+"):
-        save_nowcaster(fresh_nowcaster(kind, hidden=8), tmp_path / f"{kind}.safetensors", {})
+        save_nowcaster(build_nowcaster(kind, hidden=8), tmp_path / f"{kind}.safetensors", {})
 
     def made(seed: int, kind: str = "nino", nowcaster: str = "checkpoint", **options):
         row = method(nowcaster, options=options)
-        return build_nowcaster(row, seed, schedule, tmp_path / f"{kind}.safetensors")
+        return method_nowcaster(row, seed, schedule, tmp_path / f"{kind}.safetensors")
 
     some, parts = made(1, edges=0.1, power=0), made(1, nowcaster="metatrained", subgraphs="block")
     assert isinstance(some, SampledEdges) and some.share == 0.1
@@ -64,20 +63,20 @@ def test_approximations_of_a_nino_from_a_file(schedule, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"method 'checkpoint': `edges` \(=0.1\).*WNNPlus sends none"):
         made(1, kind="wnn+", edges=0.1)
     with pytest.raises(ValueError, match="option 'edges' means nothing to nowcaster 'none'; allowed are topology"):
-        build_nowcaster(method("none", options={"edges": 0.1}), 0, schedule)
+        method_nowcaster(method("none", options={"edges": 0.1}), 0, schedule)
 
 
 @pytest.mark.parametrize("kind", ["nino", "wnn+"])
 def test_a_method_may_scale_over_the_whole_network(schedule, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "fitted.safetensors"
-    save_nowcaster(lively(fresh_nowcaster(kind, hidden=8)), path, {})
+    save_nowcaster(lively(build_nowcaster(kind, hidden=8)), path, {})
     graph = neural_graph(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)))
     states = torch.randn(graph.num_parameters, 5)
     made = {
-        mode: build_nowcaster(method("checkpoint", options=options), 0, schedule, path).predict(graph, states, 3)
+        mode: method_nowcaster(method("checkpoint", options=options), 0, schedule, path).predict(graph, states, 3)
         for mode, options in {"tensor": {}, "network": {"scaling": "network"}}.items()
     }
-    plain = build_nowcaster(method("checkpoint"), 0, schedule, path)
+    plain = method_nowcaster(method("checkpoint"), 0, schedule, path)
     assert not torch.equal(made["tensor"], made["network"])
     for mode, found in made.items():
         assert torch.equal(found, plain.predict(graph, states, 3, scaling=mode))
@@ -85,21 +84,21 @@ def test_a_method_may_scale_over_the_whole_network(schedule, tmp_path: Path, kin
 
 def test_a_scaling_that_weights_are_not_fitted_to_is_refused(schedule, tmp_path: Path) -> None:
     path = tmp_path / "fitted.safetensors"
-    save_nowcaster(fresh_nowcaster("nino", hidden=8, scaled=False), path, {})
+    save_nowcaster(build_nowcaster("nino", hidden=8, scaled=False), path, {})
     row = method("checkpoint", options={"scaling": "network"})
     with pytest.raises(ValueError, match=r"method 'checkpoint': `scaling` \(='network'\).*allowed is 'none'"):
-        build_nowcaster(row, 0, schedule, path)
+        method_nowcaster(row, 0, schedule, path)
     with pytest.raises(ValueError, match=r"`scaling` \(='network'\) is for NiNo and WNN\+, and WNN has a way"):
         rescale(row, WNN())
 
 
 def test_approximated_runs_train(digits, schedule, tmp_path: Path) -> None:
     path = tmp_path / "nino.safetensors"
-    save_nowcaster(lively(fresh_nowcaster("nino", hidden=8)), path, {})
+    save_nowcaster(lively(build_nowcaster("nino", hidden=8)), path, {})
     ends = {}
     for name, options in {"exact": {}, "some": {"edges": 0.2}, "parts": {"subgraphs": "layer"}}.items():
         row = method("checkpoint", options=options)
-        training = start_training(digits, row, 7, schedule, build_nowcaster(row, 7, schedule, path))
+        training = start_training(digits, row, 7, schedule, method_nowcaster(row, 7, schedule, path))
         for _ in range(schedule.period):
             training.step()
         ends[name] = training.flat_parameters()
@@ -110,7 +109,7 @@ def test_approximated_runs_train(digits, schedule, tmp_path: Path) -> None:
 def test_what_stands_still_is_nowcast_as_published_unless_the_row_says_so(digits, schedule) -> None:
     for options, rule in (({}, "predict"), ({"still": "keep"}, "keep")):
         row = method("linear", options=options)
-        training = start_training(digits, row, 1000, schedule, build_nowcaster(row, 1000, schedule))
+        training = start_training(digits, row, 1000, schedule, method_nowcaster(row, 1000, schedule))
         assert training.optimizer.nowcasting.still == rule
 
 
@@ -135,7 +134,7 @@ def test_a_method_may_have_horizons_of_its_own(digits, schedule) -> None:
 def test_a_method_may_have_a_period_and_a_spacing_of_its_own(digits, schedule) -> None:
     def made(**options):
         row = method("linear", options=options)
-        return start_training(digits, row, 1000, schedule, build_nowcaster(row, 1000, schedule)).optimizer.schedule
+        return start_training(digits, row, 1000, schedule, method_nowcaster(row, 1000, schedule)).optimizer.schedule
 
     assert made().period == schedule.period
     half = schedule.period // 2
@@ -146,13 +145,13 @@ def test_a_method_may_have_a_period_and_a_spacing_of_its_own(digits, schedule) -
 def test_a_schedule_that_does_not_fit_is_refused(digits) -> None:
     row, long = method("linear"), ScheduleSpec(period=100)
     with pytest.raises(ValueError, match="`period`"):
-        start_training(digits, row, 1000, long, build_nowcaster(row, 1000, long))
+        start_training(digits, row, 1000, long, method_nowcaster(row, 1000, long))
 
 
 def test_random_follows_its_seed_and_leaves_the_global_generator_alone(digits, schedule) -> None:
     def jump(seed: int):
         row = method("random")
-        training = start_training(digits, row, 7, schedule, build_nowcaster(row, seed, schedule))
+        training = start_training(digits, row, 7, schedule, method_nowcaster(row, seed, schedule))
         for _ in range(schedule.period):
             training.step()
         return training.flat_parameters()
@@ -164,7 +163,7 @@ def test_random_follows_its_seed_and_leaves_the_global_generator_alone(digits, s
 
 def test_an_oracle_without_a_run_says_what_to_do(digits, schedule) -> None:
     training = start_training(digits, method("none"), 0, schedule, None)
-    graph = start_training(digits, method("linear"), 0, schedule, build_nowcaster(method("linear"), 0, schedule))
+    graph = start_training(digits, method("linear"), 0, schedule, method_nowcaster(method("linear"), 0, schedule))
     states = training.flat_parameters().unsqueeze(1).expand(-1, 5)
     with pytest.raises(RuntimeError, match="call `follow"):
         Oracle(spacing=4).predict(graph.optimizer.graph, states, 1)
@@ -173,11 +172,11 @@ def test_an_oracle_without_a_run_says_what_to_do(digits, schedule) -> None:
 @pytest.mark.parametrize("nowcaster", ["linear", "oracle"])
 def test_a_method_may_read_more_states_than_others(digits, schedule, nowcaster) -> None:
     row = MethodSpec("row", nowcaster, options={"context": 10, "spacing": 2})
-    built = build_nowcaster(row, 1000, schedule)
+    built = method_nowcaster(row, 1000, schedule)
     training = start_training(digits, row, 1000, schedule, built)
     seen = []
     training.optimizer.register_nowcast_pre_hook(lambda opt, record: seen.append(tuple(opt.history.states().shape)))
     for _ in range(schedule.period):
         training.step()
-    assert seen == [(training.num_parameters, 10)]
+    assert seen == [(digits.num_parameters(), 10)]
     assert nowcaster != "oracle" or built.spacing == 2

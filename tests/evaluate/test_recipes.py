@@ -9,12 +9,11 @@ from hashlib import sha256
 import pytest
 import torch
 
-from nino.evaluate import read_table
 from nino.evaluate.job import Job
 from nino.evaluate.loop import EvaluatedTraining
-from nino.evaluate.methods import build_nowcaster, start_training
+from nino.evaluate.methods import method_nowcaster, start_training
 from nino.evaluate.run import evaluate_run, evaluate_runs
-from nino.evaluate.run_folder import CorruptRunError, read_run
+from nino.evaluate.run_folder import CorruptRunError, read_run, read_table
 from nino.nowcasters.simple import LineFit
 from nino.optim import NiNo
 from nino.specs import AveragingSpec, LearningRateSpec, MethodRecipe, MethodSpec, RowRecipe
@@ -47,7 +46,7 @@ def row(name: str, nowcaster: str = "none") -> MethodSpec:
 
 
 def start(task, method, schedule, seed=1000) -> EvaluatedTraining:
-    return EvaluatedTraining(start_training(task, method, seed, schedule, build_nowcaster(method, seed, schedule)))
+    return EvaluatedTraining(start_training(task, method, seed, schedule, method_nowcaster(method, seed, schedule)))
 
 
 def numbers(rows):

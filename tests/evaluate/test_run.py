@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from nino.evaluate import evaluate_run, read_table, steps_to_target
 from nino.evaluate.loop import EvaluatedTraining
-from nino.evaluate.run_folder import COLUMNS, LATER, CorruptRunError, read_run
+from nino.evaluate.run import evaluate_run
+from nino.evaluate.run_folder import COLUMNS, LATER, CorruptRunError, read_run, read_table
+from nino.evaluate.target import steps_to_target
 from nino.files import sha256
 from nino.leases import InUseError, lease
 from nino.nowcasters import build_nowcaster, save_nowcaster

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nino.evaluate import evaluate_run
 from nino.evaluate.attempts import give_up
+from nino.evaluate.run import evaluate_run
 from nino.evaluate.run_folder import (
     COLUMNS,
     FILES,

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from nino.evaluate import Job, evaluate_run, evaluate_runs, read_table
 from nino.evaluate.checkpoint import compact
+from nino.evaluate.job import Job
 from nino.evaluate.loop import EvaluatedTraining
+from nino.evaluate.run import evaluate_run, evaluate_runs
+from nino.evaluate.run_folder import read_table
 from nino.specs import MethodSpec
 from nino.tasks import Task
 

@@ -19,7 +19,7 @@ Ints = np.ndarray
 
 def isomorphic(graph: NeuralGraph, first: Tensor, second: Tensor) -> bool:
     """Whether the graph with parameters ``first`` (P,) is the graph with parameters ``second``, renumbered."""
-    (edges, labels_a), (_, labels_b) = _labelled(graph, first), _labelled(graph, second)
+    edges, labels_a, labels_b = graph.edge_index().numpy(), _labels(graph, first), _labels(graph, second)
     colours_a, colours_b = _refine(graph, edges, labels_a), _refine(graph, edges, labels_b)
     if not np.array_equal(np.sort(colours_a), np.sort(colours_b)):
         return False
@@ -34,13 +34,13 @@ def isomorphic(graph: NeuralGraph, first: Tensor, second: Tensor) -> bool:
     return np.array_equal(rows_a[np.lexsort(rows_a.T)], rows_b[np.lexsort(rows_b.T)])
 
 
-def _labelled(graph: NeuralGraph, parameters: Tensor) -> tuple[Ints, Ints]:
-    """Edges (2, E) and a hash of type and weights of each (E,)."""
+def _labels(graph: NeuralGraph, parameters: Tensor) -> Ints:
+    """A hash of type and weights of each edge (E,)."""
     features = graph.edge_features(parameters.double().unsqueeze(1)).numpy().view(np.uint64)
     labels = _mix(graph.edge_types().numpy().astype(np.uint64))
     for column in features.T:
         labels = _mix(labels ^ column)
-    return graph.edge_index().numpy(), labels
+    return labels
 
 
 def _refine(graph: NeuralGraph, edges: Ints, labels: Ints) -> Ints:

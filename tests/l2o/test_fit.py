@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from nino.ensemble import Ensemble
-from nino.evaluate import Job, evaluate_run, evaluate_runs
+from nino.evaluate.job import Job
+from nino.evaluate.run import evaluate_run, evaluate_runs
 from nino.l2o import L2O, L2ONet, fit_l2o, load_l2o, save_l2o
 from nino.l2o.fit import _Fit, start
 from nino.leases import InUseError, lease

@@ -18,7 +18,8 @@ from nino.specs import (
     TrajectorySpec,
 )
 from nino.tasks import load_task
-from nino.trajectories import TrajectoryReader, collect_shard
+from nino.trajectories import TrajectoryReader
+from nino.trajectories.collect import collect_shard
 
 DIGITS = TaskSpec(
     id="digits-4",

@@ -11,7 +11,14 @@ import torch
 from torch import nn
 
 from nino.optim import NiNo
-from nino.optim.copies import copies_of, masters_of
+from nino.optim.copies import Carried, masters_of
+
+
+def copies_of(base, parameters):
+    """The copies of the parameters' values that an optimizer keeps, in one process."""
+    carried = Carried(base, parameters)
+    carried.choose([carried.sums])
+    return carried.copies
 
 
 class Master(torch.optim.Optimizer):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nino.config import load, resolve
 from nino.config.experiment import Experiment
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.tasks import DataSizes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,13 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nino.config import Layout
 from nino.config.experiment import Experiment
-from nino.evaluate import evaluate_run
+from nino.config.layout import Layout
+from nino.evaluate.run import evaluate_run
 from nino.metatrain import metatrain, open_sources
 from nino.nowcasters import load_nowcaster
-from nino.plan import needs, require_room, shortage
-from nino.plan.disk import fit_bytes, run_bytes, shard_bytes, stored_states, token_bytes
+from nino.plan.disk import fit_bytes, needs, require_room, run_bytes, shard_bytes, shortage, stored_states, token_bytes
 from nino.specs import (
     DataSpec,
     EvaluationSpec,
@@ -28,8 +27,8 @@ from nino.specs import (
 from nino.tasks import DataSizes, data_sizes, load_task
 from nino.tasks.sizes import tensor_sizes
 from nino.tasks.tokens import cached_blocks
-from nino.trajectories import collect_shard, join_shards, writing_shard
-from nino.trajectories.collect import make_header
+from nino.trajectories import join_shards, writing_shard
+from nino.trajectories.collect import collect_shard, make_header
 
 DIGITS = TaskSpec(
     "digits-8",

@@ -13,13 +13,15 @@ from nino.cli import app, main
 from nino.config.experiment import Experiment
 from nino.metatrain.loop import fresh_nowcaster
 from nino.nowcasters import SampledEdges
-from nino.plan import Plan, as_dict, as_text, calibrate, estimate, plan
+from nino.plan import calibrate, estimate
 from nino.plan.calibrate import Calibration
+from nino.plan.estimate import plan
 from nino.plan.fits import FitCalibration, synthetic_windows
+from nino.plan.printing import as_dict, as_text
+from nino.plan.rows import Plan
 from nino.plan.stand_ins import stand_in
 from nino.specs import DataSpec, EvaluationSpec, MetatrainSpec, MethodRecipe, MethodSpec, ScheduleSpec
 from nino.tasks import MODELS, DataSizes, load_task
-from nino.training import Training
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -161,8 +163,7 @@ def test_a_large_batch_is_timed_in_part(
     assert not list(tmp_path.iterdir())  # nothing is left behind
     parts = replace(task, recipe=replace(task.recipe, accumulate=16))  # of four examples
     assert calibrate.calibrate(parts, words, CPU, {}, {}, tmp_path).scaled == ("4 of 64 examples a step",)
-    training = Training(load_task(task), 0)
-    assert whole.train_bytes > 4 * 4 * training.num_parameters
+    assert whole.train_bytes > 4 * 4 * load_task(task).num_parameters()
 
 
 def test_synthetic_windows_are_a_batch(words: DataSizes) -> None:
@@ -212,5 +213,5 @@ def test_the_command_looks_for_data_where_it_is_told(tmp_path: Path, monkeypatch
         folders.append(run.data_dir)
         raise OSError("far enough")
 
-    monkeypatch.setattr("nino.plan.plan", stop_there)
+    monkeypatch.setattr("nino.plan.estimate.plan", stop_there)
     assert nino(monkeypatch, "plan", "--data-dir", "images") == 1 and folders == [Path("images")]

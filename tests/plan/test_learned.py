@@ -11,7 +11,9 @@ import torch
 
 from nino.config.experiment import Experiment
 from nino.l2o import fit_l2o
-from nino.plan import estimate, needs, plan
+from nino.plan import estimate
+from nino.plan.disk import needs
+from nino.plan.estimate import plan
 from nino.plan.learned import L2OCalibration, calibrate_l2o
 from nino.specs import DataSpec, L2OSpec, L2OUnit, MethodSpec
 from nino.tasks import DataSizes, load_task

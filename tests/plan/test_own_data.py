@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.files import write_json
 from nino.plan.calibrate import calibrate
 from nino.plan.disk import FILE_BYTES, _data

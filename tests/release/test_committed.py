@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nino.cli.app import app
-from nino.config import load
+from nino.config.load import load
 from nino.release.releases import verify
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -45,6 +45,22 @@ def test_no_command_writes_to_a_release(command: list[str]) -> None:
         patch.chdir(RESULTS.parent)
         done = CliRunner().invoke(app, [*command, "--config", str(config), "--results", str(RESULTS / "cpu-v1")])
     assert isinstance(done.exception, ValueError) and "cpu-v1 is a release, which never changes" in str(done.exception)
+
+
+@pytest.mark.parametrize("command", [["tables"], ["figures"], ["study", "table3"]])
+def test_no_command_writes_into_a_release_by_another_folder(command: list[str], tmp_path: Path) -> None:
+    config = RESULTS.parent / "workflow" / "configs" / "cpu.yaml"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(RESULTS.parent)
+        (tmp_path / "run").mkdir()
+        where = ["--results", str(tmp_path / "run"), "--out", str(RESULTS / "cpu-v1" / "tables")]
+        done = CliRunner().invoke(app, [*command, "--config", str(config), *where])
+    assert isinstance(done.exception, ValueError) and "cpu-v1 is a release, which never changes" in str(done.exception)
+
+
+def test_what_is_held_to_checksums_alone_is_said() -> None:
+    done = CliRunner().invoke(app, ["verify", str(RESULTS / "permutation-v1")])
+    assert "held to checksums alone: all of it (studies that train nothing" in done.output
 
 
 def test_there_are_such_runs() -> None:

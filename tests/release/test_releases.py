@@ -12,12 +12,13 @@ import pytest
 from nino.evaluate.run_folder import COPIES
 from nino.files import sha256, write_json, write_text
 from nino.release.leaderboard import leaderboard, write_leaderboard
-from nino.release.manifest import ManifestError, write_manifest
+from nino.release.manifest import ManifestError, read_manifest, seal, write_manifest
 from nino.release.releases import LOGS_LIMIT, NAME, ReleaseError, release, releases, verify
 from nino.report.build import write_tables
-from nino.report.runs import Key
+from nino.report.figures import write_captions
+from nino.report.runs import Key, read_runs
 from nino.specs import ReportSpec
-from nino.specs.report import figure_names
+from nino.specs.report import figures
 from tests.report.conftest import curve, write_run
 
 RUN = Key("digits-8", "nino", 1000)
@@ -27,8 +28,9 @@ COMMIT = {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False}
 
 
 def draw(run: Path, spec: ReportSpec) -> None:
-    """Files in place of the figures: what they show is no matter here."""
-    for name in figure_names(spec, graphs=False):
+    """Captions, and files in place of the figures: what they show is no matter here."""
+    write_captions(read_runs(run, spec), run / "figures")
+    for name in (figure.name for figure in figures(spec, graphs=False)):
         for kind, begins in {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml "}.items():
             (run / "figures").mkdir(exist_ok=True)
             (run / "figures" / f"{name}.{kind}").write_bytes(begins + b"1 " + name.encode())
@@ -169,7 +171,14 @@ def test_the_next_version_says_what_moved(run: Path, spec: ReportSpec) -> None:
 def test_a_row_that_is_new_is_named(run: Path, spec: ReportSpec) -> None:
     small = dataclasses.replace(spec, methods=tuple(m for m in spec.methods if m.name != "wnn+"))
     rebuild(run, small)
+    with pytest.raises(ReleaseError, match="digits-8/wnn\\+/seed=1000: a run that the report leaves out"):
+        release(run, graphs=False)
+    apart = {folder: run.parent / folder.parent.name for folder in run.glob("evaluate/*/wnn+")}
+    for folder, place in apart.items():
+        folder.rename(place)
     release(run, graphs=False)
+    for folder, place in apart.items():
+        place.rename(folder)
     rebuild(run, spec)
     page = (release(run, graphs=False).folder / "CHANGES.md").read_text()
     assert "| digits-8, wnn+ | the row | – | there |" in page
@@ -228,6 +237,26 @@ def test_large_logs_stay_out(run: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert verify(made.folder) == []
 
 
+def test_a_release_says_of_its_runs_what_the_manifest_says(run: Path) -> None:
+    """Whoever edits the record may leave no log unread, and put no release onto the leaderboard that has gaps."""
+    made = release(run, graphs=False)
+    for changed in ({"runs": {"done": 99}}, {"made_with": [COMMIT]}):
+        (made.folder / NAME).chmod(0o644)
+        write_json(made.folder / NAME, made.record | changed)
+        assert [found.partition(" is ")[0] for found in verify(made.folder)] == [f"{NAME}: {next(iter(changed))}"]
+    table = made.folder / "tables" / "table2.md"
+    table.chmod(0o644)
+    table.write_text(table.read_text().replace("| NiNo", "| NINO"))
+    manifest = made.folder / "manifest.json"
+    content = read_manifest(made.folder)
+    content["artifacts"]["tables/table2.md"] = sha256(table)
+    manifest.chmod(0o644)
+    write_json(manifest, content | {"seal": seal(content)})
+    files = {**made.record["files"], "tables/table2.md": sha256(table), "manifest.json": sha256(manifest)}
+    write_json(made.folder / NAME, made.record | {"files": files, "logs_kept": False})
+    assert verify(made.folder)[0].startswith("tables/table2.md: not what the logs give")
+
+
 def test_a_renamed_or_foreign_release_is_refused(run: Path) -> None:
     made = release(run, graphs=False)
     moved = made.folder.rename(run.parent / "other-v1")
@@ -253,7 +282,7 @@ def test_the_leaderboard_holds_every_release(run: Path, spec: ReportSpec) -> Non
     assert table.rules == (6,)
     best = table.data[table.data.best]
     assert best.label.tolist() == ["NiNo", "NiNo"] and best.speedup_percent.is_monotonic_decreasing
-    assert len(table.findings) == 1 and table.findings[0].startswith("fake-v2: NiNo takes 51.")
+    assert len(table.findings) == 1 and table.findings[0].startswith("fake-v2: NiNo took 51.")
     paths = write_leaderboard(run.parent)
     assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard.md", "leaderboard.html"]
     assert "[fake-v1](fake-v1/tables/table2.md)" in paths[1].read_text()
@@ -271,7 +300,7 @@ def test_a_release_without_logs_stands_there_by_its_own_summary(run: Path, monke
     table.to_csv(summary, index=False)
     (finding,) = leaderboard(run.parent).findings
     assert finding.startswith("fake-v1: ") and finding.endswith(
-        "the best method, takes 12.5 % more steps than the baseline (−14.0 to −11.0)."
+        "the best method, took 12.5 % more steps than the baseline (−14.0 to −11.0)."
     )
     path = made.folder / "manifest.json"
     manifest = json.loads(path.read_text())

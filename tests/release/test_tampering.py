@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from nino.evaluate.run_folder import CorruptRunError
+from nino.evaluate.run_folder import COLUMNS, CorruptRunError
 from nino.files import sha256, write_json
 from nino.release import verify as checks
 from nino.release.manifest import seal, write_manifest
@@ -133,6 +135,25 @@ def no_study(run: Path) -> None:
     )
 
 
+def a_caption(run: Path) -> None:
+    (run / "figures" / "captions" / "curves-enwiki-3-24.rst").write_text("NiNo needs no step.\n")
+    listed_again(run, "figures/captions/curves-enwiki-3-24.rst")
+
+
+def another_seed(run: Path) -> None:
+    shutil.copytree(run / RUN, run / RUN.replace("seed=1000", "seed=2000"))
+
+
+def other_weights(run: Path) -> None:
+    """A nowcaster that was fitted again after the run that it stands beside."""
+    path = run / "metatrain" / "nino" / "best.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file({"w": np.zeros(1)}, path)
+    used = {"path": "results/run/metatrain/nino/best.safetensors", "sha256": "0" * 64}
+    edit(run / RUN / "run.json", lambda result: result["provenance"]["inputs"].update(nowcaster=used))
+    write_manifest(run, spec_of(run), json.loads((run / "manifest.json").read_text())["config"])
+
+
 TAMPERING: dict[str, tuple[Callable[[Path], object], str]] = {
     "one value of a log": (one_log_value, f"{RUN}/log.csv: changed since"),
     "a run taken away": (lambda run: shutil.rmtree(run / RUN), f"{RUN}/run.json: missing"),
@@ -148,6 +169,12 @@ TAMPERING: dict[str, tuple[Callable[[Path], object], str]] = {
         "tables/table9.md: not in manifest.json",
     ),
     "a figure taken away": (lambda run: (run / "figures" / "profile.svg").unlink(), "figures/profile.svg: missing"),
+    "a figure's caption, its checksum too": (a_caption, "figures/captions/curves-enwiki-3-24.rst: not what the logs"),
+    "a run of a seed that the report leaves out": (another_seed, f"{RUN[:-4]}2000: a run that the report leaves out"),
+    "weights that the runs were not made with": (
+        other_weights,
+        "metatrain/nino/best.safetensors: ",
+    ),
     "text for a picture, its checksum too": (text_for_a_picture, "figures/profile.png: no PNG picture"),
     "learning rate of the config": (
         changed_manifest("config", "tasks", "enwiki-3-24", "recipe", "lr", value=0.1),
@@ -207,6 +234,18 @@ def test_what_is_there_is_made_again_and_agrees_but_another_picture_does_not(run
     assert verify_run(run) == ["figures/curves-enwiki-3-24.png: not what the logs give"]
 
 
+def test_of_an_earlier_wording_cells_are_compared_and_the_rest_is_named(run: Path) -> None:
+    a_caption(run)
+    path = run / "tables" / "table2.md"
+    path.write_text("# Another title\n" + path.read_text())
+    listed_again(run, "tables/table2.md")
+    edit(run / "manifest.json", lambda manifest: manifest.pop("wording") and manifest["drawn_by"].update(cpu="other"))
+    assert verify_run(run) == []
+    assert [held.split(" (")[0] for held in checks.by_checksum(run)] == ["sentences", "figures"]
+    a_table_cell(run)
+    assert verify_run(run)[0].startswith("tables/table2.md: not what the logs give")
+
+
 def test_the_data_records_checksum_is_that_of_the_runs(run: Path) -> None:
     edit(run / "data" / "enwiki-3-24.json", lambda record: record["data"].update(checksum="0" * 64))
     listed_again(run, "data/enwiki-3-24.json")
@@ -240,6 +279,19 @@ def fewer_seconds(run: Path) -> None:
     edit(run / RUN / "run.json", lambda result: result.update(train_seconds=2.0))
 
 
+def a_divergence(run: Path) -> None:
+    edit(run / RUN / "run.json", lambda result: result.update(status="diverged", reason="nan"))
+
+
+def no_inputs(run: Path) -> None:
+    def change(result: dict[str, Any]) -> None:
+        del result["provenance"]["inputs"]
+        files = {name: {"rows": 0, "sha256": sha256(run / RUN / name)} for name in COLUMNS}
+        result.update(format=2, files=files)
+
+    edit(run / RUN / "run.json", change)
+
+
 def half_of_the_nowcasts(run: Path) -> None:
     lines = (run / RUN / "nowcasts.csv").read_text().splitlines(keepends=True)
     (run / RUN / "nowcasts.csv").write_text("".join(lines[: len(lines) // 2]))
@@ -252,6 +304,8 @@ def half_of_the_nowcasts(run: Path) -> None:
         (forged_hit, r"log\.csv: step \d+, though evaluations are every \d+ steps"),
         (a_better_record, r"log\.csv: gives best [\d.]+, run\.json says 1\.5"),
         (fewer_seconds, r"log\.csv: gives train_seconds [\d.]+, run\.json says 2\.0"),
+        (a_divergence, r"log\.csv: an evaluation of the last step, \d+, though run\.json says that the run diverged"),
+        (no_inputs, r"run\.json: method is not recorded under provenance\.inputs"),
         (half_of_the_nowcasts, r"nowcasts\.csv: \d+ nowcasts, of the \d+ that the schedule asks for"),
     ],
 )

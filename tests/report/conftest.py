@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nino.evaluate import LOG_COLUMNS, NOWCAST_COLUMNS, write_table
+from nino.evaluate.run_folder import LOG_COLUMNS, NOWCAST_COLUMNS, write_table
 from nino.report.runs import Key, Runs, read_runs
 from nino.specs import (
     DataSpec,

@@ -18,11 +18,11 @@ from nino.report.captions import (
 )
 from nino.report.fixed_steps import fixed_step_table
 from nino.report.nowcast_losses import nowcast_table
-from nino.report.rendering import rst_escape
+from nino.report.rendering import Table, rst_escape
 from nino.report.runs import Key, Runs, read_runs
 from nino.report.statistics import smallest_n
 from nino.report.steps_to_target import summary_table, table2
-from nino.specs import ReportSpec
+from nino.specs import MethodSpec, ReportSpec
 
 from .conftest import METHODS, hit_runs, make_task, write_run
 
@@ -33,8 +33,8 @@ def test_headline_gives_the_numbers_of_the_table(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [400, 400], "nino": [200, 300], "random": [500, 500]})
     text = " ".join(headline(runs))
     assert (
-        "NiNo reached the target in 2 of 2 runs and took 37.5 % fewer steps than Adam (all seeds, range of its seeds "
-        "25.0 % to 50.0 %)."
+        "NiNo reached the target in 2 of 2 runs and took 37.5 % fewer steps than Adam (2 pairs of runs; "
+        "speed-up 25.0 % to 50.0 %, by seed)."
     ) in text
     assert "on 0 of 1 task, corrected for 2 comparisons (Holm); with 2 seeds it cannot: it needs 7." in text
     assert "interval" not in text
@@ -74,7 +74,9 @@ def test_slower_method_is_said_to_be_slower(tmp_path: Path) -> None:
 def test_nobody_reached(tmp_path: Path) -> None:
     runs = hit_runs(tmp_path, {"base": [MISS], "nino": [MISS]})
     assert "no speed-up" in headline(runs)[0]
-    assert "NiNo never" in curves_sentence(runs, "digits-8")
+    assert curves_sentence(runs, "digits-8") == "digits-8: it was met by no run of Adam (1 seed); NiNo (1 seed)."
+    said = profile_sentence(runs, profile(runs, ("base", "nino")))
+    assert said == "No run of the compared methods met its target: none is the fastest."
 
 
 def test_gaps_are_said(tmp_path: Path) -> None:
@@ -82,19 +84,22 @@ def test_gaps_are_said(tmp_path: Path) -> None:
     assert "1 missing" in headline(runs)[-1]
     assert headline(runs)[-2] == "There are runs of 2 methods on digits-8 (baseline and controls included)."
     unrun = hit_runs(tmp_path / "c", {"base": [200], "wnn+": [NAN], "nino": [NAN]})
-    assert headline(unrun) == ("There is no run of WNN+, NiNo.",)
+    ran = "There are runs of 1 method on digits-8 (baseline and controls included)."
+    assert headline(unrun) == ("There is no run of WNN+; NiNo.", ran, "Not all runs finished: 2 missing.")
+    said = curves_sentence(unrun, "digits-8")
+    assert said.startswith("digits-8: the target was met by Adam at step 200. digits-8: there is no run of WNN+; NiNo.")
+    assert spikes_sentence(unrun, "nino", "digits-8") == "digits-8: there is no run of NiNo."
     alone = hit_runs(tmp_path / "b", {"base": [200]})
-    assert headline(alone) == ("No method was compared with the baseline.",)
+    assert headline(alone) == ("No method was compared with the baseline.", ran)
 
 
 def test_figures_say_what_they_show(runs: Runs) -> None:
     assert "Adam at step 640" in curves_sentence(runs, "digits-8")
-    assert "48 of 60 nowcasts of NiNo lowered" in spikes_sentence(runs, "nino")
+    assert spikes_sentence(runs, "nino") == "48 of 60 nowcasts of NiNo lowered the loss of the next batch."
     assert worth_sentence(runs, runs.spec.tasks[0]) == (
-        "digits-8: 500 steps are worth 690 with WNN+, 930 with NiNo in steps of Adam (median over seeds)."
+        "digits-8: 500 steps are worth 690 with WNN+; 930 with NiNo, in steps of Adam (median over seeds)."
     )
     assert "digits-8: 24 of 30 nowcasts" in spikes_sentence(runs, "nino", "digits-8")
-    assert spikes_sentence(runs, "base") == "Adam made no nowcast."
     assert "NiNo is the fastest of a seed in 100 %" in profile_sentence(runs, profile(runs, runs.spec.realizable))
 
 
@@ -125,14 +130,19 @@ def test_every_number_of_the_headline_is_that_of_its_tables(tmp_path: Path) -> N
         "nino": [800, 650, 500, 400],
     }
     runs = hit_runs(tmp_path, hits)
-    lead, separation, controls, ran, gaps = headline(runs)
+    lead, separation, unranked, controls, ran, gaps = headline(runs)
     summary, rows = summary_table(runs).data.set_index("method"), table2(runs).data.set_index("method")
     nino, random = summary.loc["nino"], summary.loc["random"]
-    cited = [nino.runs_reached, nino.runs, nino.speedup_percent, 95, nino.interval_low, nino.interval_high]
-    assert numbers(lead) == pytest.approx(cited, abs=0.05) and "at least" in lead and "95 % interval" in lead
+    cited = [nino.runs_reached, nino.runs, nino.speedup_percent, 4, 95, nino.interval_low, nino.interval_high]
+    assert (
+        numbers(lead) == pytest.approx(cited, abs=0.05)
+        and "at least" in lead
+        and "95 % interval of the speed-up" in lead
+    )
     tests = int(rows.p_holm.notna().sum())
     cited = [int(rows.loc["nino", "separated_from_baseline"]), 1, tests, 4, smallest_n(0.95, tests)]
     assert numbers(separation) == cited
+    assert unranked == "Not ranked, as runs are missing: WNN+."
     assert numbers(controls) == pytest.approx([random.speedup_percent], abs=0.05) and "≥" in controls
     assert numbers(ran) == [4] and numbers(gaps) == [1]
 
@@ -142,8 +152,10 @@ def test_every_number_of_a_figure_s_caption_is_that_of_its_table(tmp_path: Path)
     task, rows = runs.spec.tasks[0], table2(runs).data.set_index("method")
     base, nino = rows.loc["base"], rows.loc["nino"]
     said = curves_sentence(runs, task.id)
-    assert numbers(said) == [base.steps_mean, base.seeds_reached, base.seeds_run, nino.steps_mean]
-    assert "Adam at step > 950 (1 of 2 seeds), WNN+ never, NiNo at step 725 (mean over all seeds" in said
+    cited = [base.steps_mean, base.seeds_reached, base.seeds_run, nino.steps_mean, rows.loc["wnn+"].seeds_run]
+    assert numbers(said) == cited
+    assert "met by Adam at step > 950 (1 of 2 seeds); NiNo at step 725. " in said
+    assert "digits-8: it was met by no run of WNN+ (2 seeds)." in said
     worth = fixed_step_table(runs).text.set_index("Method")["Half the steps are worth"]
     assert numbers(worth_sentence(runs, task)) == [500, *(float(worth[name]) for name in ("WNN+", "NiNo"))]
     nowcasts = nowcast_table(runs)
@@ -155,6 +167,41 @@ def test_every_number_of_a_figure_s_caption_is_that_of_its_table(tmp_path: Path)
     shown = profile(runs, ("base", "wnn+", "nino"))
     cited = [100 * shown.rho["nino"][0], 100 * shown.rho["nino"][100]]
     assert shown.taus[100] == pytest.approx(2.0) and numbers(profile_sentence(runs, shown)) == cited
+
+
+def test_a_seed_that_is_missing_is_said_in_the_caption(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [900, 800, MISS], "wnn+": [500, NAN, NAN], "nino": [MISS, NAN, MISS]})
+    said = curves_sentence(runs, "digits-8")
+    assert "WNN+ at step 500 (1 of 1 seed, 2 missing)." in said and "no run of NiNo (2 seeds, 1 missing)." in said
+
+
+def test_ties_for_the_fastest_are_all_named(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [900, 800], "wnn+": [500, 600], "nino": [500, 600]})
+    said = profile_sentence(runs, profile(runs, ("base", "wnn+", "nino")))
+    assert said.startswith("WNN+ and NiNo are each the fastest of a seed in 100 % of the runs")
+    assert "are within twice the fastest in 100 % and 100 %;" in said
+
+
+def test_means_over_tasks_are_not_called_the_range_of_seeds(runs: Runs) -> None:
+    lead, nino = headline(runs)[0], summary_table(runs).data.set_index("method").loc["nino"]
+    assert "mean over 2 tasks, 6 pairs of runs; speed-up" in lead and "means of the lowest and highest seeds)." in lead
+    assert numbers(lead)[-2:] == pytest.approx([nino.interval_low, nino.interval_high], abs=0.05)
+
+
+@pytest.mark.parametrize("planned", [("digits-8",), ("digits-8", "pydoc-2-16")])
+def test_no_caption_says_what_methods_without_nowcasts_did_to_the_loss(runs: Runs, planned: tuple[str, ...]) -> None:
+    """Another base optimizer, such as Adam with a tuned rate, and a method that is not planned on a task."""
+    tuned = MethodSpec("identity", "none", label="Adam, tuned rate")
+    only = {} if len(planned) > 1 else {"wnn+": planned}
+    spec = replace(runs.spec, methods=(METHODS[0], tuned, *METHODS[2:]), only=only)
+    assert spec.contenders == ("identity", "wnn+", "nino")
+    assert spec.nowcasting("pydoc-2-16") == (("wnn+", "nino") if len(planned) == 2 else ("nino",))
+    said = " ".join(table_of(replace(runs, spec=spec), "nowcasts").findings)
+    assert "tuned" not in said and "of WNN+ lowered" in said and "of NiNo lowered" in said
+
+
+def table_of(runs: Runs, name: str) -> Table:
+    return next(table for table in build_tables(runs) if table.name == name)
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 4])

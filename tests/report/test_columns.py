@@ -42,7 +42,7 @@ def test_a_table_without_rows_has_its_headings() -> None:
 def test_a_record_with_its_interval_becomes_entries() -> None:
     row = flat(Summary("nino", 1, 1, 3, 3, "≥", 50.0, NO_INTERVAL, 40.0, 50.0, 50.0, 1.0))
     assert list(row)[7:10] == ["interval_low", "interval_high", "interval_kind"]
-    assert row["interval_kind"] == "none" and between()(row) == "–"
+    assert row["interval_kind"] == "none" and between(row) == "–"
 
 
 def test_a_range_is_never_headed_as_an_interval() -> None:

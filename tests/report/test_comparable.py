@@ -105,6 +105,22 @@ def test_a_method_has_the_same_weights_in_all_its_runs(results: Path, spec: Repo
         read_runs(results, spec)
 
 
+def test_code_outside_this_package_is_the_same_for_all_runs_of_a_row(results: Path, spec: ReportSpec) -> None:
+    """An optimizer's file that was edited between two seeds, a package that was updated, a model that was."""
+    optimizer, model = "method.recipe.optimizer", "task.model.name"
+    for seed, version in ((1000, "pytorch_optimizer 4.1"), (2000, "pytorch_optimizer 4.2")):
+        record(results, spec, Key("digits-8", "nino", seed), sources={optimizer: {"package": version}})
+        record(results, spec, Key("digits-8", "linear", seed), sources={optimizer: {"package": version[:-1]}})
+    for key, digest in ((ADAM, "aa"), (Key("digits-8", "wnn+", 1000), "bb")):
+        record(results, spec, key, sources={model: {"sha256": digest}})
+    with pytest.raises(MixedRunsError) as error:
+        read_runs(results, spec)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert "nino/seed=2000/run.json: method.recipe.optimizer.package is 'pytorch_optimizer 4.2', " in "".join(lines)
+    assert "wnn+/seed=1000/run.json: task.model.name.sha256 is 'bb', evaluate/digits-8/base/" in "".join(lines)
+
+
 def test_a_folder_without_runs_leaves_what_is_there(tmp_path: Path, spec: ReportSpec) -> None:
     table = tmp_path / "tables" / "table2.csv"
     table.parent.mkdir()

@@ -13,11 +13,11 @@ from nino.report.cells import measure
 from nino.report.comparisons import best_of, compare, comparisons
 from nino.report.findings import difference
 from nino.report.measures import Cell
-from nino.report.runs import Runs, read_runs
+from nino.report.runs import Key, Runs, read_runs
 from nino.report.steps_to_target import table2
 from nino.specs import ReportSpec
 
-from .conftest import hit_runs
+from .conftest import hit_runs, write_run
 
 NAN, MISS = float("nan"), float("inf")
 RESULTS = Path(__file__).parents[2] / "results"
@@ -158,3 +158,17 @@ def test_cells_of_studies_measure_the_same(tmp_path: Path) -> None:
     steps = measure(runs, Cell("steps", "nino", "digits-8"))
     assert (steps.mean, steps.bound) == (row.steps_mean, "≥")
     assert measure(runs, Cell("reached_speedup", "nino", "digits-8")).mean == row.reached_speedup_percent
+
+
+def test_nobody_gains_by_a_run_of_the_baseline_that_failed(tmp_path: Path) -> None:
+    """Killed at step 100, Adam might have needed 110 steps or 990: the seed has no pair. A method's is a miss."""
+    runs = hit_runs(tmp_path, {"base": [400, 600, 800], "nino": [200, 300, 400]})
+    task, few = runs.spec.tasks[0], np.arange(10, 101, 10)
+    write_run(tmp_path, Key(task.id, "base", 1000), task, few, np.full(10, 50.0), status="failed", reason="killed")
+    found = compare(read_runs(tmp_path, runs.spec), task.id, "nino")
+    assert (found.pairs, found.bound, found.speedup_percent) == (2, "", 50.0)
+    base = compare(read_runs(tmp_path, runs.spec), task.id, "base")
+    assert (base.seeds_run, base.seeds_reached, base.seeds_diverged_or_failed, base.steps_mean) == (3, 2, 1, 700.0)
+    write_run(tmp_path, Key(task.id, "nino", 2000), task, few, np.full(10, 50.0), status="failed", reason="killed")
+    found = compare(read_runs(tmp_path, runs.spec), task.id, "nino")
+    assert (found.pairs, found.bound, found.speedup_percent) == (2, "≤", 0.0)

@@ -17,6 +17,14 @@ from .conftest import hit_runs
 NAN, MISS = float("nan"), float("inf")
 
 
+ENTRY = {
+    "title": "x",
+    "columns": [{"title": "Speed-up", "measure": "speedup", "task": "digits-8"}],
+    "rows": [{"title": "graph", "method": "nino"}, {"title": "none", "method": "wnn+"}],
+    "contrast": {"columns": ["Speed-up"], "against": {"row": "graph"}},
+}
+
+
 def wanted(measure: str = "speedup", **contrast: object) -> Study:
     """A study of NiNo and WNN+ on one task."""
     column = {"title": "Speed-up", "measure": measure, "task": "digits-8"}
@@ -58,7 +66,7 @@ def test_a_miss_counts_with_the_budget_and_is_said(tmp_path: Path) -> None:
     found = difference(runs, Cell("speedup", "wnn+", "digits-8"), Cell("speedup", "nino", "digits-8"))
     assert found is not None and found.mean == pytest.approx((-150 - 30) / 2) and found.pairs == 2
     first, second = said(runs, wanted(against={"row": 0}))
-    assert "none −90.0 (−150.0 to −30.0)" in first
+    assert "none −90.0 (−150.0 to −30.0)" in first and first.endswith("no interval; misses at the budget).")
     assert second.startswith(
         "3 of the 4 runs that are compared reached the target (short of it: none, WNN+, digits-8 1/2)"
     )
@@ -77,11 +85,17 @@ def test_what_is_not_there_is_not_claimed(tmp_path: Path) -> None:
     assert said(gone, wanted(against={"row": 0})) == ("Nothing of this has been measured yet.",)
     missed = hit_runs(tmp_path / "b", {"base": [400], "wnn+": [MISS], "nino": [MISS]})
     first, second = said(missed, wanted(against={"row": 0}))
-    assert first.endswith("none 0.0 (n = 1; no interval of single seeds).") and second.startswith("0 of the 2 runs")
+    assert first.endswith("none 0.0 (n = 1; no interval of single seeds; misses at the budget).") and second.startswith(
+        "0 of the 2 runs"
+    )
     assert said(missed, wanted("nowcasts")) != said(missed, wanted("value_at"))
     half = hit_runs(tmp_path / "c", {"base": [400], "wnn+": [NAN], "nino": [200]})
     assert said(half, wanted(against={"row": 0}))[0] == (
         "No seed has both sides of a comparison (1 of 2 cells have a value)."
+    )
+    alone = hit_runs(tmp_path / "d", {"base": [400], "linear": [200]})
+    assert said(alone, build("x", {**ENTRY, "rows": [{"title": "l", "method": "linear"}, *ENTRY["rows"]]})) == (
+        "No seed has both sides of a comparison (1 of 3 cells have a value).",
     )
 
 

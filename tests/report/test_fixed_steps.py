@@ -86,3 +86,13 @@ def test_the_running_mean_leaves_out_the_rows_of_peaks(tmp_path: Path) -> None:
     values = np.array([50, 50, 95, 50, 89, 89, 91, 99, 99, 91, 91, 91])
     log = {"step": steps, "test": values}
     assert running_mean_score(log, task, ScheduleSpec(period=100)) == 400  # (89 + 89 + 91 + 91 + 91) / 5
+
+
+def test_a_mean_of_fewer_runs_says_so(tmp_path: Path) -> None:
+    """A run that diverges has no metric at later steps; without n the others' mean would look like that of all."""
+    runs = hit_runs(tmp_path, {"base": [400, 400], "nino": [200, 200]})
+    task, steps = runs.spec.tasks[0], np.arange(10, 301, 10)
+    key = Key(task.id, "nino", 2000)
+    write_run(tmp_path, key, task, steps, np.full(30, 50.0), status="diverged", reason="nan")
+    row = fixed_step_table(read_runs(tmp_path, runs.spec)).text.set_index("Method").loc["NiNo"]
+    assert row["25 % of steps"] == "72.50 ± 31.82" and row["50 % of steps"] == "95.00 (n = 1)"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nino.evaluate import write_table
-from nino.evaluate.run_folder import JUMP_COLUMNS, QUANTILES
+from nino.evaluate.run_folder import JUMP_COLUMNS, QUANTILES, write_table
 from nino.report.jumps_by_tensor import jumps_figure, jumps_sentence, spread
 from nino.report.runs import CorruptRunError, Key, Runs, read_runs
 
@@ -72,7 +72,7 @@ def test_runs_without_a_record_are_said_to_have_none(tmp_path: Path) -> None:
     assert runs.jumps == {}
     figure = jumps_figure(runs, runs.spec.tasks[0])
     figure.canvas.draw()
-    assert figure.axes[0].texts[0].get_text().startswith("20 nowcasts were made,\nof none is known")
+    assert figure.axes[0].texts[0].get_text().startswith("10 nowcasts were made,\nof none is known")
     assert "kept no record" in jumps_sentence(runs, "nino", runs.spec.tasks[0])
 
 
@@ -85,3 +85,16 @@ def test_a_damaged_record_is_refused(kept: Runs, tmp_path: Path) -> None:
         path.write_text(text.replace(old, new, 1))
         with pytest.raises(CorruptRunError, match=r"jumps\.csv"):
             read_runs(tmp_path, kept.spec)
+
+
+def test_why_there_is_nothing_to_show_is_said_as_it_is(kept: Runs) -> None:
+    """A method without a run, nowcasts that changed nothing, and tensors that had not moved before one of them."""
+    task, key = kept.spec.tasks[0], Key("digits-8", "nino", 1000)
+    table = kept.jumps[key]
+    unmoved = table.assign(q50=table.q50.mask(table.step == table.step.min()))
+    for changed, said in (
+        (table.assign(change=0.0), "its nowcasts changed nothing"),
+        (unmoved, "nothing had moved before its first or last nowcast"),
+    ):
+        assert said in jumps_sentence(replace(kept, jumps={key: changed}), "nino", task)
+    assert jumps_sentence(replace(kept, logs={}, nowcasts={}), "nino", task) == "digits-8: NiNo: there is no run."

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ from typer.testing import CliRunner
 
 import nino.tasks
 from nino.cli.app import app
-from nino.config import load, resolve, write_units
-from nino.report.origins import origins_table
-from nino.report.runs import Key, read_runs
+from nino.config.load import load
+from nino.config.resolve import resolve
+from nino.config.units import write_units
+from nino.report.origins import made_otherwise, origins_table
+from nino.report.runs import Key, Runs, read_runs
+from nino.report.steps_to_target import table2
 from nino.specs import TaskSpec
 
 from .conftest import hit_runs
@@ -86,3 +90,24 @@ def read(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path | Non
     answer = CliRunner().invoke(app, words)
     assert program == "nino" and isinstance(answer.exception, ReadingError), answer.output
     return asked[0]
+
+
+def test_runs_that_were_not_made_alike_are_said_to_be(runs: Runs) -> None:
+    """Of other commits, another build of torch, other kernels: a pair then differs in more than its method."""
+
+    def made(commit: str, torch: str, aten: str) -> dict[str, object]:
+        versions = {"torch": torch, "pandas": commit, "nino": commit}
+        return {"git": {"commit": commit * 40}, "versions": versions, "hardware": {"aten": aten, "gpus": []}}
+
+    def of(*ways: dict[str, object]) -> tuple[str, ...]:
+        info = {key: {"provenance": ways[i % len(ways)]} for i, key in enumerate(runs.info)}
+        return made_otherwise(replace(runs, info=info))
+
+    assert of(made("a", "2.13.0+cpu", "AVX2")) == of(made("a", "2.13.0+cpu", "AVX2"), {}) == ()
+    (said,) = of(made("a", "2.13.0+cpu", "AVX2"), made("b", "2.13.0+cu130", "AVX512"))
+    assert said == (
+        "Not all runs were made alike: 2 commits; torch 2.13.0+cpu and 2.13.0+cu130; aten AVX2 and AVX512. The table "
+        "origins has the commit of each."
+    )
+    table = table2(replace(runs, info={key: {"provenance": made(str(key.seed)[0], "2", "")} for key in runs.info}))
+    assert table.notes[-1].startswith("Not all runs were made alike: 3 commits. The table")

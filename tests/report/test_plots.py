@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,19 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from nino.drawing import looks, styled
-from nino.evaluate import write_table
-from nino.evaluate.run_folder import LOSS_COLUMNS
+from nino.evaluate.run_folder import LOSS_COLUMNS, write_table
 from nino.report.across_tasks import profile
 from nino.report.losses_near_nowcasts import losses_sentence, relative_losses
-from nino.report.plots import curves_figure, profile_figure, seed_curves, spikes_figure, worth_figure
+from nino.report.plots import curves_figure, profile_figure, seed_curves, worth_figure
+from nino.report.progress import worth_at
 from nino.report.runs import Key, Runs, read_runs
-from nino.specs import ReportSpec
+from nino.report.spikes_plot import spikes_figure
+from nino.specs import ReportSpec, TaskSpec
 
 from .conftest import METHODS, hit_runs, make_task, write_run
 
 NAN, MISS = float("nan"), float("inf")
+METHOD_NAMES = ("base", "wnn+", "nino")
 
 
 @pytest.fixture(autouse=True)
@@ -197,3 +200,48 @@ def test_a_control_beyond_all_others_is_cut_off_by_name(tmp_path: Path) -> None:
     nowcasts.to_csv(path, index=False)
     panels = {axes.get_title(): axes for axes in spikes_figure(read_runs(tmp_path, runs.spec), runs.spec.tasks[0]).axes}
     assert "linear (control): up to 1e+05" in panels and panels["NiNo"].get_ylim()[1] < 5
+
+
+def test_methods_beyond_the_axis_are_named(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400], "nino": [200], "linear": [500]})
+    task = runs.spec.tasks[0]
+    write_run(tmp_path, Key(task.id, "linear", 1000), task, np.arange(10, 1001, 10), np.full(100, 10.0))
+    runs = read_runs(tmp_path, runs.spec)
+    assert curves_figure(runs, task).axes[0].get_title() == "digits-8 (beyond the axis: linear)"
+    assert worth_figure(runs, task).axes[0].get_title() == "digits-8"
+
+
+def test_a_run_that_ended_early_is_worth_no_more_for_it(tmp_path: Path) -> None:
+    """Of three seeds one diverges at step 300: it stays at what it was worth, and does not leave the axis upwards."""
+    runs = hit_runs(tmp_path, {"base": [900, 900, 900], "nino": [NAN, NAN, NAN]})
+    task, steps = runs.spec.tasks[0], np.arange(10, 1001, 10)
+    for seed, last in ((1000, 300), (2000, 1000), (3000, 1000)):
+        values = np.where(steps < 600, 50.0, 95.0) if seed == 2000 else np.full(100, 50.0)
+        key, ended = Key(task.id, "nino", seed), steps <= last
+        done = {"status": "done"} if last == 1000 else {"status": "diverged", "reason": "nan"}
+        write_run(tmp_path, key, task, steps[ended], values[ended], **done)
+    runs = read_runs(tmp_path, runs.spec)
+    drawn = line(worth_figure(runs, task).axes[0], "NiNo")[1]
+    assert drawn[-1] == worth_at(runs, task, "nino", 1000) == 10.0
+
+
+@pytest.mark.parametrize("draw", [worth_figure, lambda runs, task: profile_figure(runs, profile(runs, METHOD_NAMES))])
+def test_more_methods_than_can_be_told_apart_have_a_panel_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: Callable[[Runs, TaskSpec], Figure]
+) -> None:
+    runs = hit_runs(tmp_path, {"base": [400], "wnn+": [300], "nino": [200]})
+    assert len(draw(runs, runs.spec.tasks[0]).axes) == 1
+    monkeypatch.setattr("nino.report.plots.MOST_CURVES", 1)
+    figure = draw(runs, runs.spec.tasks[0])
+    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == ["WNN+", "NiNo"]
+    assert figure.get_suptitle().endswith("Adam black")
+
+
+def test_methods_without_a_record_of_the_steps_around_are_named(tmp_path: Path) -> None:
+    runs = hit_runs(tmp_path, {"base": [400], "wnn+": [300], "nino": [200]})
+    task, folder = runs.spec.tasks[0], Key("digits-8", "nino", 1000).folder(tmp_path)
+    rows = [{"step": 100, "offset": offset, "loss": 1.0} for offset in (-1, 1)]
+    write_table(folder / "around.csv", rows, LOSS_COLUMNS)
+    figure = spikes_figure(read_runs(tmp_path, runs.spec), task)
+    assert figure.subfigs[1].get_suptitle() == "no losses of these steps were recorded of WNN+"
+    assert len([axes for axes in figure.subfigs[1].axes if axes.get_visible()]) == 1

@@ -18,6 +18,7 @@ from nino.report.studies import Study, build, study, study_names
 from nino.report.study_figure import positions, study_figure
 from nino.report.study_results import best_row, study_table, write_study
 from nino.specs import MethodSpec, ReportSpec
+from nino.specs.recipe import MethodRecipe
 from nino.specs.studies import study_files
 
 from .conftest import METHODS, hit_runs, make_task, write_run
@@ -313,3 +314,27 @@ def test_slips_in_a_study_are_named(change: dict[str, object], says: str) -> Non
     entry = {"title": "x", "columns": [{"title": "c", "measure": "final"}], "rows": []} | change
     with pytest.raises(ValueError, match=says):
         build("x", entry)
+
+
+def test_what_nowcasts_add_is_measured_against_the_same_recipe(tmp_path: Path) -> None:
+    hits = {"base": [400, MISS, 600], "identity": [200, 300, 250], "wnn+": [100, 150, 200], "nino": [300, 500, 480]}
+    runs = hit_runs(tmp_path, hits)
+    tuned = MethodRecipe(lr=0.01)
+    methods = (
+        METHODS[0],
+        MethodSpec("identity", "none", label="Adam, tuned", recipe=tuned),
+        replace(METHODS[5], label="NiNo, tuned", recipe=tuned),
+        replace(METHODS[6], recipe=MethodRecipe(lr=3e-3)),  # in other words the task's
+    )
+    spec = replace(runs.spec, methods=methods)
+    assert [spec.without_nowcasts("digits-8", name) for name in spec.row_order] == [None, None, "identity", "base"]
+    table = study_table(study("recipes", spec), replace(runs, spec=spec))
+    rows = table.text.set_index("")
+    assert list(rows.index) == ["digits-8, NiNo, tuned", "digits-8, NiNo"]
+    assert rows["Saved, %"].tolist() == ["40.0 ± 17.3 (20.0 to 50.0)", "≥ 36.0 ± 16.1 (20.0 to 50.0)"]
+    assert rows["Without nowcasts, steps"].tolist() == ["250 ± 50 (200 to 300)", "> 667 ± 306 (400 to 1000)"]
+    assert "Saved, %: digits-8, NiNo, tuned +40.0 (20.0 to 50.0)" in table.findings[0]
+    assert "≥ +36.0" in table.findings[0]
+    alone = replace(spec, methods=(*methods[:3], replace(METHODS[6], recipe=MethodRecipe(lr=0.5))))
+    cell = study_table(study("recipes", alone), replace(runs, spec=alone)).text.set_index("").loc["digits-8, NiNo"]
+    assert cell.tolist() == ["–", "427 ± 110 (300 to 500)", "–"], "no row trains by its recipe without nowcasts"

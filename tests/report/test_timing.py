@@ -52,7 +52,7 @@ def test_overhead_and_seconds_a_nowcast_are_those_of_the_studies(tmp_path: Path)
     slow = {"train_seconds": 100.0, "nowcast_seconds": 20.0}
     write_run(tmp_path, Key(task.id, "nino", 2000), task, steps, values, **slow)
     diverged = {"status": "diverged", "reason": "loss is nan", "train_seconds": 1.0, "nowcast_seconds": 1.0}
-    write_run(tmp_path, Key(task.id, "nino", 3000), task, steps, values, **diverged)
+    write_run(tmp_path, Key(task.id, "nino", 3000), task, steps[:-1], values[:-1], **diverged)
     runs = read_runs(tmp_path, runs.spec)
     row = timing_table(runs).data.set_index("method").loc["nino"]
     expected = {"overhead_percent": (5 + 20) / 2, "seconds_per_nowcast": (0.05 + 2) / 2}

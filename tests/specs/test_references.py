@@ -9,7 +9,7 @@ import pytest
 
 from nino.files import sha256
 from nino.specs import DataSpec, EvaluationUnit, Reference, Spec, problems, references
-from nino.specs.outside import Outside, OwnOptions, Use, files, packages, records, uses
+from nino.specs.outside import Outside, Use, UserOptions, files, packages, records, uses
 from nino.specs.schema import schema
 from nino.specs.syntax import module_file
 from nino.specs.values import CONFIG, Chosen
@@ -257,7 +257,7 @@ class Part(Spec):
     """
 
     name: Annotated[str, Outside("model", ("convnet",), options="options", apart=("shared",))]
-    options: Annotated[dict[str, Any], Chosen("name", {"convnet": dict[str, int]}, OwnOptions)] = field(
+    options: Annotated[dict[str, Any], Chosen("name", {"convnet": dict[str, int]}, UserOptions)] = field(
         default_factory=dict
     )
 

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 from nino.cli import app, main
-from nino.config import Experiment, Layout, load, resolve
+from nino.config.experiment import Experiment
+from nino.config.layout import Layout
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.specs import report as names
 from nino.specs.studies import STUDIES, STUDY_TABLES, study_files
 
@@ -75,7 +78,7 @@ def test_a_study_runs_from_nothing_to_its_table(
     nino.run(run)
     made = [json.loads(path.read_text()) for path in results.glob("evaluate/*/*/*/run.json")]
     assert len(made) == len(run.evaluations) and {each["status"] for each in made} == {"done"}
-    for figure in names.figure_names(run.report):
+    for figure in (each.name for each in names.figures(run.report)):
         assert (results / "figures" / f"{figure}.svg").is_file()
     rows = pd.read_csv(results / "tables" / "table2.csv")
     assert set(rows.method) == set(run.methods) and (rows.seeds_reached > 0).any()

@@ -9,7 +9,7 @@ import pytest
 
 from nino.specs import DataSpec
 from nino.tasks import DATASETS, language
-from nino.tasks.hub import LM1B, WIKITEXT_103, HubText, fetch
+from nino.tasks.hub import HUB_TEXT, HubText, fetch
 from nino.tasks.text import find_files, sentence_row, wiki_row
 
 WIKI = {
@@ -47,7 +47,7 @@ def test_lm1b_holds_back_the_first_twentieth(repository: Path, tmp_path: Path) -
     parquet(repository / "plain_text" / "train" / "0000.parquet", NEWS["train"][:60])
     parquet(repository / "plain_text" / "train" / "0001.parquet", NEWS["train"][60:])
     parquet(repository / "plain_text" / "test" / "0000.parquet", NEWS["test"])
-    fetch(local(LM1B, repository), tmp_path / "lm1b")
+    fetch(local(HUB_TEXT["lm1b"], repository), tmp_path / "lm1b")
     files = find_files("lm1b", "parquet", tmp_path / "lm1b", {}, sentence_row)
     assert list(files.rows("train")) == NEWS["train"][5:]
     assert list(files.rows("validation")) == NEWS["train"][:5]
@@ -69,7 +69,7 @@ def test_wikitext_is_the_same_from_the_hub_parquet_and_text(
         text = tmp_path / "text" / f"{split}.txt"
         text.parent.mkdir(exist_ok=True)
         text.write_text("".join(row or " \n" for row in rows), encoding="utf-8")
-    monkeypatch.setattr(language, "WIKITEXT_103", local(WIKITEXT_103, repository))
+    monkeypatch.setitem(language.HUB_TEXT, "wikitext-103", local(HUB_TEXT["wikitext-103"], repository))
 
     def load(source: str, path: Path | None, download: bool = False) -> str:
         spec = DataSpec("wikitext-103", source, path and str(path), {"block": 16, "tokenizer": str(tokenizer_folder)})
@@ -83,11 +83,11 @@ def test_wikitext_is_the_same_from_the_hub_parquet_and_text(
 
 def test_a_repository_that_is_not_there_says_what_belongs_where(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"could not fetch .*repository.*put it, a column 'text', into .*train"):
-        fetch(local(WIKITEXT_103, repository), tmp_path / "wiki")
+        fetch(local(HUB_TEXT["wikitext-103"], repository), tmp_path / "wiki")
     assert not list(tmp_path.glob("wiki/*.parquet"))
 
 
 def test_a_repository_without_the_split_says_what_belongs_where(repository: Path, tmp_path: Path) -> None:
     parquet(repository / "plain_text" / "train" / "0000.parquet", NEWS["train"])
     with pytest.raises(FileNotFoundError, match=r"repository \(plain_text, test.*put it, a column 'text', into .*test"):
-        fetch(local(LM1B, repository), tmp_path / "lm1b")
+        fetch(local(HUB_TEXT["lm1b"], repository), tmp_path / "lm1b")

@@ -177,7 +177,7 @@ def test_other_requests_are_refused(tmp_path, batches):
         load(tmp_path, "hub")
     with pytest.raises(ValueError, match="comes from: npz, folder, hub"):
         load(tmp_path, "torchvision")
-    with pytest.raises(ValueError, match="no data.options.crop"):
+    with pytest.raises(ValueError, match="data.options.crop: unknown key"):
         load(tmp_path, options={"crop": 1})
     with pytest.raises(ValueError, match="held_back is 10000; there are 30 training images"):
         load(tmp_path, path=str(batches[0]))

@@ -220,5 +220,5 @@ def test_an_archive_has_no_options(tmp_path: Path) -> None:
     x, y = RNG.integers(0, 256, (24, 4, 4), np.uint8), np.arange(24) % 3
     np.savez(tmp_path / "im.npz", x_train=x, y_train=y, x_test=x[:3], y_test=y[:3])
     assert load(tmp_path / "im.npz", tmp_path, "npz").outputs == 3
-    with pytest.raises(ValueError, match="no data.options.size"):
+    with pytest.raises(ValueError, match="data.options.size: unknown key"):
         load(tmp_path / "im.npz", tmp_path, "npz", size=4)

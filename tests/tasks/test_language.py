@@ -7,7 +7,7 @@ import torch
 
 from nino.specs import DataSpec
 from nino.tasks import DATASETS, load_task
-from nino.tasks.hub import LM1B, WIKITEXT_103
+from nino.tasks.hub import HUB_TEXT
 from nino.tasks.tokenizers import holds_tokenizer, load_tokenizer
 
 SENTENCES = {split: [f"{split} sentence {i} ab ." for i in range(40)] for split in ("train", "validation", "test")}
@@ -112,7 +112,7 @@ def hub(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize(("name", "where"), [("lm1b", LM1B), ("wikitext-103", WIKITEXT_103)])
+@pytest.mark.parametrize(("name", "where"), HUB_TEXT.items())
 def test_the_hub_is_asked_once_and_only_if_allowed(tmp_path, hub, tokenizer_folder, name, where):
     with pytest.raises(FileNotFoundError, match=f"'{name}' has no train split.*{name}"):
         load(name, "hub", tmp_path, None, tokenizer_folder)
@@ -141,9 +141,9 @@ def test_a_missing_tokenizer_says_what_belongs_where(tmp_path, text_folder):
     ("name", "source", "options", "message"),
     [
         ("pydoc", "text", {}, "'pydoc' comes from: embedded"),
-        ("pydoc", "embedded", {"tokens": 1}, "has no data.options.tokens; its option is block"),
+        ("pydoc", "embedded", {"tokens": 1}, "data.options.tokens: unknown key; allowed: block"),
         ("text", "npz", {}, "'text' comes from: text, parquet, hub"),
-        ("lm1b", "text", {"blocks": 1}, "has no data.options.blocks; its options are block, tokenizer"),
+        ("lm1b", "text", {"blocks": 1}, "data.options.blocks: unknown key; did you mean 'block'"),
     ],
 )
 def test_wrong_sources_and_options_are_refused(tmp_path, name, source, options, message):

@@ -111,15 +111,15 @@ def test_gpt2_dropout_is_the_option(dropout):
 @pytest.mark.parametrize(
     ("build", "options", "message"),
     [
-        (convnet, {}, "needs model.options.channels"),
-        (convnet, {"channels": [4], "width": 3}, "has no model.options.width; its options are: channels"),
-        (convnet, {"channels": []}, "at least one positive integer"),
-        (convnet, {"channels": [4, -1]}, "at least one positive integer"),
-        (llama, {"layers": 1, "width": 8, "heads": 4, "kv_heads": 3}, r"heads \(=4\) must be divisible by .*kv_heads"),
-        (vit, {"layers": 1, "width": 8, "heads": 3, "patch": 4}, r"width \(=8\) must be divisible"),
+        (convnet, {}, "model.options.channels: missing"),
+        (convnet, {"channels": [4], "width": 3}, "model.options.width: unknown key; allowed: channels"),
+        (convnet, {"channels": []}, r"model.options.channels \(=\[\]\) must hold at least 1 entry"),
+        (convnet, {"channels": [4, -1]}, r"model.options.channels\[1\] \(=-1\) must be at least 1"),
+        (llama, {"layers": 1, "width": 8, "heads": 4, "kv_heads": 3}, r"heads \(=4\) must be a multiple of .*kv_heads"),
+        (vit, {"layers": 1, "width": 8, "heads": 3, "patch": 4}, r"width \(=8\) must be a multiple"),
         (vit, {"layers": 1, "width": 8, "heads": 2, "patch": 3}, r"patch \(=3\) must divide the side"),
-        (gpt2, {"layers": 1, "width": 8}, "needs model.options.heads"),
-        (gpt2, {"layers": 1, "width": 8, "heads": 3}, r"width \(=8\) must be divisible by model.options.heads \(=3\)"),
+        (gpt2, {"layers": 1, "width": 8}, "model.options.heads: missing"),
+        (gpt2, {"layers": 1, "width": 8, "heads": 3}, r"width \(=8\) must be a multiple of model.options.heads \(=3\)"),
     ],
 )
 def test_unusable_options_are_refused(build, options, message):
@@ -136,9 +136,9 @@ def test_an_mlp_fits_rows_of_any_shape():
     linear = MODELS["mlp"](rows, {"hidden": []})
     assert [tuple(p.shape) for p in linear.parameters()] == [(4, 6), (4,)]
     for options, says in [
-        ({}, "needs model.options.hidden"),
-        ({"hidden": [3], "activation": "sine"}, "model.options.activation is 'sine'; allowed are relu"),
-        ({"hidden": [3], "depth": 2}, "has no model.options.depth"),
+        ({}, "model.options.hidden: missing"),
+        ({"hidden": [3], "activation": "sine"}, r"model.options.activation \(=.sine.\): allowed: gelu, relu"),
+        ({"hidden": [3], "depth": 2}, "model.options.depth: unknown key"),
     ]:
         with pytest.raises(ValueError, match=says):
             MODELS["mlp"](rows, options)

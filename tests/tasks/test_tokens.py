@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nino.tasks import pieces, tokens
+from nino.tasks import checked_pieces, tokens
 from nino.tasks.language import first_blocks
 from nino.tasks.tokens import cached_blocks, cut_blocks, write_array
 
@@ -115,7 +115,7 @@ def test_a_description_that_is_none_says_what_to_do(tmp_path, text):
 
 
 def test_a_piece_is_checked_when_it_is_first_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(pieces, "PIECE_BYTES", 2 * KEY["block"])  # uint16: a row a piece
+    monkeypatch.setattr(checked_pieces, "PIECE_BYTES", 2 * KEY["block"])  # uint16: a row a piece
     blocks = cached_blocks(tmp_path, KEY, rows, encode, 256)["train"]
     path = next(tmp_path.glob("*/train.npy"))
     assert len(json.loads((path.parent / "meta.json").read_text())["splits"]["train"]["pieces"]) == len(blocks) == 6

@@ -199,7 +199,7 @@ def test_wrong_sources_and_options_are_refused(tmp_path):
         load("digits", tmp_path, "hub")
     with pytest.raises(ValueError, match="'images' comes from: npz"):
         load("images", tmp_path, "torchvision")
-    with pytest.raises(ValueError, match="has no data.options.block"):
+    with pytest.raises(ValueError, match="data.options.block: unknown key"):
         load("digits", tmp_path, "embedded", options={"block": 3})
 
 

@@ -11,7 +11,9 @@ import torch
 
 from nino.specs import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSpec, TaskSpec, TrajectorySpec
 from nino.tasks import Task, build_optimizer, load_task
-from nino.trajectories import TrajectoryReader, collect_shard, datasheet, join_shards
+from nino.trajectories import TrajectoryReader, join_shards
+from nino.trajectories.collect import collect_shard
+from nino.trajectories.datasheet import datasheet
 
 SPEC = TrajectorySpec(models=3, models_per_shard=2, state_every=4, first_seed=7)
 

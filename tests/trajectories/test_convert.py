@@ -12,8 +12,9 @@ from nino.cli import app, main
 from nino.metatrain import metatrain, open_sources
 from nino.specs import MetatrainSpec, TrajectorySpec
 from nino.tasks import load_task
-from nino.trajectories import TrajectoryFileError, TrajectoryReader, convert_states, open_source
+from nino.trajectories import TrajectoryFileError, TrajectoryReader
 from nino.trajectories import convert as module
+from nino.trajectories.convert import convert_states, open_source
 from nino.trajectories.format import Header
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,7 +146,8 @@ def test_a_spec_that_does_not_fit_is_refused(write: Callable[..., Path], header:
 
 def test_what_was_converted_can_be_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command, on the tiny run's task: the data set is where the fit looks for it."""
-    from nino.config import load, resolve
+    from nino.config.load import load
+    from nino.config.resolve import resolve
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(app.logging, "basicConfig", lambda **_: None)

@@ -21,7 +21,20 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
+from nino.code_version import STAGES, stage_version
+
 PROGRAMS = {"snakemake": "snakemake.cli", "nino": "nino.cli"}
+ALSO = (  # what the programs import when they run
+    "snakemake.report.html_reporter",
+    "nino.evaluate.run",
+    "nino.graphs.recorded",
+    "nino.metatrain",
+    "nino.release.manifest",
+    "nino.report.figures",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "torch._dynamo",
+)
 CLIENT = """\
 #!{python} -IS
 import json, os, signal, socket, sys
@@ -71,8 +84,10 @@ def call(program: str, arguments: list[str], cwd: Path, environment: dict[str, s
 
 def serve(address: str) -> None:
     """Import, then fork twice for each request: a process that waits, and the program that it waits for."""
-    for module in (*PROGRAMS.values(), "nino.evaluate.run", "nino.metatrain", "nino.report.figures", "torch._dynamo"):
+    for module in (*PROGRAMS.values(), *ALSO):
         importlib.import_module(module)
+    for stage in STAGES:
+        stage_version(stage)  # the syntax trees of the package's modules are read once, for each Snakemake
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks for the status of those that wait
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nino.config import load, resolve
+from nino.config.load import load
+from nino.config.resolve import resolve
 from nino.release.verify import verify_run
 from nino.report.comparable import MixedRunsError
 from nino.report.runs import read_runs
@@ -41,6 +42,8 @@ def test_every_kind_of_row_runs_from_nothing_to_tables_that_verify(tmp_path: Pat
     notes = (results / "tables" / "table2.md").read_text()
     assert "Adam in Lookahead: in pytorch_optimizer:Lookahead (alpha 0.5, k 5)" in notes
     assert "Adam tuned: lr 0.016" in notes and "line fit, EMA: moving average of the weights, decay 0.8" in notes
+    added = pd.read_csv(results / "tables" / "recipes.csv").query("measure == 'gain'").set_index("method")
+    assert set(added.index) == {"linear", "linear-ema", "linear-schedule-free"} and (added.seeds == 2).all()
     assert list(verify_run(results)) == []
     record = results / "evaluate" / "digits-8" / "tuned" / "seed=1000" / "run.json"
     record.write_text(record.read_text().replace('"lr": 0.016', '"lr": 0.017'))

@@ -13,7 +13,7 @@ import yaml
 
 from nino.config.load import load, overlays_of
 from nino.config.resolve import resolve
-from nino.workflow import FOLDER, own
+from nino.workflow import FOLDER, workspace_file
 from nino.workflow.workspace import lay_out
 from tests.workflow import preloaded
 from tests.workflow.driver import ROOT, TINY, Ended, Finished, with_preloaded_jobs
@@ -66,7 +66,7 @@ def test_configs_of_a_workspace_count_and_the_packages_where_there_are_none(lab:
     edited.unlink()
     assert resolve(load()).run == "paper"
     assert overlays_of(load([Path(SMOKE)]), [Path(SMOKE)]) is None, "the next version's may differ"
-    assert own("slurm/site.yaml", tmp_path, lab) == lab / "slurm" / "site.yaml"
+    assert workspace_file("slurm/site.yaml", tmp_path, lab) == lab / "slurm" / "site.yaml"
 
 
 @pytest.mark.workflow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -18,29 +19,34 @@ Layer = Callable[..., Value]
 
 def linear(w: Wiring, m: nn.Linear, name: str, x: Value) -> Value:
     """A linear layer; features of flattened channels become neurons of their own."""
-    source = w.read(x, m.in_features, name)
-    output = w.shared(m.weight, source)
-    if output is None:
-        y = w.b.group(w.b.unused(name or "output"), m.out_features)
-        output = Signal((y,), fresh=True)
-        if isinstance(source, Signal):
-            w.dense(source, y, w.window(m.weight))
-        else:
-            w.leave(m.weight, source.reason)
-        w.remember(m.weight, source, output)
-    _bias(w, m.bias, output)
-    return output
+
+    def place(source: Signal, output: Signal) -> None:
+        w.dense(source, output.parts[0], w.window(m.weight))
+
+    return _weighted(w, m, name, x, m.in_features, m.out_features, place)
 
 
 def convolution(w: Wiring, m: _ConvNd, name: str, x: Value) -> Value:
     """A convolution, transposed or not, in groups or depth-wise: an edge holds a channel pair's kernel."""
-    source = w.read(x, m.in_channels, name)
+    return _weighted(w, m, name, x, m.in_channels, m.out_channels, partial(_kernels, w, m))
+
+
+def _weighted(
+    w: Wiring,
+    m: nn.Linear | _ConvNd,
+    name: str,
+    x: Value,
+    inputs: int,
+    outputs: int,
+    place: Callable[[Signal, Signal], None],
+) -> Value:
+    """A layer with a weight, which ``place`` puts between what it reads and its outputs, and a bias."""
+    source = w.read(x, inputs, name)
     output = w.shared(m.weight, source)
     if output is None:
-        y = w.b.group(w.b.unused(name or "output"), m.out_channels)
-        output = Signal((y,), fresh=True)
+        output = Signal((w.b.group(w.b.unused(name or "output"), outputs),), fresh=True)
         if isinstance(source, Signal):
-            _kernels(w, m, source, output)
+            place(source, output)
         else:
             w.leave(m.weight, source.reason)
         w.remember(m.weight, source, output)

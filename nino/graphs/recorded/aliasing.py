@@ -128,25 +128,25 @@ class Aliases:
 
     def get(self, tensor: Tensor) -> Value | None:
         """What a tensor is by now; None where nothing is known of it."""
-        found: Value | None = self.values.get(tensor)
+        value: Value | None = self.values.get(tensor)
         for view in self._pending.pop(tensor, ()):  # written since the tensor was last read
             written = self.get(view)
-            if found is not None and written is not None and {written.kind, found.kind} != {"constant"}:
-                found = self.views[view].back(self.reading, found, written)
-                self.give(tensor, found)
+            if value is not None and written is not None and {written.kind, value.kind} != {"constant"}:
+                value = self.views[view].back(self.reading, value, written)
+                self.give(tensor, value)
         if tensor in self.views and self._stale(tensor):
             view = self.views[tensor]
             base = self.get(view.base)
             if base is not None and base.window is None and base.kind != "constant":
                 # written through another view, or as a whole; what is known of constants shares memory itself
-                found = view.of(self.reading, base)
-                self.give(tensor, found)
-        if found is not None and found.kind == "constant" and self._stale(tensor):
+                value = view.of(self.reading, base)
+                self.give(tensor, value)
+        if value is not None and value.kind == "constant" and self._stale(tensor):
             # one part of it is written
-            alike: dict[Axis, Dim] = {x: (Axis(x.size, place=x.place),) for x in found.axes if x.uniform}
-            found = substitute(found, alike)
-            self.give(tensor, found)
-        return found
+            alike: dict[Axis, Dim] = {x: (Axis(x.size, place=x.place),) for x in value.axes if x.uniform}
+            value = substitute(value, alike)
+            self.give(tensor, value)
+        return value
 
     def _stale(self, tensor: Tensor) -> bool:
         """Whether memory that a tensor sees has been written since it was said what the tensor is."""

@@ -30,8 +30,8 @@ class Along:
         """A node for each position along some axes; their order is part of the function."""
         key = tuple(axis.place for axis in axes)
         if key not in self._places:
-            known = next((self.inputs[axis] for axis in key if axis in self.inputs), name)
-            nodes = self.neurons.new(known, tuple(axis.size for axis in axes), met=True, fixed=True)
+            group = next((self.inputs[axis] for axis in key if axis in self.inputs), name)
+            nodes = self.neurons.new(group, tuple(axis.size for axis in axes), met=True, fixed=True)
             self._places[key] = nodes
         return self._places[key]
 
@@ -57,7 +57,7 @@ class Along:
             labels, rest = self._joint(inside, run, name)
             fields += [*rest, Field((axis,), labels.reshape(-1))]
         dims = tuple(_replace_run(dim, run, axis) for dim in value.dims)
-        return value.but(dims=dims, fields=tuple(fields), known=value.known)
+        return value.but(dims=dims, fields=tuple(fields), elements=value.elements)
 
     def _joint(self, fields: list[Field], run: Dim, name: str) -> tuple[Labels, list[Field]]:
         """Neurons over a run of axes from fields that have some of them, and the fields that are left outside."""

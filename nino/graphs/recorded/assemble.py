@@ -17,7 +17,7 @@ from nino.graphs.recorded.blocks import Piece, auxiliary, blocks_of, roles_of
 from nino.graphs.recorded.neurons import Labels, Universe
 from nino.graphs.recorded.placing import End, Placement
 from nino.graphs.recorded.reading import Reading
-from nino.graphs.recorded.summarise import UNREAD
+from nino.graphs.structure import UNREAD
 
 _ATTENTION = (EdgeType.QUERY, EdgeType.KEY, EdgeType.VALUE)
 

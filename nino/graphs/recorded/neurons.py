@@ -168,7 +168,7 @@ class Universe:
         """
         if len(keep) == labels.ndim:
             return labels
-        kept = tuple(labels.shape[d] for d in keep)
+        sizes = tuple(labels.shape[d] for d in keep)
         rows = _rows(labels, keep)
         key, order = self._key(rows)
         if key not in self._derived:
@@ -176,7 +176,7 @@ class Universe:
             self._slices[made] = True
             self.link(made[:, None], rows[order], EdgeType.HEAD)
             self._derived[key] = made
-        return self._derived[key][np.argsort(order)].reshape(kept)
+        return self._derived[key][np.argsort(order)].reshape(sizes)
 
     def _key(self, rows: Labels) -> tuple[tuple[bytes, int], Labels]:
         """What slices are known by, whatever their order and that of the neurons in them; and their order."""
@@ -189,20 +189,20 @@ class Universe:
         """Whether there are neurons that stand for these slices of an array."""
         return self._key(_rows(labels, keep))[0] in self._derived
 
-    def _kept(self, labels: Labels) -> list[tuple[int, ...]]:
+    def _sliced(self, labels: Labels) -> list[tuple[int, ...]]:
         """Dimensions of an array for whose slices there are neurons that stand for them."""
         dims = range(labels.ndim)
         return [keep for n in range(labels.ndim) for keep in combinations(dims, n) if self.has(labels, keep)]
 
     def shares(self, labels: Labels) -> bool:
         """Whether slices of an array of neurons share a parameter (a norm that all heads have in common)."""
-        made = [self.find(self.derived(labels, keep, "")).reshape(-1) for keep in self._kept(labels)]
+        made = [self.find(self.derived(labels, keep, "")).reshape(-1) for keep in self._sliced(labels)]
         return any(root in self.shared for roots in made for root in roots.tolist())
 
     def take(self, labels: Labels, into: Labels) -> None:
         """Merge an array that is met into another, and what stands for its slices into what stands for the other's."""
-        kept = self._kept(labels)
-        pairs = [(self.derived(labels, keep, ""), self.derived(into, keep, "positions")) for keep in kept]
+        dims = self._sliced(labels)
+        pairs = [(self.derived(labels, keep, ""), self.derived(into, keep, "positions")) for keep in dims]
         self.merge(labels, into)
         for made, other in pairs:
             self.merge(made, other)

@@ -62,8 +62,8 @@ class Parts:
         """Whether no neuron of a part is joined to the same nodes of fixed order as one of another part."""
         n = self._neurons
         roots = np.concatenate(parts)
-        own = zip(roots.tolist(), n.fixed(roots).tolist(), strict=True)
-        marks: dict[int, set[int]] = {root: {root} if fixed else set() for root, fixed in own}
+        fixed_roots = zip(roots.tolist(), n.fixed(roots).tolist(), strict=True)
+        marks: dict[int, set[int]] = {root: {root} if fixed else set() for root, fixed in fixed_roots}
         for source, target, kind in n.edges:
             s, t = n.find(source), n.find(target)
             chosen = n.fixed(s) & np.isin(t, roots) & (kind is EdgeType.HEAD)

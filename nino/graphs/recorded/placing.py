@@ -152,12 +152,12 @@ class Placing(Along):
                 self.neurons.shared.update(self.neurons.find(labels).reshape(-1).tolist())
             ends.append((on, labels))
             left = [x for x in left if x not in on]
-        kept = [Field(on, labels) for on, labels in ends]
+        fields = [Field(on, labels) for on, labels in ends]
         name = self.weights.window(weight.window)[1]
         alone = tuple(x for x in left if x not in data.axes)
         if alone:
             ends.append((alone, self.neurons.new(name, tuple(x.size for x in alone), met=True)))
-            kept.append(Field(*ends[-1]))
+            fields.append(Field(*ends[-1]))
         places = tuple(x for x in left if x in data.axes)
         if places:
             nodes = self.neurons.new(f"{name}.positions", tuple(x.size for x in places), met=True, fixed=True)
@@ -165,8 +165,8 @@ class Placing(Along):
             ends.append((places, nodes))
         if not ends:
             ends.append(((), self.neurons.new(f"{name}.value", (), met=True)))
-            kept.append(Field(*ends[0]))
-        return replace(self.place(weight, ends, edge_type), fields=tuple(kept))
+            fields.append(Field(*ends[0]))
+        return replace(self.place(weight, ends, edge_type), fields=tuple(fields))
 
     def _typed(self, weight: Value, edge_type: EdgeType) -> None:
         """Parameters that were computed with before they meet neurons one by one: scales or biases, not linear maps."""

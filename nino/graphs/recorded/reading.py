@@ -98,14 +98,14 @@ class Reading(Placing):
         """Whether all slices of a tensor along an axis are equal."""
         if axis.uniform or axis in value.extra.get("uniform", ()):
             return True
-        if value.known is None or value.kind != "constant":
+        if value.elements is None or value.kind != "constant":
             return False
         dim = next(d for d, axes in enumerate(value.dims) if axis in axes)
         axes = value.dims[dim]
         sizes = [x.size for x in axes]
-        known = value.known.reshape([*value.known.shape[:dim], *sizes, *value.known.shape[dim + 1 :]])
+        elements = value.elements.reshape([*value.elements.shape[:dim], *sizes, *value.elements.shape[dim + 1 :]])
         at = dim + axes.index(axis)
-        return bool((known == known.narrow(at, 0, 1)).all()) if known.numel() else True
+        return bool((elements == elements.narrow(at, 0, 1)).all()) if elements.numel() else True
 
     def _merged_fields(self, a: Value, b: Value, mode: Mode) -> tuple[Field, ...]:
         out = list(a.fields)
@@ -199,8 +199,8 @@ def extended(value: Value, rank: int) -> Value:
     more = rank - len(value.dims)
     if not more:
         return value
-    known, window = (None if x is None else x[(None,) * more] for x in (value.known, value.window))
-    return replace(value, dims=((),) * more + value.dims, known=known, window=window)
+    elements, window = (None if x is None else x[(None,) * more] for x in (value.elements, value.window))
+    return replace(value, dims=((),) * more + value.dims, elements=elements, window=window)
 
 
 def _alike(value: Value, axes: set[Axis]) -> Value:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils._pytree import tree_flatten, tree_map
 
+from nino.graphs.forward import as_call, output_tensors
 from nino.graphs.graph import NeuralGraph
 from nino.graphs.recorded.assemble import assemble
 from nino.graphs.recorded.calls import plain_kernels
@@ -26,21 +26,16 @@ from nino.graphs.recorded.recorder import Recorder
 from nino.graphs.recorded.values import Value
 from nino.graphs.weights import Weights, check_placeable
 
-Example = Any
-
 
 class ReturnsNothingError(Exception):
     """The forward has run, and nothing that it returned holds a tensor."""
 
 
-_CACHES = ("past_key_values", "cache_params", "mems")
-#: What an output may refer to, and is none.
-_NO_OUTPUTS = (nn.Module, type, FunctionType, ModuleType)
 #: What fake tensors raise where the forward looks at values.
 _VALUES = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
 
 
-def record_graph(model: nn.Module, example: Example, topology: str = "exact") -> NeuralGraph:
+def record_graph(model: nn.Module, example: Any, topology: str = "exact") -> NeuralGraph:
     """The neural graph of a model, read off the operations of one forward pass.
 
     The pass runs on fake tensors, which have shapes and no elements; where the forward looks at values of activations,
@@ -66,17 +61,6 @@ def record_graph(model: nn.Module, example: Example, topology: str = "exact") ->
         if written <= state:
             return assemble(reading, state, topology)
         state |= written
-
-
-def as_call(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments of an example input."""
-    if isinstance(example, Mapping):
-        return (), dict(example)
-    if isinstance(example, tuple):
-        if len(example) == 2 and isinstance(example[0], tuple) and isinstance(example[1], dict):
-            return example
-        return example, {}
-    return (example,), {}
 
 
 def _read(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], state: set[str]) -> tuple[Reading, set[str]]:
@@ -186,7 +170,9 @@ def _pass(
             for axis in dim:
                 reading.inputs[axis] = names.get(id(tensor), "input")
         exact = not tensor.is_floating_point() and not tensor.is_complex() and tensor.device.type != "meta"
-        value = Value(axes, path=hash(("input", len(inputs))), known=tensor.detach().cpu().clone() if exact else None)
+        value = Value(
+            axes, path=hash(("input", len(inputs))), elements=tensor.detach().cpu().clone() if exact else None
+        )
         if fake is not None:
             with fake:
                 tensor = torch.empty(tuple(tensor.shape), dtype=tensor.dtype, device="cpu")
@@ -217,36 +203,6 @@ def _pass(
             for f in value.fields:
                 reading.neurons.fix(f.labels, "output")
     return recorder
-
-
-def output_tensors(output: Any, seen: set[int] | None = None) -> list[Tensor]:
-    """The tensors that a model returns, in whatever holds them, without caches of keys and values.
-
-    Args:
-        output: tensors, containers, and objects with attributes (in slots, too), nested in any way.
-        seen: ids of objects that have been looked into.
-    """
-    seen = set() if seen is None else seen
-    if isinstance(output, Mapping):
-        output = [v for k, v in output.items() if k not in _CACHES]
-    out = []
-    for leaf in tree_flatten(output)[0]:
-        if isinstance(leaf, Tensor):
-            out.append(leaf)
-        elif id(leaf) not in seen and not isinstance(leaf, _NO_OUTPUTS) and "Cache" not in type(leaf).__name__:
-            seen.add(id(leaf))
-            out += output_tensors(leaf if isinstance(leaf, Mapping) else _attributes(leaf), seen)
-    return out
-
-
-def _attributes(x: Any) -> dict[str, Any]:
-    """An object's attributes, those in slots too."""
-    slots = [name for cls in type(x).__mro__ for name in _slot_names(vars(cls).get("__slots__", ()))]
-    return {**{name: getattr(x, name) for name in slots if hasattr(x, name)}, **getattr(x, "__dict__", {})}
-
-
-def _slot_names(slots: str | Iterable[str]) -> Iterable[str]:
-    return (slots,) if isinstance(slots, str) else slots
 
 
 def _argument_names(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, str]:

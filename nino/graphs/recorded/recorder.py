@@ -74,8 +74,8 @@ class Recorder(TorchDispatchMode):
     def value(self, tensor: Tensor) -> Value:
         """What a tensor is: a constant where nothing is known of it."""
         with self._real():
-            found = self.aliases.get(tensor)
-        if found is None:
+            value = self.aliases.get(tensor)
+        if value is None:
             real = None
             self._paths += 1
             path = hash(("tensor", self._paths))
@@ -83,13 +83,13 @@ class Recorder(TorchDispatchMode):
                 with self._real():
                     real = tensor.detach().cpu().clone()  # in-place operations write what is known
                     path = hash(("number", real.item())) if real.numel() == 1 else path
-            found = Value(fresh_axes(tuple(tensor.shape)), kind="constant", known=real, path=path)
-            self.give(tensor, found)
-        for name in found.made_of:
+            value = Value(fresh_axes(tuple(tensor.shape)), kind="constant", elements=real, path=path)
+            self.give(tensor, value)
+        for name in value.made_of:
             self.seen.add(name)
-        if "numbered" in found.extra:  # the numbers of largest elements, which somebody reads
-            self.reading.tell_apart(*found.extra["numbered"])
-        return found
+        if "numbered" in value.extra:  # the numbers of largest elements, which somebody reads
+            self.reading.tell_apart(*value.extra["numbered"])
+        return value
 
     def stand_in(self, tensor: Tensor) -> Tensor:
         """A fake tensor in the place of a real one."""
@@ -116,9 +116,9 @@ class Recorder(TorchDispatchMode):
         name, in_place = name_of(func)
         if name == "as_strided":
             name = plain_stride(*args[:3])
-        known = self._known(func, name, args, kwargs)
-        if name == "_local_scalar_dense" and known is not None:
-            return known
+        computed = self._computed(func, name, args, kwargs)
+        if name == "_local_scalar_dense" and computed is not None:
+            return computed
         if self.fake is not None:
             run_args, run_kwargs = tree_map(self._as_fake, (args, kwargs))
         else:
@@ -130,7 +130,7 @@ class Recorder(TorchDispatchMode):
         outputs = tensors_in(result)
         call_args = tree_map(lambda x: before[id(x)] if isinstance(x, Tensor) else x, (args, kwargs))
         with self._real():
-            made = self._make(func, name, call_args, outputs, known)
+            made = self._make(func, name, call_args, outputs, computed)
         for tensor, value in zip(outputs, made, strict=True):
             if tensor is not None and value is not None:
                 self.give(tensor, value)
@@ -152,7 +152,7 @@ class Recorder(TorchDispatchMode):
         return torch.device("cpu") if isinstance(x, torch.device) else x
 
     def _make(
-        self, func: Any, name: str, call_args: Any, outputs: tuple[Tensor | None, ...], known: Any
+        self, func: Any, name: str, call_args: Any, outputs: tuple[Tensor | None, ...], computed: Any
     ) -> list[Value | None]:
         """What an operation's outputs are."""
         args = by_name(func, *call_args)
@@ -168,14 +168,14 @@ class Recorder(TorchDispatchMode):
         path = path_of(call)
         made = [made] * len(outputs) if isinstance(made, Value) else list(made)
         made += [None] * (len(outputs) - len(made))
-        reals = tensors_in(known) if known is not None else (None,) * len(outputs)
+        reals = tensors_in(computed) if computed is not None else (None,) * len(outputs)
         weights = frozenset().union(*(v.made_of for v in values)) if values else frozenset()
         out: list[Value | None] = []
         for tensor, value, real in zip(outputs, made, reals, strict=True):
             if tensor is None or value is None:
                 out.append(None)
                 continue
-            changes: dict[str, Any] = {"known": real}
+            changes: dict[str, Any] = {"elements": real}
             if value.kind == "weight":
                 changes["made_of"] = value.made_of | weights
             if value.window is None:
@@ -219,7 +219,7 @@ class Recorder(TorchDispatchMode):
 
     # -- constants -----------------------------------------------------------------------------------------------------
 
-    def _known(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    def _computed(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """What an operation gives where all that it reads is known, computed on real tensors."""
         if self.fake is None and name == "_local_scalar_dense":
             return None
@@ -227,9 +227,9 @@ class Recorder(TorchDispatchMode):
         values = [self.value(t) for t in tensors]
         if name in RANDOM and name not in ("rand", "randn", "randint", "randperm", "normal", "uniform"):
             return None
-        if any(v.known is None for v in values) or (not values and name in ("empty", "empty_strided")):
+        if any(v.elements is None for v in values) or (not values and name in ("empty", "empty_strided")):
             return None
-        real_of = {id(t): v.known for t, v in zip(tensors, values, strict=True)}
+        real_of = {id(t): v.elements for t, v in zip(tensors, values, strict=True)}
         real = tree_map(
             lambda x: (
                 real_of[id(x)] if isinstance(x, Tensor) else torch.device("cpu") if isinstance(x, torch.device) else x

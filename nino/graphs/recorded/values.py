@@ -61,7 +61,7 @@ class Value:
         dims: the axes of each dimension, outer first.
         fields: neurons along them.
         kind: ``weight`` if it depends on parameters and constants only, ``constant`` if on constants only.
-        known: its elements, where it depends on integers and constants only.
+        elements: its values, where it depends on integers and constants only.
         window: where a parameter's elements lie on the flat vector, as long as nothing has met the parameter.
         made_of: names of the parameters in a ``weight`` (or in what an unknown operation made of them).
         fresh: 2 for what a contraction gives (its biases included), 1 after a norm or scale, 0 for anything else.
@@ -73,7 +73,7 @@ class Value:
     dims: tuple[Dim, ...]
     fields: tuple[Field, ...] = ()
     kind: Kind = "data"
-    known: Tensor | None = None
+    elements: Tensor | None = None
     window: Tensor | None = None
     made_of: frozenset[str] = frozenset()
     fresh: int = 0
@@ -97,7 +97,7 @@ class Value:
 
     def but(self, **changes: Any) -> Value:
         """A copy with changes, without what only the tensor itself can claim."""
-        base: dict[str, Any] = {"known": None, "window": None, "pair": None, "extra": {}}
+        base: dict[str, Any] = {"elements": None, "window": None, "pair": None, "extra": {}}
         return replace(self, **{**base, **changes})
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nino.graphs import Block, EdgeType, NeuralGraph, Nodes
+from nino.graphs.structure import GraphStructure
 
 NODE = 4  # edges whose work is about that of a node
 LINE = 16  # float32 values that a processor fetches together, often those of as many neighbouring targets
@@ -161,7 +162,7 @@ def shifted(part: slice | Tensor, first: int) -> slice | Tensor:
     return slice(part.start - first, part.stop - first)
 
 
-def all_blocks(graph: NeuralGraph) -> list[Block]:
+def all_blocks(graph: GraphStructure) -> list[Block]:
     """The graph's blocks and the self-loop that every node has."""
     return [*graph.blocks, Block("self-loops", graph.loops, graph.loops, EdgeType.SELF_LOOP, "diagonal")]
 

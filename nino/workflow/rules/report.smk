@@ -88,6 +88,7 @@ rule manifest:
         runs=RUNS,
         tables=rules.tables.output,
         figures=rules.figures.output,
+        studies=[PATHS.under("tables", f"{study}.html") for study in RUN.studies],
     output:
         PATHS.manifest,
     log:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nino.graphs import neural_graph
-from nino.graphs.recorded.atoms import renumberings
+from nino.graphs.symmetry.atoms import renumberings
 from tests.graphs.recorded.networks import Case, exact_cases
 
 CASES = exact_cases()

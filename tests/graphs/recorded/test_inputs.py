@@ -266,7 +266,7 @@ def test_heads_change_places_where_the_graph_calls_them_alike() -> None:
         checked = neural_graph(model, "exact", example=example).verify(model, example)
         assert checked
         graph = checked.graph
-        from nino.graphs.recorded.exchanges import exchanges
+        from nino.graphs.symmetry.exchanges import exchanges
 
         found = exchanges(graph)
         assert len(found) == count
@@ -344,7 +344,7 @@ def test_random_numbers_of_all_accelerators_are_kept(monkeypatch: pytest.MonkeyP
         get_device_module=lambda place: SimpleNamespace(is_initialized=lambda: True),
         random=SimpleNamespace(fork_rng=fork_rng),
     )
-    monkeypatch.setattr(device, "default", lambda: torch.device("cuda"))
+    monkeypatch.setattr(device, "default_device", lambda: torch.device("cuda"))
     monkeypatch.setattr(device, "torch", two_gpus)
     model = Noisy()
     before = torch.get_rng_state()

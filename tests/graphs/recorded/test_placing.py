@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nino.graphs import EdgeType, NeuralGraph, neural_graph
-from nino.graphs.recorded.atoms import renumberings
+from nino.graphs.symmetry.atoms import renumberings
 from tests.graphs.recorded.networks import Apply
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nino.graphs import neural_graph
-from nino.graphs.recorded.atoms import renumberings
-from nino.graphs.recorded.verification import verify
+from nino.graphs.symmetry.atoms import renumberings
+from nino.graphs.symmetry.verification import verify
 from tests.graphs.recorded.networks import Apply
 
 Forward = Callable[[nn.Module, Tensor], object]

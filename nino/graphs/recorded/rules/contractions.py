@@ -135,8 +135,8 @@ def project(r: Reading, x: Value, w: Value, nb: int) -> Value:
     if virgin:
         w = _place(r, x, w, k, batch, sources)
     else:
-        own = batch if not any(set(f.axes) & set(batch) for f in x.fields) else ()
-        w = r.jointly(r.jointly(w, (*own, *w.dims[-1])), w.dims[k])
+        shared = batch if not any(set(f.axes) & set(batch) for f in x.fields) else ()
+        w = r.jointly(r.jointly(w, (*shared, *w.dims[-1])), w.dims[k])
         if sources is not None:
             _meet(r, x, w, k, sources)
     targets = tuple(f for f in w.fields if not set(f.axes) & set(w.dims[k]))

@@ -50,15 +50,15 @@ def _placed(r: Reading, table: Value, ids: Value) -> Value:
         edge_type = EdgeType.WORD_EMBEDDING
         if r.neurons.words is None:
             r.neurons.words = rows.reshape(-1)
-    elif _spread(ids.known):
+    elif _spread(ids.elements):
         edge_type = EdgeType.POSITION_EMBEDDING
     else:
         edge_type = EdgeType.BIAS  # one row for all, as token types that nobody passes
     return r.place(table, [(columns, targets), (table.dims[0], rows)], edge_type)
 
 
-def _spread(known: Tensor | None) -> bool:
-    return known is None or known.numel() < 2 or bool((known != known.reshape(-1)[0]).any())
+def _spread(elements: Tensor | None) -> bool:
+    return elements is None or elements.numel() < 2 or bool((elements != elements.reshape(-1)[0]).any())
 
 
 @rule("index_select", "take_along_dim")
@@ -71,7 +71,7 @@ def _indexed(r: Reading, value: Value, d: int, ids: Value) -> Value:
     if value.kind == "weight" and d == 0:
         return looked_up(r, value, ids)
     value = r.settle(value)
-    known = ids.known if len(ids.dims) == 1 else None
+    known = ids.elements if len(ids.dims) == 1 else None
     labelled = any(value.labelled(x) for x in value.dims[d])
     if labelled and known is not None and ids.kind == "constant" and not known.is_floating_point():
         size = value.shape[d]
@@ -133,12 +133,12 @@ def along(r: Reading, call: Call) -> Value:
 
 def _written(r: Reading, out: Value, source: Value, gone: set[int]) -> Value:
     """What is written brings its neurons along the dimensions that are not indexed."""
-    kept = [d for d in range(len(out.dims)) if d not in gone]
+    left = [d for d in range(len(out.dims)) if d not in gone]
     if len(source.dims) != len(out.dims):
         shift = len(source.dims) - len(out.dims)
-        pairs = [(d, d + shift) for d in kept if 0 <= d + shift]
+        pairs = [(d, d + shift) for d in left if 0 <= d + shift]
     else:
-        pairs = [(d, d) for d in kept]
+        pairs = [(d, d) for d in left]
     fields: list[Field] = list(out.fields)
     kind = "data" if "data" in (out.kind, source.kind) else out.kind
     for f in source.fields:

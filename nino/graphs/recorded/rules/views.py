@@ -24,7 +24,7 @@ def reshaped(r: Reading, value: Value, shape: Sequence[int]) -> Value:
     """A tensor of another shape."""
     if value.window is not None:
         value = r.settle(value)
-    value = value.but(dims=(value.axes,), known=None, pair=value.pair, extra=value.extra)
+    value = value.but(dims=(value.axes,), elements=None, pair=value.pair, extra=value.extra)
     sizes = [s for s in shape if s != 1]
     if prod(sizes) == 0:
         return Value(fresh_axes(tuple(shape)), kind=value.kind)

@@ -17,8 +17,8 @@ from nino.specs import DataSpec
 from nino.tasks import Blocks, Data, load_task
 from nino.tasks.data import Rows
 from nino.tasks.data_contract import shared_examples, violations
-from nino.tasks.own_data import from_splits
 from nino.tasks.registry import load_data
+from nino.tasks.user_data import from_splits
 
 RNG = np.random.default_rng(0)
 X9 = np.arange(9.0)

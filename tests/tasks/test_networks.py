@@ -14,8 +14,8 @@ from nino.specs import DataSpec, EvaluationSpec, ModelSpec, RecipeSpec, TargetSp
 from nino.specs.model_options import LIBRARIES, MODEL_KINDS
 from nino.tasks import Data, Task
 from nino.tasks.calls import call, predictions
-from nino.tasks.making import is_ours, make_model, sketch_model
 from nino.tasks.model_contract import described, violations
+from nino.tasks.networks import is_ours, make_model, sketch_model
 from nino.tasks.registry import MODELS
 from nino.tasks.sizes import DataSizes
 from nino.training import Training

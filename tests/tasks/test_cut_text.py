@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from nino.specs import DataSpec
-from nino.specs.data_options import OwnTextOptions
+from nino.specs.data_options import UserTextOptions
 from nino.tasks import DATASETS, Data
-from nino.tasks.cut_text import CutText, own_text
+from nino.tasks.cut_text import CutText, user_text
 from nino.tasks.data_contract import violations
 from nino.tasks.text import exact_row, wiki_row
 
@@ -30,7 +30,7 @@ def cut(
     path: Path, source: str = "text", row: Callable[[str], str] = exact_row, **options: Any
 ) -> dict[str, list[str]]:
     spec = DataSpec("text", source, str(path), options)
-    text = own_text(spec, OwnTextOptions.from_dict(options), row, path)
+    text = user_text(spec, UserTextOptions.from_dict(options), row, path)
     assert isinstance(text, CutText)
     return {split: list(text.rows(split)) for split in ("train", "validation", "test")}
 

@@ -6,18 +6,19 @@ import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from nino.device import same_rng
-from nino.graphs.recorded.atoms import Renumbering, renumberings
-from nino.graphs.recorded.exchanges import Exchange, exchanges
-
-if TYPE_CHECKING:
-    from nino.graphs.graph import NeuralGraph
+from nino.graphs.forward import as_call, output_tensors
+from nino.graphs.structure import GraphStructure
+from nino.graphs.symmetry.atoms import Renumbering, renumberings
+from nino.graphs.symmetry.exchanges import Exchange, exchanges
+from nino.graphs.windows import window
 
 log = logging.getLogger("nino.graphs")
 
@@ -25,10 +26,11 @@ log = logging.getLogger("nino.graphs")
 TOLERANCE = 1e-6
 
 Change = Renumbering | Exchange
+Graph = TypeVar("Graph", bound=GraphStructure)
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Generic[Graph]):
     """What renumbering has shown.
 
     Args:
@@ -41,7 +43,7 @@ class Verification:
     renumbered: tuple[tuple[str, ...], ...]
     difference: float
     changing: dict[tuple[str, ...], float]
-    graph: NeuralGraph
+    graph: Graph
 
     def __bool__(self) -> bool:
         """Whether no renumbering changes the function."""
@@ -58,7 +60,7 @@ class Verification:
         return f"not exact: {len(self.changing)} of {text} change the outputs: {bad}"
 
 
-def verify(graph: NeuralGraph, model: nn.Module, example: Any, *, fix: bool = False, seed: int = 0) -> Verification:
+def verify(graph: Graph, model: nn.Module, example: Any, *, fix: bool = False, seed: int = 0) -> Verification[Graph]:
     """Renumber the neurons that the graph calls interchangeable in a float64 copy, and compare outputs.
 
     Renumbered are ranges of neurons, and heads (and other wholes that a graph calls alike) that change places. Integers
@@ -109,9 +111,7 @@ def verify(graph: NeuralGraph, model: nn.Module, example: Any, *, fix: bool = Fa
 class _Check:
     """A float64 copy of the model, and its outputs."""
 
-    def __init__(self, graph: NeuralGraph, model: nn.Module, example: Any, dtype: torch.dtype) -> None:
-        from nino.graphs.recorded.record import as_call
-
+    def __init__(self, graph: GraphStructure, model: nn.Module, example: Any, dtype: torch.dtype) -> None:
         self.tolerance = TOLERANCE if dtype is torch.float64 else 1e3 * TOLERANCE
         self.graph, self.model = graph, model
         args, kwargs = as_call(example)
@@ -128,8 +128,6 @@ class _Check:
 
     def run(self) -> list[Tensor]:
         """The outputs."""
-        from nino.graphs.recorded.record import output_tensors
-
         torch.manual_seed(0)
         output = self.model(*copy.deepcopy(self.call[0]), **copy.deepcopy(self.call[1]))
         outputs = [t.dequantize() if t.is_quantized else t for t in output_tensors(output)]
@@ -180,16 +178,16 @@ class _Check:
                 b.copy_(content)
 
 
-def moved(graph: NeuralGraph, flat: Tensor, source: Tensor) -> Tensor:
+def moved(
+    graph: GraphStructure, flat: Float[Tensor, " params"], source: Int[Tensor, " nodes"]
+) -> Float[Tensor, " params"]:
     """Parameters after a renumbering: node n takes the place of node ``source[n]``.
 
     Args:
         graph: the graph.
-        flat: (P,) contiguous.
-        source: (N,) long; maps every block's ends onto themselves.
+        flat: contiguous.
+        source: maps every block's ends onto themselves.
     """
-    from nino.graphs.graph import window
-
     out = flat.clone()
     for block in graph.blocks:
         if block.weight is None:

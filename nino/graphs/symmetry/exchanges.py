@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nino.graphs.core import Block, Nodes
-from nino.graphs.graph import NeuralGraph, window
-from nino.graphs.recorded.atoms import Atoms
+from nino.graphs.structure import GraphStructure
+from nino.graphs.symmetry.atoms import Atoms
+from nino.graphs.windows import window
 
 #: Pairs of atoms of a group that are tried before it is taken for one without exchanges.
 TRIES = 8
@@ -34,8 +36,8 @@ class Exchange:
     moves: dict[int, int]
     names: tuple[str, ...]
 
-    def applied(self, flat: Tensor) -> Tensor:
-        """The (P,) contiguous parameters after the exchange."""
+    def applied(self, flat: Float[Tensor, " params"]) -> Float[Tensor, " params"]:
+        """The parameters, which are contiguous, after the exchange."""
         wiring, moves, out = self.wiring, self.moves, flat.clone()
         for i in {i for a in moves for i, _ in wiring.at[a]}:
             b = wiring.blocks[i]
@@ -43,7 +45,7 @@ class Exchange:
                 continue
             old = window(flat, b)
             for s, t in wiring.pieces(i):
-                j = wiring.found(i, s, t, moves)
+                j = wiring.holder(i, s, t, moves)
                 assert j is not None
                 there, new = wiring.blocks[j], window(out, wiring.blocks[j])
                 to = moves.get(s, s) - there.source.start, moves.get(t, t) - there.target.start
@@ -55,7 +57,7 @@ class Exchange:
                     new[to[0] : to[0] + n, to[1] : to[1] + m].copy_(old[s : s + n, t : t + m])
         return out
 
-    def places(self) -> Tensor:
+    def places(self) -> Int[Tensor, " nodes"]:
         """Of each node, the node whose place it takes."""
         source = torch.arange(self.wiring.atoms.graph.num_nodes)
         for a, b in self.moves.items():
@@ -64,14 +66,14 @@ class Exchange:
         return source
 
 
-def exchanges(graph: NeuralGraph) -> list[Exchange]:
+def exchanges(graph: GraphStructure) -> list[Exchange]:
     """Pairs of heads, and whatever else is cut into wholes, that change places and map the graph onto itself.
 
     One pair a group; what the pair is joined to goes with it.
     """
     atoms = Atoms(graph)
     wiring = Wiring(atoms)
-    found: dict[frozenset[tuple[int, int]], Exchange] = {}
+    by_moves: dict[frozenset[tuple[int, int]], Exchange] = {}
     for name, nodes in graph.groups.items():
         first, *others = atoms.of(nodes) or [0]
         if name in graph.fixed:
@@ -80,9 +82,9 @@ def exchanges(graph: NeuralGraph) -> list[Exchange]:
         for other in islice(alike, TRIES):
             moves = wiring.exchange(first, other)
             if moves is not None:
-                found.setdefault(frozenset(moves.items()), Exchange(wiring, moves, (name,)))
+                by_moves.setdefault(frozenset(moves.items()), Exchange(wiring, moves, (name,)))
                 break
-    return list(found.values())
+    return list(by_moves.values())
 
 
 class Wiring:
@@ -163,7 +165,7 @@ class Wiring:
 
     def _mapped(self, i: int, moves: dict[int, int]) -> bool:
         """Whether there are edges like those of a block wherever they are moved to."""
-        return all(self.found(i, s, t, moves) is not None for s, t in self.pieces(i))
+        return all(self.holder(i, s, t, moves) is not None for s, t in self.pieces(i))
 
     def pieces(self, i: int) -> Iterator[tuple[int, int]]:
         """Pairs of atoms that a block joins."""
@@ -175,7 +177,7 @@ class Wiring:
                 else ((s, t) for t in self.atoms.of(b.target))
             )
 
-    def found(self, i: int, s: int, t: int, moves: dict[int, int]) -> int | None:
+    def holder(self, i: int, s: int, t: int, moves: dict[int, int]) -> int | None:
         """The block that holds a piece once it has moved."""
         s, t = moves.get(s, s), moves.get(t, t)
         for j, side in sorted(self.at[s], key=lambda x: x[0] != i):  # itself first: parallel edges stay apart

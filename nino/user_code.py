@@ -12,7 +12,7 @@ INSTALLED = {Path(__file__).resolve().parent} | {
 }
 
 
-def in_own_code(error: BaseException) -> str | None:
+def user_line(error: BaseException) -> str | None:
     """File and line of the user's own code that an error came through last; None where it came through none."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{_near(Path(error.filename))}:{error.lineno}"

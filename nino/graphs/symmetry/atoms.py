@@ -6,12 +6,9 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from nino.graphs.core import Nodes
-
-if TYPE_CHECKING:
-    from nino.graphs.graph import NeuralGraph
+from nino.graphs.structure import GraphStructure
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ class Atoms:
         graph: the graph.
     """
 
-    def __init__(self, graph: NeuralGraph) -> None:
+    def __init__(self, graph: GraphStructure) -> None:
         """See the class."""
         self.graph = graph
         cuts = {0, graph.num_nodes}
@@ -80,7 +77,7 @@ class Atoms:
         return self.root(atom) in self._fixed
 
 
-def renumberings(graph: NeuralGraph) -> list[Renumbering]:
+def renumberings(graph: GraphStructure) -> list[Renumbering]:
     """Sets of node ranges that may be renumbered together without changing the graph.
 
     Ranges joined one to one go together. Sets with a range in a fixed group, or of one node, are left out.

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nino.own_code import in_own_code
 from nino.specs import DataSpec, Reference
 from nino.specs.data_options import Draw
 from nino.specs.local_files import SPLITS
 from nino.tasks.data import Batch, Blocks, Data, Rows, Split, image_data, joint_digest
 from nino.tasks.splitting import drawn
+from nino.user_code import user_line
 
 ACCEPTED = (
     "a nino.tasks.Data, or a mapping of splits, train and perhaps validation and test: each (inputs, targets), arrays "
@@ -23,7 +23,7 @@ ACCEPTED = (
 )
 
 
-def own_data(spec: DataSpec, reference: Reference) -> Data:
+def load_user_data(spec: DataSpec, reference: Reference) -> Data:
     """Call a function of the user's own and take what it returns.
 
     Args:
@@ -39,7 +39,7 @@ def own_data(spec: DataSpec, reference: Reference) -> Data:
     try:
         returned = reference.call(offered={} if spec.path is None else {"path": spec.path}, **spec.options)
     except Exception as error:  # whatever a foreign function raises is said in one line
-        place = in_own_code(error) or (error.__cause__ and in_own_code(error.__cause__))  # of importing the file
+        place = user_line(error) or (error.__cause__ and user_line(error.__cause__))  # of importing the file
         told = f"{type(error).__name__}: {' '.join(str(error).split())}{f' ({place})' if place else ''}"
         raise ValueError(f"data {spec.name!r}: {told}; see --debug") from error
     data = returned if isinstance(returned, Data) else from_splits(spec.name, returned)

@@ -21,7 +21,7 @@ ACCUMULATORS = {
 
 
 @dataclass(frozen=True)
-class Kept:
+class OptimizerTensor:
     """A tensor with a parameter's elements in an optimizer.
 
     Args:
@@ -51,7 +51,7 @@ class Kept:
         return _place(self.tensor)
 
 
-def kept_tensors(base: Any, parameters: Sequence[Tensor]) -> Iterator[Kept]:
+def optimizer_tensors(base: Any, parameters: Sequence[Tensor]) -> Iterator[OptimizerTensor]:
     """What an optimizer, or one inside it, keeps for parameters: floating-point tensors of their numbers of elements.
 
     Well-known accumulators of gradients are left out.
@@ -61,11 +61,11 @@ def kept_tensors(base: Any, parameters: Sequence[Tensor]) -> Iterator[Kept]:
     for optimizer in _within(base):
         for name, parameter, tensor in [*_in_states(optimizer, parameters), *_beside(optimizer)]:
             view = _alike(tensor, parameter) if id(parameter) in asked else None
-            if view is None or ACCUMULATORS.intersection(Kept("", name, parameter, view).names):
+            if view is None or ACCUMULATORS.intersection(OptimizerTensor("", name, parameter, view).names):
                 continue
             if (place := _place(view)) not in seen:
                 seen.add(place)
-                yield Kept(type(optimizer).__name__, name, parameter, view)
+                yield OptimizerTensor(type(optimizer).__name__, name, parameter, view)
 
 
 def _within(base: Any) -> Iterator[Any]:

@@ -1,5 +1,0 @@
-"""``python -m nino.cli``."""
-
-from nino.cli.app import main
-
-main()

@@ -1,0 +1,1 @@
+"""What a graph calls interchangeable, and whether the network's function agrees: ranges, wholes, the comparison."""
