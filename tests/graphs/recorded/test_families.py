@@ -139,9 +139,9 @@ def on_edges(graph: NeuralGraph) -> float:
 
 def fingerprint(graph: NeuralGraph, parameters: Tensor) -> np.ndarray:
     """Colours of the nodes after refinement, sorted: equal for isomorphic graphs with equal weights on their edges."""
-    from tests.graphs.isomorphism import _labelled, _mix
+    from tests.graphs.isomorphism import _labels, _mix
 
-    edges, labels = _labelled(graph, parameters)
+    edges, labels = graph.edge_index().numpy(), _labels(graph, parameters)
     colours = np.zeros(graph.num_nodes, dtype=np.uint64)
     for name in graph.fixed:
         nodes = graph.groups[name]
