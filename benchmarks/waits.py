@@ -6,12 +6,13 @@
 Seconds are medians by the wall clock; ``work`` is the processors' time of a command and all that it starts, in units of
 a plain ``import torch``, which neither the machine's speed nor its load changes much. Each has a bound: tests hold the
 short commands to it, and ``--whole`` ends with an error where smoke run or tests exceed theirs. Writes ``waits.json``
-and ``waits.md``.
+and ``waits.md``, where commands that were not measured keep their rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -120,6 +121,16 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of earlier measurements, so that commands that are measured later join them; none where there is no file."""
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        {"about": content.get("about"), **row} for row in content["rows"] if row["command"] in {**COMMANDS, **WHOLE}
+    ]
+
+
 def main() -> None:
     """Measure, write, and say which bounds do not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -135,8 +146,12 @@ def main() -> None:
         names = [*args.commands, *(WHOLE if args.whole else ())]
         rows = [measure(name, Path(folder), environment, args.repeats, beside) for name in names for beside in places]
     about = provenance(command="python -m benchmarks.waits", load=os.getloadavg())
-    write_json(args.out / "waits.json", {"rows": rows, "about": about})
-    write_text(args.out / "waits.md", table(rows))
+    path, measured = args.out / "waits.json", [row | {"about": about} for row in rows]
+    kept = [row for row in read_rows(path) if row["command"] not in names]
+    order = [*COMMANDS, *WHOLE]
+    everything = sorted([*kept, *measured], key=lambda row: (order.index(row["command"]), row["neighbours"]))
+    write_json(path, {"rows": everything})
+    write_text(args.out / "waits.md", table(everything))
     print(table(rows))
     if beyond := [row["command"] for row in rows if row["work"] > row["bound"]]:
         sys.exit(f"more work than their bounds allow: {', '.join(beyond)}")
