@@ -8,6 +8,7 @@ Tests that kill or limit `nino` itself start a real one.
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -17,6 +18,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import traceback
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -88,6 +91,7 @@ def serve(address: str) -> None:
         importlib.import_module(module)
     for stage in STAGES:
         stage_version(stage)  # the syntax trees of the package's modules are read once, for each Snakemake
+    gc.freeze()  # what is imported stays in the pages that all forks share
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks for the status of those that wait
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
@@ -100,6 +104,23 @@ def serve(address: str) -> None:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 attend(connection)
             connection.close()
+
+
+def run(main: Callable[[], object]) -> NoReturn:
+    """Run a program and end as the interpreter does, but leave modules to the kernel: to free them takes a second."""
+    status: object = 1
+    try:
+        status = main()
+    except SystemExit as ended:
+        status = ended.code
+    except BaseException:
+        traceback.print_exc()
+    if not isinstance(status, int) and status is not None:
+        print(status, file=sys.stderr)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0 if status is None else status if isinstance(status, int) else 1)
 
 
 def attend(connection: socket.socket) -> NoReturn:
@@ -117,7 +138,7 @@ def attend(connection: socket.socket) -> NoReturn:
         os.environ.update(environment)
         os.chdir(cwd)
         sys.argv = [program, *arguments]
-        sys.exit(importlib.import_module(PROGRAMS[program]).main())
+        run(importlib.import_module(PROGRAMS[program]).main)
     ended = os.pidfd_open(child)
     if ended in select.select([connection, ended], [], [])[0]:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
