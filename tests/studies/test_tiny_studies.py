@@ -62,6 +62,7 @@ class Commands:
             self(stage, *self.config)
 
 
+@pytest.mark.usefixtures("unchecked")  # of shapes and types, which tests of the parts check
 @pytest.mark.parametrize("name", SMALL)
 def test_a_study_runs_from_nothing_to_its_table(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
