@@ -1,12 +1,12 @@
 """Where people wait: seconds of the commands that are typed often, quiet and beside a busy process a core.
 
-    python -m benchmarks.waits             # ten minutes
-    python -m benchmarks.waits --whole     # and the whole smoke run and test suite: an hour
+    python -m benchmarks.waits                                       # ten minutes
+    python -m benchmarks.waits --commands "make smoke" "make test"   # an hour
 
 Seconds are medians by the wall clock; ``work`` is the processors' time of a command and all that it starts, in units of
 a plain ``import torch``, which neither the machine's speed nor its load changes much. Each has a bound: tests hold the
-short commands to it, and ``--whole`` ends with an error where smoke run or tests exceed theirs. Writes ``waits.json``
-and ``waits.md``, where commands that were not measured keep their rows.
+short commands to it, and a measurement beyond it ends with an error. Writes ``waits.json`` and ``waits.md``, where
+commands that were not measured keep their rows.
 """
 
 from __future__ import annotations
@@ -134,8 +134,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure, write, and say which bounds do not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--commands", nargs="*", choices=tuple(COMMANDS), default=tuple(COMMANDS))
-    parser.add_argument("--whole", action="store_true", help="the smoke run and the test suite, too")
+    parser.add_argument("--commands", nargs="*", choices=(*COMMANDS, *WHOLE), default=tuple(COMMANDS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quiet-only", action="store_true", help="not beside busy neighbours")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -143,11 +142,14 @@ def main() -> None:
     places = [0] if args.quiet_only else [0, os.cpu_count() or 1]
     with tempfile.TemporaryDirectory() as folder:
         environment = prepare(Path(folder))
-        names = [*args.commands, *(WHOLE if args.whole else ())]
-        rows = [measure(name, Path(folder), environment, args.repeats, beside) for name in names for beside in places]
+        rows = [
+            measure(name, Path(folder), environment, args.repeats, beside)
+            for name in args.commands
+            for beside in places
+        ]
     about = provenance(command="python -m benchmarks.waits", load=os.getloadavg())
     path, measured = args.out / "waits.json", [row | {"about": about} for row in rows]
-    kept = [row for row in read_rows(path) if row["command"] not in names]
+    kept = [row for row in read_rows(path) if row["command"] not in args.commands]
     order = [*COMMANDS, *WHOLE]
     everything = sorted([*kept, *measured], key=lambda row: (order.index(row["command"]), row["neighbours"]))
     write_json(path, {"rows": everything})
