@@ -24,7 +24,12 @@ from nino.specs import ReportSpec
 COLUMN = 3.4  # width of a paper's column, inches
 PAGE = 7.0  # width of its page, inches
 # Told apart by colour-blind readers (Okabe and Ito, 2002), and a dark grey.
-BLUE, RED, GREEN, PINK, ORANGE, DARK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#444444"
+BLUE = "#0072B2"
+RED = "#D55E00"
+GREEN = "#009E73"
+PINK = "#CC79A7"
+ORANGE = "#E69F00"
+DARK = "#444444"
 CONTROLS = {  # colour and dashes by kind of nowcaster: a control looks the same in every report
     "identity": ("#777777", (1, 1)),
     "random": (PINK, (3, 1.2)),
