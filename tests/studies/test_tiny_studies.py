@@ -56,8 +56,10 @@ class Commands:
             self("metatrain", *self.config, "--nowcaster", nowcaster)
             self("card", paths.checkpoint(nowcaster))
         seeds = [part for seed in run.seeds for part in ("--seed", seed)]
-        for task, method in dict.fromkeys((task, method) for task, method, _ in run.evaluations):
-            self("evaluate", *self.config, "--task", task, "--method", method, *seeds)
+        for task in dict.fromkeys(task for task, _, _ in run.evaluations):
+            methods = dict.fromkeys(method for each, method, _ in run.evaluations if each == task)
+            asked = [part for method in methods for part in ("--method", method)]
+            self("evaluate", *self.config, "--task", task, *asked, *seeds)
         for stage in ("tables", "figures", "manifest"):
             self(stage, *self.config)
 
