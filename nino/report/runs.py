@@ -45,10 +45,10 @@ def once(compute: Callable[Concatenate[Runs, P], T]) -> Callable[Concatenate[Run
 
     @wraps(compute)
     def remembered(runs: Runs, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        results, key = runs._results, (compute, args, tuple(kwargs.items()))
-        if key not in results:
-            results[key] = compute(runs, *args, **kwargs)
-        value = results[key]
+        computed, key = runs._computed, (compute, args, tuple(kwargs.items()))
+        if key not in computed:
+            computed[key] = compute(runs, *args, **kwargs)
+        value = computed[key]
         return cast(T, value.copy() if isinstance(value, pd.DataFrame) else value)
 
     return remembered
@@ -80,7 +80,7 @@ class Runs:
     data: Mapping[str, Mapping[str, Any]]
     jumps: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
     losses: Mapping[Key, pd.DataFrame] = field(default_factory=dict)
-    _results: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _computed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @once
     def part(self, task: str, method: str) -> pd.DataFrame:

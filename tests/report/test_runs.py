@@ -24,6 +24,20 @@ def test_every_planned_run_is_a_row_in_the_specs_order(results: Path, spec: Repo
     assert runs.frame.reached.all()
 
 
+def test_what_is_remembered_is_computed_once_and_given_out_as_a_copy(
+    results: Path, spec: ReportSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = read_runs(results, spec)
+    first = runs.counted_steps("digits-8")
+    kept = first.copy()
+    first.loc[:, "nino"] = -1.0
+    monkeypatch.setattr(type(runs), "steps", lambda *_: pytest.fail("computed again"))
+    assert runs.counted_steps("digits-8").equals(kept)
+    other = read_runs(results, spec)
+    with pytest.raises(pytest.fail.Exception, match="computed again"):
+        other.counted_steps("digits-8")  # other runs are others
+
+
 def test_steps_table_aligns_seeds_and_marks_misses_and_gaps(results: Path, spec: ReportSpec) -> None:
     task = spec.tasks[0]
     steps, values = curve(task, 0.2, 2000)

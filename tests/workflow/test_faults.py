@@ -70,13 +70,13 @@ WILD = {
 def with_limits(folder: Path) -> dict[str, str]:
     """An environment whose ``nino evaluate`` gets 4 GB of address space for tasks that are too large.
 
-    For those that never end it gets 12 seconds of processor time, several times what a busy machine takes to import
+    For those that never end it gets 20 seconds of processor time, several times what a busy machine takes to import
     and to begin, after which the kernel kills it as it does where memory runs out.
     """
     real = shutil.which("nino", path=ENVIRONMENT["PATH"])
     wrapper = folder / "bin" / "nino"
     wrapper.parent.mkdir()
-    limits = "evaluate*too-large*) ulimit -v 4000000 ;; evaluate*endless*) ulimit -t 12 ;;"
+    limits = "evaluate*too-large*) ulimit -v 4000000 ;; evaluate*endless*) ulimit -t 20 ;;"
     wrapper.write_text(f'#!/bin/sh\ncase "$*" in {limits} esac\nexec "{real}" "$@"\n')
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     return {**ENVIRONMENT, "PATH": f"{wrapper.parent}{os.pathsep}{ENVIRONMENT['PATH']}"}
