@@ -10,6 +10,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Barrier, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:  # the `nino` command reads the variable before torch is loade
 VARIABLE = "NINO_THREADS"
 AHEAD = 8  # pieces a thread that may be given out before the oldest is done
 _setting = Lock()
+_before: ContextVar[int | None] = ContextVar("torch's own number before `work_in_pieces`", default=None)
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -40,7 +43,8 @@ def thread_count(threads: int | None = None) -> int:
     """CPU threads to work with.
 
     Args:
-        threads: as asked for; None takes the environment variable ``NINO_THREADS`` and else torch's own number.
+        threads: as asked for; None takes the environment variable ``NINO_THREADS`` and else torch's own number, inside
+            `work_in_pieces` that from before it.
 
     Raises:
         ValueError: for a number below 1, here or in the variable.
@@ -49,7 +53,38 @@ def thread_count(threads: int | None = None) -> int:
         raise ValueError(f"`threads` (={threads}) must be at least 1")
     import torch
 
-    return threads or from_environment() or torch.get_num_threads()
+    return threads or from_environment() or _before.get() or torch.get_num_threads()
+
+
+@contextmanager
+def work_in_pieces(device: torch.device | str = "cpu") -> Iterator[None]:
+    """Inside the block the caller's own operations take one thread on a CPU, and `Workers` as many as outside it.
+
+    For loops of small operations between passes that `Workers` run, such as meta-training: beside other programs an
+    operation split over threads waits for the last of them. The setting of torch is put back.
+
+    Args:
+        device: where the work computes; on a GPU nothing is changed.
+
+    >>> import torch
+    >>> outside = thread_count()
+    >>> with work_in_pieces():
+    ...     torch.get_num_threads(), thread_count() == outside
+    (1, True)
+    """
+    import torch
+
+    if torch.device(device).type != "cpu":
+        yield
+        return
+    outside = torch.get_num_threads()
+    token = _before.set(_before.get() or outside)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(outside)
+        _before.reset(token)
 
 
 class Workers:

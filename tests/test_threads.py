@@ -11,7 +11,7 @@ from threading import Barrier
 import pytest
 import torch
 
-from nino.threads import Workers, thread_count
+from nino.threads import Workers, thread_count, work_in_pieces
 
 
 @pytest.fixture
@@ -116,3 +116,16 @@ def test_a_forked_process_works_on() -> None:
         "assert os.waitpid(child, 0)[1] == 0\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_operations_between_pieces_take_one_thread(three: None) -> None:
+    with work_in_pieces():
+        assert torch.get_num_threads() == 1 and thread_count() == 3
+        with work_in_pieces(), Workers(thread_count()) as workers:
+            assert thread_count() == 3 and list(workers.map(lambda _: torch.get_num_threads(), range(3))) == [1] * 3
+        assert torch.get_num_threads() == 1 and thread_count(2) == 2
+    with pytest.raises(KeyError), work_in_pieces():
+        raise KeyError
+    assert (torch.get_num_threads(), thread_count(), default()) == (3, 3, 3)
+    with work_in_pieces("meta"):
+        assert torch.get_num_threads() == 3

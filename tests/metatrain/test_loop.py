@@ -24,6 +24,7 @@ from nino.metatrain import Outcome, WindowSampler, metatrain, open_sources
 from nino.metatrain.optimize import Trainer
 from nino.nowcasters import NiNoNet, WNNPlus, load_nowcaster
 from nino.specs import MetatrainSpec
+from nino.threads import thread_count
 from nino.trajectories import TrajectoryFileError, TrajectoryReader
 
 Source = tuple[NeuralGraph, TrajectoryReader]
@@ -123,6 +124,27 @@ def test_two_runs_same_bytes(
 ) -> None:
     metatrain(recipe, {"digits-4": digits}, tmp_path, progress=False)
     assert _results(tmp_path) == _results(whole[0])
+
+
+@pytest.mark.parametrize(("engine", "each"), [("streamed", 1), ("edges", 3)])
+def test_small_operations_take_one_thread(
+    engine: str, each: int, digits: Source, recipe: MetatrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, before, threads = Trainer.step, torch.get_num_threads(), []
+
+    def noted(*arguments: Any) -> Any:
+        threads.append((torch.get_num_threads(), thread_count()))
+        return step(*arguments)
+
+    monkeypatch.setattr(Trainer, "step", noted)
+    monkeypatch.delenv("NINO_THREADS", raising=False)
+    torch.set_num_threads(3)
+    try:
+        metatrain(replace(recipe, iterations=2), {"digits-4": digits}, tmp_path, engine=engine, progress=False)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [(each, 3)] * 2
 
 
 def test_wnn_plus_and_another_seed(digits: Source, recipe: MetatrainSpec, tmp_path: Path) -> None:
@@ -264,6 +286,7 @@ from pathlib import Path
 from nino.metatrain import metatrain, open_sources
 from nino.metatrain.optimize import Trainer
 from nino.specs import MetatrainSpec
+from nino.threads import thread_count
 import nino.metatrain.loop
 nino.metatrain.loop.git_commit = lambda: None
 step = Trainer.step
