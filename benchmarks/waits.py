@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -147,7 +148,9 @@ def main() -> None:
             for name in args.commands
             for beside in places
         ]
-    about = provenance(command="python -m benchmarks.waits", load=os.getloadavg())
+    about = provenance(
+        command=f"python -m benchmarks.waits --commands {shlex.join(args.commands)}", load=os.getloadavg()
+    )
     path, measured = args.out / "waits.json", [row | {"about": about} for row in rows]
     kept = [row for row in read_rows(path) if row["command"] not in args.commands]
     order = [*COMMANDS, *WHOLE]
