@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -18,8 +17,8 @@ from benchmarks.models import NAMES, build, history
 from nino import NiNo
 from nino.graphs import neural_graph
 from nino.measure import PeakMemory, elapsed, most_bytes, wall_clock
+from nino.metatrain.optimize import engine_threads
 from nino.nowcasters import NiNoNet
-from nino.threads import work_in_pieces
 
 
 def repeated(work: Callable[[], object], device: str, repeats: int) -> list[float]:
@@ -111,7 +110,7 @@ def train(model_name: str, engine: str, hidden: int, device: str, repeats: int) 
             net.training_loss(graph, states, targets, mask, lpe, engine=engine).backward()
 
     memory = PeakMemory(device)
-    with work_in_pieces(device) if engine == "streamed" else nullcontext():  # as in meta-training
+    with engine_threads(engine, device):
         step()
         seconds = repeated(step, device, repeats)
     return {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the `nino` command reads the variable before torch is loade
 VARIABLE = "NINO_THREADS"
 AHEAD = 8  # pieces a thread that may be given out before the oldest is done
 _setting = Lock()
-_before: ContextVar[int | None] = ContextVar("torch's own number before `work_in_pieces`", default=None)
+_before: ContextVar[int | None] = ContextVar("_before", default=None)  # torch's own number outside `work_in_pieces`
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")

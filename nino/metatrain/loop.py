@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from nino.device import pins_memory
 from nino.fitting import FitLog, cosine_decay, flattened, load_state, publish, save_state
 from nino.leases import Lease, lease
-from nino.metatrain.optimize import Precision, Trainer
+from nino.metatrain.optimize import Precision, Trainer, engine_threads
 from nino.metatrain.prefetch import prefetching
 from nino.metatrain.sampler import Sources, WindowSampler
 from nino.metatrain.training_windows import Windows
@@ -27,7 +27,6 @@ from nino.provenance import git_commit, hardware, versions
 from nino.ranks import Ranks
 from nino.seeding import derive
 from nino.specs import MetatrainSpec
-from nino.threads import work_in_pieces
 from nino.trajectories.format import dumps
 
 log = logging.getLogger(__name__)
@@ -83,14 +82,11 @@ def metatrain(
     same bits as if it had not been killed. At the end ``out`` holds ``best.safetensors`` (lowest validation loss),
     ``last.safetensors``, ``log.csv`` (a row per iteration) and ``validation.csv`` (a row per validation and task).
 
-    A thread prepares batches while the device computes. On a CPU the streamed engine's threads take whole pieces of the
-    work, and the small operations between them one thread (`nino.threads`). In the log, ``seconds`` is the time of an
-    iteration, ``wait_seconds`` the time that it waited for its batch, ``windows_per_second`` the throughput over both,
-    and ``failures`` the number of batches skipped so far.
-
-    Several processes (``ranks``) each take a part of every batch and of the validation; they add up their gradients, so
-    that the update is that of one process, up to rounding. Rank 0 writes, and the logged seconds are its own. A fit may
-    be resumed with another number of processes.
+    A thread prepares batches while the device computes. In the log, ``seconds`` is the time of an iteration,
+    ``wait_seconds`` the time that it waited for its batch, ``windows_per_second`` the throughput over both, and
+    ``failures`` the number of batches skipped so far. Several processes (``ranks``) each take a part of every batch
+    and of the validation; they add up their gradients, so that the update is that of one process, up to rounding.
+    Rank 0 writes, and the logged seconds are its own. A fit may be resumed with another number of processes.
 
     Args:
         spec: the recipe.
@@ -115,8 +111,7 @@ def metatrain(
     silent = None if progress and ranks.leads else True
     with lease(out) if ranks.leads else nullcontext() as held:
         run = _Run(spec, sources, out / "state", Precision.choose(device, spec.amp), engine, ranks, held)
-        bar = tqdm(total=spec.iterations, initial=run.done, desc=out.name, disable=silent)
-        with closing(run), bar, run.threads():
+        with closing(run), tqdm(total=spec.iterations, initial=run.done, desc=out.name, disable=silent) as bar:
             run.train(bar)
         if held is not None:
             held.require()
@@ -181,10 +176,6 @@ class _Run:
         """Iterations done so far."""
         return self.outcome.iterations
 
-    def threads(self) -> AbstractContextManager[None]:
-        """How the iterations use the CPU: the streamed engine works in pieces, the edge list's operations are large."""
-        return work_in_pieces(self.trainer.precision.device) if self.trainer.engine == "streamed" else nullcontext()
-
     def train(self, bar: tqdm) -> None:
         """Run the remaining iterations."""
         pin = pins_memory(self.trainer.precision.device)
@@ -196,7 +187,8 @@ class _Run:
         windows = self.spec.trajectories_per_batch * self.spec.windows_per_trajectory
         if self.done == 0:
             self.add(iteration=0, failures=0, **self.validate())
-        with prefetching(make, self.done, self.spec.iterations) as batches:
+        threads = engine_threads(self.trainer.engine, self.trainer.precision.device)
+        with threads, prefetching(make, self.done, self.spec.iterations) as batches:
             for iteration, batch, wait in batches:
                 start = time.perf_counter()
                 step = self.trainer.step(iteration, batch)

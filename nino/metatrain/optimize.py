@@ -20,6 +20,7 @@ from nino.nowcasters import NiNoNet, WNNPlus
 from nino.nowcasters.scaling import ScalingMode
 from nino.ranks import Ranks
 from nino.specs import MetatrainSpec
+from nino.threads import work_in_pieces
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,14 @@ class Precision:
     def autocast(self) -> AbstractContextManager[object]:
         """The context to compute losses in."""
         return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
+
+
+def engine_threads(engine: str, device: torch.device | str) -> AbstractContextManager[None]:
+    """How an engine's training loss is to use the CPU's threads: the context to compute losses and gradients in.
+
+    The streamed engine's passes run in pieces, with small operations between them; the edge list's operations are large.
+    """
+    return work_in_pieces(device) if engine == "streamed" else nullcontext()
 
 
 def loss_of(

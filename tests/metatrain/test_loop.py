@@ -286,7 +286,6 @@ from pathlib import Path
 from nino.metatrain import metatrain, open_sources
 from nino.metatrain.optimize import Trainer
 from nino.specs import MetatrainSpec
-from nino.threads import thread_count
 import nino.metatrain.loop
 nino.metatrain.loop.git_commit = lambda: None
 step = Trainer.step
