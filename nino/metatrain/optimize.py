@@ -66,7 +66,7 @@ class Precision:
 def engine_threads(engine: str, device: torch.device | str) -> AbstractContextManager[None]:
     """How an engine's training loss is to use the CPU's threads: the context to compute losses and gradients in.
 
-    The streamed engine's passes run in pieces, with small operations between them; the edge list's operations are large.
+    The streamed engine's passes run in pieces, with small operations between them; those of the edge list are large.
     """
     return work_in_pieces(device) if engine == "streamed" else nullcontext()
 
