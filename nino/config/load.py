@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,12 @@ class _Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Any:
+    """What YAML says: the workflow and commands read the same few files many times over."""
+    return yaml.load(text, Loader=_Strict)
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read one config file.
 
@@ -48,7 +56,7 @@ def read(path: Path) -> dict[str, Any]:
         ConfigError: where the file is missing, no YAML, no mapping, or holds a key twice.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Strict)
+        values = deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError([f"{path}: no such config file (relative paths start at {Path.cwd().name}/)"]) from None
     except OSError as error:

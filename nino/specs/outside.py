@@ -6,7 +6,7 @@ import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from nino.specs.base import Spec
@@ -107,7 +107,7 @@ def uses(kind: Any, values: Any, path: tuple[str | int, ...] = ()) -> Iterator[U
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if is_dataclass(kind):
-        hints = get_type_hints(kind, include_extras=True)
+        hints = _hints(kind)
         get = values.get if isinstance(values, Mapping) else partial(getattr, values)
         for name in (each.name for each in fields(kind)):
             value, told = get(name), _outside(hints[name])
@@ -128,6 +128,12 @@ def uses(kind: Any, values: Any, path: tuple[str | int, ...] = ()) -> Iterator[U
     elif isinstance(values, list | tuple) and (parts := get_args(kind)):
         for i, value in enumerate(values):
             yield from uses(parts[0], value, (*path, i))
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """The types of a spec's fields, which take longer to work out than to walk over."""
+    return get_type_hints(kind, include_extras=True)
 
 
 def _outside(hint: Any) -> Outside | None:
