@@ -6,7 +6,7 @@ Pure arithmetic: the optimizer, the config's checks, the evaluation, the report 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -53,6 +53,71 @@ def horizons(total_steps: int, period: int, max_horizon: int = 40, power: float 
         return [max_horizon] * n
     first = max_horizon ** (1 / power)
     return [round((first + (1 - first) * i / max(n - 1, 1)) ** power) for i in range(n)]
+
+
+def horizons_under(
+    rate: Callable[[int], float],
+    total_steps: int,
+    period: int,
+    context: int = 5,
+    spacing: int | None = None,
+    max_horizon: int = 40,
+    power: float = 2.0,
+) -> list[int]:
+    r"""The horizons of `horizons`, shortened to how far a decaying learning rate will still carry the weights.
+
+    A nowcaster continues the movement of the states that it reads as if the learning rate stayed as it was. With
+    learning rate :math:`\eta_t` of step t, 0 after the last, the nowcast at step t whose horizon would be k gets
+
+    .. math:: k' = \min\Big(k, \max\Big(1, \mathrm{round}\, \frac{1}{s \bar\eta}
+              \sum_{j=1}^{k s} \eta_{t+j}\Big)\Big), \quad \bar\eta \text{ the mean of } \eta
+              \text{ over the } (c - 1) s \text{ steps between the states}
+
+    so that a constant learning rate changes nothing. This is not in the paper, which trains at constant rates.
+
+    Args:
+        rate: the learning rate of step t (from 1) in any unit, such as the factor of a ``LambdaLR``.
+        total_steps: T, steps of the whole run; at least ``period``.
+        period: steps between nowcasts.
+        context: states c that a nowcast reads, 2 or more.
+        spacing: s, steps between states; None takes ``period / context``.
+        max_horizon: K of the decay, in states.
+        power: p of the decay.
+
+    Returns:
+        A horizon for each nowcast.
+
+    Raises:
+        ValueError: for an argument out of its range, or a learning rate that is no number from 0; names it.
+
+    >>> horizons_under(lambda step: 1e-3, 10000, 1000)
+    [40, 33, 26, 21, 16, 11, 8, 5, 3, 1]
+    >>> horizons_under(lambda step: 1 - step / 10000, 10000, 1000)
+    [21, 18, 15, 13, 10, 7, 5, 3, 1, 1]
+    """
+    schedule = Schedule.make(
+        period=period,
+        context=context,
+        spacing=spacing,
+        max_train_steps=total_steps,
+        max_horizon=max_horizon,
+        power=power,
+    )
+    if context < 2:
+        raise ValueError(f"`context` (={context}) must be at least 2 states: one has no movement")
+    rates = [float(rate(step)) for step in range(1, total_steps + 1)]
+    for step, value in enumerate(rates, 1):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"`rate` (={value} at step {step}) must be a number from 0")
+
+    def shortened(step: int) -> int:
+        before = schedule.states(step)
+        between = rates[before[0] : step]  # of the steps after the first state
+        ahead = math.fsum(rates[step : step + schedule.reach(step)])
+        movement = math.fsum(between) / len(between) * schedule.spacing  # of one state to the next
+        return max(round(min(ahead / movement, schedule.horizon(step))), 1) if movement else 1
+
+    return [shortened(step) for step in schedule.nowcasts(total_steps)]
 
 
 @dataclass(frozen=True)

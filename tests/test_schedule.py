@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import fsum
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nino.schedule import Schedule, horizons
+from nino.schedule import Schedule, horizons, horizons_under
 
 
 def test_the_papers_horizons():
@@ -24,6 +26,37 @@ def test_horizons_fall_from_first_to_one(n, power, first):
     ks = horizons(n * 10, 10, first, power)
     assert len(ks) == n and ks[0] == first and ks == sorted(ks, reverse=True)
     assert n == 1 or ks[-1] == 1
+
+
+def test_a_constant_learning_rate_leaves_the_horizons_as_they_are():
+    for steps, period, context, power in [(10_000, 1000, 5, 2.0), (900, 60, 3, 0.5), (120, 20, 2, 1.0)]:
+        usual = horizons(steps, period, max_horizon=7, power=power)
+        assert horizons_under(lambda step: 2e-3, steps, period, context, max_horizon=7, power=power) == usual
+
+
+def test_no_horizon_reaches_past_the_last_step():
+    assert horizons_under(lambda step: 1.0, 100, 20, max_horizon=40, power=0) == [20, 15, 10, 5, 1]
+
+
+@given(st.lists(st.floats(0, 1), min_size=60, max_size=60), st.integers(2, 5), st.integers(1, 3))
+def test_horizons_end_where_the_rest_of_the_learning_rate_carries_the_movement_of_the_states(rates, context, spacing):
+    found = horizons_under(lambda step: rates[step - 1], 60, 15, context, spacing, max_horizon=9, power=1)
+    for step, usual, k in zip(range(15, 61, 15), horizons(60, 15, 9, 1), found, strict=True):
+        between = rates[step - (context - 1) * spacing : step]  # the steps after the first state, up to this one
+        ahead = rates[step : step + usual * spacing]
+        carried = [n for n in range(usual + 1) if fsum(ahead) >= (n - 0.5) * spacing * fsum(between) / len(between)]
+        assert 1 <= k <= usual and (not fsum(between) or abs(k - max(carried[-1], 1)) <= 1)
+
+
+@pytest.mark.parametrize("rate", [-1e-3, float("nan"), float("inf")])
+def test_a_learning_rate_that_is_none_is_refused(rate):
+    with pytest.raises(ValueError, match=r"`rate` \(=.* at step 31\) must be a number from 0"):
+        horizons_under(lambda step: rate if step == 31 else 1.0, 100, 20)
+
+
+def test_one_state_has_no_movement_to_continue():
+    with pytest.raises(ValueError, match=r"`context` \(=1\) must be at least 2"):
+        horizons_under(lambda step: 1.0, 100, 20, context=1)
 
 
 @given(st.integers(1, 6), st.integers(1, 7), st.integers(0, 20))

@@ -60,6 +60,8 @@ class MethodOptions(Spec):
         spacing: between the states that a nowcast reads [steps; default period / context].
         max_horizon: horizon k of the first nowcast [states; default that of evaluate.schedule].
         power: exponent of the decay of k; 0 keeps it [exponent; default that of evaluate.schedule].
+        horizons: k of the first, second, ... nowcast in place of the decay, the last for all that follow, such as those
+            of nino.schedule.horizons_under [states; default the decay of max_horizon].
         scaling: what states are scaled by: each parameter tensor alone, or the whole network (as the released weights
             were fitted to transformers); for checkpoint and metatrained [name; default tensor].
         edges: share of the edges with weights that NiNo's messages travel on, drawn at random; all weights are
@@ -78,6 +80,7 @@ class MethodOptions(Spec):
     spacing: Count | None = None
     max_horizon: Count | None = None
     power: NonNegative | None = None
+    horizons: Annotated[tuple[Count, ...], Allowed(min_length=1)] | None = None
     scaling: Annotated[str, Allowed(names=("tensor", "network"))] | None = None
     edges: Share | None = None
     subgraphs: Annotated[str, Allowed(names=("block", "layer"))] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from nino.config.errors import ConfigError
 from nino.config.load import load
 from nino.config.resolve import resolve
 from nino.config.units import units
+from nino.schedule import horizons_under
 from nino.specs import RecipeSpec
 from nino.specs.outside import files
 
@@ -151,3 +153,25 @@ def test_the_referees_rows_are_planned() -> None:
     tuning = resolve(load([configs / "studies" / "tuning.yaml"], ROOT / "config.yaml"))
     assert {task.target.split for task in tuning.report.tasks} == {"validation"}
     assert not {*tuning.seeds} & {*run.seeds}
+
+
+def test_the_horizons_of_the_row_that_follows_the_learning_rate_are_those_of_its_schedule() -> None:
+    run = resolve(load([ROOT / "workflow" / "configs" / "studies" / "recipes-cpu.yaml"]))
+    method = run.methods["nino-cosine-reach"]
+    recipe = method.recipe_of(run.tasks["c10-16"])
+    assert recipe.schedule is not None
+    rate = partial(recipe.schedule.factor, steps=recipe.steps)
+    assert list(method.options["horizons"]) == horizons_under(rate, recipe.steps, run.schedule.period)
+
+
+@pytest.mark.parametrize(
+    ("horizons", "problem"),
+    [
+        ([], "evaluate.methods.own.options.horizons"),
+        ([3, 0], "evaluate.methods.own.options.horizons[1] (=0)"),
+        ([2.5], "evaluate.methods.own.options.horizons[0] (=2.5)"),
+    ],
+)
+def test_horizons_that_no_nowcast_could_have_are_refused(config: dict[str, Any], horizons: Any, problem: str) -> None:
+    config["evaluate"]["methods"]["own"] = {"nowcaster": "linear", "options": {"horizons": horizons}}
+    assert any(line.startswith(problem) for line in refused(config))
