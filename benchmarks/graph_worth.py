@@ -104,7 +104,7 @@ def wikipedia(folder: Path) -> Data:
 
 
 def tasks(data_dir: Path, steps: int) -> Iterator[Task]:
-    """The two tasks; the specs' targets stop nothing and are read nowhere."""
+    """The two tasks; the values of their targets are placeholders, which stop no run and enter no table."""
     recipe = RecipeSpec("adamw", 1e-3, steps, 32, 1e-2)
     every = EvaluationSpec(min(EVERY, steps), min(EVERY, steps))
     target = TargetSpec("accuracy", 50.0)

@@ -67,7 +67,7 @@ STATE_EVERY = {"fm-16": 4, "lm1b-3-24": 200}
 
 
 def write(path: Path, task: str, model: nn.Module, models: int) -> None:
-    """A shard of random walks."""
+    """Write a shard of trajectories that begin at random values and drift by the same amount from state to state."""
     spec = TrajectorySpec(models, models, STATE_EVERY[task])
     shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
     header = Header(TASKS[task], spec, flat_order(shapes), "-", {}, "-")

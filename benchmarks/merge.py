@@ -61,7 +61,7 @@ class Digits:
         )
 
     def batches(self, task: int | None) -> Batch:
-        """Of a task, or what the base is trained on."""
+        """A function that draws batches of a task's training data, or of the base's if ``task`` is None."""
         x, y = self._parts[0]
         change = (lambda x: x) if task is None else self.changes[task]
 
@@ -72,12 +72,12 @@ class Digits:
         return batch
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """To train on."""
+        """The loss of a batch, for training."""
         return F.cross_entropy(model(batch[0]), batch[1])
 
     @torch.no_grad()
     def measure(self, model: nn.Module, task: int) -> float:
-        """On a task's test data."""
+        """The accuracy on a task's test data, in percent."""
         x, y = self._parts[1]
         return 100 * float((model(self.changes[task](x)).argmax(1) == y).float().mean())
 
@@ -122,7 +122,7 @@ class Text:
         return GPT2LMHeadModel(GPT2Config(**sizes, **dropout, bos_token_id=0, eos_token_id=0))
 
     def batches(self, task: int | None) -> Batch:
-        """Of a task, or what the base is trained on."""
+        """A function that draws batches of a task's training data, or of the base's if ``task`` is None."""
         text = self._base if task is None else self._tasks[task][: -len(self._tasks[task]) // 10]
 
         def batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -133,12 +133,12 @@ class Text:
         return batch
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """To train on."""
+        """The loss of a batch, for training and for `measure`."""
         return model(input_ids=batch[0], labels=batch[1]).loss
 
     @torch.no_grad()
     def measure(self, model: nn.Module, task: int) -> float:
-        """On a task's test data."""
+        """The loss on the first 64 blocks of a task's test data, in nats a byte."""
         text = self._tasks[task][-len(self._tasks[task]) // 10 :]
         ids = text[: len(text) // 64 * 64].view(-1, 64)[:64]
         return float(self.loss(model, (ids, ids)))

@@ -63,10 +63,10 @@ def build(name: str, device: str = "cpu") -> nn.Module:
 
 
 def history(model: nn.Module, states: int = 5, dtype: torch.dtype = torch.float32, place: str = "host") -> Tensor:
-    """Five states of a model as a wrapper keeps them: a (c, P) buffer, seen as (P, c).
+    """States of a model as the wrapper keeps them: a (c, P) buffer, seen as (P, c).
 
     Args:
-        model: its parameters, plus a random walk of a hundredth of their size, are the states; walked where they lie.
+        model: its parameters take a random walk, in place, by about a hundredth of their size a state.
         states: c.
         dtype: of the states.
         place: ``host`` (page-locked where the model's device can have it) or ``device`` (beside the model).

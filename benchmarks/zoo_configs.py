@@ -56,10 +56,10 @@ def transformers_models() -> Iterator[Model]:
 
 
 def tiny(kind: str) -> Built:
-    """The first small model of a type that runs on inputs that are known for it, and these.
+    """The first small model of a type that runs on one of its candidate inputs, with that input.
 
     Raises:
-        NotSmallError: if there is none; says what stopped the first.
+        NotSmallError: if there is none; says what stopped the attempts.
     """
     cls = _class(kind)
     complaints = []

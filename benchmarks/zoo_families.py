@@ -1,4 +1,4 @@
-"""The families that must work, in small versions: (name, marks, how to build it with an example)."""
+"""The families that must work, in small versions: the kind and name of each, and how to build it with an example."""
 
 from __future__ import annotations
 

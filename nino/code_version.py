@@ -1,4 +1,4 @@
-"""The version of the code behind a stage's cached results: another one only where the code may compute otherwise.
+"""The version of the code behind a stage's cached results: it changes only where the code may compute otherwise.
 
 Results of ``collect`` and ``metatrain`` can be shared between checkouts (``snakemake --cache``). Their cache key holds
 the stage's config, its data and the text that `stage_version` returns. Three hundred networks are not trained again for
@@ -15,7 +15,7 @@ can change a number. The syntax trees are written out such that every minor vers
 
 Up to version 0.1.0 a version was made from the files' bytes. Cache entries of that time are not found any more: what
 they hold is computed once more when a run asks the cache for it, and they may be deleted. Results that lie in a run's
-own folder stay as they are, for Snakemake takes the version as an ancient input.
+own folder stay as they are, because the rules declare the version as an ``ancient`` input.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def _imports_and_names(tree: ast.AST) -> tuple[set[tuple[str, str]], set[str]]:
 
 
 def _keep_what_computes(tree: ast.Module) -> None:
-    """Take from a module's tree what the module's docstring says computes nothing."""
+    """Remove from a module's tree what computes nothing, as this file's docstring lists it."""
     for node in ast.walk(tree):
         for _, value in ast.iter_fields(node):
             if isinstance(value, list):

@@ -1,7 +1,7 @@
 """What work asks of the device that it runs on: the one place that knows accelerators, whatever their make.
 
 CUDA, ROCm (``cuda`` in torch), XPU and MPS are all `torch.accelerator`; what only some of them have is looked up in
-``torch.get_device_module``. Elsewhere a device is the CPU or it is not.
+``torch.get_device_module``. All other modules only tell the CPU from other devices.
 """
 
 from __future__ import annotations

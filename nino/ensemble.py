@@ -186,7 +186,7 @@ class _Forward(nn.Module):
 
 
 def obstacle(task: Task) -> str | None:
-    """Why networks of a task cannot be trained at once and equal those trained alone; None where they can.
+    """Why a task's networks cannot be trained at once with the results of each trained alone; None where they can.
 
     Args:
         task: the task; a network of it is built to look at.

@@ -68,7 +68,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def full_disk_named(path: Path) -> Iterator[None]:
-    """Say of an error that means a full disk what could not be written."""
+    """Replace an error that means a full disk by one that says so and names ``path``."""
     try:
         yield
     except (OSError, RuntimeError) as error:

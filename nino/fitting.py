@@ -26,13 +26,13 @@ RESULTS = ("best.safetensors", "last.safetensors", "log.csv", "validation.csv")
 
 
 class FitLog:
-    """A CSV file to which rows are appended; each row is on disk before the next begins.
+    """A CSV file to which rows are appended; each row is flushed as soon as it is added.
 
     Args:
         path: the file.
         columns: its header.
-        until: the iteration that the fit goes on after: the rows up to it are kept, later ones dropped. None starts a
-            new file.
+        until: the last iteration of the state that the fit resumes from: rows up to it are kept, later ones dropped.
+            None starts a new file.
     """
 
     def __init__(self, path: Path, columns: tuple[str, ...], until: int | None) -> None:

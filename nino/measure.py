@@ -27,7 +27,7 @@ def wall_clock(device: torch.device | str) -> float:
 
 
 def clock(device: torch.device | str) -> float:
-    """The wall clock of a GPU's work; of a CPU's the time of this process alone, so that others count little."""
+    """Wall-clock time for work on a GPU; on a CPU this process's CPU time, which other processes affect little."""
     return process_time() if torch.device(device).type == "cpu" else wall_clock(device)
 
 

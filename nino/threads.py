@@ -43,8 +43,8 @@ def thread_count(threads: int | None = None) -> int:
     """CPU threads to work with.
 
     Args:
-        threads: as asked for; None takes the environment variable ``NINO_THREADS`` and else torch's own number, inside
-            `work_in_pieces` that from before it.
+        threads: as asked for; None takes the environment variable ``NINO_THREADS``, else torch's own number (inside
+            `work_in_pieces`, the number that torch had outside it).
 
     Raises:
         ValueError: for a number below 1, here or in the variable.

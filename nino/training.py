@@ -29,7 +29,7 @@ class Training:
     Batch i belongs to step i: a step that needs no gradient (a nowcast) skips its batch, so that step i of a seed sees
     the same batch whatever the optimizer does. Dropout masks are drawn from ``derive(seed, "dropout")`` and the step;
     the global generators are not used. The recipe's schedule sets the learning rate of each step, nowcasts counted as
-    steps; its averaging makes what is measured, and nothing that is measured changes the training.
+    steps. Where the recipe averages weights, the average is what is measured; measuring never changes the training.
 
     Args:
         task: what is trained.
@@ -61,7 +61,7 @@ class Training:
             self.average.follow(self.optimizer)
         self.steps = 0
         self._order = task.order(seed)
-        # what a network from outside draws stands in no module that is known
+        # a network from outside may draw random numbers in modules other than nn.Dropout
         self._dropout = not is_ours(task.spec.model) or any(
             isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()
         )

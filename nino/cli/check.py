@@ -62,7 +62,7 @@ class Subject:
         return load_data(self.data, self.data_dir or default_data_dir())
 
     def task(self, model: ModelSpec) -> Task:
-        """A task that trains a model on the data: only its parts that a check needs mean anything."""
+        """A task that trains a model on the data; its recipe, target and evaluation are placeholders."""
         from nino.tasks import Task
 
         data = self.load_data()

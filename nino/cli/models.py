@@ -98,7 +98,7 @@ def graph(
 
 
 def _verify(name: str, drawn: NeuralGraph, network: nn.Module, example: Any) -> None:
-    """Print whether renumbering keeps the outputs on an example, where there is none on inputs that the network takes.
+    """Print whether renumbering keeps the network's outputs on an example, or without one on guessed inputs.
 
     Raises:
         typer.Exit: with 1, where it does not.
@@ -216,7 +216,7 @@ def merge(
 
 
 def nowcaster_of(name: str) -> Nowcaster:
-    """A nowcaster without a file by its name, or that of a file or known name."""
+    """The line fit for the name ``linear``; for any other, the nowcaster of that file or known name."""
     from nino.nowcasters import LineFit, load_nowcaster
 
     return LineFit() if name == "linear" else load_nowcaster(name)

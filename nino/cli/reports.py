@@ -135,7 +135,7 @@ def _read(resolved: Path) -> Mapping[str, Any]:
 
 
 def _results(given: Path | None, job: select.Job[select.ReportSpec], out: Path | None = None) -> Path:
-    """The folder of the run; refused where it is a release, which never changes, and nothing else is written to."""
+    """The folder of the run; refused if the command would write into a release, which never changes."""
     results = given or Path("results", job.unit.run)
     if not results.is_dir():
         raise ConfigError([f"{results}: there is no such folder; nothing of this run has been made here"])

@@ -73,9 +73,9 @@ def row_checks(config: Values) -> list[str]:
 
 
 def left_out(config: Values, overlays: Sequence[Path]) -> Iterator[str]:
-    """Methods that an overlay says something of and its own rows, or those of an earlier one, leave out.
+    """Methods that an overlay sets although its own ``rows``, or those of an earlier overlay, leave them out.
 
-    Rows of a later overlay choose among the methods of those before it, which is what rows are for.
+    Rows may leave out the methods of earlier overlays: to choose among these is what rows are for.
 
     Args:
         config: what the overlays give.

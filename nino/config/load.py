@@ -142,8 +142,8 @@ def overlays_of(
 
     Returns:
         Their paths, those below the working directory relative to it; None where these files alone do not give the
-        config, as with values from Snakemake's command line, or where it is that of the package, which the next version
-        may change. ``data_dir`` may differ: each command can be told it.
+        config, as with values from Snakemake's command line, or where the base is the package's own, which the next
+        version may change. ``data_dir`` may differ, because each command can be given one.
     """
     if (base := base or workspace_file(BASE)) is None:
         return None

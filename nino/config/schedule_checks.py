@@ -59,7 +59,7 @@ def _key(method: MethodSpec, option: str) -> str:
 
 
 def _states(config: Values, method: MethodSpec, schedule: ScheduleSpec) -> Iterator[str]:
-    """States and horizons that a method asks of a nowcaster which reads and predicts others."""
+    """Where a method's context is not the one that its nowcaster reads, or its horizon exceeds what that predicts."""
     context, furthest = (method.options.get(option, getattr(schedule, option)) for option in ("context", "max_horizon"))
     context_key = f"{_key(method, 'context')} (={context})"
     if method.nowcaster == "metatrained":

@@ -37,12 +37,12 @@ CAUSES = {
 def noted(folder: Path, number: int) -> Iterator[None]:
     """Note an attempt while it is under way, so that a later attempt knows whether it was killed.
 
-    The results of a finished run are copied, too, and come back from there. A scheduler that runs several trainings as
-    one job deletes the results of all of them when one fails; the others are not trained again for that.
+    The results of a finished run are also copied, and restored from the copies if they are gone: a scheduler that runs
+    several trainings as one job deletes the results of all of them when one fails, and the others need not be repeated.
 
     Args:
         folder: of the results.
-        number: of the attempt, from 1; the first one forgets the notes of earlier ones.
+        number: of the attempt, from 1; the first one discards notes that are there already.
     """
     notes = _notes(folder) if number > 1 else {}
     write_json(folder / ATTEMPTS, notes | {str(number): {"slurm": os.environ.get("SLURM_JOB_ID")}})
@@ -68,7 +68,8 @@ def killed(folder: Path, number: int, attempts: int) -> str | None:
         attempts: how many may be made.
 
     Returns:
-        A reason, if that many were made and all were killed; None if there are attempts left, or one never began.
+        A reason, if that many were made and all were killed; None if there are attempts left, or if an earlier one left
+        no note because it never began or was not killed.
     """
     notes = _notes(folder)
     if number <= attempts or any(str(earlier) not in notes for earlier in range(1, number)):

@@ -111,7 +111,7 @@ def result_faults(log: Table, result: Mapping[str, Any], task: TaskSpec) -> Iter
     if done:
         expected["train_seconds"] = float(log["train_seconds"][-1])
     for name in ("evaluation_seconds", "nowcast_seconds") if done else ():
-        # a last step that is measured before its nowcast is not over with its row
+        # where the last step is measured before its nowcast, the nowcast's seconds come after the row
         longer = task.evaluation.at_nowcast == "before" and result.get(name, np.nan) > log[name][-1]
         expected |= {} if longer else {name: float(log[name][-1])}
     if (schedule := _recorded(result, "schedule", ScheduleSpec)) is not None:
@@ -133,7 +133,7 @@ def nowcast_faults(nowcasts: Table, jumps: Table | None, losses: Table | None, r
         result: the content of ``run.json``.
 
     Returns:
-        Sentences, the first of them the gravest; none for a record without method and schedule.
+        Sentences, the first of them the gravest; none for a record that lacks the method or the schedule.
     """
     method, schedule = _recorded(result, "method", MethodSpec), _recorded(result, "schedule", ScheduleSpec)
     if method is None or schedule is None:

@@ -171,7 +171,7 @@ def start_training(
     steps = task.spec.recipe.steps
     timing = method_schedule(method, schedule, steps, nowcaster.fixed_horizon)
     options = {key: value for key, value in method.options.items() if key in WRAPPER_OPTIONS}
-    options.setdefault("still", MethodOptions.still)  # as published; the library keeps them
+    options.setdefault("still", MethodOptions.still)  # "predict", as published; the default of NiNo itself is "keep"
     options |= {
         "period": timing.period,
         "context": timing.context,
@@ -181,7 +181,7 @@ def start_training(
 
     def wrap(base: Optimizer, model: nn.Module) -> Optimizer:
         bases.append(base)
-        # the graph of a network from outside is recorded on the task's data: stacked ones have no forward to watch
+        # record the graph of a network from outside now, on the task's data: one in a stack is never called itself
         recorded = nowcaster.needs_graph and not is_ours(task.spec.model)
         read = {name: options[name] for name in ("topology", "unknown") if name in options}
         graph = task_graph(task, model, **read) if recorded else None

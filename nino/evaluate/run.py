@@ -80,7 +80,7 @@ def evaluate_runs(
     members: int | None = None,
     ended: Callable[[Path], None] = lambda folder: None,
 ) -> list[dict[str, Any]]:
-    """Make several runs, some at once (see `nino.ensemble`): those of `evaluate_run`, up to rounding.
+    """Make several runs, some at once (see `nino.ensemble`); each equals that of `evaluate_run` up to rounding.
 
     Runs that are trained together share the seconds of a step equally. ``members_at_once`` in ``run.json`` says how
     many they were; seconds of runs that differ in it cannot be compared. Memory is that of the whole process.
@@ -99,6 +99,7 @@ def evaluate_runs(
     Raises:
         ValueError: as `evaluate_run`.
         FileNotFoundError: as `evaluate_run`.
+        InUseError: as `evaluate_run`.
     """
     with ExitStack() as leases:
         return _evaluate(jobs, resume, checkpoint_seconds, members, ended, leases)
@@ -139,7 +140,7 @@ def _evaluate(
 
 
 def _can_share(method: MethodSpec) -> bool:
-    """Whether a run beside others is the run of its seed alone."""
+    """Whether a run of the method that is trained together with others equals the run that is trained alone."""
     # random directions depend on the last bit of the state; a learned optimizer mixes elements; a nowcast that the loss
     # rejects is a base step that the other runs do not take
     return method.nowcaster not in ("random", "l2o") and method.options.get("accept") != "loss"

@@ -209,18 +209,18 @@ class RunFiles:
 
 
 def read_run(folder: Path, task: TaskSpec, method: str, seed: int) -> RunFiles:
-    """Read a run and check its files against each other and against the folder's place.
+    """Read a run and check its files against each other and against the run that should be there.
 
     Args:
         folder: of the run.
-        task: that the folder is of.
-        method: that the folder is of.
-        seed: that the folder is of.
+        task: whose run should be there.
+        method: name of the method that it should be trained with.
+        seed: that it should have.
 
     Raises:
-        CorruptRunError: for a file that is damaged or incomplete or that ``run.json`` has another checksum of, the
-            files of another run, and files that contradict each other (see `nino.evaluate.consistency`); names the
-            file.
+        CorruptRunError: for a file that is damaged, incomplete or not the one whose checksum ``run.json`` holds, for
+            the files of another run, and for files that contradict each other (see `nino.evaluate.consistency`);
+            names the file.
     """
     result = read_result(folder)
     for name, value in {"task": task.id, "method": method, "seed": seed}.items():

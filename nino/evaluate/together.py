@@ -67,8 +67,8 @@ def _step(ensemble: Ensemble, going: dict[int, EvaluatedTraining]) -> dict[int, 
     if waiting and not lost and len(waiting) == len(going):
         _joint_step(ensemble, list(going.values()))
     elif waiting:
-        # All runs nowcast at the same steps, except one whose parameters are not finite; and a run whose loss turned
-        # out not to be finite takes no step. The others take this step one by one.
+        # All runs nowcast at the same steps. If some did and others wait for a base step, the parameters of the latter
+        # are not finite: they are lost. Else a run's loss was not finite: the others take this step one by one.
         members = dict(zip(going, ensemble.release(), strict=True))
         nowcast = len(waiting) + len(lost) < len(going)
         for i in waiting:

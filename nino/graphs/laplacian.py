@@ -91,10 +91,10 @@ def laplacian_encoding(num_nodes: int, blocks: Sequence[Block], k: int = 8) -> F
     of the undirected, unweighted graph without self-loops; a pair of nodes counts once even where several blocks
     join it. Nodes with the same neighbours are twins: an eigenvector is constant on them, or it sums to zero on each
     class of twins and vanishes elsewhere, with eigenvalue 1 (more, where twins are joined). The constant ones are
-    sought with an unknown a class (see :func:`nino.graphs.lanczos.largest_eigenpairs`); where the graph has fewer than
-    k + 1 of them below eigenvalue 1, as shallow networks do, the others fill up. All starts are fixed, so that the
-    result is the same to the bit every time; of each eigenvector and its negative the one is taken whose first
-    entry of at least half the largest magnitude is positive. Within equal eigenvalues the basis is arbitrary: other
+    sought with one unknown per class (see :func:`nino.graphs.lanczos.largest_eigenpairs`); where the graph has fewer
+    than k + 1 of them below eigenvalue 1, as that of a shallow network has, zero-sum ones follow. All starting vectors
+    are fixed, so that the result is the same to the bit every time; each eigenvector gets the sign that makes its first
+    entry of at least half the largest magnitude positive. Within equal eigenvalues the basis is arbitrary: other
     kernels of LAPACK (another processor) may give another one.
 
     Args:

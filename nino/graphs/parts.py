@@ -54,7 +54,7 @@ def layer_of(name: str) -> str:
 def split(graph: NeuralGraph, key: Callable[[str], Hashable]) -> list[Part]:
     """Cut a graph into parts, by the names of its parameters.
 
-    Neurons at which no weights end, such as attention heads, go with every part that auxiliary edges join them to.
+    Neurons that no weight joins, such as attention heads, belong to every part that auxiliary edges join them to.
 
     Args:
         graph: the whole.
@@ -75,7 +75,7 @@ def split(graph: NeuralGraph, key: Callable[[str], Hashable]) -> list[Part]:
 
 
 def _part(graph: NeuralGraph, parameters: list[Parameter], free: Sequence[Nodes]) -> Part:
-    """One part; ``free`` are the neurons at which no weights end."""
+    """One part; ``free`` are the neurons that no weight joins."""
     originals = {p.name: p for p in parameters}
     blocks, runs = _reached(graph.blocks, originals, free)
     starts = [run.start for run in runs]

@@ -126,7 +126,7 @@ def known_graph(model: nn.Module, topology: Topology = "released", unknown: Unkn
 
 
 def family_graph(kind: str, model: nn.Module, topology: Topology = "released") -> NeuralGraph | None:
-    """The declared graph of a family, for a model of its parameters' names, ``config`` and ``base_model``.
+    """The declared graph of a family, for any module with its parameters' names, ``config`` and ``base_model``.
 
     Args:
         kind: transformers' ``config.model_type``.
@@ -149,7 +149,9 @@ def family_graph(kind: str, model: nn.Module, topology: Topology = "released") -
 
 
 def graph_now(model: nn.Module, topology: Topology, unknown: Unknown, *, wiring: bool) -> NeuralGraph | None:
-    """The graph that needs no forward pass, if any; for a nowcaster that reads no wiring, at worst parameters alone.
+    """The graph of a model, if no forward pass is needed for it; else None.
+
+    A nowcaster that does not read what edges join always gets one, at worst of each parameter alone.
 
     Args:
         model: an unwrapped model.

@@ -40,8 +40,8 @@ class GraphStructure:
         word_nodes: nodes of the word embedding (or class token), if any.
         word_ids: their ids (long); None for 0, 1, ....
         carried: parameters that lie on no edge and are left to the base optimizer.
-        buffers: of each buffer that the forward writes, (dimension, nodes along it): they are renumbered as parameters.
-        reasons: of each carried parameter, the operation that stopped it, where it is known.
+        buffers: (dimension, nodes along it) of each buffer that the forward writes; renumbered with the parameters.
+        reasons: why each carried parameter lies on no edge, where that is known: the operation that stopped it.
         ranks: the processes that share the graph's edges; by default there is one.
         of: the whole graph, where this is a process's share of it; see ``nino.graphs.shares``.
         origin: where the graph comes from, in words: declared, traced, recorded, on which inputs.

@@ -16,8 +16,8 @@ FACTORED_DECAYS = (0.9, 0.99, 0.999)
 TIMESCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 PARAMETER_FEATURES = 28
 NUM_FEATURES = PARAMETER_FEATURES + len(TIMESCALES)
-# Keep roots and quotients finite: far below the squares of gradients (1e-4 early in a training, 1e-9 late and in
-# the slowest accumulators), and below the squares of those.
+# Both keep roots and quotients finite. EPSILON is far below squared gradients (1e-4 early in a training, 1e-9 late and
+# in the slowest accumulators), NORM_EPSILON far below the squares of these.
 EPSILON = 1e-12
 NORM_EPSILON = 1e-30
 

@@ -69,7 +69,7 @@ def fit_l2o(spec: L2OSpec, task: Task, out: Path, *, progress: bool = True) -> O
 
     Raises:
         ValueError: for a state in ``out`` of another fit.
-        FloatingPointError: if too many trainings in a row give no finite loss.
+        FloatingPointError: if too many unrolls in a row give no finite loss or gradient.
         InUseError: where another process fits into ``out``.
     """
     with lease(out) as held:
@@ -171,11 +171,11 @@ class _Fit:
             )
 
     def _seed(self, which: int) -> int:
-        """The seed of the training in a place: derived, and so none of the seeds of runs, which count from 0."""
+        """The seed of the current training number ``which``: derived, unlike the seeds of runs, which count from 0."""
         return derive(self.spec.seed, f"training {which}, life {self.lives[which]}")
 
     def _length(self, which: int) -> int:
-        """Steps after which the training in a place ends and another begins."""
+        """Steps after which the current training number ``which`` ends and another takes its place."""
         low, high = math.log(self.spec.unroll), math.log(max(self.spec.max_steps, self.spec.unroll))
         return round(math.exp(np.random.default_rng(self._seed(which)).uniform(low, high)))
 
@@ -237,7 +237,7 @@ def start(task: Task, seed: int, net: L2ONet) -> Training:
 
 
 def unroll(training: Training, steps: int) -> tuple[float, Tensor]:
-    """Take some steps of a training by a learned optimizer, and record how its parameters would have changed them.
+    """Take some steps of a training by a learned optimizer, and record how they depend on its parameters.
 
     Args:
         training: by a learned optimizer, see ``start``.

@@ -19,9 +19,9 @@ ELEMENTS = 2**20
 class L2O(Optimizer):
     r"""Updates every tensor by an ``L2ONet``: :math:`\theta \leftarrow \theta - f_\phi(\text{features})`.
 
-    While ``unroll`` is open, updates :math:`u_s` keep their graphs. With :math:`\theta_t = \theta_0 - \sum_{s<t} u_s`
-    and features taken as constants (no second derivatives, as Andrychowicz et al., 2016, do), the gradient of the
-    summed losses of the unrolled steps in :math:`\phi` is that of
+    Between ``open_unroll`` and ``close_unroll`` updates :math:`u_s` keep their autograd graphs. With
+    :math:`\theta_t = \theta_0 - \sum_{s<t} u_s` and features taken as constants (no second derivatives, as in
+    Andrychowicz et al., 2016), the summed losses of the unrolled steps have the same gradient in :math:`\phi` as
 
     .. math:: -\sum_t \langle g_t, \sum_{s<t} u_s \rangle,
 
@@ -80,8 +80,9 @@ class L2O(Optimizer):
         """Stop recording.
 
         Returns:
-            A scalar with the gradient of the losses of the steps since ``open_unroll`` in the net's parameters; None
-            where there were fewer than two. The last step's update counts nothing: no loss after it was computed.
+            A scalar whose gradient in the net's parameters is that of the summed losses of the steps since
+            ``open_unroll``; None where there were fewer than two. The last step's update does not count: no loss was
+            computed after it.
         """
         objective, self._moved, self._objective = self._objective, None, None
         return objective

@@ -266,8 +266,8 @@ def fresh_nowcaster(spec: MetatrainSpec, vocabularies: Iterable[int]) -> NiNoNet
     """The nowcaster before the first iteration of its fit.
 
     Args:
-        spec: the recipe; with the model option ``word_positions: true`` the nowcaster has as many as the largest
-            vocabulary.
+        spec: the recipe; the model option ``word_positions: true`` gives the nowcaster a word position for each word of
+            the largest vocabulary.
         vocabularies: sizes of the language tasks' vocabularies.
     """
     options: dict[str, Any] = dict(spec.model)

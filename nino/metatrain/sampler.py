@@ -155,8 +155,8 @@ class WindowSampler:
     def shares(self, draws: Sequence[Draw]) -> list[float]:
         """The weight of each draw in its batch's loss.
 
-        The loss of a batch is the mean over trajectories; those that share a graph divide their weight by their numbers
-        of unmasked targets. The weights follow from the draws alone, so that no process needs another's windows.
+        Each trajectory weighs the same in a batch's loss, but those that share a graph split their joint weight in
+        proportion to their unmasked targets. Weights follow from the draws, so no process needs another's windows.
 
         Args:
             draws: of a batch.
@@ -245,7 +245,7 @@ class WindowSampler:
         return np.sort(rng.choice(words.size, self.spec.words, replace=False))
 
     def _positions(self, task: str, graph: NeuralGraph) -> Tensor:
-        """The graph's LPE, computed once: samples of equally many words differ in the words' ids alone."""
+        """The graph's LPE, computed once a task: its graphs of sampled words have equally many, and so the same LPE."""
         if task not in self._lpe:
             self._lpe[task] = graph.lpe(8)
         return self._lpe[task]

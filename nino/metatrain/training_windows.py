@@ -65,5 +65,5 @@ class Windows:
         return replace(self, **moved)
 
     def pin(self) -> Windows:
-        """The same in page-locked memory, from where a GPU fetches it while it computes."""
+        """The same with values and mask in page-locked memory, from where a GPU fetches them while it computes."""
         return replace(self, values=self.values.pin_memory(), mask=self.mask.pin_memory())

@@ -262,7 +262,7 @@ def require_sizes(config: Mapping[str, int], may_be_zero: tuple[str, ...] = ()) 
 def embedding(rows: int, width: int) -> nn.Embedding:
     """An ``nn.Embedding`` without values.
 
-    Its own constructor draws some, for which torch imports its compiler where there is no memory: seconds of work.
+    Its constructor would draw some; on the meta device torch imports its compiler for that, which takes seconds.
     """
     return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
 

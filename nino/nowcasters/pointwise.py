@@ -21,7 +21,7 @@ class Pointwise(Nowcaster):
     needs_graph = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Note whether it is computed element by element, which processes can share."""
+        """Set ``shares``: processes can share the work of a class that computes element by element."""
         super().__init_subclass__(**kwargs)
         cls.shares = cls.finish is Pointwise.finish and cls.predict is Pointwise.predict
 

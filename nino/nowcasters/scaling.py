@@ -157,7 +157,7 @@ def _moments(
 def _variance_and_mean(part: Float[Tensor, "elements some_states"]) -> Float[Tensor, 2]:
     """Of all values, in float32: several times as fast as ``torch.var_mean``, whose reduction is not vectorised.
 
-    The mean is taken off twice: the first one is rounded, which equal values would show as a deviation.
+    The mean is subtracted twice: the first one is rounded, so that equal values would seem to deviate from it.
     """
     values = part.float()
     mean = values.mean()

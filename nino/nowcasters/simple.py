@@ -54,10 +54,10 @@ def line_weights(c: int, k: int) -> Float[Tensor, " states"]:
 
 
 class RandomJump(LineFit):
-    """Control: in every parameter tensor a jump in a random direction, as long as the line fit's.
+    """Control: in every parameter tensor a jump in a random direction, of the same length as the line fit's.
 
-    Directions come from ``seed``, the horizon and the last state itself: never from the global generator, the same
-    for the same states (also after a resume), different from nowcast to nowcast.
+    Directions are drawn from ``seed``, the horizon, the parameter's name and its last state, never from the global
+    generator: they are the same for the same states (also after a resume), and differ from nowcast to nowcast.
 
     Args:
         seed: of the directions.

@@ -65,14 +65,14 @@ def merge(
 
     .. math:: \theta = \theta_c + \lambda \Big(|K|^{-1} \sum_{k \in K} f(\theta_1 \dots \theta_c; k) - \theta_c\Big)
 
-    for base and fine-tuned models as the states :math:`\theta_1, \dots, \theta_c`, see ``ORDERS``; a nowcaster of any
-    context reads each once, in the order given. Word embeddings, parameters on no edge of the graph and buffers such as
-    batch statistics are the fine-tuned models' mean; elements that are equal in all models stay. All else in the merged
-    checkpoint is the first fine-tuned model's.
+    for base and fine-tuned models as the states :math:`\theta_1, \dots, \theta_c`, see ``ORDERS``; a nowcaster that
+    reads any number of states gets each model once, in the order given. Word embeddings, parameters on no edge of the
+    graph and buffers such as batch statistics are the fine-tuned models' mean; elements that are equal in all models
+    stay. All else in the merged checkpoint is the first fine-tuned model's.
 
     Args:
         base: what all were fine-tuned from: a file or folder, as for ``step``.
-        finetuned: two to four of them.
+        finetuned: two to four of them; two or more for a nowcaster that reads any number of states.
         nowcaster: a nowcaster, its file or known name.
         out: file or folder to write, as the first fine-tuned one is. Must not exist.
         horizons: K, horizons whose predictions are averaged.

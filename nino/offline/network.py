@@ -25,9 +25,9 @@ def names_of(model: nn.Module) -> dict[str, list[str]]:
 
 
 class Outline(nn.Module):
-    """A transformers model by the names of its parameters alone, which takes none of that library's modelling code.
+    """A stand-in for a transformers model: its parameters' names and shapes, without that library's modelling code.
 
-    Its import takes ten times as long as the nowcast of a small model.
+    Importing that code takes ten times as long as the nowcast of a small model.
 
     Args:
         config: its configuration.
@@ -132,7 +132,7 @@ def model_and_graph(
 def predict(
     nowcaster: Nowcaster, graph: NeuralGraph, states: FileStates, k: int, device: torch.device, **asked: Any
 ) -> Float[Tensor, " params"]:
-    """The prediction, on the CPU; a nowcaster that knows tensors only gets the states as one."""
+    """The prediction, on the CPU; a nowcaster that can only read a tensor gets all states in one."""
     if isinstance(nowcaster, nn.Module):
         nowcaster.to(device)
     source: FileStates | Tensor = states

@@ -70,8 +70,8 @@ def step(
 ) -> OfflineStep:
     """Nowcast from the last checkpoints of a run and write one that training resumes from.
 
-    The checkpoint written is the last one's copy (optimizer, scheduler, step number and all) with other weights. A
-    nowcast is no training step here. Elements that are equal in all checkpoints stay, see ``still``.
+    The checkpoint written is a copy of the last one (optimizer, scheduler, step number and all) with new weights: a
+    nowcast does not count as a training step here. Elements that are equal in all checkpoints stay, see ``still``.
 
     Args:
         checkpoints: a folder of checkpoints whose names end in their step: ``checkpoint-200`` (Hugging Face folders,
@@ -88,8 +88,8 @@ def step(
         out: what to write; None takes ``nowcast/`` beside the last checkpoint, and its name. Must not exist.
         pattern: shell pattern of the checkpoints' names, where others lie beside them.
         spacing: steps that should lie between them; None takes what is there, if it is the same throughout.
-        period: steps between the nowcasts of the whole run, where ``k`` is not given; None takes as many as ``context``
-            checkpoints lie apart, one after the other.
+        period: steps between the nowcasts of the whole run, where ``k`` is not given; None takes the number of
+            checkpoints that are read times the steps between two of them.
         max_horizon: k of the first nowcast of the decay, in states.
         power: p of the decay, see ``nino.optim.horizons``.
         context: checkpoints to read; None takes what the nowcaster reads (5).
@@ -148,7 +148,7 @@ def step(
 
 
 def given(paths: Sequence[Path], context: int | None, spacing: int | None) -> list[tuple[int, Path]]:
-    """Checkpoints that are named one by one, oldest first, with their steps: 1, 2, ... where names hold none.
+    """Checkpoints named one by one, oldest first, with the steps in their names; 1, 2, ... unless these all ascend.
 
     Raises:
         ValueError: for another number than a nowcast reads, the same one twice, or a gap between steps.
@@ -201,7 +201,7 @@ def _horizon(
     max_horizon: int = 40,
     power: float = 2.0,
 ) -> int:
-    """K as given, or that of the schedule's nowcast at the last step; between two nowcasts, of the earlier one."""
+    """The horizon k as given, or the schedule's at the last step; between two nowcasts, that of the earlier one."""
     if (k is None) == (max_train_steps is None):
         raise ValueError(f"pass either `k` (={k}) or `max_train_steps` (={max_train_steps})")
     if k is not None:

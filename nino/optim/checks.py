@@ -51,12 +51,12 @@ def check_accept(accept: str) -> str:
 def schedule_of(
     nowcaster: Nowcaster | None, context: int | None, horizons: int | Sequence[int] | None, **asked: Any
 ) -> Schedule:
-    """The schedule asked for, with what the nowcaster says where nothing is asked.
+    """The schedule that the arguments ask for; what they leave open the nowcaster decides.
 
     Args:
         nowcaster: None gives a schedule that nobody follows.
         context: states c; None takes the nowcaster's.
-        horizons: None takes the nowcaster's, if it has one only.
+        horizons: None takes the nowcaster's if it knows only one, else the decay, see ``Schedule.make``.
         **asked: the other arguments of `Schedule.make`.
 
     Raises:

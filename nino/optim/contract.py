@@ -37,7 +37,7 @@ def violations(make: Make) -> list[str]:
 class _Training:
     """A training by an optimizer: least squares of a small network on fixed data, the same batches every time.
 
-    With jumps, gradients are drawn instead: none of them points back because of the jump.
+    With jumps, random gradients replace those of the loss, which would point back to where a jump started.
     """
 
     def __init__(self, make: Make, network: Callable[[], nn.Module], jumps: bool = False) -> None:
@@ -161,7 +161,7 @@ def _resumes(make: Make, jumps: bool = False) -> Iterator[str]:
 
 
 def _measured(make: Make) -> Iterator[str]:
-    """With an evaluation mode it also has a training mode, and weights of its own in it."""
+    """An optimizer with an evaluation mode also has a training mode, and finite weights in evaluation mode."""
     training = _Training(make, _perceptron)
     if hasattr(training.base, "eval") != hasattr(training.base, "train"):
         yield "measured: has one of `train()` and `eval()`: an optimizer has both or none"

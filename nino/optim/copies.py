@@ -36,7 +36,8 @@ COPIES = (
 def masters_of(base: Any, parameters: Sequence[Tensor]) -> dict[int, Tensor]:
     """What an optimizer keeps of bfloat16 and float16 parameters in higher precision, by the parameter's ``id``.
 
-    Such a kind of entry rounds to all of its parameters, element by element; zeros beside zeros say nothing.
+    Entries of one name are such masters if each of them, rounded, equals its parameter. Parameters that are all zero
+    prove nothing, so at least one must have another value.
 
     Args:
         base: the optimizer.
@@ -85,11 +86,12 @@ def sums_of(entry: OptimizerTensor) -> Tensor:
 
 
 class Carried:
-    """The copies of parameters about to change, and what these were.
+    """The copies of parameters that are about to change, and the values of these parameters before the change.
 
-    A kind of entry (all parameters' ``z``) is a copy if its name is a known one's, or if it lies near the parameters:
-    at less than half of their norm from them, taken over all of them together, and so without the means of both, which
-    a constant may share. Moments of gradients lie at one or more; those with well-known names are never copies.
+    All entries of a kind (the ``z`` of all parameters) are copies if their name is a well-known one for copies, or if
+    taken together they lie near the parameters: nearer than half of the parameters' norm, also once the means of both,
+    which a constant may share, are subtracted (see ``distance``). Moments of gradients lie a whole norm away or more;
+    those with well-known names are never copies.
 
     Args:
         base: the optimizer that keeps them.

@@ -1,14 +1,14 @@
 """The wrapper as ``torch.distributed.checkpoint`` sees it: nowcasts are one more part of every parameter's state.
 
 ``get_optimizer_state_dict`` and ``set_optimizer_state_dict`` read an optimizer through ``state``, ``param_groups``,
-``state_dict`` and ``load_state_dict``, and know nothing but ``state`` and ``param_groups`` in a state dict. A fresh
-optimizer they give a step with zero gradients, to learn which tensors its state has. Here they find, beside the base
+``state_dict`` and ``load_state_dict``, and know nothing but ``state`` and ``param_groups`` in a state dict. They let a
+fresh optimizer take a step with zero gradients, to learn which tensors its state has. Here they find, beside the base
 optimizer's entries,
 
 - ``nino_state_0``, ... for each trained parameter: its values in the saved states, of its own shape, so that they are
   sharded and loaded as the parameter is;
 - ``nino_rest_0``, ... for the first one: the saved states of all parameters that are not trained here;
-- ``nino_about`` for the first one: a whole number that holds all else as text.
+- ``nino_about`` for the first one: an integer whose bytes are everything else, as JSON text.
 
 All c states are there from the start (zeros until they are saved), so that ``dcp.load`` into a fresh state finds a
 place for every tensor.

@@ -214,10 +214,10 @@ class History:
 
 
 def largest(dtype: torch.dtype, numbers: int) -> float:
-    """The largest value that a nowcast takes from a state.
+    """The largest magnitude of a value in a state that a nowcast accepts.
 
-    It fits the dtype of the history, and the squares of as many such values in each of the states add up to what
-    float32 holds: nowcasters measure how much the states scatter.
+    It fits the dtype of the history. If every number in ``MOST_STATES`` states were that large, float32 would still
+    hold the sum of their squares, which nowcasters need to measure how much the states scatter.
 
     Args:
         dtype: of the history.

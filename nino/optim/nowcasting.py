@@ -54,9 +54,9 @@ class Nowcasting(SharedStates):
         resume_schedule: which schedule rules after loading a state: the ``saved`` one or the ``given`` one.
         verbose: whether a kept nowcast is reported at level INFO; else at DEBUG.
         watch: the last nowcast, until the base optimizer's next step has been compared with it.
-        counts: nowcasts that were kept, put back, and left out because states were missing or not finite; where a base
-            optimizer took some back, ``taken back``, too.
-        to_record: topology, and what becomes of unknown parameters, of a graph that the next forward pass gives.
+        counts: how many nowcasts were ``kept``, ``put back`` and ``left out`` (states were missing or not finite, or a
+            process failed); also ``taken back``, once the base optimizer has undone one.
+        to_record: ``topology`` and ``unknown`` (see ``neural_graph``) for a graph that the next forward pass will give.
     """
 
     base: OptimizerLike
@@ -82,9 +82,9 @@ class Nowcasting(SharedStates):
     # -- before a nowcast ------------------------------------------------------------------------------------------
 
     def ready(self) -> bool:
-        """Whether there is a graph, all earlier states are there, and they and the present parameters can be used.
+        """Whether a nowcast is possible: a graph and all earlier states are there, and no value is NaN or too large.
 
-        Among several processes, what ``agree`` found: they go on together.
+        Among several processes this is what ``agree`` found, so that all of them take the same kind of step.
         """
         return self._ready_here() if self.ranks.world == 1 else self._agreed
 
@@ -217,13 +217,13 @@ class Nowcasting(SharedStates):
     def _proposal(
         self, record: NowcastRecord, targets: list[Target], *, measured: bool
     ) -> tuple[Jump, bool, float, Callable[[], None] | None, Carried, JumpWatch] | None:
-        """The jump, or this process's part of it, whether all of it is finite, its norm, and what precedes it.
+        """The jump (or this process's part), whether all of it is finite, its norm, and what must be kept before it.
 
-        That is all that may fail for want of memory: a copy of the parameters, where the jump will be measured, the
-        base optimizer's copies of them, and a sample.
+        What is kept may not fit into memory, so it is allocated before anything is written: a copy of the parameters,
+        where the jump will be measured, the values of those that the base optimizer has copies of, and a sample.
 
         Returns:
-            None where some processes could not do their part, and so all leave the nowcast out.
+            None where a process could not do its part or states are missing: then all leave the nowcast out.
 
         Raises:
             Exception: what the nowcaster raised, where no process could do its part.

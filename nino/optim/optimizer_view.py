@@ -15,7 +15,7 @@ INTERFACE = ("param_groups", "state", "step", "zero_grad", "state_dict", "load_s
 
 
 class OptimizerView(torch.optim.Optimizer):
-    """An optimizer for all who check for, schedule or scale one; ``base`` does the work.
+    """What schedulers, gradient scalers and ``isinstance`` checks take for the optimizer; ``base`` does the work.
 
     Parameter groups, state and defaults *are* those of ``base``, also after ``load_state_dict`` has replaced them, so a
     learning-rate scheduler may be attached to either. Step hooks registered here run around every step, nowcasts

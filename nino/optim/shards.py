@@ -83,7 +83,7 @@ class Shard:
         return whole.new_empty(0) if self.box is None else whole[self.box]
 
     def give(self, part: Tensor, parameter: Tensor) -> Tensor:
-        """What lies here of a parameter whose new values are ``part``, one a process."""
+        """What this process holds of a parameter, from the new values ``part`` of every process's part."""
         if self.held is not None and self.held == self.split:
             return part
         shape = parameter.shape

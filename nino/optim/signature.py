@@ -1,4 +1,4 @@
-"""By what a saved optimizer state knows the nowcaster that it was saved with."""
+"""The signature by which a saved optimizer state recognises the nowcaster that it was saved with."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def nowcaster_signature(nowcaster: Nowcaster | None) -> str | None:
-    """What tells a nowcaster from another: its class, context and horizon, how it is used, and a hash of its weights.
+    """What identifies a nowcaster: its class, context and horizon, its settings, and a hash of its weights.
 
-    How it is used is what ``extra_repr`` says of it and of the nowcaster inside it: a share of the edges, a division.
+    Settings are what ``extra_repr`` returns for it and for a nowcaster inside it: a share of the edges, a division.
+    A nowcaster that is no ``nn.Module`` is identified by class, context and horizon alone.
 
     Args:
         nowcaster: None for the base optimizer alone.

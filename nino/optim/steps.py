@@ -81,7 +81,7 @@ class NowcastSteps(OptimizerView):
 
     @property
     def need_grads(self) -> bool:
-        """Whether the next step needs gradients: False where a nowcast takes its place."""
+        """Whether the next step needs gradients: all steps do but nowcasts with ``accept="finite"``."""
         progress = self.progress
         return progress.steps + 1 != progress.next_nowcast or progress.accept == "loss" or not self.nowcasting.ready()
 
@@ -92,7 +92,7 @@ class NowcastSteps(OptimizerView):
 
     @property
     def next_horizon(self) -> int:
-        """K of the next nowcast, in states."""
+        """The horizon k of the next nowcast, in states."""
         schedule = self.nowcasting.schedule
         return schedule.horizon(schedule.next_nowcast(self.progress.steps))
 
@@ -148,7 +148,7 @@ class NowcastSteps(OptimizerView):
         return result
 
     def _take_nowcast(self, step: int, closure: Callable[[], Any] | None) -> Any:
-        """Let the nowcaster take step ``step`` or, where its jump is not kept, the base optimizer.
+        """Let the nowcaster take step ``step``; where its jump is not kept, the base optimizer, if it has gradients.
 
         Returns:
             The closure's loss before the nowcast; None without a closure.

@@ -30,10 +30,10 @@ def outside_graphs(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def refuse_lost_settings(opt: Any) -> None:
-    """Refuse settings that were assigned to an optimizer around the optimizer, such as accelerate's, which keeps them.
+    """Refuse settings that were assigned to a wrapper around the optimizer, such as accelerate's: they never reach it.
 
     Args:
-        opt: the optimizer, in the midst of a step that others may have called.
+        opt: the optimizer, during a step that such a wrapper may have called.
 
     Raises:
         AttributeError: names the attribute and where it belongs.

@@ -45,8 +45,9 @@ class NiNo(NowcastSteps):
     itself, which needs no gradients; the history then starts anew and the base optimizer keeps its state. Parameters
     keep storage, dtype and memory format; frozen ones, and those the base optimizer does not hold, are never changed.
 
-    Under ``torch.distributed`` (DDP, FSDP2, tensor parallel) all ranks share the history and the nowcast, where the
-    nowcaster ``shares``, and all end with the same parameters. The global random number generators are never advanced.
+    Under ``torch.distributed`` (DDP, FSDP2, tensor parallel) the ranks share the history and the work of a nowcast, if
+    the nowcaster allows it (``Nowcaster.shares``), else rank 0 does both; all end with the same parameters. The global
+    random number generators are never advanced.
 
     Args:
         base_opt: any ``torch.optim.Optimizer`` over the model's parameters, or what has the methods of one. Copies of
@@ -78,17 +79,17 @@ class NiNo(NowcastSteps):
         history_dir: folder for ``disk``.
         device: where nowcasts are computed; None takes the device of the model's first parameter.
         memory_budget: bytes that a nowcast's temporaries may take; None leaves it to the nowcaster.
-        threads: on which a nowcast is computed on a CPU; None takes the environment variable ``NINO_THREADS``, else
-            torch's own number. No bit depends on it.
+        threads: CPU threads that compute a nowcast; None takes the environment variable ``NINO_THREADS``, else torch's
+            own number. The prediction is the same to the bit with any number.
         process_group: the ranks that train together; None takes all of them.
         still: ``keep``: elements that are equal in all saved states (padding rows, pruned weights, a head without
             gradients) stay as they are. ``predict``: they are nowcast, too, as in the paper.
         frozen: bool tensors by parameter name, True for elements that no nowcast moves; of the parameter's shape, or of
             one that broadcasts to it.
-        resume_schedule: after ``load_state_dict``, the ``saved`` schedule goes on, or the one ``given`` here takes
-            over, such as that of a longer ``max_train_steps``; states saved at other steps than its are dropped.
-        verbose: a line a nowcast at level INFO of the logger ``nino.optim``, which reaches stderr where the program has
-            set up no logging; False: at level DEBUG. Warnings are not affected.
+        resume_schedule: which schedule rules after ``load_state_dict``: the ``saved`` one, or the one ``given`` here,
+            such as that of a longer ``max_train_steps``; states saved at other steps than the given one's are dropped.
+        verbose: logs one line per nowcast at level INFO (logger ``nino.optim``), which reaches stderr where the program
+            has set up no logging; False logs it at level DEBUG. Warnings are not affected.
 
     Raises:
         TypeError: for a ``base_opt`` that is no optimizer or a ``model`` that is no module.
@@ -230,8 +231,8 @@ class NiNo(NowcastSteps):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken, bit for bit.
 
-        Like learning rates, the schedule in it takes the place of the constructor's. Nothing is changed where it is
-        refused.
+        Like learning rates, the saved schedule takes the place of the constructor's, unless ``resume_schedule`` is
+        ``given``. A state that is refused changes nothing.
 
         Raises:
             ValueError: for a state of another model or nowcaster, or of the base optimizer alone; says what differs.

@@ -57,8 +57,8 @@ def plan(
         run: the run.
         device: where its jobs will run, as in ``nino.device.device_names``.
         measured: calibrations that were made before; None makes all of them.
-        calibrated: called with the plan so far after each calibration that is made here; None makes none beside those
-            of ``measured``.
+        calibrated: called with the plan so far after each calibration that is made here. If it is None and ``measured``
+            is given, no further calibrations are made.
         progress: show a bar on a terminal.
 
     Returns:

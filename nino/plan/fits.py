@@ -15,7 +15,7 @@ from nino.metatrain.training_windows import Windows
 from nino.nowcasters import NiNoNet, WNNPlus
 from nino.specs import MetatrainSpec
 
-# A batch is timed whole where its first trajectory says that it takes no longer [s].
+# A batch that would take longer, by the time of its first trajectory, is not timed whole but scaled up from that [s].
 WHOLE_BATCH_SECONDS = 3.0
 
 

@@ -1,4 +1,4 @@
-"""Nowcasters of the right size in place of weights that do not exist yet: they do not change a nowcast's time."""
+"""Nowcasters of the right size in place of weights that do not exist yet: a nowcast's time depends on size alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def stand_in(method: MethodSpec, schedule: ScheduleSpec) -> tuple[Nowcaster | No
         schedule: when nowcasts happen.
 
     Returns:
-        The nowcaster, None where a run has none of its own (the base optimizer, the oracle); and what to note.
+        The nowcaster, None where a run has none of its own (the base optimizer, a learned one, the oracle); and what to
+        note.
     """
     if method.nowcaster == "oracle":
         return None, None

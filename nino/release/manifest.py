@@ -31,12 +31,12 @@ FITS = ("metatrain", "l2o")
 STUDIES = "manifests"
 DRAWS = ("nino.report.figures.write_figures", "nino.report.study_results.write_study")
 DEFINITIONS = {"timing": 3, "table2": 2, "summary": 2, "fixed_steps": 2, **dict.fromkeys(study_names(), 2)}
-"""Tables whose numbers have been defined anew, and how often; 1 is left out.
+"""The version of the definition of a table's numbers, for tables that were redefined; all others have version 1.
 
-timing: 2 takes overhead and seconds a nowcast by seed, as all else, where 1 divided sums over the seeds; 3 compares
-only what ran under equal load. table2, summary and studies: 2 counts a miss with the step budget, the baseline's too,
-where 1 left seeds with a miss out. fixed_steps: 2 reads all runs half a period after a jump, and worth on the common
-grid.
+timing: from 2 on, overhead and seconds per nowcast are computed by seed, as all else is, where 1 divided sums over the
+seeds; from 3 on, only runs under equal load are compared. table2, summary and studies: from 2 on, a miss counts with
+the step budget, the baseline's misses too, where 1 left seeds with a miss out. fixed_steps: from 2 on, all runs are
+read half a period after a jump, and worth is computed on the common grid.
 """
 WORDING = 2
 """How often sentences of tables and captions have been put anew; numbers follow ``DEFINITIONS``. Not recorded: 1."""

@@ -62,8 +62,8 @@ def verify_run(results: Path) -> list[str]:
     - No run is there that the report leaves out, and weights are those that the runs were made with.
     - Tables, those of studies, too, and captions are what the logs give, byte for byte. Where an earlier version
       defined the numbers of a table differently, or put sentences differently, these are held to their checksums alone.
-    - Figures are pictures and, by the code, the packages and the processor that drew them, drawn again byte for byte;
-      anywhere else they are held to their checksums alone. `by_checksum` says what was.
+    - Figures are picture files. With the code, packages and processor that drew them, they are drawn again and must
+      agree byte for byte; otherwise only their checksums are compared. `by_checksum` lists what was compared so.
 
     Args:
         results: a run's directory with a ``manifest.json``.

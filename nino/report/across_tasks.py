@@ -63,7 +63,7 @@ class Profile:
         low: method -> (n,) lower end of the bootstrap band.
         high: method -> (n,) upper end.
         seeds: runs of each method that are compared, over all tasks.
-        planned: and that were planned.
+        planned: runs of each method that are planned, over all tasks.
 
     Source: Dolan and More, "Benchmarking optimization software with performance profiles", 2002.
     """
@@ -153,13 +153,13 @@ def common_tasks(runs: Runs) -> tuple[str, ...]:
 
 
 def best_method(runs: Runs) -> str | None:
-    """The best contender: the largest mean speed-up over the tasks that all are planned on, a miss at the budget.
+    """The contender with the largest mean speed-up over the tasks that all are planned on, misses at the budget.
 
-    Ranked are the contenders with the most runs there, each on the seeds that all of them and the baseline have, so
-    that none gains by easier or fewer tasks or seeds.
+    Only the contenders with the most runs on these tasks are ranked, on the seeds that all of them and the baseline
+    have, so that none gains from easier or fewer tasks or seeds.
 
     Returns:
-        Its name; None where they share no task, or none of them reached a target together with a run of the baseline.
+        Its name; None where they share no task, have no seed in common with the baseline, or reached no target.
     """
     base, shared = runs.spec.baseline, common_tasks(runs)
     ranked = contest(runs, shared)
@@ -179,7 +179,7 @@ def profile(runs: Runs, methods: tuple[str, ...], taus: np.ndarray | None = None
     Args:
         runs: all runs.
         methods: who competes; the fastest of them on a (task, seed) sets ratio 1. Leave an oracle out. A method
-            without any run is left out; a seed counts once all the others have a run of it.
+            without any run is left out, and so is a seed for which one of the others has no run.
         taus: ratios; default 301 from 1 to 4.
     """
     taus = np.linspace(1, 4, 301) if taus is None else taus

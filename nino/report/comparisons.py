@@ -127,7 +127,7 @@ def comparisons(runs: Runs) -> list[Comparison]:
 def speedup_sample(
     runs: Runs, task: str, method: str, column: str = "steps", base: str | None = None
 ) -> tuple[pd.DataFrame, str]:
-    """What a speed-up is estimated from, misses counted with the budget, and what bound that makes of it.
+    """The sample that a speed-up is estimated from, misses counted with the budget, and the bound that they make of it.
 
     Args:
         runs: all runs.
@@ -157,7 +157,7 @@ def reached_speedups(runs: Runs, task: str, method: str) -> pd.Series:
 
 
 def contest(runs: Runs, tasks: tuple[str, ...]) -> tuple[str, ...]:
-    """The contenders that are ranked on some tasks: those with the most runs there, so that all share the seeds."""
+    """The contenders that are ranked on some tasks: those with the most runs; others would leave fewer common seeds."""
     counts = {m: sum(int((runs.part(t, m).status != "missing").sum()) for t in tasks) for m in runs.spec.contenders}
     most = max(counts.values(), default=0)
     return tuple(method for method, count in counts.items() if count and count == most)

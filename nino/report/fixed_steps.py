@@ -96,7 +96,7 @@ def _at(position: int) -> Callable[[Row], str]:
 
 
 def _of_some(row: Row, text: str, seeds: int) -> str:
-    """A mean, with how many runs it is of where that is not all of them: a run that ended early leaves it."""
+    """A mean; where runs that ended early are left out of it, with the number of runs that remain."""
     return text if seeds in (0, (row["part"].status != "missing").sum()) else f"{text} (n = {seeds})"
 
 

@@ -18,7 +18,7 @@ from nino.specs import MethodSpec, ReportSpec
 from nino.specs.method_schedule import method_schedule
 
 SPEED = ("machine", "cpu", "cores", "threads", "gpus")  # parts of the hardware that determine how long a step takes
-EQUAL_LOAD = 0.05  # of the cores: runs beside which others had shares no further apart ran under equal load
+EQUAL_LOAD = 0.05  # runs have equal load if the shares of the cores that other processes had differ by no more
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def sample(runs: Runs, cell: Cell) -> pd.DataFrame:
 
 
 def saving(runs: Runs, cell: Cell) -> tuple[pd.DataFrame, str]:
-    """The steps that a method saves against what the cell's measure names, and what bound misses make of it."""
+    """What a method saves against the one that its measure names (``AGAINST``), and the bound that misses make."""
     base = AGAINST[cell.measure](runs.spec, cell)
     sample, sign = speedup_sample(runs, cell.task, cell.method, base=base or cell.method)
     return (sample, sign) if base not in (None, cell.method) else (sample.iloc[:0], "")
@@ -149,7 +149,7 @@ def _steps_without(runs: Runs, cell: Cell) -> dict[int, float]:
 
 
 def _reached_speedup(runs: Runs, cell: Cell) -> dict[int, float]:
-    """The same of the seeds alone that both reached the target with."""
+    """Percent of the baseline's steps that are saved, for the seeds with which both reached the target."""
     return _dict(reached_speedups(runs, cell.task, cell.method))
 
 

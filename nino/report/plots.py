@@ -38,9 +38,9 @@ def curves_figure(runs: Runs, task: TaskSpec) -> Figure:
 def _together_or_apart(
     spec: ReportSpec, methods: list[str], draw: Callable[[Axes, list[str]], None], title: str, xlabel: str
 ) -> Figure:
-    """Methods and the baseline in one panel; more than four methods in a panel each, beside the baseline.
+    """Draw methods and the baseline in one panel; with more than four contenders, each method in a panel of its own.
 
-    One above the other they could not be told apart.
+    That many curves in one panel could not be told apart. The baseline is drawn in every panel.
     """
     if len(set(methods) & set(spec.contenders)) <= MOST_CURVES:
         figure = new_figure(COLUMN, 3.0)
@@ -160,7 +160,7 @@ def _left_out(spec: ReportSpec, shown: Profile) -> str:
 def seed_curves(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
     """The metric of a method on the target's split: a row per step, a column per seed with a run.
 
-    Rows that a hardest-first evaluation adds are left out: they belong to single seeds and lie at their peaks.
+    Rows that a ``hardest_first`` evaluation adds are left out: each belongs to a single seed, at a peak of its metric.
     """
     series = {key.seed: runs.grid(key).set_index("step")[task.target.split] for key in runs.keys(task.id, method)}
     return pd.DataFrame(series).sort_index().replace([np.inf, -np.inf], np.nan)

@@ -46,7 +46,7 @@ def worth(runs: Runs, task: TaskSpec, method: str) -> pd.DataFrame:
 
     Returns:
         A row per step of the grid that every run is evaluated on, a column per seed that both have a run of; no columns
-        without one. Rows that a hit or a peak adds would let each run be judged by other steps.
+        without such a seed. Rows that a hit or a peak adds are left out, so that all runs are judged by the same steps.
     """
     curves = {}
     for key in runs.keys(task.id, method):
@@ -81,11 +81,12 @@ def worth_at(runs: Runs, task: TaskSpec, method: str, step: float) -> float:
 
 
 def settled_step(runs: Runs, task: TaskSpec, step: int) -> int:
-    """The step in whose place all of a task's runs are read, so that none is read right after a jump.
+    """The step at which all of a task's runs are read in place of ``step``, so that none is read right after a jump.
 
-    It is the last step of the common grid up to ``step`` before which no run of the task has made a nowcast for half of
-    the shortest time between two nowcasts; the last one of all where there is none within the longest such time. Runs
-    that are measured before a nowcast have not jumped yet in its step.
+    It is the last step of the common grid, up to ``step``, that is at least half of the shortest time between two
+    nowcasts away from the last nowcast before it in any run of the task. If there is none within the longest time
+    between two nowcasts, it is the last step of the grid up to ``step``. Where runs are measured before the nowcast of
+    a step (``at_nowcast: before``), that nowcast has not happened yet.
 
     Args:
         runs: all runs of the report.

@@ -102,8 +102,8 @@ class Runs:
     def steps(self, task: str, column: str = "steps") -> pd.DataFrame:
         """Steps to target of a task: a row per seed, a column per method; inf: not reached, NaN: no such run.
 
-        A run of the baseline that failed, of memory or because it was killed, has no steps: they are not known to be
-        more than the budget, and a method would gain by it. One of a method counts as a miss.
+        A run of the baseline that failed before its target (out of memory, or killed) is NaN as well: nobody knows
+        whether it would have missed, and a miss would favour the methods. A failed run of a method counts as a miss.
 
         Args:
             task: task id.
@@ -117,7 +117,7 @@ class Runs:
 
     @once
     def counted_steps(self, task: str, column: str = "steps") -> pd.DataFrame:
-        """`steps` as methods are compared by them: a miss counts with the step budget, the least it can have taken."""
+        """`steps` by which methods are compared: a miss counts as the step budget, the fewest it can have taken."""
         budget = float(self.frame.budget[self.frame.task == task].max())
         return self.steps(task, column).clip(upper=budget)
 

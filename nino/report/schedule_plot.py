@@ -15,10 +15,11 @@ from nino.specs.methods import WITHOUT_NOWCASTS
 
 
 def schedule_figure(spec: ReportSpec) -> Figure:
-    """The horizon k of every nowcast, for each length of training; of each schedule, where methods have their own.
+    """How far every nowcast reaches: a line for each length of training, or for each schedule if methods have several.
 
-    Lines of one schedule are of states, with steps on the right; several, whose states lie differently far apart,
-    are of steps, in the colour of the first method that follows them, for the longest training.
+    With one schedule, the axis counts states, and the one on the right steps. The states of several schedules differ in
+    spacing, so their axis counts steps; each line has the colour of the first method that follows the schedule and is
+    drawn for the longest training.
     """
     longest = max(task.recipe.steps for task in spec.tasks)
     planned: dict[Schedule, list[MethodSpec]] = {}

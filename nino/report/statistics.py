@@ -88,7 +88,7 @@ def weighted_mean(values: ArrayLike, weights: ArrayLike, axis: int = -1) -> np.n
 
 
 def bound(signs: Iterable[str]) -> str:
-    """How a mean bounds the one without misses, from how its values do: at least, at most, or neither.
+    """How a mean that counts misses with the budget bounds the mean without misses, given how each of its values does.
 
     >>> bound(["", "≥", "≥"]), bound(["≥", "≤"]), bound([""])
     ('≥', '≈', '')
@@ -121,9 +121,10 @@ def estimate(spec: ReportSpec, samples: Samples) -> tuple[float, Interval]:
         samples: by task, none empty.
 
     Returns:
-        The mean; NaN without tasks. Of one task its `mean_interval`. Of several a percentile bootstrap interval that
-        resamples seeds within tasks; where a task has two or three seeds, from the mean of the tasks' lowest values to
-        that of their highest; none where one has a single seed, which would pretend that it never varies.
+        The mean, NaN without tasks, and its interval. For one task this is its `mean_interval`; for several, a
+        percentile bootstrap interval that resamples seeds within tasks. Where a task has only two or three seeds, it is
+        the range from the mean of the tasks' lowest values to that of their highest. Where one has a single seed there
+        is none: it would pretend that this task never varies.
     """
     frames, mean = list(samples.values()), mean_over_tasks(samples)
     if len(frames) == 1:
@@ -147,8 +148,8 @@ def mean_interval(spec: ReportSpec, values: np.ndarray, weights: np.ndarray | No
     """A bootstrap interval of the (weighted) mean over seeds, bias-corrected and accelerated.
 
     Seeds are resampled, each with all that belongs to it, so that pairs stay together. A single value has no interval.
-    For two or three values the bootstrap interval is their range at every level (a resample repeats one value n times
-    with probability ``n^-n``, more than 2.5 %), so the range is returned, and called that.
+    For two or three values the 95 % bootstrap interval is their range (a resample repeats one value n times with
+    probability ``n^-n``, more than 2.5 %), so at every level the range is returned, and called that.
 
     Args:
         spec: says the level and how many resamples.

@@ -97,15 +97,16 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
     Args:
         name: of the study.
         entry: ``title``, ``columns`` and ``rows``; ``task`` for all cells, ``x``, ``notes`` and ``contrast`` where
-            there are any, and ``more`` (see `nino.report.study_templates`). A row's ``each`` has an entry a column,
-            laid over all else; its ``published`` goes on where that of the column ends, as that of ``each`` does.
+            there are any, and ``more`` (see `nino.report.study_templates`). A row's ``each`` has one entry for each
+            column, which overrides all else. The path ``published`` of a cell is that of its column, continued by that
+            of its row and then by that of ``each``.
 
     Returns:
         The study.
 
     Raises:
-        ValueError: for an unknown key, an ``each`` that has not an entry a column, or a contrast with a row or column
-            that there is none of.
+        ValueError: for an unknown key, an ``each`` without exactly one entry for each column, or a contrast that names
+            a row or column that does not exist.
     """
     columns, rows = entry["columns"], entry["rows"]
     if unknown := sorted(set(entry) - {"title", "columns", "rows", "task", "x", "notes", "more", "contrast"}):
@@ -136,7 +137,10 @@ def build(name: str, entry: Mapping[str, Any]) -> Study:
 
 
 def _contrasts(study: Study, entry: Mapping[str, Any]) -> Iterator[Contrast]:
-    """Every row of some ``columns`` ``against`` a row (0: the first) or column, or without it each cell by itself."""
+    """Pair each cell of some ``columns`` with the cell that it is compared with.
+
+    ``against`` names the row (0: the first) or column of that cell; without it, cells are not paired.
+    """
     against = entry.get("against")
 
     def position(kind: str, titles: Sequence[str], title: str | int) -> int:

@@ -105,7 +105,7 @@ def _shares(shares: list[float]) -> dict[str, float]:
 
 
 def _alike(show: Show) -> Show:
-    """Show a mean of seconds, or that the runs it is of had other machines or loads."""
+    """Show a mean of seconds or, where the machines or loads of its runs differ, say that."""
     return lambda row: row["unlike"] if row["unlike"].endswith("differ") else show(row)
 
 

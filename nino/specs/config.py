@@ -1,4 +1,4 @@
-"""The config file as a whole: its sections, and entries that say what a spec is told less what their place says."""
+"""The config file as a whole: its sections, and entries with the fields of a spec that the config says nowhere else."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def entry_of(spec: type[Spec], without: tuple[str, ...] = (), default: str = "")
     """Give a class the fields of a spec, for an entry of the config.
 
     Args:
-        spec: what a stage is told.
-        without: its fields that an entry does not say.
-        default: what holds for a field that is left out; empty for the spec's own default.
+        spec: the dataclass whose fields the entry gets.
+        without: fields of the spec that the entry does not get.
+        default: in words, where the value of a field that is left out comes from; empty for the spec's own default.
     """
 
     def complete(entry: type[T]) -> type[T]:

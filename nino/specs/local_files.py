@@ -13,11 +13,12 @@ SPLITS = ("train", "validation", "test")
 
 
 def split_files(spec: DataSpec, path: Path | None = None, *, partial: bool = False) -> dict[str, tuple[Path, ...]]:
-    """The files of each split of a table or of a text that no name stands for.
+    """The files of each split of a user's own data set.
 
-    They are those that ``data.options.files`` names, else, of a folder, the files whose names start with ``train``,
-    ``validation`` and ``test``. A file, and a folder with no such names in it, is one split, of which whoever reads it
-    cuts the others; so are splits without files where ``data.options.files`` names that of train.
+    ``data.options.files`` names them; a split that it does not name has the files of the folder whose names start with
+    ``train``, ``validation`` or ``test``. A single file, or a folder without such names, is the training split alone.
+    Whoever reads the files then cuts the other splits from it, and likewise the splits without files where
+    ``data.options.files`` names that of train.
 
     Args:
         spec: source ``csv``, ``parquet``, ``text`` or ``hub``, whose files are Parquet.

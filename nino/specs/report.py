@@ -90,7 +90,7 @@ class ReportSpec(Spec):
         return tuple(task for task in self.tasks if self.plans(task.id, method))
 
     def remarks(self, *tasks: str) -> tuple[str, ...]:
-        """What a reader of some tasks must know, of all without names: rows with recipes of their own, notes."""
+        """What a reader of some tasks (default: all) must know: the rows that have recipes of their own, and notes."""
         shown = tasks or tuple(task.id for task in self.tasks)
         notes = tuple(f"{task}: {self.notes[task]}" for task in shown if task in self.notes)
         return (*recipe_sentences(self.methods, shown), *notes)

@@ -32,7 +32,7 @@ def schema(kind: type) -> Node:
 
 
 def leaves(root: Node, node: Node | None = None, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every key of a schema that holds no mapping: dotted, ``NAME`` where entries are named freely; and its meaning."""
+    """Each key whose value is no mapping, dotted (``NAME`` where entries are named freely), with its meaning."""
     node = resolved(root, root if node is None else node)
     if node.get("type") != "object":
         yield path, node["description"]

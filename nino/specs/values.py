@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core.core_schema import CoreSchema, ValidationInfo
 
-CONFIG = "config"  # context of a validation that closes names, too: files of runs may hold data sets of a user's own
+CONFIG = "config"  # context of a validation that allows known names only; files of runs may name a user's own data sets
 
 
 class Allowed:
@@ -129,7 +129,7 @@ def first_repeated(values: Iterable[Any]) -> Any | None:
 
 RUN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-MOST = 10**9  # of anything that is counted: more is a slip of the keyboard, and schedules list their nowcasts
+MOST = 10**9  # largest count: a larger number is a typing error, and a schedule makes a list of its nowcasts
 Count = Annotated[int, Allowed(ge=1, le=MOST)]
 Several = Annotated[int, Allowed(ge=2, le=MOST)]
 MOST_SEED = 2**63 - 1  # that logs and tables can hold

@@ -68,8 +68,9 @@ def draw(width: int, heads: int, count: int, seed: int, layer: nn.Module) -> Per
 
     Two families keep it: heads in another order with queries and keys permuted inside each head, and values likewise
     (independently of them, or alike). Two do not, but for chance: one permutation of all neurons across heads, and
-    queries and values permuted across heads independently. In each pair the first member would move, and the second
-    keep, a graph that merges heads and ties queries to values, or the other way round.
+    queries and values permuted across heads independently. A graph that merges heads and ties queries to values cannot
+    tell the one pair from the other: it stays the same where queries and values are permuted alike, and changes where
+    they are not, in both pairs.
 
     Args:
         width: d.

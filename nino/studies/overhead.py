@@ -112,7 +112,7 @@ class Cost:
 
 
 def measure(spec: OverheadSpec, model: str, method: str, device: str) -> Cost:
-    """Train a few steps, with a nowcast after each five of them where the method has nowcasts.
+    """Train for a few steps, every fifth of which is a nowcast if the method makes nowcasts.
 
     A method is timed ``REPEATS`` times: its nowcasts, or its steps where it has none.
 

@@ -17,13 +17,13 @@ from nino.specs import AveragingSpec
 class Average(ABC):
     r"""An average of the states of a network; the network itself is trained as if there were none.
 
-    A jump of the weights moves the average along, :math:`\bar\theta \leftarrow \bar\theta + \theta_{new} -
-    \theta_{old}`, as the optimizer wrapper moves the averages that an optimizer keeps: its distance from the weights,
-    which is all that averaging knows, stays what it was. An average that stayed behind would take back what the jump
-    gained for as long as it remembers, and one that began anew would measure the jitter that it is there to remove.
+    An accepted nowcast moves the average by the same change as the weights, :math:`\bar\theta \leftarrow \bar\theta +
+    \theta_{new} - \theta_{old}`, so that its distance from them stays what it was; the optimizer wrapper moves the
+    averages that an optimizer keeps in the same way. An average that stayed behind would hide what the nowcast gained
+    until it has forgotten the earlier weights; one that began anew would show the jitter that it is there to remove.
 
-    Buffers of floating point (running statistics of batch norm) are averaged like weights, but stay at a jump; of
-    others, such as counts, an average has the latest.
+    Floating-point buffers (running statistics of batch norm) are averaged like weights, but a nowcast does not move
+    them. Of others, such as counts, `LAWA` has the latest; `EMA` averages them too, rounded towards zero.
 
     Args:
         source: the network, whose copy will hold the average.

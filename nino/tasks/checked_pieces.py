@@ -14,10 +14,10 @@ PIECE_BYTES = 2**20
 
 
 class Pieces:
-    """Holds the rows that a process reads to the digests that their file was written with.
+    """Checks the rows that a process reads against the digests that were recorded when their file was written.
 
-    A piece is checked once a process, when one of its rows is first read: half a millisecond a megabyte, so that a job
-    pays for the part of a large file that it reads, and never trains on anything else.
+    Each process checks a piece once, when it first reads one of its rows, at half a millisecond a megabyte. A job thus
+    pays only for the part of a large file that it reads, and never trains on damaged rows.
 
     Args:
         path: the file, for the message.

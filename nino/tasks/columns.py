@@ -36,8 +36,8 @@ def encode_feature(table: SplitTable, name: str, train: NDArray[np.int64], categ
     """A column as features.
 
     Numbers stay what they are, yes and no become 1 and 0, texts are categories. Categories are those of the training
-    split; a value that it has not is all zeros, or code -1. A missing number is the training split's mean, a missing
-    category one of its own.
+    split; a value that does not occur there becomes all zeros, or code -1. A missing number is replaced by the training
+    split's mean; missing values of a categorical column form a category of their own.
 
     Args:
         table: the rows of all splits.
@@ -76,7 +76,7 @@ def encode_classes(table: SplitTable, name: str) -> tuple[NDArray[np.int64], lis
     """The target column as classes 0, 1, ... in the sorted order of its labels, whatever their type.
 
     Raises:
-        ValueError: for a single class, or for numbers that are rather to be predicted themselves.
+        ValueError: for a single class, and for what seems to be a number to predict: fractions, or too many classes.
     """
     column = table.column(name)
     numbers = _numbers(table.name, name, column)

@@ -166,7 +166,7 @@ class Rows:
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
 
     def digest(self) -> str:
-        """SHA-256 over inputs and targets."""
+        """``checksum`` if it is set, else SHA-256 over inputs and targets."""
         return self.checksum or tensor_digest(self.inputs, self.targets)
 
 

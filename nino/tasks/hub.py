@@ -100,7 +100,7 @@ def _file(folder: Path, split: str) -> Path:
 
 
 def fetched(spec: DataSpec, options: HubOptions, data_dir: Path, download: bool) -> Path:
-    """The folder of any data set of the hub, whose splits are fetched first where it does not exist.
+    """The local folder of any data set of the hub; if it does not exist, the splits are fetched into it first.
 
     Args:
         spec: source ``hub``.

@@ -87,8 +87,8 @@ def torchvision(data: Data, options: Mapping[str, Any]) -> nn.Module:
 def transformers(data: Data, options: Mapping[str, Any]) -> nn.Module:
     """A model of transformers: a causal language model for tokens, an image classifier for images.
 
-    Vocabulary, context, image size, channels and classes are the data's; tokens that a configuration names by number
-    and that lie beyond the vocabulary become its last one, a padding token none.
+    Vocabulary, context, image size, channels and classes are the data's. Where the id of one of the configuration's
+    special tokens lies outside the vocabulary, it becomes the last id; for the padding token it becomes None.
 
     Args:
         data: a language or vision data set.

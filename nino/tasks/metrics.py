@@ -103,7 +103,7 @@ def _mean(parts: Parts, of: Callable[[Tensor, Tensor], Tensor]) -> float:
 
 
 def _correct(scores: Tensor, targets: Tensor) -> Tensor:
-    """How many rows of (n, classes) have their largest finite score at the target; a NaN in a row makes it NaN."""
+    """How many rows of (n, classes) have their largest score at the target; NaN if any score is not finite."""
     correct = (scores.argmax(1) == targets).sum().to(torch.float64)
     return correct + 0.0 * scores.sum()
 

@@ -89,7 +89,7 @@ class MuonAdamW(Optimizer):
 
 
 def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
-    """Weight matrices and filters that are neither the head, the last ``nn.Linear``, nor read the input.
+    """Matrices and filters outside the embeddings, the first convolution and the head (the last ``nn.Linear``).
 
     >>> len(hidden_weights(nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))))
     1

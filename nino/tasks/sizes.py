@@ -36,7 +36,7 @@ BYTES_PER_TOKEN = {".txt": 4.3, ".gz": 1.7, ".parquet": 2.6}
 
 
 class UnknownSizesError(ValueError):
-    """The sizes of a data set follow only from its files, which are missing."""
+    """The sizes of a data set are unknown: files that tell them are missing, or its inputs are several tensors."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ def data_sizes(spec: TaskSpec, data_dir: Path, record: Path | None = None) -> Da
         record: the file that ``nino data`` wrote for this task, if it has run.
 
     Returns:
-        Exact sizes from the record, from data that ships with a dependency, or from the definition of a published
-        image set; else estimates from the size of text files, or of the published corpus.
+        For text without a record, estimates from the size of its files or of the published corpus; else exact sizes
+        from the record, from the definition of a published image set, or from the data itself.
 
     Raises:
-        UnknownSizesError: where nothing says; names the data and what is missing.
+        UnknownSizesError: where none of these tells the sizes; names the data and why.
     """
     data = spec.data
     if data.name in DATA_OPTIONS and record is not None and (recorded := _recorded(spec, record)):
@@ -231,8 +231,8 @@ def missing_file(spec: DataSpec, data_dir: Path) -> str | None:
         data_dir: folder of data sets.
 
     Returns:
-        The first missing file, in words; None where all are there, where the data ships with a dependency, and for
-        images of the hub, of which only reading them tells.
+        The first missing file, in words; None where all are there, where the data ships with a dependency or comes from
+        a function of the user's own, and for ``imagenet32`` from the hub, of which only reading it tells.
     """
     if spec.source == "embedded":  # with a dependency, or from a function of the user's own
         return None

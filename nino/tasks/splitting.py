@@ -13,12 +13,12 @@ from nino.specs.local_files import SPLITS
 
 
 def shares(name: str, cut: Cut, absent: Sequence[str]) -> tuple[float, float, float]:
-    """The shares of train, validation and test that the rows of the training split go to.
+    """The shares of the training split's rows that go to train, validation and test.
 
     Args:
         name: of the data set, for messages.
-        cut: how much the splits are to get.
-        absent: those that have no rows of their own.
+        cut: the share that each split gets if it is absent.
+        absent: the splits that have no rows of their own.
 
     Raises:
         ValueError: where nothing would be left for training, or a split would be empty.

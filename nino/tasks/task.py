@@ -34,11 +34,11 @@ _GPU_ELEMENTS = 2**28
 
 
 class Task:
-    """A task of the paper's Table 1: everything about a run but its seed and its optimizer.
+    """A task, such as those of the paper's Table 1: everything about a run but its seed and its method.
 
     Attributes:
         spec: the task as the config describes it.
-        data: the three splits, in memory.
+        data: the three splits, in memory or memory-mapped.
         device: where models and batches are.
 
     Raises:

@@ -29,8 +29,8 @@ def load_tokenizer(name: str, data_dir: Path, download: bool) -> tuple[Encode, i
         The function from rows to token ids, the size of the vocabulary, SHA-256 of the tokenizer's definition.
 
     Raises:
-        FileNotFoundError: where it is neither a folder nor kept in ``data_dir`` nor may or can be fetched, or lacks a
-            file; says how to get a gated one.
+        FileNotFoundError: where a local folder lacks a file, or the tokenizer is not in ``data_dir`` and may not or
+            cannot be fetched; says what to do.
     """
     if name == BYTES:
         return lambda rows: [row.encode() for row in rows], VOCABULARIES[BYTES], hashlib.sha256(b"bytes").hexdigest()
@@ -79,10 +79,10 @@ def tokenizer_folder(name: str, data_dir: Path) -> tuple[Path, bool]:
 
 
 def vocabulary_size(name: str, data_dir: Path) -> int:
-    """The number of a tokenizer's ids; any but the benchmark's must be there.
+    """The number of a tokenizer's ids; tokenizers other than those of ``VOCABULARIES`` are read for it.
 
     Raises:
-        FileNotFoundError: where it is not.
+        FileNotFoundError: where such a tokenizer is missing or incomplete.
     """
     if name in VOCABULARIES and not Path(name).is_dir():
         return VOCABULARIES[name]

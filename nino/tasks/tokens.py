@@ -74,7 +74,8 @@ def cached_blocks(
         Blocks by split, memory-mapped.
 
     Raises:
-        ValueError: where a split has no full block, or a cache is damaged; so do `Blocks` whose tokens have changed.
+        ValueError: where a split has no full block, or a cache is damaged. The returned `Blocks` raise it later if
+            tokens that they read have changed.
     """
     name = hashlib.sha256(json.dumps({**key, "format": FORMAT}, sort_keys=True).encode()).hexdigest()[:20]
     path = folder / name

@@ -49,10 +49,10 @@ def load_user_data(spec: DataSpec, reference: Reference) -> Data:
 def from_splits(name: str, splits: Any) -> Data:
     """A data set from plain arrays.
 
-    Inputs of bytes (n, channels, height, width) with classes are images, normalised with the training split's
+    Inputs of uint8 (n, channels, height, width) with classes are images, normalised with the training split's
     statistics; tokens (n, block), whole numbers without targets, are blocks, each token predicting the next; everything
-    else are rows of numbers. Targets that are whole numbers are classes from 0, others are numbers to predict. Splits
-    that are missing are drawn from train: 10 % each, by a fixed seed, every class by itself.
+    else is rows of numbers. Targets that are whole numbers are classes from 0, others are numbers to predict. Missing
+    splits are drawn from train: 10 % each, with a fixed seed, and nearly the same share of every class.
 
     Args:
         name: of the data set, for messages.

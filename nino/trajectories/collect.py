@@ -64,7 +64,7 @@ def collect_shard(
         progress: show a bar on a terminal.
 
     Returns:
-        Seeds, states and seconds.
+        The path, the seeds, the diverged ones among them, and the number of states.
 
     Raises:
         FileExistsError: if ``path`` exists.

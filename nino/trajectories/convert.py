@@ -1,7 +1,7 @@
-"""From released memory maps to our files: one array of float16 states, and a file of metrics beside it.
+"""Converting released trajectories, an array of float16 states and perhaps a file of metrics, to files of our format.
 
 The released trajectories of a task are one raw array (models, states, parameters), without a header: nothing in the
-file says what it holds. So the size, and that the numbers are finite, are all that can be checked, and they are.
+file says what it holds. All that can be checked is its size and that the numbers are finite, and both are checked.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ class Header:
         data_checksum: SHA-256 of the training data.
         versions: library name -> version at the time of collecting.
         code_version: git commit (``+dirty`` if changed) or the package's version.
+        sources: what identifies each thing from outside this package that the task names, by its key; empty if none.
     """
 
     task: TaskSpec

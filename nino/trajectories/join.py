@@ -68,7 +68,7 @@ def _open_shard(path: Path) -> TrajectoryReader:
 
 
 def _check_same(readers: Sequence[TrajectoryReader]) -> None:
-    """Refuse a shard that differs from the first in anything but code and library versions."""
+    """Refuse a shard whose header differs from the first one's in what `Header.identity` holds."""
     first = readers[0].header.identity()
     for reader in readers[1:]:
         other = reader.header.identity()

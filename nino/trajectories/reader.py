@@ -93,7 +93,7 @@ class TrajectoryReader:
             (len(indices), P) float16.
 
         Raises:
-            IndexError: for a trajectory or state that there is not.
+            IndexError: for a trajectory or state that does not exist.
             TrajectoryFileError: for a damaged or missing chunk.
         """
         file, i = self._locate(trajectory)
@@ -115,7 +115,7 @@ class TrajectoryReader:
             (length, P) float16.
 
         Raises:
-            IndexError: for a trajectory or state that there is not.
+            IndexError: for a trajectory or state that does not exist.
             ValueError: for a ``stride`` or ``length`` below 1.
             TrajectoryFileError: for a damaged or missing chunk.
         """

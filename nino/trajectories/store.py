@@ -78,7 +78,8 @@ class ShardWriter:
     def write(self, trajectory: int, state: np.ndarray, metrics: Mapping[str, float]) -> bool:
         """Append a state to a trajectory; a few megabytes of each unfinished one wait in memory.
 
-        A state with NaN, infinity or a value beyond float16 (65504) is not stored: the trajectory ends before it.
+        A state with NaN, infinity or a value beyond float16 (65504), or with a metric that is not finite, is not
+        stored: the trajectory ends before it.
 
         Args:
             trajectory: which network.

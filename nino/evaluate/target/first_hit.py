@@ -35,8 +35,8 @@ class TargetCheck:
 
     A check never says that the target *is* met. If it cannot rule the target out, ``Task.evaluate`` decides. So no hit
     is false, and the first one is that of a full evaluation at every step, up to the test's error probability.
-    Of other metrics no target is ever ruled out: no block of text weighs enough in a perplexity, and of a metric from
-    outside nothing is known before all examples are.
+    Targets of other metrics are never ruled out: no single block of text changes a perplexity enough, and the value of
+    a metric from outside is unknown until all examples have been evaluated.
 
     Args:
         task: whose target is checked on its test images.
@@ -108,7 +108,7 @@ class TargetCheck:
         return True
 
     def _evaluate(self, model: nn.Module, images: Tensor) -> Tensor:
-        """(part,) float32 of 0 and 1, misses; scores that are not finite count as missed, as in a full evaluation."""
+        """(part,) float32, 1 for a miss, else 0; an image with NaN scores is missed (a full evaluation gives NaN)."""
         inputs, targets = self._task.data.split("test").select(images)
         scores = self._task.outputs(model, inputs)  # (part, classes)
         self._forecast.update(images, scores)

@@ -114,7 +114,10 @@ class Wiring:
             self.b.dense(node, part, rows[span], edge_type)
 
     def shared(self, weight: Tensor, source: Signal | Unknown) -> Signal | None:
-        """The output of a weight that has been placed: its neurons are the same, and so are those that it reads."""
+        """The output of a weight that has been placed, the same neurons again; None for another weight.
+
+        What the weight reads now is carried over to what it read the first time.
+        """
         seen = self._seen.get(self.name(weight))
         if seen is None:
             return None

@@ -22,7 +22,7 @@ def parameters_alone(model: nn.Module) -> NeuralGraph:
         model: an unwrapped model.
 
     Returns:
-        A graph of topology ``alone`` without carried parameters; ``NiNo`` cannot use it.
+        A graph of topology ``alone`` without carried parameters; ``NiNoNet`` needs the wiring that it lacks.
     """
     b = GraphBuilder(model, "alone")
     for path, module in model.named_modules():

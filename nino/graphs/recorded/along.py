@@ -137,7 +137,7 @@ class Along:
         return tuple(out)
 
     def summed(self, value: Value, axes: set[Axis]) -> tuple[Field, ...]:
-        """As ``reduce``, where no parameter reads what is summed over: what is left out of the sum is told apart."""
+        """As ``reduce``, for a sum that no parameter reads; one over a part of an array gets a node of fixed order."""
         for f in value.fields:
             if set(f.axes) <= axes and self.parts.is_cut(f.labels):  # no two parts' sums are exchanged
                 self.neurons.fix(self.neurons.derived(f.labels, (), "slices"), "a sum over a part")

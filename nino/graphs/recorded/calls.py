@@ -17,7 +17,7 @@ from nino.device import same_rng
 
 
 def plain_stride(tensor: Tensor, size: Any, stride: Any) -> str:
-    """``alias`` or ``view`` where a strided view is one, for its rule."""
+    """``alias`` or ``view`` if an ``as_strided`` call amounts to one, else ``as_strided``: whose rule applies."""
     if tuple(size) == tuple(tensor.shape) and all(
         a == b or n == 1 for a, b, n in zip(stride, tensor.stride(), size, strict=True)
     ):

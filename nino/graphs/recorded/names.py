@@ -18,5 +18,5 @@ RANDOM = {"bernoulli", "native_dropout", "rand_like", "randn_like", "normal", "u
 #: Operations whose result is the same number everywhere, or one number.
 FILLED = {"zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "fill",
           "zero", "scalar_tensor"}  # fmt: skip
-#: Operations whose result is alike everywhere where what they are given is.
+#: Operations whose result is the same everywhere if their input is.
 ALIKE = {"repeat", "flip", "roll", "sum", "mean", "amax", "amin", "any", "all", "prod", "index_select", "unfold"}

@@ -10,7 +10,7 @@ from nino.graphs.recorded.values import Value
 
 
 def path_of(call: Call) -> int:
-    """What tells apart how slices of one tensor are treated: rearranging neurons is no treatment."""
+    """The path of a call's result: that of its inputs if they share one and are only rearranged, else a hash."""
     values = call.values
     paths = dict.fromkeys(v.path for v in values)
     if call.name == "copy":

@@ -119,7 +119,7 @@ class Reading(Placing):
         return self.untangle(tuple(out), mode)
 
     def untangle(self, fields: tuple[Field, ...], mode: Mode = "product") -> tuple[Field, ...]:
-        """Tie fields that share axes; one whose axes another one has all of is told by that one."""
+        """Drop each field whose axes are all among another one's, and tie its neurons to those of that one."""
         left = sorted(fields, key=lambda f: len(f.axes))
         out: list[Field] = []
         for i, f in enumerate(left):

@@ -1,1 +1,1 @@
-"""What a graph calls interchangeable, and whether the network's function agrees: ranges, wholes, the comparison."""
+"""Which neurons a graph calls interchangeable, and whether exchanging them really leaves the outputs as they are."""

@@ -58,7 +58,7 @@ class Exchange:
         return out
 
     def places(self) -> Int[Tensor, " nodes"]:
-        """Of each node, the node whose place it takes."""
+        """For each node, the node that takes its place."""
         source = torch.arange(self.wiring.atoms.graph.num_nodes)
         for a, b in self.moves.items():
             size = self.wiring.atoms.size[a]

@@ -63,11 +63,11 @@ class Verification(Generic[Graph]):
 def verify(graph: Graph, model: nn.Module, example: Any, *, fix: bool = False, seed: int = 0) -> Verification[Graph]:
     """Renumber the neurons that the graph calls interchangeable in a float64 copy, and compare outputs.
 
-    Renumbered are ranges of neurons, and heads (and other wholes that a graph calls alike) that change places. Integers
-    must stay equal, and the same elements NaN or infinite.
+    Ranges of neurons are renumbered, and heads (and other sets of ranges that the graph calls alike) change places.
+    Integers must stay equal, and the same elements must be NaN or infinite.
 
-    Norm scales, biases and other vectors are drawn anew first, since those of a new network are all alike, and the
-    statistics of batch norm are reset. The copy is in evaluation mode.
+    Random numbers are added to norm scales, biases and other vectors first, since those of a new network are all alike,
+    and the statistics of batch norm are reset. The copy is in evaluation mode, and in float32 where float64 fails.
 
     Args:
         graph: the graph of the model.
@@ -181,7 +181,7 @@ class _Check:
 def moved(
     graph: GraphStructure, flat: Float[Tensor, " params"], source: Int[Tensor, " nodes"]
 ) -> Float[Tensor, " params"]:
-    """Parameters after a renumbering: node n takes the place of node ``source[n]``.
+    """Parameters after a renumbering: node n gets the weights that node ``source[n]`` had.
 
     Args:
         graph: the graph.
@@ -211,7 +211,7 @@ def _moved_buffer(buffer: Tensor, dims: Sequence[tuple[int, Tensor]], source: Te
 
 
 def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A float64 copy on the CPU in evaluation mode whose parameters tell neurons apart."""
+    """A copy in this dtype, on the CPU and in evaluation mode, whose parameters tell neurons apart."""
     twin = _deepcopy(model)
     if any(t.device.type == "meta" for t in [*twin.parameters(), *twin.buffers()]):
         twin = twin.to_empty(device="cpu")

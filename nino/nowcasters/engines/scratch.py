@@ -6,7 +6,7 @@ import torch
 
 from nino.nowcasters.engines.fold import Folded
 
-WIDE = 64  # features an edge that a chunk has room for at least: with fewer, more edges are read at once
+WIDE = 64  # a chunk has room for at least so many features per edge; of blocks with fewer, more edges are read at once
 
 
 class Scratch:

@@ -1,7 +1,7 @@
 # Every task trained with every method from every seed.
 
 TRAINED_WHERE = SITE.where(lambda wildcards: RUN.tasks[wildcards.task].model.name)
-# Jobs of several runs have a rule each: what tells their runs apart stands in no wildcard.
+# Each job of several runs has a rule of its own, because no wildcard says which runs belong to it.
 TOGETHER = [job for job in RUN.jobs if len(job) > 1]
 
 
@@ -45,7 +45,7 @@ rule evaluate:
 
 for number, job in enumerate(TOGETHER):
 
-    # A shell command that differs between rules of a loop is the last one's in all of them: what differs is in params.
+    # All rules of a loop get the shell command of the last one. It must be the same in all: what differs is in params.
     rule:
         name:
             f"evaluate_{number}"

@@ -22,7 +22,7 @@ rule metatrain:
     log:
         PATHS.log("metatrain", "{nowcaster}"),
     cache: True
-    priority: 10  # what meta-training waits for first, so that evaluations fill the time beside it
+    priority: 10  # evaluations wait for it; those that do not fill the time beside it
     conda:
         "../envs/nino.yaml"
     threads: 1

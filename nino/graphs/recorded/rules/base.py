@@ -94,7 +94,7 @@ def blank(call: Call, kind: str = "data") -> list[Value | None]:
 
 @rule("unknown")
 def unknown(r: Reading, call: Call) -> list[Value | None]:
-    """An operation that nothing is known of: it may tell everything apart, and parameters in it lie nowhere."""
+    """An operation that nothing is known of: neurons that it reads keep their order, parameters in it are carried."""
     for value in call.values:
         r.tell_apart(value, value.axes, f"{call.name} is not known")
         if value.kind == "weight":

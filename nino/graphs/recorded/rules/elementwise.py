@@ -41,7 +41,7 @@ def pointwise(r: Reading, call: Call) -> Value:
 
 @rule("addcmul", "addcdiv")
 def addcmul(r: Reading, call: Call) -> Value:
-    """A + b * c."""
+    """``a + b * c``, element by element."""
     a, b, c = call.values
     return r.combine(a, r.combine(b, c, "product", EdgeType.NORM), "sum")
 
