@@ -24,7 +24,7 @@ from nino.specs.targets import METRICS, told_of, unmeasured
 Values = Mapping[str, Any]
 TRANSFORMERS = ("gpt2", "llama", "vit")  # architectures of ours whose neurons are shared out to heads
 NO_FOLDERS = ("convnet", "timm", "torchvision")  # models without transformers' save_pretrained
-RULED_OUT = ("accuracy", "perplexity")  # metrics of which `nino.evaluate.target.first_hit` knows what to leave out
+RULED_OUT = "accuracy"  # the metric of which `nino.evaluate.target.first_hit` knows what to leave out
 
 
 def cross_checks(config: Values) -> list[str]:
@@ -244,8 +244,8 @@ def _target(key: str, task: Values) -> Iterator[str]:
         yield f"{key}.target.value (={value}) is an accuracy in percent: at most 100"
     if metric in METRICS and value <= (least := 1 if metric == "perplexity" else 0):
         yield f"{key}.target.value (={value}): no {metric} is {least} or less; give one that a run can meet"
-    if task["evaluation"].get("hardest_first") and metric not in RULED_OUT:
-        yield f"{key}.evaluation.hardest_first: rules out targets of {' and '.join(RULED_OUT)} alone; leave it out"
+    if task["evaluation"].get("hardest_first") and metric != RULED_OUT:
+        yield f"{key}.evaluation.hardest_first: rules out targets of {RULED_OUT} alone; leave it out"
     if model["name"] in LIBRARIES and not isinstance(model.get("options", {}).get("model"), str):
         yield f"{key}.model.options.model: missing; name one of the models of {model['name']}"
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from nino.graphs import NeuralGraph
 
+MOVED = ("values", "mask", "positions")  # tensors of windows, which go to the device that computes
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -61,9 +63,10 @@ class Windows:
 
     def to(self, device: torch.device) -> Windows:
         """The same on a device."""
-        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("values", "mask", "positions")}
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in MOVED}
         return replace(self, **moved)
 
     def pin(self) -> Windows:
-        """The same with values and mask in page-locked memory, from where a GPU fetches them while it computes."""
-        return replace(self, values=self.values.pin_memory(), mask=self.mask.pin_memory())
+        """The same in page-locked memory, from where a GPU fetches it while it computes."""
+        pinned = {name: getattr(self, name).pin_memory() for name in MOVED}
+        return replace(self, **pinned)

@@ -90,6 +90,8 @@ class NiNoNet(ScaledStates, Network, Nowcaster):
         self.check(graph, source, k)
         self.check_graph(graph)
         _require_engine(engine)
+        if engine == "edges" and graph.ranks.world > 1:
+            raise ValueError(f"`engine` (={engine!r}) computes on whole graphs alone; processes share 'streamed'")
         if unscale not in ("released", "exact"):
             raise ValueError(f"`unscale` (={unscale!r}) must be 'released' or 'exact'")
         mode = self.mode(scaling)

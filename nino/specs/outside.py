@@ -107,7 +107,7 @@ def uses(kind: Any, values: Any, path: tuple[str | int, ...] = ()) -> Iterator[U
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if is_dataclass(kind):
-        hints = _hints(kind)
+        hints = _hints(kind)  # type: ignore[arg-type]
         get = values.get if isinstance(values, Mapping) else partial(getattr, values)
         for name in (each.name for each in fields(kind)):
             value, told = get(name), _outside(hints[name])

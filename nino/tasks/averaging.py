@@ -23,7 +23,7 @@ class Average(ABC):
     until it has forgotten the earlier weights; one that began anew would show the jitter that it is there to remove.
 
     Floating-point buffers (running statistics of batch norm) are averaged like weights, but a nowcast does not move
-    them. Of others, such as counts, `LAWA` has the latest; `EMA` averages them too, rounded towards zero.
+    them. Of others, such as counts, an average has the latest.
 
     Args:
         source: the network, whose copy will hold the average.
@@ -105,8 +105,12 @@ class EMA(Average):
         module: nn.Module = self._average.module
         return module
 
+    @torch.no_grad()
     def _update(self) -> None:
         self._average.update_parameters(self._source)
+        for average, latest in zip(self.model.buffers(), self._source.buffers(), strict=True):
+            if not (average.is_floating_point() or average.is_complex()):
+                average.copy_(latest)  # torch averages these, too, and rounds: a count would stay at 0
 
     def _shift(self, changes: Sequence[Tensor]) -> None:
         torch._foreach_add_([p.detach() for p in self.model.parameters()], list(changes))

@@ -41,7 +41,7 @@ def violations(load: Load) -> list[str]:
         if sentences:
             break  # what is not finite equals nothing, and labels out of range have no loss
         sentences += attempt(check, data)
-    return sentences + list(_repeatable(data, load))
+    return sentences + attempt(_repeatable, data, load)
 
 
 def shared_examples(data: Data) -> list[str]:

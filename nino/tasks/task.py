@@ -70,6 +70,7 @@ class Task:
             return self
         other = copy.copy(self)
         other.spec = replace(self.spec, recipe=recipe)
+        other._order = other.order(0)
         return other
 
     @property

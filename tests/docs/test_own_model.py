@@ -46,7 +46,7 @@ def test_the_commands_run(folder: Path) -> None:
         ),
         ('"my_metric.py:f1", better: higher', "perplexity", "(=perplexity) measures no vision data; use accuracy"),
         ('"my_metric.py:f1", better: higher', "mse", "(=mse) measures no vision data; use accuracy"),
-        ("test_every: 5", "test_every: 5, hardest_first: true", "hardest_first: rules out targets of accuracy and"),
+        ("test_every: 5", "test_every: 5, hardest_first: true", "hardest_first: rules out targets of accuracy alone"),
         (
             '"my_model.py:make", options: {width: 8}',
             "timm",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from nino.graphs import NeuralGraph, neural_graph
 from nino.nowcasters import WNN, Identity, LineFit, NiNoNet, Nowcaster, RandomJump, WNNPlus
+from nino.ranks import Ranks
 from tests.nowcasters.helpers import MODELS, history
 
 ALL = [NiNoNet(hidden=8), WNNPlus(hidden=8), WNN(), LineFit(), Identity(), RandomJump()]
@@ -85,6 +88,12 @@ def test_unknown_options(graph: NeuralGraph) -> None:
         NiNoNet(hidden=0)
     with pytest.raises(ValueError, match=r"`hidden` \(=-1\) must be at least 1"):
         WNNPlus(hidden=-1)
+
+
+def test_the_edge_list_is_of_whole_graphs(graph: NeuralGraph) -> None:
+    shared = replace(graph, ranks=Ranks(0, 2))
+    with pytest.raises(ValueError, match=r"`engine` \(='edges'\) computes on whole graphs"):
+        NiNoNet(hidden=8).predict(shared, history(graph.num_parameters), 1, engine="edges")
 
 
 def test_training_windows(graph: NeuralGraph) -> None:

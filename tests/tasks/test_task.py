@@ -139,3 +139,10 @@ def test_unusable_specs_are_refused(make_vision, digits):
 
 def test_the_default_folder_is_the_users_own():
     assert default_data_dir().name == "data" and default_data_dir().is_absolute()
+
+
+def test_another_batch_size_makes_epochs_of_another_length(digits):
+    recipe = digits.spec.recipe
+    half = digits.with_recipe(replace(recipe, batch_size=recipe.batch_size // 2))
+    assert half.steps_per_epoch == len(digits.data.train) // (recipe.batch_size // 2) > digits.steps_per_epoch
+    assert len(next(half.batches(0))[1]) == recipe.batch_size // 2

@@ -192,6 +192,8 @@ def test_the_contract_sees(load: Callable[[], Data], says: str | None) -> None:
 def test_the_contract_sees_chance_and_failures(file: Path) -> None:
     assert any("loaded again, checksum is another" in each for each in violations(lambda: of(file, "load", noise=1.0)))
     assert violations(lambda: of(file, "broken"))[0].startswith("load: ValueError")
+    once = [of(file, "load")]
+    assert violations(once.pop) == ["repeatable: raised IndexError: pop from empty list"]
 
     class Noisy(Rows):
         def slice(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:

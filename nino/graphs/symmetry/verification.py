@@ -22,8 +22,8 @@ from nino.graphs.windows import window
 
 log = logging.getLogger("nino.graphs")
 
-#: Largest relative change of float64 outputs that counts as none.
-TOLERANCE = 1e-6
+#: Largest relative change of outputs that counts as none.
+TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 Change = Renumbering | Exchange
 Graph = TypeVar("Graph", bound=GraphStructure)
@@ -38,12 +38,14 @@ class Verification(Generic[Graph]):
         difference: relative change of the outputs when all sets that keep the function are renumbered at once.
         changing: sets whose renumbering changes the function, with the relative change.
         graph: the graph that was checked or, where asked for, the one with these groups fixed.
+        precision: of the outputs that were compared; float32 where an operation has no kernel for float64.
     """
 
     renumbered: tuple[tuple[str, ...], ...]
     difference: float
     changing: dict[tuple[str, ...], float]
     graph: Graph
+    precision: torch.dtype = torch.float64
 
     def __bool__(self) -> bool:
         """Whether no renumbering changes the function."""
@@ -55,7 +57,8 @@ class Verification(Generic[Graph]):
             return "nothing to renumber: the graph calls no neurons interchangeable"
         text = f"{len(self.renumbered)} renumberings of interchangeable neurons"
         if self:
-            return f"verified: {text} leave the outputs as they are (relative change {self.difference:.0e} in float64)"
+            change = f"relative change {self.difference:.0e} in {str(self.precision).removeprefix('torch.')}"
+            return f"verified: {text} leave the outputs as they are ({change})"
         bad = "; ".join(f"{', '.join(names[:3])} ({change:.0e})" for names, change in list(self.changing.items())[:4])
         return f"not exact: {len(self.changing)} of {text} change the outputs: {bad}"
 
@@ -105,14 +108,14 @@ def verify(graph: Graph, model: nn.Module, example: Any, *, fix: bool = False, s
     fixed = graph
     if fix and bad:
         fixed = replace(graph, fixed=graph.fixed | {name for names in bad for name in names}, _cache={})
-    return Verification(tuple(s.names for s in sets), difference, bad, fixed)
+    return Verification(tuple(s.names for s in sets), difference, bad, fixed, check.precision)
 
 
 class _Check:
-    """A float64 copy of the model, and its outputs."""
+    """A copy of the model in float64, or in float32 where that fails, and its outputs."""
 
     def __init__(self, graph: GraphStructure, model: nn.Module, example: Any, dtype: torch.dtype) -> None:
-        self.tolerance = TOLERANCE if dtype is torch.float64 else 1e3 * TOLERANCE
+        self.precision, self.tolerance = dtype, TOLERANCES[dtype]
         self.graph, self.model = graph, model
         args, kwargs = as_call(example)
         self.call = tree_map(lambda x: _cast(x.detach().cpu(), dtype) if isinstance(x, Tensor) else x, (args, kwargs))
@@ -123,7 +126,7 @@ class _Check:
             what = "only NaN, infinity or nothing" if self.outputs else "no tensor"
             raise ValueError(
                 f"{type(model).__name__}: with this `example` the forward returns {what} in evaluation mode, vectors "
-                f"drawn anew: there is nothing to compare; pass another example"
+                f"randomised: there is nothing to compare; pass another example"
             )
 
     def run(self) -> list[Tensor]:

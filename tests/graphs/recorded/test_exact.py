@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
 from nino.graphs import neural_graph
 from nino.graphs.symmetry.atoms import renumberings
@@ -60,3 +61,21 @@ def test_sizes_do_not_matter() -> None:
     model, _ = CASES["attention by hand"]()
     graphs = [neural_graph(model, "exact", example=torch.randn(b, t, 6)) for b, t in ((8, 8), (2, 5), (6, 6), (1, 3))]
     assert len({tuple(g.blocks) for g in graphs}) == 1
+
+
+class OnlySingle(nn.Sequential):
+    """As a network with an operation that has no kernel for float64."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dtype == torch.float64:
+            raise RuntimeError('"some_kernel" not implemented for double')
+        return super().forward(x)
+
+
+def test_what_has_no_kernel_for_float64_is_compared_in_float32() -> None:
+    torch.manual_seed(0)
+    model, example = OnlySingle(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)), torch.randn(4, 3)
+    checked = neural_graph(model, "exact", example=example).verify(model, example)
+    assert checked and checked.precision is torch.float32 and str(checked).endswith("in float32)")
+    plain = nn.Sequential(*model)
+    assert str(neural_graph(plain, "exact", example=example).verify(plain, example)).endswith("in float64)")
