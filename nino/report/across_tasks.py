@@ -159,16 +159,19 @@ def best_method(runs: Runs) -> str | None:
     have, so that none gains from easier or fewer tasks or seeds.
 
     Returns:
-        Its name; None where they share no task, have no seed in common with the baseline, or reached no target.
+        Its name; None where they share no task, have no seed in common with the baseline, or reached no target on these
+        seeds.
     """
     base, shared = runs.spec.baseline, common_tasks(runs)
     ranked = contest(runs, shared)
     samples: dict[str, dict[str, pd.DataFrame]] = {method: {} for method in ranked}
+    hit: set[str] = set()
     for task in shared:
         steps = runs.counted_steps(task)[[base, *ranked]].dropna()
         for method in ranked if len(steps) else ():
             samples[method][task] = saved(steps[method], steps[base])
-    hit = set(runs.frame.method[runs.frame.reached & runs.frame.task.isin(shared)])
+        counted = runs.steps(task).loc[steps.index]
+        hit |= {method for method in ranked if np.isfinite(counted[method]).any()}
     means = {m: mean_over_tasks(by_task) for m, by_task in samples.items() if by_task and m in hit}
     return max(means, key=lambda method: means[method], default=None)
 

@@ -124,6 +124,11 @@ def test_nobody_is_ranked_on_fewer_seeds_than_another(tmp_path: Path) -> None:
     assert best_of(apart, "digits-8") is None and best_method(apart) is None
 
 
+def test_a_target_that_is_reached_on_a_seed_without_the_baseline_makes_no_method_the_best(tmp_path: Path) -> None:
+    assert best_method(hit_runs(tmp_path, {"base": [500, NAN], "nino": [MISS, 300]})) is None
+    assert best_method(hit_runs(tmp_path / "b", {"base": [500, 500], "nino": [MISS, 300]})) == "nino"
+
+
 def test_ties_are_no_difference(tmp_path: Path) -> None:
     row = comparisons(hit_runs(tmp_path, {"base": [400] * 7, "nino": [400] * 7}))[1]
     assert row.speedup_percent == 0.0 and row.p_value == 1.0 and row.separated_from_baseline is False
