@@ -66,7 +66,7 @@ class NiNo(NowcastSteps):
         context: states c that a nowcast reads; None takes the nowcaster's (5 where it reads any number).
         spacing: steps between states; None takes ``period / context``.
         horizons: k of every nowcast: one number, a list (the last serves all that follow), or None for the decay (for a
-            nowcaster that knows one horizon only, for that).
+            nowcaster that knows one horizon only, for that). Under a decaying learning rate see ``horizons_under``.
         max_horizon: k of the first nowcast of the decay, in states.
         power: p of the decay ``round(linspace(K^(1/p), 1, T/period)^p)``; 0 keeps k at K.
         update_scale: :math:`\lambda`; 1 takes the prediction, 0 keeps the last state exactly.
