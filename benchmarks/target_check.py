@@ -70,7 +70,7 @@ def measure(task: Task, seed: int, below: float, steps: int, checks: int) -> dic
     return {
         "task": task.spec.id,
         "target": task.spec.target.value,
-        "from": {"step": training.steps - checks, "metric": reached},
+        "from": {"step": training.steps - checks - WARM, "metric": reached},
         "metric": {"mean": statistics.fmean(values[WARM:]), "max": max(values[WARM:])},
         "test_images": len(task.data.split("test")),
         "images": {name: statistics.fmean(found[WARM:]) for name, found in images.items()},

@@ -67,8 +67,9 @@ def neural_graph(
         The graph; its parameters are those of ``model.named_parameters()``.
 
     Raises:
-        ValueError: for an unknown topology, parameters that lie on no edge, are complex, quantised or without a shape,
-            or a model that does not run on the example, or on any known input where none is passed.
+        ValueError: for an unknown topology, parameters that a declaration of the user's does not place, or that are
+            complex, quantised or without a shape, or a model that does not run on the example, or on any known input
+            where none is passed.
     """
     for argument, value, allowed in (
         ("topology", topology, get_args(Topology)),
