@@ -28,11 +28,12 @@ def test_the_tutorial_runs_and_says_what_it_claims(tmp_path, monkeypatch, capsys
         line = text[:start].count("\n") + 1
         exec(compile("\n" * line + code, str(TUTORIAL), "exec"), names)
         said.append(capsys.readouterr().out)
-    plain, recorded, graph, _, schedule, accepted, stays, hook, resumed, trainer, offline = said
+    plain, recorded, graph, _, schedule, decaying, accepted, stays, hook, resumed, trainer, offline = said
     assert float(re.search(r"accuracy ([\d.]+)", plain)[1]) > 0.85 and "'kept': 6" in plain
     assert "100.0% of 2410 parameters on edges" in recorded and "verified: 1 renumberings" in recorded
     assert "all on edges: True" in graph
     assert "[40, 33, 26, 21, 16, 11, 8, 5, 3, 1]" in schedule and "next k: 4" in schedule
+    assert decaying.strip() == "[5, 4, 4, 3, 2, 2, 1, 1, 1, 1]" and names["decaying"].schedule.horizons[:2] == (5, 4)
     assert accepted.count("nowcast k=") == 6
     assert re.search(r"moved 0 of the first 20 rows, (19|20) of the others", stays)
     assert hook.count("at step 20") == 5 and "nowcast/norm" in hook
