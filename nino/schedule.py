@@ -70,7 +70,7 @@ def horizons_under(
     learning rate :math:`\eta_t` of step t, 0 after the last, the nowcast at step t whose horizon would be k gets
 
     .. math:: k' = \min\Big(k, \max\Big(1, \mathrm{round}\, \frac{1}{s \bar\eta}
-              \sum_{j=1}^{k s} \eta_{t+j}\Big)\Big), \quad \bar\eta \text{ the mean of } \eta
+              \sum_{j=0}^{k s - 1} \eta_{t+j}\Big)\Big), \quad \bar\eta \text{ the mean of } \eta
               \text{ over the } (c - 1) s \text{ steps between the states}
 
     so that a constant learning rate changes nothing. This is not in the paper, which trains at constant rates.
@@ -93,7 +93,7 @@ def horizons_under(
     >>> horizons_under(lambda step: 1e-3, 10000, 1000)
     [40, 33, 26, 21, 16, 11, 8, 5, 3, 1]
     >>> horizons_under(lambda step: 1 - step / 10000, 10000, 1000)
-    [21, 18, 15, 13, 10, 7, 5, 3, 1, 1]
+    [21, 18, 15, 13, 10, 7, 5, 3, 2, 1]
     """
     schedule = Schedule.make(
         period=period,
@@ -112,8 +112,8 @@ def horizons_under(
 
     def shortened(step: int) -> int:
         before = schedule.states(step)
-        between = rates[before[0] : step]  # of the steps after the first state
-        ahead = math.fsum(rates[step : step + schedule.reach(step)])
+        between = rates[before[0] - 1 : step - 1]  # states are saved before their step's update
+        ahead = math.fsum(rates[step - 1 : step - 1 + schedule.reach(step)])
         movement = math.fsum(between) / len(between) * schedule.spacing  # of one state to the next
         return max(round(min(ahead / movement, schedule.horizon(step))), 1) if movement else 1
 

@@ -42,8 +42,8 @@ def test_no_horizon_reaches_past_the_last_step():
 def test_horizons_end_where_the_rest_of_the_learning_rate_carries_the_movement_of_the_states(rates, context, spacing):
     found = horizons_under(lambda step: rates[step - 1], 60, 15, context, spacing, max_horizon=9, power=1)
     for step, usual, k in zip(range(15, 61, 15), horizons(60, 15, 9, 1), found, strict=True):
-        between = rates[step - (context - 1) * spacing : step]  # the steps after the first state, up to this one
-        ahead = rates[step : step + usual * spacing]
+        between = rates[step - (context - 1) * spacing - 1 : step - 1]  # from the first state's step to before this one
+        ahead = rates[step - 1 : step - 1 + usual * spacing]
         carried = [n for n in range(usual + 1) if fsum(ahead) >= (n - 0.5) * spacing * fsum(between) / len(between)]
         assert 1 <= k <= usual and (not fsum(between) or abs(k - max(carried[-1], 1)) <= 1)
 

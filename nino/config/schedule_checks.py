@@ -61,15 +61,15 @@ def _key(method: MethodSpec, option: str) -> str:
 def _states(config: Values, method: MethodSpec, schedule: ScheduleSpec) -> Iterator[str]:
     """Where a method's context is not the one that its nowcaster reads, or its horizon exceeds what that predicts."""
     context, furthest = (method.options.get(option, getattr(schedule, option)) for option in ("context", "max_horizon"))
+    reach = "horizons" if "horizons" in method.options else "max_horizon"
+    furthest = max(method.options.get("horizons", (furthest,)))
     context_key = f"{_key(method, 'context')} (={context})"
     if method.nowcaster == "metatrained":
         fit, source = fit_of(config, str(method.source)), f"metatrain.nowcasters.{method.source} (method {method.name})"
         if fit.context != context:
             yield f"{context_key}: {source} reads {fit.context} states"
         if fit.max_horizon < furthest:
-            yield (
-                f"{_key(method, 'max_horizon')} (={furthest}): {source} predicts at most {fit.max_horizon} states ahead"
-            )
+            yield f"{_key(method, reach)} (={furthest}): {source} predicts at most {fit.max_horizon} states ahead"
     published = method.nowcaster == "checkpoint" and not os.path.isfile(str(method.path))
     if published and context != PUBLISHED_CONTEXT:
         yield f"{context_key}: {method.path} (method {method.name}) reads {PUBLISHED_CONTEXT} states"

@@ -157,6 +157,7 @@ def complaint(config: dict[str, Any]) -> str:
         ("evaluate.schedule.max_horizon", 41, "predicts at most 40 states ahead"),
         ("metatrain.nowcasters.nino.context", 4, "reads 4 states"),
         ("evaluate.methods.nino.options", {"context": 4, "spacing": 4}, "nino.options.context (=4): metatrain."),
+        ("evaluate.methods.nino.options", {"horizons": [5, 41]}, "nino.options.horizons (=41): metatrain."),
         ("evaluate.methods.linear.options", {"context": 1}, "evaluate.methods.linear.options.context (=1) must be at"),
         (
             "evaluate.methods.linear.options",
